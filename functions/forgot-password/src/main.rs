@@ -1,0 +1,74 @@
+//! `POST /api/forgot-password`: mails a link to reset the password. Its answer tells nobody whether there is an account: the same
+//! bytes after the same time (OWASP Forgot Password cheat sheet).
+
+use std::{process::ExitCode, time::Duration};
+
+use shared::{
+    config::{self, ConfigError, Environment},
+    db::{Database, password_resets},
+    domain::EmailLookup,
+    error::ApiError,
+    http::{JsonObject, Message, Reply, Request},
+    mail::{Mail, Mailer},
+    runtime::run,
+    security::{Floor, ResetToken, policy},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, forgot_password).await
+}
+
+struct App {
+    database: Database,
+    mailer: Mailer,
+    floor: Duration,
+    reset_url: Option<String>,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let config::ForgotPassword { floor, reset_url } = config::ForgotPassword::from_env(&env)?;
+        Ok(Self {
+            database: Database::new(config::Database::from_env(&env)?),
+            mailer: Mailer::new(config::Mail::from_env(&env)?).await,
+            floor,
+            reset_url,
+        })
+    }
+}
+
+fn parse(body: &JsonObject) -> Result<EmailLookup, ApiError> {
+    body.text("email").map(EmailLookup::new).ok_or(ApiError::EmailRequired)
+}
+
+async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let floor = Floor::start(app.floor);
+    let email = parse(&request.json_object()?)?;
+    let token = ResetToken::random(&mut request.rng());
+    let account = password_resets::request(&app.database, &email, &token.hash(), policy::RESET_TOKEN_LIFETIME).await?;
+    if let Some(account) = account {
+        // Within the floor, so that its time does not show; without a floor, there is nothing to hide it in.
+        let deadline = if app.floor.is_zero() { policy::MAIL_DEADLINE } else { floor.remaining() };
+        if let Err(problem) = send_link(app, &request, &account.email, &token, deadline).await {
+            tracing::error!(user_id = account.id.0, %problem, "the reset mail was not sent");
+        }
+    }
+    floor.reached().await;
+    Ok(Reply::ok(&Message { message: "Password reset email sent" }))
+}
+
+async fn send_link(
+    app: &App,
+    request: &Request,
+    to: &str,
+    token: &ResetToken,
+    deadline: Duration,
+) -> Result<(), shared::mail::MailError> {
+    let page = match &app.reset_url {
+        Some(url) => url.clone(),
+        None => format!("https://{}/reset-password", request.domain_name().unwrap_or_default()),
+    };
+    let link = format!("{page}/{}", token.to_link_text());
+    app.mailer.send(to, Mail::password_reset(&link, policy::RESET_TOKEN_LIFETIME)?, deadline).await
+}

@@ -1,0 +1,123 @@
+//! What PostgreSQL's catalogue says about the tables that are there.
+
+use tokio_postgres::types::Type;
+
+use crate::{
+    error::{DatabaseError, Error},
+    finish, history,
+    transaction::Transaction,
+};
+
+/// A column, as far as somebody who inserts into its table has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type in PostgreSQL's own words, length included: `character varying(120)`.
+    pub data_type: String,
+    /// Whether it refuses NULL.
+    pub not_null: bool,
+    /// Whether a row that does not name it gets a value: by default, as an identity, or generated.
+    pub has_default: bool,
+    /// Whether it alone is the primary key.
+    pub is_primary_key: bool,
+}
+
+const SCHEMAS: &str = "
+    SELECT current_schema()::text AS current,
+        ARRAY(
+            SELECT c.oid::regclass::text
+            FROM unnest($1) AS name JOIN pg_class c ON c.oid = to_regclass(name)
+            WHERE c.relnamespace <> current_schema()::regnamespace
+            ORDER BY name
+        ) AS elsewhere";
+
+/// Refuses a connection that would make new tables in one schema while it sees those that are there in another.
+pub async fn refuse_two_schemas(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let ours = ["users", "sessions", "password_resets", history::TABLE];
+    let names: Vec<&str> = ours.into_iter().chain(finish::old_tables()).collect();
+    let row = transaction.query_one(SCHEMAS, &[(&names, Type::TEXT_ARRAY)]).await?;
+    let current: Option<String> = row.get("current");
+    let elsewhere: Vec<String> = row.get("elsewhere");
+    match current {
+        None => Err(Error::NoSchema),
+        Some(current) if !elsewhere.is_empty() => Err(Error::TwoSchemas { current, elsewhere }),
+        Some(_) => Ok(()),
+    }
+}
+
+const KIND: &str = "SELECT relkind::text AS kind FROM pg_class WHERE oid = to_regclass($1)";
+
+/// The kind of the relation of this name (`r` for a table, `v` for a view…); `None` where there is none.
+pub async fn kind(transaction: &Transaction<'_>, name: &str) -> Result<Option<String>, DatabaseError> {
+    let rows = transaction.query(KIND, &[(&name, Type::TEXT)]).await?;
+    Ok(rows.first().map(|row| row.get("kind")))
+}
+
+const COLUMNS: &str = "
+    SELECT a.attname::text AS name,
+        format_type(a.atttypid, a.atttypmod) AS data_type,
+        a.attnotnull AS not_null,
+        a.atthasdef OR a.attidentity <> '' AS has_default,
+        EXISTS (
+            SELECT FROM pg_index i
+            WHERE i.indrelid = a.attrelid AND i.indisprimary AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
+        ) AS is_primary_key
+    FROM pg_attribute a
+    WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum";
+
+/// The columns of a table, in its own order.
+pub async fn columns(transaction: &Transaction<'_>, table: &str) -> Result<Vec<Column>, DatabaseError> {
+    let rows = transaction.query(COLUMNS, &[(&table, Type::TEXT)]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Column {
+            name: row.get("name"),
+            data_type: row.get("data_type"),
+            not_null: row.get("not_null"),
+            has_default: row.get("has_default"),
+            is_primary_key: row.get("is_primary_key"),
+        })
+        .collect())
+}
+
+/// What a `relkind` is called.
+pub fn kind_in_words(kind: &str) -> &'static str {
+    match kind {
+        "r" => "a table",
+        "p" => "a partitioned table",
+        "v" => "a view",
+        "m" => "a materialized view",
+        "f" => "a foreign table",
+        "S" => "a sequence",
+        "i" | "I" => "an index",
+        "c" => "a composite type",
+        _ => "something else",
+    }
+}
+
+/// How many characters a column of this type takes; `None` for a type that is not text. A type without a limit takes
+/// [`u32::MAX`].
+pub fn text_width(data_type: &str) -> Option<u32> {
+    match data_type {
+        "text" | "character varying" => Some(u32::MAX),
+        limited => limited.strip_prefix("character varying(")?.strip_suffix(')')?.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_width_of_a_text_is_read_from_its_type() {
+        assert_eq!(text_width("character varying(120)"), Some(120));
+        assert_eq!(text_width("character varying"), Some(u32::MAX));
+        assert_eq!(text_width("text"), Some(u32::MAX));
+        // Padded with blanks: not what a text is.
+        assert_eq!(text_width("character(120)"), None);
+        assert_eq!(text_width("citext"), None);
+        assert_eq!(text_width("integer"), None);
+    }
+}

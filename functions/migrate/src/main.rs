@@ -1,0 +1,92 @@
+//! `migrate` brings a database to the schema of `migrations/`: an empty one, one of an earlier version, or the old service's.
+//!
+//! Not an endpoint: it is invoked by whoever deploys, with `{}`, or with `{"finish": true}` once the old service is gone for
+//! good. It answers with a [`Report`] of what it did, or the invocation fails with a message that says what is wrong and what
+//! to do about it. Everything happens in one transaction: refused means nothing changed.
+
+mod attempts;
+mod catalog;
+mod error;
+mod finish;
+mod history;
+mod request;
+mod takeover;
+mod transaction;
+
+use std::process::ExitCode;
+
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde_json::Value;
+use shared::{
+    config::{Database, Environment},
+    runtime,
+};
+use tracing::{error, info};
+
+use crate::{error::Error, request::Request, transaction::Transaction};
+
+mod embedded {
+    refinery::embed_migrations!("../../migrations");
+}
+
+/// What an invocation did.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The version the schema has now.
+    schema_version: i32,
+    /// The migrations that were applied, in order.
+    applied: Vec<String>,
+    /// The old service's tables that were dropped.
+    dropped: Vec<&'static str>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    runtime::init_logging();
+    let database = match Database::from_env(&Environment::of_the_process()) {
+        Ok(database) => database,
+        Err(problem) => {
+            error!(%problem, "the function cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match lambda_runtime::run(service_fn(|event| handle(&database, event))).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!(%problem, "the Lambda runtime interface failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes any JSON, so that a payload that is not understood is refused in our own words. The runtime logs the refusals.
+async fn handle(database: &Database, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
+    let request = Request::parse(event.payload)?;
+    let report = attempts::run(database, async |transaction| migrate(transaction, request).await).await?;
+    info!(report.schema_version, applied = ?report.applied, dropped = ?report.dropped, "done");
+    Ok(report)
+}
+
+/// What happens to the database, in one transaction.
+async fn migrate(transaction: &mut Transaction<'_>, request: Request) -> Result<Report, Error> {
+    let migrations = embedded::migrations::runner();
+    let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
+
+    catalog::refuse_two_schemas(transaction).await?;
+    match history::version(transaction).await? {
+        Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
+        Some(found) if found == known => {}
+        _ if request.finish => return Err(Error::FinishBeforeMigrate),
+        Some(_) => {}
+        None => takeover::check(transaction).await?,
+    }
+
+    let applied = migrations.run_async(transaction).await?;
+    let dropped = if request.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
+    Ok(Report {
+        schema_version: known,
+        applied: applied.applied_migrations().iter().map(ToString::to_string).collect(),
+        dropped,
+    })
+}

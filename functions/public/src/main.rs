@@ -1,0 +1,18 @@
+//! `GET /api/public`: what anybody may see. It needs nothing, so it answers when everything else is away.
+
+use std::process::ExitCode;
+
+use shared::{
+    error::ApiError,
+    http::{Message, Reply, Request},
+    runtime::{nothing, run},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(nothing, public).await
+}
+
+async fn public((): &(), _: Request) -> Result<Reply, ApiError> {
+    Ok(Reply::ok(&Message { message: "This is a public endpoint" }))
+}

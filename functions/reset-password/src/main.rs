@@ -1,0 +1,60 @@
+//! `POST /api/reset-password/{token}`: sets a new password and ends every session of the user. It does not sign in.
+
+use std::process::ExitCode;
+
+use shared::{
+    config::{self, ConfigError, Environment},
+    db::{Database, password_resets},
+    error::ApiError,
+    http::{Message, Reply, Request},
+    mail::{Mail, MailError, Mailer},
+    runtime::run,
+    security::{PasswordHasher, PasswordRules, ResetToken, policy},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, reset_password).await
+}
+
+struct App {
+    database: Database,
+    rules: PasswordRules,
+    hasher: PasswordHasher,
+    mailer: Mailer,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            database: Database::new(config::Database::from_env(&env)?),
+            rules: PasswordRules::new(&config::PasswordRules::from_env(&env)?),
+            hasher: PasswordHasher::new(),
+            mailer: Mailer::new(config::Mail::from_env(&env)?).await,
+        })
+    }
+}
+
+async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let body = request.json_object()?;
+    let password = body.text("password").ok_or(ApiError::NewPasswordRequired)?;
+    let token = request.path_token().and_then(ResetToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
+
+    // The token is looked up first and used up last: a password that breaks a rule leaves the link good.
+    let account = password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
+    let password = app.rules.accept(password, &account.name, &account.email)?;
+    let hash = app.hasher.hash(password, &mut request.rng()).await?;
+    if !password_resets::redeem(&app.database, &token, account.id, &hash).await? {
+        return Err(ApiError::InvalidOrExpiredToken);
+    }
+
+    // What was committed stands, whatever becomes of the notice.
+    if let Err(problem) = send_notice(app, &account.email).await {
+        tracing::error!(user_id = account.id.0, %problem, "the notice of a password reset was not sent");
+    }
+    Ok(Reply::ok(&Message { message: "Password reset successful" }))
+}
+
+async fn send_notice(app: &App, to: &str) -> Result<(), MailError> {
+    app.mailer.send(to, Mail::password_changed()?, policy::MAIL_DEADLINE).await
+}

@@ -1,0 +1,59 @@
+//! `POST /api/signup`: makes an account.
+
+use std::process::ExitCode;
+
+use shared::{
+    config::{self, ConfigError, Environment},
+    db::{Database, users},
+    domain::{Email, Name},
+    error::ApiError,
+    http::{JsonObject, Message, Reply, Request},
+    runtime::run,
+    security::{NewPassword, PasswordHasher, PasswordRules},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, signup).await
+}
+
+struct App {
+    database: Database,
+    rules: PasswordRules,
+    hasher: PasswordHasher,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            database: Database::new(config::Database::from_env(&env)?),
+            rules: PasswordRules::new(&config::PasswordRules::from_env(&env)?),
+            hasher: PasswordHasher::new(),
+        })
+    }
+}
+
+struct Signup {
+    name: Name,
+    email: Email,
+    password: NewPassword,
+}
+
+impl Signup {
+    fn parse(body: &JsonObject, rules: &PasswordRules) -> Result<Self, ApiError> {
+        let (Some(name), Some(email), Some(password)) = (body.text("name"), body.text("email"), body.text("password"))
+        else {
+            return Err(ApiError::MissingRequiredFields);
+        };
+        let (name, email) = (Name::parse(name)?, Email::parse(email)?);
+        let password = rules.accept(password, name.as_str(), email.as_str())?;
+        Ok(Self { name, email, password })
+    }
+}
+
+async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let Signup { name, email, password } = Signup::parse(&request.json_object()?, &app.rules)?;
+    let hash = app.hasher.hash(password, &mut request.rng()).await?;
+    users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
+    Ok(Reply::created(&Message { message: "User created successfully" }))
+}

@@ -1,0 +1,25 @@
+//! `GET /`: says that the API is there.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use shared::{
+    error::ApiError,
+    http::{Reply, Request},
+    runtime::{nothing, run},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(nothing, welcome).await
+}
+
+#[derive(Serialize)]
+struct Welcome {
+    message: &'static str,
+    status: &'static str,
+}
+
+async fn welcome((): &(), _: Request) -> Result<Reply, ApiError> {
+    Ok(Reply::ok(&Welcome { message: "Welcome to JWT Auth API", status: "online" }))
+}

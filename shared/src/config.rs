@@ -1,0 +1,353 @@
+//! The environment, read once at start into one typed struct for each capability. A function asks only for what it uses.
+//!
+//! A missing or malformed value is a [`ConfigError`] that names the variable and what it should be. An empty value counts as
+//! unset, because that is what `sam local` makes of a reference it cannot resolve.
+
+use std::{collections::HashMap, str::FromStr, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use tracing::warn;
+
+use crate::security::policy;
+
+/// The variables a process was started with.
+pub struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// Reads the environment of this process.
+    #[must_use]
+    pub fn of_the_process() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    /// A variable of Lambda's own logging configuration.
+    pub(crate) fn logging(&self, name: &str) -> Option<&str> {
+        self.get(name)
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, name: &'static str, meaning: &'static str) -> Result<&str, ConfigError> {
+        self.get(name).ok_or(ConfigError::Missing { name, meaning })
+    }
+
+    fn parsed<T: FromStr>(&self, name: &'static str, expected: &'static str, default: T) -> Result<T, ConfigError> {
+        self.get(name).map_or(Ok(default), |value| value.parse().map_err(|_| ConfigError::Malformed { name, expected }))
+    }
+
+    fn seconds(&self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
+        Ok(Duration::from_secs(
+            self.parsed::<u32>(name, "a whole number of seconds", as_u32(default.as_secs()))?.into(),
+        ))
+    }
+
+    fn lifetime(&self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
+        let lifetime = self.seconds(name, default)?;
+        if lifetime.is_zero() {
+            Err(ConfigError::Malformed { name, expected: "one second or more" })
+        } else {
+            Ok(lifetime)
+        }
+    }
+
+    fn milliseconds(&self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
+        let expected = "a whole number of milliseconds, at most 10000";
+        match self.parsed::<u64>(name, expected, u64::from(as_u32(u64::try_from(default.as_millis()).unwrap_or(0))))? {
+            milliseconds @ 0..=10_000 => Ok(Duration::from_millis(milliseconds)),
+            _ => Err(ConfigError::Malformed { name, expected }),
+        }
+    }
+
+    fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
+        match self.get(name) {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(_) => Err(ConfigError::Malformed { name, expected: "`on` or `off`" }),
+        }
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+fn as_u32(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Why a function cannot start. Names the variable, never its value.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A variable that has no default is unset or empty.
+    #[error("{name} is not set: it must hold {meaning}")]
+    Missing {
+        /// The variable.
+        name: &'static str,
+        /// What belongs there.
+        meaning: &'static str,
+    },
+    /// A variable holds something it cannot mean.
+    #[error("{name} is malformed: it must be {expected}")]
+    Malformed {
+        /// The variable.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// Where the database is, and how to get in.
+pub struct Database {
+    /// The driver's own configuration, from `DATABASE_URL`.
+    pub connection: tokio_postgres::Config,
+}
+
+impl Database {
+    /// Reads `DATABASE_URL`, `DATABASE_TLS` and `DATABASE_AUTH`.
+    ///
+    /// Connections are not encrypted in this version, so a server beyond loopback is refused unless `DATABASE_TLS` is
+    /// `off`: nobody shall send a password over a network in the clear without having said so.
+    ///
+    /// # Errors
+    /// Where the URL is missing or malformed, or asks for what this version does not do.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let url =
+            env.required("DATABASE_URL", "the PostgreSQL database, as postgres://user:password@host:5432/database")?;
+        let malformed =
+            ConfigError::Malformed { name: "DATABASE_URL", expected: "postgres://user:password@host:5432/database" };
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(malformed);
+        }
+        let mut connection: tokio_postgres::Config = url.parse().map_err(|_| malformed)?;
+        connection.connect_timeout(policy::DATABASE_CONNECT_TIMEOUT).application_name("jwt-auth");
+        match env.get("DATABASE_TLS") {
+            Some("off") => {}
+            None if is_loopback(&connection) => {}
+            _ => {
+                return Err(ConfigError::Malformed {
+                    name: "DATABASE_TLS",
+                    expected: "`off` where the database is not on this machine: this version does not encrypt connections",
+                });
+            }
+        }
+        match env.get("DATABASE_AUTH") {
+            None | Some("password") => Ok(Self { connection }),
+            Some(_) => Err(ConfigError::Malformed { name: "DATABASE_AUTH", expected: "`password`" }),
+        }
+    }
+}
+
+fn is_loopback(connection: &tokio_postgres::Config) -> bool {
+    use tokio_postgres::config::Host;
+    connection.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    })
+}
+
+/// What tokens are minted with and held against.
+pub struct Tokens {
+    /// The HS256 secret.
+    pub secret: SecretString,
+    /// `iss`.
+    pub issuer: String,
+    /// The access token's `aud`.
+    pub audience: String,
+    /// How long an access token lives, at most.
+    pub access_lifetime: Duration,
+    /// How long a session lives, from sign-in on.
+    pub session_lifetime: Duration,
+    /// How long the parent of an unused refresh token may still ask for it.
+    pub refresh_grace: Duration,
+}
+
+impl Tokens {
+    /// Reads `JWT_SECRET_KEY`, `JWT_ISSUER`, `JWT_AUDIENCE`, the two lifetimes and `REFRESH_GRACE`.
+    ///
+    /// # Errors
+    /// Where the secret is missing or shorter than 32 bytes (RFC 7518 §3.2), or a number is none.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let secret = SecretString::from(
+            env.required("JWT_SECRET_KEY", "the secret that signs tokens, at least 32 random bytes")?,
+        );
+        if secret.expose_secret().len() < policy::MIN_SECRET_BYTES {
+            return Err(ConfigError::Malformed { name: "JWT_SECRET_KEY", expected: "at least 32 bytes long" });
+        }
+        Ok(Self {
+            secret,
+            issuer: env.get("JWT_ISSUER").unwrap_or("jwt-auth").to_owned(),
+            audience: env.get("JWT_AUDIENCE").unwrap_or("jwt-auth").to_owned(),
+            access_lifetime: env.lifetime("JWT_ACCESS_TOKEN_EXPIRES", policy::ACCESS_TOKEN_LIFETIME)?,
+            session_lifetime: env.lifetime("JWT_REFRESH_TOKEN_EXPIRES", policy::SESSION_LIFETIME)?,
+            refresh_grace: env.seconds("REFRESH_GRACE", policy::REFRESH_GRACE)?,
+        })
+    }
+}
+
+/// What a new password must be.
+pub struct PasswordRules {
+    /// The least number of characters.
+    pub min_length: usize,
+    /// Whether common passwords, and parts of the account's own name and address, are refused.
+    pub blocklist: bool,
+}
+
+impl PasswordRules {
+    /// Reads `PASSWORD_MIN_LENGTH` and `PASSWORD_BLOCKLIST`. Warns below the recommended length.
+    ///
+    /// # Errors
+    /// Where the length is none, or below 8, where no list and no hash protects a password any more.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let (name, expected) = ("PASSWORD_MIN_LENGTH", "a whole number from 8 to 128");
+        let min_length = env.parsed(name, expected, policy::PASSWORD_MIN_LENGTH)?;
+        if !(policy::PASSWORD_MIN_LENGTH_FLOOR..=policy::PASSWORD_MAX_LENGTH).contains(&min_length) {
+            return Err(ConfigError::Malformed { name, expected });
+        }
+        if min_length < policy::PASSWORD_MIN_LENGTH {
+            warn!(min_length, "{name} is below {}, the least NIST SP 800-63B-4 allows", policy::PASSWORD_MIN_LENGTH);
+        }
+        Ok(Self { min_length, blocklist: env.switch("PASSWORD_BLOCKLIST")? })
+    }
+}
+
+/// How a password is checked at sign-in.
+pub struct Signin {
+    /// Whether hashes of older kinds are replaced by the current kind.
+    pub rehash: bool,
+    /// The least time a failed sign-in takes.
+    pub floor: Duration,
+}
+
+impl Signin {
+    /// Reads `PASSWORD_REHASH` and `SIGNIN_FLOOR_MS`.
+    ///
+    /// # Errors
+    /// Where one is malformed.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self { rehash: env.switch("PASSWORD_REHASH")?, floor: env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)? })
+    }
+}
+
+/// How long an answer of forgot-password takes, whatever it found.
+pub struct ForgotPassword {
+    /// The time of every answer, in which the mail is attempted.
+    pub floor: Duration,
+    /// The page the mail's link leads to, without the token; unset: the page of the API the request came in at.
+    pub reset_url: Option<String>,
+}
+
+impl ForgotPassword {
+    /// Reads `FORGOT_PASSWORD_FLOOR_MS` and `RESET_PASSWORD_URL`.
+    ///
+    /// # Errors
+    /// Where one is malformed.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let reset_url = env.get("RESET_PASSWORD_URL").map(|url| url.trim_end_matches('/').to_owned());
+        if reset_url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+            return Err(ConfigError::Malformed { name: "RESET_PASSWORD_URL", expected: "an http(s) URL" });
+        }
+        Ok(Self { floor: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_FLOOR)?, reset_url })
+    }
+}
+
+/// How mail is sent.
+pub struct Mail {
+    /// The sender's address.
+    pub from: String,
+}
+
+impl Mail {
+    /// Reads `MAIL_FROM`. Region, credentials and endpoint are the AWS SDK's own variables.
+    ///
+    /// # Errors
+    /// Where it is missing.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self { from: env.required("MAIL_FROM", "the sender of mails, an address SES has verified")?.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    const SECRET: (&str, &str) = ("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef");
+
+    #[test]
+    fn the_defaults_are_the_contract() {
+        let tokens = Tokens::from_env(&env(&[SECRET])).unwrap();
+        assert_eq!((tokens.issuer.as_str(), tokens.audience.as_str()), ("jwt-auth", "jwt-auth"));
+        assert_eq!(tokens.access_lifetime.as_secs(), 3600);
+        assert_eq!(tokens.session_lifetime.as_secs(), 604_800);
+        assert_eq!(tokens.refresh_grace.as_secs(), 10);
+        let rules = PasswordRules::from_env(&env(&[])).unwrap();
+        assert_eq!((rules.min_length, rules.blocklist), (15, true));
+        let signin = Signin::from_env(&env(&[])).unwrap();
+        assert_eq!((signin.rehash, signin.floor), (true, Duration::ZERO));
+        assert_eq!(ForgotPassword::from_env(&env(&[])).unwrap().floor, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_unset() {
+        let tokens = Tokens::from_env(&env(&[SECRET, ("JWT_ISSUER", ""), ("REFRESH_GRACE", "")])).unwrap();
+        assert_eq!((tokens.issuer.as_str(), tokens.refresh_grace.as_secs()), ("jwt-auth", 10));
+        let missing = Tokens::from_env(&env(&[("JWT_SECRET_KEY", "")])).err().unwrap();
+        assert!(missing.to_string().starts_with("JWT_SECRET_KEY is not set"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_variable_and_keeps_its_value_to_itself() {
+        let short = Tokens::from_env(&env(&[("JWT_SECRET_KEY", "hunter2")])).err().unwrap().to_string();
+        assert!(short.contains("JWT_SECRET_KEY") && !short.contains("hunter2"));
+        for (name, value) in [
+            ("JWT_ACCESS_TOKEN_EXPIRES", "1h"),
+            ("JWT_ACCESS_TOKEN_EXPIRES", "0"),
+            ("JWT_REFRESH_TOKEN_EXPIRES", "-1"),
+            ("REFRESH_GRACE", "ten"),
+        ] {
+            let refused = Tokens::from_env(&env(&[SECRET, (name, value)])).err().unwrap();
+            assert!(refused.to_string().contains(name), "{name}={value}");
+        }
+        for (name, value) in
+            [("PASSWORD_MIN_LENGTH", "7"), ("PASSWORD_MIN_LENGTH", "129"), ("PASSWORD_BLOCKLIST", "yes")]
+        {
+            let refused = PasswordRules::from_env(&env(&[(name, value)])).err().unwrap();
+            assert!(refused.to_string().contains(name), "{name}={value}");
+        }
+        assert!(Signin::from_env(&env(&[("SIGNIN_FLOOR_MS", "10001")])).is_err());
+        assert!(ForgotPassword::from_env(&env(&[("RESET_PASSWORD_URL", "example.com")])).is_err());
+        assert!(Mail::from_env(&env(&[])).is_err());
+    }
+
+    #[test]
+    fn a_database_beyond_this_machine_must_be_allowed_to_be_plain() {
+        let database = |tls: &str, host: &str| {
+            Database::from_env(&env(&[
+                ("DATABASE_URL", &format!("postgres://u:p@{host}:5432/d")),
+                ("DATABASE_TLS", tls),
+            ]))
+            .is_ok()
+        };
+        assert!(database("", "127.0.0.1") && database("", "localhost") && database("off", "db.internal"));
+        assert!(!database("", "db.internal") && !database("verify", "db.internal") && !database("verify", "localhost"));
+    }
+
+    #[test]
+    fn a_database_url_is_a_url() {
+        for url in ["", "localhost", "mysql://u@h/d", "host=localhost", "postgres://u@h:port/d"] {
+            assert!(Database::from_env(&env(&[("DATABASE_URL", url)])).is_err(), "{url}");
+        }
+    }
+}

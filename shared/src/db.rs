@@ -1,0 +1,163 @@
+//! The SQL. One query, one named function, one constant; it runs and reports, and never decides.
+//!
+//! Every statement on the request path is a transaction of its own, typed and unnamed (`query_typed`), so that a proxy between
+//! us and PostgreSQL can share connections. It leaves the decision to constraints and conditions, and it may be run twice:
+//! a second run after an answer that was lost finds what the first one did. That is what lets [`Database`] retry.
+
+pub mod password_resets;
+pub mod sessions;
+pub mod users;
+
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::{
+    NoTls, Row,
+    error::SqlState,
+    types::{ToSql, Type},
+};
+
+use crate::{config, security::policy};
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a statement has no result.
+#[derive(Debug, Error)]
+pub enum DbError {
+    /// The database cannot be reached, does not answer in time, or is too busy. Worth trying again.
+    #[error("the database is away: {0}")]
+    Away(#[source] Cause),
+    /// The database refused the statement: a defect, or a schema that is not the one this code knows.
+    #[error("the statement failed: {0}")]
+    Failed(#[source] Cause),
+}
+
+/// The parameters of a statement, each with its type.
+type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+
+/// The database, connected to when it is first asked.
+pub struct Database {
+    pool: Pool,
+}
+
+impl Database {
+    /// How often a statement is run that a conflict or a dead connection undid.
+    const ATTEMPTS: u32 = 3;
+
+    /// A pool of one connection: a Lambda process serves one request at a time. Nothing is connected yet, so a function starts
+    /// without its database, answers 503, and recovers.
+    ///
+    /// # Panics
+    /// Never: a pool without timeouts of its own needs no runtime.
+    #[must_use]
+    pub fn new(config: config::Database) -> Self {
+        // Fast: a check before every use would cost each request a round trip. A connection that died while the process was
+        // frozen is found out by its first statement, which is then run again on a new one.
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config.connection, NoTls, recycling);
+        Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts of its own") }
+    }
+
+    /// Runs one statement, which yields at most one row, within [`policy::DATABASE_DEADLINE`].
+    async fn query_opt(&self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, DbError> {
+        let deadline = Instant::now() + policy::DATABASE_DEADLINE;
+        let mut attempt = 1;
+        loop {
+            match self.attempt(deadline, sql, params).await {
+                Err(Attempt::Undone(cause)) if attempt < Self::ATTEMPTS => {
+                    tracing::warn!(attempt, %cause, "a statement was undone and is run again");
+                    tokio::time::sleep(Duration::from_millis(5) * attempt).await;
+                    attempt += 1;
+                }
+                Err(Attempt::Undone(cause) | Attempt::Away(cause)) => return Err(DbError::Away(cause)),
+                Err(Attempt::Failed(cause)) => return Err(DbError::Failed(cause)),
+                Ok(row) => return Ok(row),
+            }
+        }
+    }
+
+    /// Like [`Database::query_opt`], for a statement that yields exactly one row.
+    async fn query_one(&self, sql: &'static str, params: Params<'_>) -> Result<Row, DbError> {
+        let row = self.query_opt(sql, params).await?;
+        row.ok_or_else(|| DbError::Failed("a statement that always yields a row yielded none".into()))
+    }
+
+    async fn attempt(&self, deadline: Instant, sql: &str, params: Params<'_>) -> Result<Option<Row>, Attempt> {
+        let client = match timeout_at(deadline, self.pool.get()).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(problem)) => return Err(Attempt::Away(problem.into())),
+            Err(late) => return Err(Attempt::Away(late.into())),
+        };
+        match timeout_at(deadline, client.query_typed_opt(sql, params)).await {
+            Ok(Ok(row)) => Ok(row),
+            Ok(Err(problem)) => {
+                let verdict = Attempt::from(problem);
+                if !matches!(verdict, Attempt::Failed(_)) {
+                    discard(client);
+                }
+                Err(verdict)
+            }
+            Err(late) => {
+                discard(client);
+                Err(Attempt::Away(late.into()))
+            }
+        }
+    }
+}
+
+/// Closes a connection whose next answer might be to somebody else's question.
+fn discard(client: Client) {
+    drop(Object::take(client));
+}
+
+/// What became of one attempt at a statement.
+enum Attempt {
+    /// It was rolled back, or its connection died under it: worth running again.
+    Undone(Cause),
+    /// The database is away.
+    Away(Cause),
+    /// The statement itself is at fault.
+    Failed(Cause),
+}
+
+impl From<tokio_postgres::Error> for Attempt {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let undone = [
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+        ];
+        match error.code() {
+            Some(code) if undone.contains(code) => Self::Undone(error.into()),
+            // 53: insufficient resources. 57: operator intervention, a statement timeout among them.
+            Some(code) if ["53", "57"].contains(&&code.code()[..2]) => Self::Away(error.into()),
+            Some(_) => Self::Failed(error.into()),
+            None if error.is_closed() || is_io(&error) => Self::Undone(error.into()),
+            None => Self::Failed(error.into()),
+        }
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>)
+}
+
+/// Whether a statement failed because the row a foreign key points to has just gone.
+fn is_foreign_key_violation(error: &DbError) -> bool {
+    match error {
+        DbError::Failed(cause) => cause
+            .downcast_ref::<tokio_postgres::Error>()
+            .is_some_and(|error| error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)),
+        DbError::Away(_) => false,
+    }
+}
+
+/// A duration as PostgreSQL takes it: whole seconds, to be multiplied by an interval.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

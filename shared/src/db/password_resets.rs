@@ -1,0 +1,85 @@
+//! `password_resets`: the one live reset token of a user. One row a user: a newer token replaces the older one by itself.
+
+use std::time::Duration;
+
+use tokio_postgres::{Row, types::Type};
+
+use super::{Database, DbError, is_foreign_key_violation, seconds};
+use crate::{
+    domain::{EmailLookup, UserId},
+    security::{PasswordHash, ResetTokenHash},
+};
+
+/// The account a reset is about.
+pub struct ResetAccount {
+    /// Its id.
+    pub id: UserId,
+    /// As its owner wrote it.
+    pub name: String,
+    /// As its owner wrote it: where mail goes, whatever the request said.
+    pub email: String,
+}
+
+const REQUEST: &str = "
+    WITH account AS (
+        SELECT id, name, email FROM users WHERE lower(email) = lower($1)
+    ), reset AS (
+        INSERT INTO password_resets (user_id, token_hash, created_at, expires_at)
+        SELECT id, $2, now(), now() + $3 * interval '1 second' FROM account
+        ON CONFLICT (user_id) DO UPDATE
+        SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
+    )
+    SELECT id, name, email FROM account";
+
+/// Puts a new reset token in place of the account's older one, and says whose it is. `None` where the address has no account.
+pub async fn request(
+    db: &Database,
+    email: &EmailLookup,
+    token: &ResetTokenHash,
+    lifetime: Duration,
+) -> Result<Option<ResetAccount>, DbError> {
+    let params = [
+        (&email.as_sql() as _, Type::TEXT),
+        (&token.as_bytes() as _, Type::BYTEA),
+        (&seconds(lifetime) as _, Type::FLOAT8),
+    ];
+    match db.query_opt(REQUEST, &params).await {
+        Err(error) if is_foreign_key_violation(&error) => Ok(None),
+        outcome => Ok(outcome?.as_ref().map(account)),
+    }
+}
+
+const FIND: &str = "
+    SELECT u.id, u.name, u.email FROM password_resets r JOIN users u ON u.id = r.user_id
+    WHERE r.token_hash = $1 AND r.expires_at > now()";
+
+/// The account whose password this token may reset. Looking uses nothing up.
+pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<ResetAccount>, DbError> {
+    Ok(db.query_opt(FIND, &[(&token.as_bytes(), Type::BYTEA)]).await?.as_ref().map(account))
+}
+
+/// Deleting the token is what decides: of many at once, one finds it. Raising the version ends every session of the user, and
+/// any that a sign-in with the old password is about to open. The last part finds what this very request did on an earlier
+/// attempt whose answer was lost: no other has its salted hash.
+const REDEEM: &str = "
+    WITH redeemed AS (
+        DELETE FROM password_resets WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() RETURNING user_id
+    ), changed AS (
+        UPDATE users SET password = $3, credential_version = credential_version + 1
+        FROM redeemed WHERE users.id = redeemed.user_id
+        RETURNING users.id
+    )
+    SELECT id FROM changed
+    UNION ALL
+    SELECT id FROM users WHERE id = $2 AND password = $3";
+
+/// Uses the token up and sets the password. False where the token no longer serves.
+pub async fn redeem(db: &Database, token: &ResetTokenHash, user: UserId, hash: &PasswordHash) -> Result<bool, DbError> {
+    let params =
+        [(&token.as_bytes() as _, Type::BYTEA), (&user.0 as _, Type::INT4), (&hash.as_stored() as _, Type::TEXT)];
+    Ok(db.query_opt(REDEEM, &params).await?.is_some())
+}
+
+fn account(row: &Row) -> ResetAccount {
+    ResetAccount { id: UserId(row.get("id")), name: row.get("name"), email: row.get("email") }
+}

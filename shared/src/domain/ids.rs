@@ -1,0 +1,53 @@
+use std::{fmt, str::FromStr};
+
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use uuid::{Builder, Uuid};
+
+/// A user. Integers, because the accounts that were taken over have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserId(pub i32);
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for UserId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// A session: what one sign-in opened. Tokens name it as `sid`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(pub Uuid);
+
+/// A token, by its `jti` (RFC 7519 §4.1.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenId(pub Uuid);
+
+impl SessionId {
+    /// A new session's id: a random UUID (RFC 9562 §5.4).
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        Self(random_uuid(rng))
+    }
+}
+
+impl TokenId {
+    /// A new token's id: a random UUID (RFC 9562 §5.4).
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        Self(random_uuid(rng))
+    }
+}
+
+fn random_uuid(rng: &mut impl CryptoRng) -> Uuid {
+    let mut bytes = [0; 16];
+    rng.fill_bytes(&mut bytes);
+    Builder::from_random_bytes(bytes).into_uuid()
+}

@@ -1,0 +1,53 @@
+use unicode_normalization::UnicodeNormalization;
+
+use super::Rule;
+
+/// A person's name, NFC-normalised, so that what looks the same is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(String);
+
+impl Name {
+    /// What the database column holds, in characters.
+    const MAX_LENGTH: usize = 100;
+
+    /// Takes a name where an account is made: 1 to 100 characters after normalisation, none of them a control character.
+    pub fn parse(text: &str) -> Result<Self, Rule> {
+        let name: String = text.nfc().collect();
+        if name.chars().count() > Self::MAX_LENGTH {
+            return Err(Rule::NameTooLong);
+        }
+        if name.chars().any(char::is_control) {
+            return Err(Rule::NameHasControlCharacters);
+        }
+        Ok(Self(name))
+    }
+
+    /// The normalised name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_normalised() {
+        assert_eq!(Name::parse("Jose\u{301}").unwrap().as_str(), "Jos\u{e9}");
+    }
+
+    #[test]
+    fn the_longest_name_has_100_characters_after_normalisation() {
+        assert!(Name::parse(&"e\u{301}".repeat(100)).is_ok());
+        assert_eq!(Name::parse(&"é".repeat(101)), Err(Rule::NameTooLong));
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        for text in ["a\0", "a\nb", "\u{1b}[31m", "a\u{85}", "\u{7f}"] {
+            assert_eq!(Name::parse(text), Err(Rule::NameHasControlCharacters), "{text:?}");
+        }
+    }
+}

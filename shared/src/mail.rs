@@ -1,0 +1,151 @@
+//! What is written to people, and sending it through SES.
+//!
+//! A mail says nothing that somebody else could have typed: not the account's name, which whoever signed up chose, so that nobody
+//! makes our mails carry their words. Templates stand in `shared/templates/`; the HTML ones escape every value.
+
+use std::time::Duration;
+
+use askama::Template;
+use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_ses::{
+    Client,
+    types::{Body, Content, Destination, Message},
+};
+use thiserror::Error;
+
+use crate::config;
+
+/// A mail that could not be handed to SES.
+#[derive(Debug, Error)]
+pub enum MailError {
+    /// SES did not take it in time.
+    #[error("SES did not answer within {0:?}")]
+    Late(Duration),
+    /// SES refused it, or could not be reached.
+    #[error("SES did not take the mail: {0}")]
+    Refused(String),
+    /// A defect of ours.
+    #[error("the mail could not be composed: {0}")]
+    Composed(#[from] askama::Error),
+}
+
+/// A mail, composed.
+pub struct Mail {
+    subject: &'static str,
+    text: String,
+    html: String,
+}
+
+#[derive(Template)]
+#[template(path = "password_reset.txt")]
+struct PasswordResetText<'a> {
+    link: &'a str,
+    minutes: u64,
+}
+
+#[derive(Template)]
+#[template(path = "password_reset.html")]
+struct PasswordResetHtml<'a> {
+    link: &'a str,
+    minutes: u64,
+}
+
+#[derive(Template)]
+#[template(path = "password_changed.txt")]
+struct PasswordChangedText;
+
+#[derive(Template)]
+#[template(path = "password_changed.html")]
+struct PasswordChangedHtml;
+
+impl Mail {
+    /// The mail with the link to the page for a new password, good for `lifetime`.
+    ///
+    /// # Errors
+    /// Where a template cannot be rendered, which is a defect.
+    pub fn password_reset(link: &str, lifetime: Duration) -> Result<Self, MailError> {
+        let minutes = lifetime.as_secs() / 60;
+        Ok(Self {
+            subject: "Reset your password",
+            text: PasswordResetText { link, minutes }.render()?,
+            html: PasswordResetHtml { link, minutes }.render()?,
+        })
+    }
+
+    /// The notice that the password was changed (NIST SP 800-63B-4 §4.2.3; OWASP Forgot Password cheat sheet).
+    ///
+    /// # Errors
+    /// As [`Mail::password_reset`].
+    pub fn password_changed() -> Result<Self, MailError> {
+        Ok(Self {
+            subject: "Your password was changed",
+            text: PasswordChangedText.render()?,
+            html: PasswordChangedHtml.render()?,
+        })
+    }
+}
+
+/// Sends mail in the configured name.
+pub struct Mailer {
+    ses: Client,
+    from: String,
+}
+
+impl Mailer {
+    /// A mailer; region, credentials and endpoint come from the AWS SDK's own variables. Nothing is sent yet.
+    pub async fn new(config: config::Mail) -> Self {
+        // No retries inside: the caller's deadline is shorter than a second attempt would be worth.
+        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .load()
+            .await;
+        Self { ses: Client::new(&sdk), from: config.from }
+    }
+
+    /// Hands a mail to SES within `deadline`.
+    pub async fn send(&self, to: &str, mail: Mail, deadline: Duration) -> Result<(), MailError> {
+        let content = |data: String| Content::builder().charset("UTF-8").data(data).build();
+        let composed = |problem: aws_sdk_ses::error::BuildError| MailError::Refused(problem.to_string());
+        let body =
+            Body::builder().text(content(mail.text).map_err(composed)?).html(content(mail.html).map_err(composed)?);
+        let message =
+            Message::builder().subject(content(mail.subject.to_owned()).map_err(composed)?).body(body.build());
+        let request = self
+            .ses
+            .send_email()
+            .source(&self.from)
+            .destination(Destination::builder().to_addresses(to).build())
+            .message(message.build());
+        match tokio::time::timeout(deadline, request.send()).await {
+            Err(_) => Err(MailError::Late(deadline)),
+            // The code alone: SES quotes the address in its messages.
+            Ok(Err(problem)) => Err(MailError::Refused(match problem.as_service_error() {
+                Some(refusal) => refusal.meta().code().unwrap_or("unknown").to_owned(),
+                None => problem.to_string(),
+            })),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reset_mail_carries_its_link_in_both_parts_and_escapes_it_in_html() {
+        let mail = Mail::password_reset("https://example.com/reset-password/t?a=1&b=\"<x>", Duration::from_secs(3600))
+            .unwrap();
+        assert!(mail.text.contains("https://example.com/reset-password/t?a=1&b=\"<x>"));
+        assert!(mail.text.contains("60 minutes"));
+        assert!(!mail.html.contains("<x>") && !mail.html.contains("&b=\""));
+        assert!(mail.html.contains("60 minutes"));
+    }
+
+    #[test]
+    fn the_notice_says_what_to_do() {
+        let mail = Mail::password_changed().unwrap();
+        assert!(mail.text.contains("did not") && mail.html.contains("did not"));
+    }
+}

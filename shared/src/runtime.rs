@@ -1,0 +1,113 @@
+//! Starting a function and turning every outcome of its handler into a response.
+
+use std::{future::Future, panic::AssertUnwindSafe, process::ExitCode, time::SystemTime};
+
+use futures_util::FutureExt;
+use lambda_http::{Body, RequestExt, Response, service_fn};
+use rand::{CryptoRng, rand_core::UnwrapErr};
+use tracing::{error, info, level_filters::LevelFilter};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{ConfigError, Environment},
+    domain::UnixTime,
+    error::ApiError,
+    http::{Reply, Request},
+};
+
+/// Runs an endpoint for the life of the process.
+///
+/// `init` builds what the handler needs from the environment, once; where it cannot, the function stops there and the log
+/// names the variable. `handler` answers one request; its refusals, failures and panics all become responses.
+pub async fn run<S, I, G, H, F>(init: I, handler: H) -> ExitCode
+where
+    S: Sync + 'static,
+    I: FnOnce(Environment) -> G,
+    G: Future<Output = Result<S, ConfigError>>,
+    H: Fn(&'static S, Request) -> F + Sync,
+    F: Future<Output = Result<Reply, ApiError>> + Send,
+{
+    init_logging();
+    let state: &'static S = match init(Environment::of_the_process()).await {
+        // The state lives as long as the process: leaking it spares every handler an Arc.
+        Ok(state) => Box::leak(Box::new(state)),
+        Err(problem) => {
+            error!(%problem, "the function cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let served = lambda_http::run(service_fn(|event: lambda_http::Request| {
+        let request_id = event.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
+        let answer = AssertUnwindSafe(handler(state, Request::new(event, now()))).catch_unwind();
+        async move {
+            let outcome = answer.await.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into())));
+            Ok::<_, lambda_http::Error>(respond(&request_id, outcome))
+        }
+    }));
+    match served.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!(%problem, "the Lambda runtime interface failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The `init` of a function that needs nothing.
+///
+/// # Errors
+/// None.
+pub async fn nothing(_: Environment) -> Result<(), ConfigError> {
+    Ok(())
+}
+
+/// One log line for each request: its outcome, and the cause of a failure, which the client never sees.
+fn respond(request_id: &str, outcome: Result<Reply, ApiError>) -> Response<Body> {
+    let reply = outcome.unwrap_or_else(|refusal| {
+        let (status, code) = refusal.status_and_code();
+        match std::error::Error::source(&refusal) {
+            Some(cause) => error!(request_id, status = status.as_u16(), code, cause = chain(cause), "failed"),
+            None => info!(request_id, status = status.as_u16(), code, "refused"),
+        }
+        Reply::from(&refusal)
+    });
+    reply.into()
+}
+
+/// An error and its causes in one line: a driver's error often says only "db error", and its source the rest.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Starts logging to standard output, where Lambda collects it: JSON when the function's logging configuration asks for
+/// it (`AWS_LAMBDA_LOG_FORMAT=JSON`), else text. `AWS_LAMBDA_LOG_LEVEL` sets the level, `INFO` unless set.
+pub fn init_logging() {
+    let environment = Environment::of_the_process();
+    let level = environment.logging("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
+    // The libraries below stay quiet: what a driver or an SDK logs is not ours to vouch for.
+    let filter = EnvFilter::new("warn").add_directive(level.unwrap_or(LevelFilter::INFO).into());
+    let quiet = ["aws_", "hyper", "tokio_postgres", "rustls", "lambda_runtime"];
+    let filter = quiet.iter().fold(filter, |filter, target| match format!("{target}=warn").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    });
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+    // A second call, as in a test, keeps the first subscriber.
+    if environment.logging("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
+        let _ = subscriber.json().flatten_event(true).try_init();
+    } else {
+        let _ = subscriber.try_init();
+    }
+}
+
+/// The function's clock, read once for each request.
+#[expect(clippy::disallowed_methods, reason = "the one place where the clock is read; everything else takes `now`")]
+fn now() -> UnixTime {
+    UnixTime::from(SystemTime::now())
+}
+
+/// The system's generator. A machine without randomness cannot serve, so a failure panics, which answers 500.
+#[expect(clippy::disallowed_types, reason = "the one place that names the generator; everything else takes an `rng`")]
+pub(crate) fn system_rng() -> impl CryptoRng {
+    UnwrapErr(rand::rngs::SysRng)
+}

@@ -1,0 +1,94 @@
+//! Reset tokens: random, and known to the database only by their hash.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::CryptoRng;
+use secrecy::{ExposeSecret, SecretSlice};
+
+use super::policy::RESET_TOKEN_BYTES;
+
+/// The secret in a reset mail's link.
+pub struct ResetToken(SecretSlice<u8>);
+
+impl ResetToken {
+    /// A new token of 256 bits.
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        let mut bytes = vec![0; RESET_TOKEN_BYTES];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes.into())
+    }
+
+    /// Reads a token from a link. `None` where it cannot be one of ours: another length, or other characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (bytes.len() == RESET_TOKEN_BYTES).then(|| Self(bytes.into()))
+    }
+
+    /// The token as it stands in the link: base64url without padding (RFC 4648 §5).
+    #[must_use]
+    pub fn to_link_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0.expose_secret())
+    }
+
+    /// What the database keeps. A plain hash suffices, because nobody guesses 256 random bits.
+    #[must_use]
+    pub fn hash(&self) -> ResetTokenHash {
+        ResetTokenHash(digest(&SHA256, self.0.expose_secret()).as_ref().to_vec())
+    }
+}
+
+impl fmt::Debug for ResetToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResetToken(…)")
+    }
+}
+
+/// The SHA-256 of a [`ResetToken`]: a type of its own, so that no token gets into the database.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResetTokenHash(Vec<u8>);
+
+impl ResetTokenHash {
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::system_rng;
+
+    #[test]
+    fn a_token_survives_its_link() {
+        let token = ResetToken::random(&mut system_rng());
+        let text = token.to_link_text();
+        assert_eq!(text.len(), 43);
+        assert_eq!(ResetToken::parse(&text).unwrap().hash(), token.hash());
+    }
+
+    #[test]
+    fn two_tokens_differ() {
+        let mut rng = system_rng();
+        assert_ne!(ResetToken::random(&mut rng).hash(), ResetToken::random(&mut rng).hash());
+    }
+
+    #[test]
+    fn what_cannot_be_a_token_is_none() {
+        let text = ResetToken::random(&mut system_rng()).to_link_text();
+        for not_one in
+            ["", "a", &text[1..], &format!("{text}A"), &format!("{text}="), &text.replace(char::is_alphanumeric, "ü")]
+        {
+            assert!(ResetToken::parse(not_one).is_none(), "{not_one}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        assert_eq!(format!("{:?}", ResetToken::random(&mut system_rng())), "ResetToken(…)");
+    }
+}

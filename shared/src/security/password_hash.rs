@@ -1,0 +1,158 @@
+//! Hashing passwords, and checking them against what is stored.
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc},
+};
+use rand::CryptoRng;
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
+
+use super::{NewPassword, policy, werkzeug};
+
+/// A password somebody presents, as received.
+#[derive(Clone)]
+pub struct Password(SecretString);
+
+impl Password {
+    /// Takes any text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Its NFC form: what is hashed here (NIST SP 800-63B-4 §3.1.1.2). Werkzeug hashes what it receives.
+    fn normalised(&self) -> SecretString {
+        self.0.expose_secret().nfc().collect::<String>().into()
+    }
+}
+
+/// A stored hash: an argon2id PHC string, or one of Werkzeug's. Never printed.
+#[derive(Clone)]
+pub struct PasswordHash(SecretString);
+
+impl PasswordHash {
+    /// Takes what the database holds.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// What the database is to hold.
+    #[must_use]
+    pub fn as_stored(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Whether this is what [`PasswordHasher::hash`] makes today; if not, it is due to be replaced.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let Ok(hash) = phc::PasswordHash::new(self.as_stored()) else { return false };
+        let today = (policy::ARGON2_MEMORY_KIB, policy::ARGON2_PASSES, policy::ARGON2_LANES);
+        hash.algorithm.as_str() == "argon2id"
+            && hash.version == Some(Version::V0x13.into())
+            && Params::try_from(&hash).is_ok_and(|params| work(&params) == today)
+    }
+
+    fn verifies(&self, password: &Password) -> bool {
+        let (received, normalised) = (&password.0, password.normalised());
+        let stored = self.as_stored();
+        match phc::PasswordHash::new(stored) {
+            Ok(hash) => argon2_verifies(&hash, &normalised),
+            Err(_) => {
+                let verifies = |form: &SecretString| werkzeug::verifies(stored, form.expose_secret().as_bytes());
+                verifies(received) || (received.expose_secret() != normalised.expose_secret() && verifies(&normalised))
+            }
+        }
+    }
+}
+
+fn work(params: &Params) -> (u32, u32, u32) {
+    (params.m_cost(), params.t_cost(), params.p_cost())
+}
+
+fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString) -> bool {
+    let (memory, passes, lanes) = policy::ARGON2_MAX;
+    let bearable = Params::try_from(hash)
+        .is_ok_and(|params| params.m_cost() <= memory && params.t_cost() <= passes && params.p_cost() <= lanes);
+    bearable && Argon2::default().verify_password(password.expose_secret().as_bytes(), hash).is_ok()
+}
+
+/// Hashing failed, which only a lack of memory can cause.
+#[derive(Debug, Error)]
+#[error("the password could not be hashed: {0}")]
+pub struct HashingFailed(String);
+
+/// Makes and checks hashes, away from the async thread: one takes tens of milliseconds of a processor.
+pub struct PasswordHasher(());
+
+impl PasswordHasher {
+    /// A hasher with the policy's parameters.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(())
+    }
+
+    /// The argon2id PHC string of `password`, with a salt from `rng`.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub async fn hash(&self, password: NewPassword, rng: &mut impl CryptoRng) -> Result<PasswordHash, HashingFailed> {
+        let mut salt = [0; policy::SALT_BYTES];
+        rng.fill_bytes(&mut salt);
+        off_the_async_thread(move || hash_with_salt(password.expose_secret().as_bytes(), &salt)).await
+    }
+
+    /// Hashes a password that was just verified anew, in its NFC form, to replace a hash that is no longer current.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub async fn rehash(&self, password: &Password, rng: &mut impl CryptoRng) -> Result<PasswordHash, HashingFailed> {
+        let mut salt = [0; policy::SALT_BYTES];
+        rng.fill_bytes(&mut salt);
+        let normalised = password.normalised();
+        off_the_async_thread(move || hash_with_salt(normalised.expose_secret().as_bytes(), &salt)).await
+    }
+
+    /// Whether `password` is the one behind `hash`.
+    ///
+    /// Without a hash the answer is no, after the same work: the time tells nobody whether there is an account (OWASP
+    /// Authentication cheat sheet). A password beyond [`policy::PASSWORD_MAX_TRIED_BYTES`] is wrong, at the same price.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub async fn verify(&self, password: &Password, hash: Option<&PasswordHash>) -> Result<bool, HashingFailed> {
+        let tried = password.0.expose_secret().len() <= policy::PASSWORD_MAX_TRIED_BYTES;
+        match hash.filter(|_| tried) {
+            Some(hash) => {
+                let (password, hash) = (password.clone(), hash.clone());
+                off_the_async_thread(move || Ok(hash.verifies(&password))).await
+            }
+            None => {
+                off_the_async_thread(|| hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES])).await?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+impl Default for PasswordHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn hash_with_salt(password: &[u8], salt: &[u8]) -> Result<PasswordHash, HashingFailed> {
+    let failed = |problem: &dyn std::fmt::Display| HashingFailed(problem.to_string());
+    let params = Params::new(policy::ARGON2_MEMORY_KIB, policy::ARGON2_PASSES, policy::ARGON2_LANES, None);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.map_err(|problem| failed(&problem))?);
+    let hash = argon2.hash_password_with_salt(password, salt).map_err(|problem| failed(&problem))?;
+    Ok(PasswordHash(hash.to_string().into()))
+}
+
+async fn off_the_async_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HashingFailed> + Send + 'static,
+) -> Result<T, HashingFailed> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(HashingFailed(panicked.to_string())))
+}

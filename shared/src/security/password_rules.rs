@@ -1,0 +1,126 @@
+//! What a new password must be.
+
+use std::{collections::HashSet, sync::LazyLock};
+
+use secrecy::{ExposeSecret, SecretString};
+use unicode_normalization::UnicodeNormalization;
+
+use super::policy;
+use crate::{config, domain::Rule};
+
+/// A password that keeps the rules, NFC-normalised: what may be hashed.
+pub struct NewPassword(SecretString);
+
+impl NewPassword {
+    pub(super) fn expose_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// The rules, as configured.
+pub struct PasswordRules {
+    min_length: usize,
+    blocklist: bool,
+}
+
+impl PasswordRules {
+    /// The rules the environment asks for.
+    #[must_use]
+    pub fn new(config: &config::PasswordRules) -> Self {
+        Self { min_length: config.min_length, blocklist: config.blocklist }
+    }
+
+    /// Takes a new password for the account with that name and address, or says which rule it breaks.
+    ///
+    /// Length is counted in characters of the NFC form. Any character but NUL is welcome and no mixture of kinds is asked for
+    /// (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 6.2.5). Case is ignored where it is compared with the list and the account.
+    pub fn accept(&self, text: &str, name: &str, email: &str) -> Result<NewPassword, Rule> {
+        let password: String = text.nfc().collect();
+        let length = password.chars().count();
+        if length < self.min_length {
+            return Err(Rule::PasswordTooShort { min_length: self.min_length });
+        }
+        if length > policy::PASSWORD_MAX_LENGTH {
+            return Err(Rule::PasswordTooLong);
+        }
+        if password.contains('\0') {
+            return Err(Rule::PasswordHasNul);
+        }
+        if self.blocklist {
+            let folded = password.to_lowercase();
+            if COMMON_PASSWORDS.contains(folded.as_str()) {
+                return Err(Rule::PasswordTooCommon);
+            }
+            if pieces(name).chain(pieces(email)).any(|piece| folded.contains(&piece)) {
+                return Err(Rule::PasswordContainsAccount);
+            }
+        }
+        Ok(NewPassword(password.into()))
+    }
+}
+
+/// Every run of [`policy::PASSWORD_CONTEXT_LENGTH`] letters or digits in `text`, in lower case. Runs do not reach across
+/// spaces and punctuation: nobody guesses "n Sm" out of "Jan Smith".
+fn pieces(text: &str) -> impl Iterator<Item = String> {
+    let folded: Vec<char> = text.nfc().collect::<String>().to_lowercase().chars().collect();
+    let runs = folded.windows(policy::PASSWORD_CONTEXT_LENGTH).filter(|run| run.iter().all(|c| c.is_alphanumeric()));
+    runs.map(|run| run.iter().collect()).collect::<Vec<String>>().into_iter()
+}
+
+/// Passwords attackers try first, one a line, in lower case: see `docs/decisions/0004-common-passwords.md`.
+static COMMON_PASSWORDS: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: PasswordRules = PasswordRules { min_length: 15, blocklist: true };
+
+    fn refusal(password: &str) -> Option<Rule> {
+        RULES.accept(password, "Ada Lovelace", "ada.l@analytical.example").err()
+    }
+
+    #[test]
+    fn length_counts_characters_after_normalisation() {
+        assert_eq!(refusal(&"ab".repeat(7)), Some(Rule::PasswordTooShort { min_length: 15 }));
+        assert_eq!(refusal(&"e\u{301}".repeat(14)), Some(Rule::PasswordTooShort { min_length: 15 }));
+        assert_eq!(refusal(&"qjx".repeat(5)), None);
+        assert_eq!(refusal(&"é".repeat(128)), None);
+        assert_eq!(refusal(&"é".repeat(129)), Some(Rule::PasswordTooLong));
+    }
+
+    #[test]
+    fn any_character_but_nul_is_welcome() {
+        assert_eq!(refusal("correct horse \t 🐎 \u{7} staple"), None);
+        assert_eq!(refusal("correct horse \0 staple"), Some(Rule::PasswordHasNul));
+    }
+
+    #[test]
+    fn a_common_password_is_refused_in_any_case() {
+        assert!(COMMON_PASSWORDS.iter().filter(|line| line.chars().count() >= 15).count() >= 3000);
+        assert_eq!(refusal("PasswordPassword"), Some(Rule::PasswordTooCommon));
+    }
+
+    #[test]
+    fn a_part_of_the_account_is_refused() {
+        for password in ["the lovely LOVElace", "12345678 velac 9", "my analytical mind!", "xxxxx xxxxx yexamY"] {
+            assert_eq!(refusal(password), Some(Rule::PasswordContainsAccount), "{password}");
+        }
+        assert_eq!(refusal("ada l goes for a walk"), None, "three characters are no part");
+    }
+
+    #[test]
+    fn without_the_list_only_length_counts() {
+        let rules = PasswordRules { min_length: 8, blocklist: false };
+        assert!(rules.accept("password123", "password", "password@example.com").is_ok());
+    }
+
+    #[test]
+    fn the_list_is_in_lower_case_and_normalised() {
+        for line in COMMON_PASSWORDS.iter() {
+            assert!(line.chars().count() >= policy::PASSWORD_MIN_LENGTH_FLOOR, "{line}");
+            assert_eq!(*line, line.to_lowercase().nfc().collect::<String>());
+        }
+    }
+}

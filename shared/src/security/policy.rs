@@ -1,0 +1,60 @@
+//! Every number of the security policy, each with its reason. Where the environment can set one, this is its default.
+
+use std::time::Duration;
+
+/// Least characters of a new password. NIST SP 800-63B-4 §3.1.1.2: 15 where the password is the only factor.
+pub const PASSWORD_MIN_LENGTH: usize = 15;
+/// What `PASSWORD_MIN_LENGTH` may be set to at the least. OWASP ASVS 6.2.1: eight.
+pub const PASSWORD_MIN_LENGTH_FLOOR: usize = 8;
+/// Most characters of a new password. NIST and ASVS 6.2.9 want at least 64 allowed; twice that fits every passphrase.
+pub const PASSWORD_MAX_LENGTH: usize = 128;
+/// Most bytes of a password that is tried at sign-in. An account that was taken over may have a longer password than one
+/// may set here, but no person types a page.
+pub const PASSWORD_MAX_TRIED_BYTES: usize = 4096;
+/// So many characters in a row of the account's own name or address make a password guessable (ASVS 6.2.11). Three would
+/// refuse half the dictionary.
+pub const PASSWORD_CONTEXT_LENGTH: usize = 4;
+
+/// argon2id memory in KiB, passes and lanes: OWASP Password Storage cheat sheet's second choice, which needs least memory of
+/// those that need one lane. Lambda gives a function one processor, so a second lane would only add time.
+pub const ARGON2_MEMORY_KIB: u32 = 19_456;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_PASSES: u32 = 2;
+/// See [`ARGON2_MEMORY_KIB`].
+pub const ARGON2_LANES: u32 = 1;
+/// Bytes of a password's salt. RFC 9106 §3.1 recommends 16; NIST wants at least 4.
+pub const SALT_BYTES: usize = 16;
+
+/// Most work a stored hash may ask for, so that a row somebody planted cannot hold a function for minutes: argon2 memory,
+/// passes and lanes (OWASP's heaviest choice has 47104 KiB).
+pub const ARGON2_MAX: (u32, u32, u32) = (65_536, 10, 4);
+/// The same for PBKDF2: Werkzeug 3 makes 1 000 000 rounds.
+pub const PBKDF2_MAX_ROUNDS: u32 = 2_000_000;
+/// The same for scrypt, as log2 N, r and p: Werkzeug 3 makes 15, 8 and 1, which takes 32 MiB.
+pub const SCRYPT_MAX: (u8, u32, u32) = (16, 8, 4);
+
+/// Least bytes of the secret that signs tokens. RFC 7518 §3.2: as long as the hash.
+pub const MIN_SECRET_BYTES: usize = 32;
+/// How long an access token lives. Logout bites at once all the same, because a token is good only while its session lives.
+pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long a session lives, from sign-in, however often it is refreshed. NIST SP 800-63B-4 §2.1.3 allows 30 days.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a client that lost an answer may present the parent of an unused refresh token again. Long enough for a
+/// retry, too short for a thief who is not already listening. RFC 9700 §4.14.2 knows no grace; see docs/security.md.
+pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
+/// How far the clock that issued a token may run ahead of the one that checks it, in seconds. None is given to `exp`.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+
+/// Bytes of a reset token: OWASP ASVS 11.5.1 wants 128 bits, and twice as many cost nothing.
+pub const RESET_TOKEN_BYTES: usize = 32;
+/// How long a reset token lives: time to find the mail, not to forget it.
+pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long every answer of forgot-password takes: longer than SES usually needs, so that its time tells nothing.
+pub const FORGOT_PASSWORD_FLOOR: Duration = Duration::from_secs(1);
+
+/// Longest wait for a new connection to PostgreSQL.
+pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest time for one statement, a connection and one retry included. Sign-in makes two in a function of 10 seconds.
+pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
+/// Longest time for a mail that no floor hides.
+pub const MAIL_DEADLINE: Duration = Duration::from_secs(3);

@@ -1,0 +1,64 @@
+//! A database for each test.
+
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use crate::server;
+
+/// A database of its own, dropped with this value.
+pub struct TestDatabase {
+    name: String,
+    config: tokio_postgres::Config,
+}
+
+impl TestDatabase {
+    /// A new database without a table.
+    pub async fn empty() -> Self {
+        let mut config: tokio_postgres::Config =
+            server("TEST_DATABASE_URL").parse().expect("TEST_DATABASE_URL is a URL");
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        connect(&config)
+            .await
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("the server makes a database");
+        config.dbname(&name);
+        Self { name, config }
+    }
+
+    /// The URL a function gets.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let server = server("TEST_DATABASE_URL");
+        let (server, _) = server.rsplit_once('/').expect("TEST_DATABASE_URL names a database");
+        format!("{server}/{}", self.name)
+    }
+
+    /// A connection of the test's own, to look at rows or to shift their times.
+    pub async fn connect(&self) -> Client {
+        connect(&self.config).await
+    }
+}
+
+impl Drop for TestDatabase {
+    /// On a thread and a runtime of its own: the test's runtime may be ending, and a panic may be under way.
+    fn drop(&mut self) {
+        let (name, mut config) = (self.name.clone(), self.config.clone());
+        config.dbname("postgres");
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                connect(&config).await.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await
+            })
+        });
+        if !matches!(dropped.join(), Ok(Ok(()))) && !std::thread::panicking() {
+            panic!("the database of a test could not be dropped");
+        }
+    }
+}
+
+async fn connect(config: &tokio_postgres::Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.expect("the PostgreSQL server of the tests answers");
+    tokio::spawn(connection);
+    client
+}

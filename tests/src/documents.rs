@@ -1,0 +1,94 @@
+//! The files of the project that say what its routes are and what they answer, read as data.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::LazyLock};
+
+use serde_json::Value;
+
+/// The workspace's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+}
+
+/// A file of the project as text.
+#[must_use]
+pub fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|problem| panic!("{path}: {problem}"))
+}
+
+/// A route: its method, its path, and the function that answers it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// In upper case.
+    pub method: String,
+    /// With `{token}` where there is one.
+    pub path: String,
+    /// The function's name.
+    pub function: String,
+}
+
+impl Route {
+    /// The value of `{token}`, if the request's path matches this route and has one; `None` where it does not match.
+    #[must_use]
+    pub fn matches(&self, method: &str, path: &str) -> Option<Option<String>> {
+        let (pattern, segments): (Vec<_>, Vec<_>) = (self.path.split('/').collect(), path.split('/').collect());
+        let mut token = None;
+        let same = pattern.len() == segments.len()
+            && pattern.iter().zip(&segments).all(|(&pattern, &segment)| {
+                if pattern == "{token}" {
+                    token = Some(segment.to_owned());
+                }
+                pattern == segment || (pattern == "{token}" && !segment.is_empty())
+            });
+        (self.method == method && same).then_some(token)
+    }
+}
+
+/// The routes of the local gateway: `[workspace.metadata.lambda.watch.router]` in Cargo.toml.
+#[must_use]
+pub fn router() -> BTreeSet<Route> {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).expect("Cargo.toml is TOML");
+    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().expect("a router").clone();
+    router
+        .into_iter()
+        .flat_map(|(path, routes)| {
+            let routes = routes.as_array().expect("a list of methods").clone();
+            routes.into_iter().map(move |route| Route {
+                method: route["method"].as_str().expect("a method").to_owned(),
+                path: path.clone(),
+                function: route["function"].as_str().expect("a function").to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// `openapi.yaml`, with its references to examples resolved.
+pub static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
+    let document: Value = serde_saphyr::from_str(&read("openapi.yaml")).expect("openapi.yaml is YAML");
+    resolved(&document, &document)
+});
+
+/// The document with every local `$ref` replaced by what it points to. (Schemas here do not refer to themselves.)
+fn resolved(node: &Value, document: &Value) -> Value {
+    match node {
+        Value::Object(fields) => match fields.get("$ref").and_then(Value::as_str) {
+            Some(reference) => {
+                let target = document.pointer(reference.trim_start_matches('#'));
+                resolved(target.unwrap_or_else(|| panic!("openapi.yaml has no {reference}")), document)
+            }
+            None => fields.iter().map(|(name, value)| (name.clone(), resolved(value, document))).collect(),
+        },
+        Value::Array(items) => items.iter().map(|item| resolved(item, document)).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The examples openapi.yaml gives for an answer; `None` where it knows no such answer.
+#[must_use]
+pub fn documented_examples(route: &Route, status: u16) -> Option<Vec<Value>> {
+    let response = &OPENAPI["paths"][&route.path][route.method.to_lowercase()]["responses"][status.to_string()];
+    let media = response.get("content").and_then(|content| content.get("application/json"))?;
+    let named = media.get("examples").and_then(Value::as_object).into_iter().flatten();
+    let examples: Vec<Value> = named.map(|(_, example)| example["value"].clone()).collect();
+    Some(if examples.is_empty() { media.get("example").cloned().into_iter().collect() } else { examples })
+}

@@ -1,0 +1,151 @@
+//! A function: its binary, as many processes of it as are busy, and the queue of what it is to answer.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
+};
+use uuid::Uuid;
+
+/// Longest wait for an answer: API Gateway's own.
+const GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a function made of an event.
+pub(crate) enum Outcome {
+    /// Its answer.
+    Answer(Value),
+    /// The error it reported, as Lambda would pass it on.
+    Error(Value),
+}
+
+/// An event on its way to a process.
+pub(crate) struct Invocation {
+    pub(crate) request_id: String,
+    pub(crate) event: Value,
+}
+
+pub(crate) struct Function {
+    name: String,
+    binary: PathBuf,
+    environment: Vec<(String, String)>,
+    runtime_api: String,
+    max_processes: usize,
+    processes: Mutex<Vec<Child>>,
+    logs: Arc<Mutex<Vec<String>>>,
+    outstanding: AtomicUsize,
+    queue: mpsc::UnboundedSender<Invocation>,
+    waiting: AsyncMutex<mpsc::UnboundedReceiver<Invocation>>,
+    answers: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+}
+
+impl Function {
+    pub(crate) fn new(name: &str, runtime_api: &str, environment: Vec<(String, String)>, max_processes: usize) -> Self {
+        // target/<profile>/deps/<this test> → target/<profile>/<function>
+        let test = std::env::current_exe().expect("a test has a path");
+        let binary =
+            test.parent().and_then(|deps| deps.parent()).expect("a test lies in target/<profile>/deps").join(name);
+        assert!(binary.exists(), "{} is not built: run the tests with `cargo xtask test`", binary.display());
+        let (queue, waiting) = mpsc::unbounded_channel();
+        Self {
+            name: name.to_owned(),
+            binary,
+            environment,
+            runtime_api: format!("http://{runtime_api}/.rt/{name}"),
+            max_processes,
+            processes: Mutex::default(),
+            logs: Arc::default(),
+            outstanding: AtomicUsize::new(0),
+            queue,
+            waiting: AsyncMutex::new(waiting),
+            answers: Mutex::default(),
+        }
+    }
+
+    /// Hands the function an event and waits for what it makes of it. A process serves one event at a time; another is started
+    /// when all are busy, up to the stack's limit.
+    pub(crate) async fn invoke(&self, event: Value, request_id: Option<String>) -> Outcome {
+        let request_id = request_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        let (answer, answered) = oneshot::channel();
+        self.answers.lock().expect("no panic").insert(request_id.clone(), answer);
+        let busy = self.outstanding.fetch_add(1, Ordering::SeqCst) + 1;
+        self.start_one_for(busy);
+        self.queue.send(Invocation { request_id, event }).expect("the queue is open");
+        let outcome = tokio::select! {
+            outcome = answered => outcome.expect("nobody else drops the sender"),
+            () = tokio::time::sleep(GATEWAY_TIMEOUT) => panic!("{} did not answer in time; its log:\n{}", self.name, self.log()),
+            () = self.all_ended() => panic!("{} ended; its log:\n{}", self.name, self.log()),
+        };
+        self.outstanding.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+
+    /// Returns when none of its processes is left to answer.
+    async fn all_ended(&self) {
+        let ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
+        while !self.processes.lock().expect("no panic").iter_mut().all(ended) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The next event for one of the function's processes.
+    pub(crate) async fn next(&self) -> Invocation {
+        self.waiting.lock().await.recv().await.expect("the queue is open")
+    }
+
+    /// Takes a process's answer.
+    pub(crate) fn answer(&self, request_id: &str, outcome: Outcome) {
+        if let Some(waiting) = self.answers.lock().expect("no panic").remove(request_id) {
+            // Nobody waits any more where the client has gone.
+            let _ = waiting.send(outcome);
+        }
+    }
+
+    /// Everything its processes have written so far.
+    pub(crate) fn log(&self) -> String {
+        self.logs.lock().expect("no panic").join("\n")
+    }
+
+    fn start_one_for(&self, busy: usize) {
+        let mut processes = self.processes.lock().expect("no panic");
+        if busy <= processes.len() || processes.len() >= self.max_processes {
+            return;
+        }
+        let mut child = Command::new(&self.binary)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .env("AWS_LAMBDA_RUNTIME_API", &self.runtime_api)
+            .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the function's binary starts");
+        self.collect(child.stdout.take().expect("piped"));
+        self.collect(child.stderr.take().expect("piped"));
+        processes.push(child);
+    }
+
+    fn collect(&self, stream: impl AsyncRead + Unpin + Send + 'static) {
+        let logs = Arc::clone(&self.logs);
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stream).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                logs.lock().expect("no panic").push(line);
+            }
+        });
+    }
+}

@@ -1,0 +1,35 @@
+//! The harness: everything a journey needs to happen for real.
+//!
+//! A [`Stack`] is the whole service for one test: a database of its own on a real PostgreSQL server, the real function binaries,
+//! started over the Lambda runtime interface when they are first called, and a gateway that turns HTTP into API Gateway's events
+//! (payload format 2.0). Mail goes to a local SES and is read back from there. What happens in it is told by a [`Person`].
+//!
+//! Servers are shared by all tests and come from the environment; `cargo xtask test` starts them and sets it:
+//!
+//! | variable | what it names |
+//! | --- | --- |
+//! | `TEST_DATABASE_URL` | a PostgreSQL server where databases may be made and dropped |
+//! | `TEST_SES_URL` | a local SES whose mails are read back |
+//! | `TEST_WEBDRIVER_URL` | a chromedriver, for the browser's tests |
+#![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]
+
+pub mod database;
+pub mod documents;
+mod event;
+mod function;
+mod gateway;
+pub mod mailbox;
+mod person;
+mod reply;
+mod stack;
+
+pub use person::{Person, Tokens};
+pub use reply::Reply;
+pub use stack::{Stack, StackBuilder};
+
+/// A variable that `cargo xtask test` sets.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "a harness is configured by its environment")]
+pub fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with `cargo xtask test`"))
+}

@@ -1,0 +1,71 @@
+//! Reading mails back from the local SES.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::server;
+
+/// A mail as SES took it.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// Its subject.
+    pub subject: String,
+    /// Its sender.
+    pub from: String,
+    /// The text part.
+    pub text: String,
+    /// The HTML part.
+    pub html: String,
+}
+
+impl Mail {
+    /// The reset token in the mail's link.
+    #[must_use]
+    pub fn reset_token(&self) -> String {
+        let link = self.link();
+        link.rsplit('/').next().expect("a link has a path").to_owned()
+    }
+
+    /// The link in the text part.
+    #[must_use]
+    pub fn link(&self) -> String {
+        let links = self.text.split_whitespace().filter(|word| word.starts_with("http")).collect::<Vec<_>>();
+        assert_eq!(links.len(), 1, "one link in {}", self.text);
+        links[0].to_owned()
+    }
+}
+
+/// The mails an address has received, oldest first.
+pub async fn mails_to(address: &str) -> Vec<Mail> {
+    let store: Value = reqwest::get(format!("{}/store", server("TEST_SES_URL")))
+        .await
+        .expect("the local SES answers")
+        .json()
+        .await
+        .expect("its store is JSON");
+    let mut mails: Vec<&Value> = store["emails"].as_array().expect("a list of mails").iter().collect();
+    mails.retain(|mail| mail["destination"]["to"].as_array().is_some_and(|to| to.iter().any(|to| to == address)));
+    mails.sort_by_key(|mail| mail["at"].as_u64());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mail = |mail: &&Value| Mail {
+        subject: text(&mail["subject"]),
+        from: text(&mail["from"]),
+        text: text(&mail["body"]["text"]),
+        html: text(&mail["body"]["html"]),
+    };
+    mails.iter().map(mail).collect()
+}
+
+/// Waits until an address has received `count` mails, and returns them.
+pub async fn wait_for(address: &str, count: usize) -> Vec<Mail> {
+    for _ in 0..100 {
+        let mails = mails_to(address).await;
+        if mails.len() >= count {
+            assert_eq!(mails.len(), count, "more mails than expected");
+            return mails;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{address} did not receive {count} mail(s)");
+}

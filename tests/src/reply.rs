@@ -1,0 +1,80 @@
+//! An answer, already held against `openapi.yaml`.
+
+use axum::http::HeaderMap;
+use serde_json::Value;
+
+use crate::documents::{self, Route};
+
+/// What a client received.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as text.
+    pub text: String,
+}
+
+impl Reply {
+    /// The body as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    /// A text of the body.
+    #[must_use]
+    pub fn text_at(&self, field: &str) -> String {
+        self.json()[field].as_str().unwrap_or_else(|| panic!("no text {field} in {}", self.text)).to_owned()
+    }
+
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a header is text"))
+    }
+
+    /// Asserts a success with that body.
+    #[track_caller]
+    pub fn assert_ok(&self, body: &Value) -> &Self {
+        assert_eq!((self.status, &self.json()), (200, body));
+        self
+    }
+
+    /// Asserts a refusal: status, message, code, and that nobody may cache it.
+    #[track_caller]
+    pub fn assert_refused(&self, status: u16, code: &str, message: &str) -> &Self {
+        let body = serde_json::json!({ "message": message, "code": code });
+        assert_eq!((self.status, self.json()), (status, body));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        self
+    }
+
+    /// Holds the answer against `openapi.yaml`: every status must be documented for its route; a refusal must equal one of its
+    /// examples, a success must have the fields of one, with the same types.
+    #[track_caller]
+    pub(crate) fn assert_documented(&self, route: &Route) {
+        if self.header("content-type") != Some("application/json") {
+            return;
+        }
+        let place = format!("openapi.yaml, {} {}, {}", route.method, route.path, self.status);
+        let examples =
+            documents::documented_examples(route, self.status).unwrap_or_else(|| panic!("{place}: not there"));
+        let body = self.json();
+        let same = |example: &Value| if self.status < 300 { same_shape(example, &body) } else { *example == body };
+        // The least length of a password is the operator's to set.
+        let configurable = body["code"] == "password_too_short";
+        assert!(configurable || examples.iter().any(same), "{place}: no example like {body}");
+    }
+}
+
+fn same_shape(example: &Value, body: &Value) -> bool {
+    match (example, body) {
+        (Value::Object(example), Value::Object(body)) => {
+            example.len() == body.len()
+                && example.iter().all(|(name, value)| body.get(name).is_some_and(|other| same_shape(value, other)))
+        }
+        _ => std::mem::discriminant(example) == std::mem::discriminant(body),
+    }
+}

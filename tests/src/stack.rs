@@ -1,0 +1,201 @@
+//! The whole service, for one test.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::{
+    Person, Reply,
+    database::TestDatabase,
+    documents,
+    function::{Function, Outcome},
+    gateway::{self, Functions},
+    server,
+};
+
+/// The secret every stack signs with.
+pub const SECRET: &str = "a-secret-of-the-tests-0123456789abcdef";
+
+/// The service, running.
+pub struct Stack {
+    /// Where the API is.
+    pub base_url: String,
+    /// Its database.
+    pub database: TestDatabase,
+    functions: Arc<Functions>,
+    client: Client,
+}
+
+/// What a stack is to be like, where it differs from the ordinary.
+pub struct StackBuilder {
+    environment: BTreeMap<String, String>,
+    max_processes: usize,
+    database: Option<TestDatabase>,
+}
+
+impl Stack {
+    /// A stack on a database of its own, migrated.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A stack that differs from the ordinary one.
+    #[must_use]
+    pub fn builder() -> StackBuilder {
+        let variables = [
+            ("JWT_SECRET_KEY", SECRET),
+            ("MAIL_FROM", "no-reply@example.com"),
+            ("PASSWORD_MIN_LENGTH", "8"),
+            ("PASSWORD_BLOCKLIST", "off"),
+            // Long enough for the local SES, short enough for a test.
+            ("FORGOT_PASSWORD_FLOOR_MS", "500"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_REGION", "us-east-1"),
+        ];
+        let environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        StackBuilder { environment, max_processes: 2, database: None }
+    }
+
+    /// Somebody new, whose address nobody else has.
+    #[must_use]
+    pub fn stranger(&self, name: &str) -> Person<'_> {
+        let unique = Uuid::new_v4().simple();
+        Person::new(self, name, &format!("{}-{unique}@example.com", name.to_lowercase().replace(' ', ".")))
+    }
+
+    /// Somebody who has signed up.
+    pub async fn user(&self, name: &str) -> Person<'_> {
+        let person = self.stranger(name);
+        person.signs_up().await.assert_created();
+        person
+    }
+
+    /// Sends a request; its answer is held against `openapi.yaml`.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        fill_in: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Reply {
+        let request = fill_in(self.client.request(method.clone(), format!("{}{path}", self.base_url)));
+        let response = request.send().await.expect("the gateway answers");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let reply = Reply { status, headers, text: response.text().await.expect("a body of text") };
+        let route = documents::router().into_iter().find(|route| route.matches(method.as_str(), path).is_some());
+        if let Some(route) = route {
+            reply.assert_documented(&route);
+        }
+        reply
+    }
+
+    /// Posts a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send(Method::POST, path, |request| request.json(body)).await
+    }
+
+    /// Gets a path.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, |request| request).await
+    }
+
+    /// Calls a bearer endpoint with a token.
+    pub async fn with_token(&self, method: Method, path: &str, token: &str) -> Reply {
+        self.send(method, path, |request| request.bearer_auth(token)).await
+    }
+
+    /// Invokes a function directly, as `aws lambda invoke` does. `Err` is the error the function reported.
+    pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
+        match self.functions[function].invoke(event.clone(), None).await {
+            Outcome::Answer(answer) => Ok(answer),
+            Outcome::Error(error) => Err(error),
+        }
+    }
+
+    /// Everything a function has logged so far.
+    #[must_use]
+    pub fn log_of(&self, function: &str) -> String {
+        self.functions[function].log()
+    }
+
+    /// Everything all functions have logged so far.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.functions.values().map(Function::log).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Runs a statement on the stack's database, such as one that shifts a row's time.
+    pub async fn sql(&self, statement: &str) {
+        self.database.connect().await.batch_execute(statement).await.expect("the statement runs");
+    }
+
+    /// The single text a query yields.
+    pub async fn sql_text(&self, query: &str) -> String {
+        self.database.connect().await.query_one(query, &[]).await.expect("the query yields a row").get(0)
+    }
+
+    /// The single number a query yields.
+    pub async fn sql_number(&self, query: &str) -> i64 {
+        self.database.connect().await.query_one(query, &[]).await.expect("the query yields a row").get(0)
+    }
+}
+
+impl StackBuilder {
+    /// Sets a variable of the functions' environment; an empty value unsets it.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// How many processes a function may have at once.
+    #[must_use]
+    pub fn processes(mut self, max: usize) -> Self {
+        self.max_processes = max;
+        self
+    }
+
+    /// The database to run on, instead of a new one. It is left as it is: not migrated.
+    #[must_use]
+    pub fn on(mut self, database: TestDatabase) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// Starts the stack.
+    pub async fn start(mut self) -> Stack {
+        let (database, fresh) = match self.database.take() {
+            Some(database) => (database, false),
+            None => (TestDatabase::empty().await, true),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let base_url = format!("http://{address}");
+        let defaults = [
+            ("DATABASE_URL", database.url()),
+            ("AWS_ENDPOINT_URL_SES", server("TEST_SES_URL")),
+            ("RESET_PASSWORD_URL", format!("{base_url}/reset-password")),
+        ];
+        for (name, value) in defaults {
+            self.environment.entry(name.to_owned()).or_insert(value);
+        }
+        let environment: Vec<_> = self.environment.into_iter().collect();
+        let routed = documents::router().into_iter().map(|route| route.function);
+        let names: BTreeSet<String> = routed.chain(["migrate".to_owned()]).collect();
+        let function =
+            |name: String| (name.clone(), Function::new(&name, &address, environment.clone(), self.max_processes));
+        let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());
+        gateway::serve(listener, Arc::clone(&functions));
+        let stack = Stack { base_url, database, functions, client: Client::new() };
+        if fresh {
+            stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
+        }
+        stack
+    }
+}

@@ -1,0 +1,66 @@
+//! A function that is configured wrongly stops at its start and says why.
+
+use std::process::Command;
+
+/// Starts a function's binary with these variables and returns what it logged before it stopped.
+fn start(function: &str, variables: &[(&str, &str)]) -> String {
+    let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join(function);
+    let output = Command::new(binary)
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
+        .env("AWS_LAMBDA_FUNCTION_NAME", function)
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://u:canary-password@127.0.0.1:5432/d");
+const SECRET: (&str, &str) = ("JWT_SECRET_KEY", "canary-secret-0123456789abcdef0123456789");
+const FROM: (&str, &str) = ("MAIL_FROM", "no-reply@example.com");
+
+#[test]
+fn a_missing_variable_is_named() {
+    for function in ["signup", "signin", "refresh", "logout", "dashboard", "forgot-password", "reset-password"] {
+        assert!(start(function, &[SECRET, FROM]).contains("DATABASE_URL is not set"), "{function}");
+    }
+    for function in ["signin", "refresh", "logout", "dashboard"] {
+        assert!(start(function, &[DATABASE]).contains("JWT_SECRET_KEY is not set"), "{function}");
+        assert!(
+            start(function, &[DATABASE, ("JWT_SECRET_KEY", "")]).contains("JWT_SECRET_KEY is not set"),
+            "{function}"
+        );
+    }
+    for function in ["forgot-password", "reset-password"] {
+        assert!(start(function, &[DATABASE]).contains("MAIL_FROM is not set"), "{function}");
+    }
+}
+
+#[test]
+fn a_malformed_variable_is_named_and_its_value_is_not() {
+    for (function, name, value) in [
+        ("signin", "JWT_SECRET_KEY", "canary-too-short"),
+        ("signin", "DATABASE_URL", "canary://u:p@h/d"),
+        ("signin", "DATABASE_TLS", "canary"),
+        ("signin", "PASSWORD_REHASH", "canary"),
+        ("signup", "PASSWORD_MIN_LENGTH", "7"),
+        ("signup", "PASSWORD_BLOCKLIST", "canary"),
+        ("refresh", "REFRESH_GRACE", "canary"),
+        ("dashboard", "JWT_ACCESS_TOKEN_EXPIRES", "canary"),
+        ("forgot-password", "FORGOT_PASSWORD_FLOOR_MS", "canary"),
+        ("forgot-password", "RESET_PASSWORD_URL", "canary"),
+    ] {
+        let log = start(function, &[DATABASE, SECRET, FROM, (name, value)]);
+        assert!(log.contains(&format!("{name} is malformed")), "{log}");
+        assert!(!log.contains("canary"), "{log}");
+    }
+}
+
+#[test]
+fn a_database_elsewhere_is_not_spoken_to_in_the_clear_unless_that_was_said() {
+    let log = start("signin", &[("DATABASE_URL", "postgres://u:p@db.internal:5432/d"), SECRET]);
+    assert!(log.contains("DATABASE_TLS is malformed"), "{log}");
+}

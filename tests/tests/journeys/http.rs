@@ -1,0 +1,196 @@
+//! What every endpoint has in common.
+
+use reqwest::Method;
+use serde_json::json;
+use tests::{Stack, documents};
+
+const WITH_BODY: [&str; 4] = ["/api/signup", "/api/signin", "/api/forgot-password", "/api/reset-password/x"];
+const BEARER: [(Method, &str); 3] =
+    [(Method::GET, "/api/dashboard"), (Method::POST, "/api/logout"), (Method::POST, "/api/refresh")];
+
+#[tokio::test]
+async fn a_body_that_is_not_declared_as_json_is_refused() {
+    let stack = Stack::start().await;
+    for path in WITH_BODY {
+        for content_type in
+            [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonx")]
+        {
+            let reply = stack.send(Method::POST, path, |request| match content_type {
+                Some(content_type) => request.header("content-type", content_type).body("{}"),
+                None => request.body("{}"),
+            });
+            reply.await.assert_refused(415, "unsupported_media_type", "Content-Type must be application/json");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_one_json_object_is_refused() {
+    let stack = Stack::start().await;
+    let long = format!("{{\"a\":{}}}", "[".repeat(100_000));
+    let bodies: [&[u8]; 13] = [
+        b"",
+        b"[]",
+        b"[\"a\",\"b\",\"c\"]",
+        b"1",
+        b"null",
+        b"true",
+        b"\"x\"",
+        b"{} {}",
+        b"{}x",
+        b"\xef\xbb\xbf{}",
+        b"{\"a\":\"\xff\"}",
+        b"{\"a\":\"\\ud800\"}",
+        long.as_bytes(),
+    ];
+    for path in WITH_BODY {
+        for body in bodies {
+            let reply = stack.send(Method::POST, path, |request| {
+                request.header("content-type", "application/json").body(body.to_vec())
+            });
+            reply.await.assert_refused(400, "invalid_json", "Invalid JSON payload");
+        }
+    }
+}
+
+#[tokio::test]
+async fn json_may_be_declared_with_parameters_and_in_any_case() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    for content_type in ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"] {
+        let reply = stack.send(Method::POST, "/api/signin", |request| {
+            let body = json!({ "email": ada.email, "password": ada.password }).to_string();
+            request.header("content-type", content_type).body(body)
+        });
+        assert_eq!(reply.await.status, 200, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_bearer_endpoint_says_what_it_wants() {
+    let stack = Stack::start().await;
+    for (method, path) in BEARER {
+        let reply = stack.send(method.clone(), path, |request| request).await;
+        reply.assert_refused(401, "missing_authorization", "Missing Authorization Header");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "no error where no token was sent");
+        for credentials in
+            ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic dTpw", "x", "Bearer a.b.c, Bearer d.e.f"]
+        {
+            let reply = stack.send(method.clone(), path, |request| request.header("authorization", credentials)).await;
+            reply.assert_refused(401, "invalid_token", "Invalid token");
+            assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+        }
+    }
+}
+
+#[tokio::test]
+async fn bearer_may_be_written_in_any_case() {
+    let stack = Stack::start().await;
+    let tokens = stack.user("Ada").await.signs_in().await;
+    for scheme in ["bearer", "BEARER", "Bearer"] {
+        let credentials = format!("{scheme} {}", tokens.access);
+        let reply = stack.send(Method::GET, "/api/dashboard", |request| request.header("authorization", credentials));
+        assert_eq!(reply.await.status, 200, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn refresh_and_logout_read_no_body_and_no_content_type() {
+    let stack = Stack::start().await;
+    let tokens = stack.user("Ada").await.signs_in().await;
+    for (path, token) in [("/api/refresh", &tokens.refresh), ("/api/logout", &tokens.access)] {
+        let reply = stack.send(Method::POST, path, |request| {
+            request.bearer_auth(token).header("content-type", "text/plain").body("[not json")
+        });
+        assert_eq!(reply.await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    let stack = Stack::start().await;
+    for route in documents::router() {
+        let path = route.path.replace("{token}", "x");
+        let reply = stack.send(route.method.parse().unwrap(), &path, |request| request).await;
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("strict-transport-security", "max-age=63072000; includeSubDomains"),
+        ] {
+            assert_eq!(reply.header(name), Some(value), "{name} of {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_reset_page_runs_nothing_but_its_own_script() {
+    let stack = Stack::start().await;
+    let page = stack.get("/reset-password/anything").await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(!page.text.contains("anything"), "the token is not in the page");
+}
+
+#[tokio::test]
+async fn without_its_database_a_function_says_so_and_public_stays_up() {
+    let stack = Stack::builder()
+        .with("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:9/none")
+        .on(tests::database::TestDatabase::empty().await);
+    let stack = stack.start().await;
+    let ada = stack.stranger("Ada");
+    for reply in [ada.signs_up().await, ada.tries_to_sign_in().await, ada.forgets_password().await] {
+        reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
+        assert_eq!(reply.header("retry-after"), Some("5"));
+    }
+    let token = "A".repeat(43);
+    assert_eq!(ada.resets_password(&token, "another password").await.status, 503);
+    for path in ["/", "/api/public", "/reset-password/x"] {
+        assert_eq!(stack.get(path).await.status, 200, "{path}");
+    }
+    assert!(
+        stack.log_of("signin").contains("the database is away")
+            || stack.log_of("signin").contains("service_unavailable")
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_the_function_slept_is_not_noticed() {
+    let stack = Stack::builder().processes(1).start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()").await;
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    let refreshed = ada.refreshes(&tokens.refresh).await;
+    assert_eq!(refreshed.status, 200);
+}
+
+#[tokio::test]
+async fn a_defect_answers_500_and_keeps_its_cause_to_the_log() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    stack.sql("ALTER TABLE sessions RENAME TO elsewhere").await;
+    let reply = ada.tries_to_sign_in().await;
+    reply.assert_refused(500, "internal_error", "Internal server error");
+    assert!(stack.log_of("signin").contains("does not exist"), "{}", stack.log_of("signin"));
+}
+
+#[tokio::test]
+async fn no_log_holds_a_password_a_token_or_an_address() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await.with_password("password123");
+    let tokens = ada.signs_in().await;
+    ada.refreshes(&tokens.refresh).await;
+    ada.with_password("canary-password").tries_to_sign_in().await;
+    let mail = ada.receives_reset_mail(1).await;
+    ada.resets_password(&mail.reset_token(), "canary-new-password").await;
+    ada.resets_password(&mail.reset_token(), "canary-new-password").await;
+    let logs = stack.logs();
+    assert!(logs.contains("invalid_credentials"), "the log is there");
+    for canary in ["password123", "canary", &tokens.access, &tokens.refresh, &mail.reset_token(), &ada.email] {
+        assert!(!logs.contains(canary), "{canary} in\n{logs}");
+    }
+}

@@ -1,0 +1,177 @@
+use futures_util::future::join_all;
+use reqwest::Method;
+use tests::{Reply, Stack, Tokens};
+
+/// Every token of the session is refused, at every endpoint that takes one.
+async fn assert_session_over(stack: &Stack, tokens: &Tokens) {
+    for (method, path) in [(Method::GET, "/api/dashboard"), (Method::POST, "/api/logout")] {
+        let reply = stack.with_token(method, path, &tokens.access).await;
+        reply.assert_refused(401, "token_revoked", "Token has been revoked");
+        assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+    }
+    let reply = stack.with_token(Method::POST, "/api/refresh", &tokens.refresh).await;
+    assert_refresh_refused(&reply);
+}
+
+#[track_caller]
+fn assert_refresh_refused(reply: &Reply) {
+    reply.assert_refused(401, "invalid_refresh_token", "Invalid or expired refresh token");
+    assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+}
+
+#[tokio::test]
+async fn each_refresh_token_has_one_successor() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let mut tokens = ada.signs_in().await;
+    for _ in 0..5 {
+        let next = Tokens::from(&ada.refreshes(&tokens.refresh).await);
+        assert_ne!(next.refresh, tokens.refresh);
+        assert_eq!(ada.dashboard(&next.access).await.status, 200);
+        tokens = next;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_can_be_asked_for_again_within_the_grace() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let parent = ada.signs_in().await;
+    let first = Tokens::from(&ada.refreshes(&parent.refresh).await);
+    let again = Tokens::from(&ada.refreshes(&parent.refresh).await);
+    assert_eq!(again.refresh, first.refresh, "the same bytes");
+    assert_ne!(again.access, first.access, "a new access token, as the first may be lost");
+    assert_eq!(Tokens::from(&ada.refreshes(&first.refresh).await).access.is_empty(), false);
+}
+
+#[tokio::test]
+async fn a_used_refresh_token_ends_its_session_once_its_successor_was_used() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let first = ada.signs_in().await;
+    let second = Tokens::from(&ada.refreshes(&first.refresh).await);
+    let third = Tokens::from(&ada.refreshes(&second.refresh).await);
+    assert_refresh_refused(&ada.refreshes(&first.refresh).await);
+    for tokens in [first, second, third] {
+        assert_session_over(&stack, &tokens).await;
+    }
+}
+
+#[tokio::test]
+async fn a_used_refresh_token_ends_its_session_after_the_grace() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let first = ada.signs_in().await;
+    let second = Tokens::from(&ada.refreshes(&first.refresh).await);
+    stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '9 seconds'").await;
+    assert_eq!(ada.refreshes(&first.refresh).await.status, 200, "within the grace");
+    stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '2 seconds'").await;
+    assert_refresh_refused(&ada.refreshes(&first.refresh).await);
+    assert_session_over(&stack, &second).await;
+}
+
+#[tokio::test]
+async fn of_fifty_refreshes_at_once_one_rotates_and_the_others_repeat_it() {
+    let stack = Stack::builder().processes(6).start().await;
+    let ada = stack.user("Ada").await;
+    let parent = ada.signs_in().await;
+    let replies = join_all((0..50).map(|_| ada.refreshes(&parent.refresh))).await;
+    let successors: Vec<_> = replies.iter().map(|reply| Tokens::from(reply).refresh).collect();
+    assert!(successors.iter().all(|successor| *successor == successors[0]), "one successor");
+    assert_eq!(Tokens::from(&ada.refreshes(&successors[0]).await).refresh.is_empty(), false);
+}
+
+#[tokio::test]
+async fn a_refresh_that_races_a_logout_leaves_no_live_session() {
+    let stack = Stack::builder().processes(4).start().await;
+    let ada = stack.user("Ada").await;
+    for _ in 0..20 {
+        let tokens = ada.signs_in().await;
+        let (refreshed, ended) = tokio::join!(ada.refreshes(&tokens.refresh), ada.logs_out(&tokens.access));
+        assert_eq!(ended.status, 200);
+        assert_session_over(&stack, &tokens).await;
+        if refreshed.status == 200 {
+            assert_session_over(&stack, &Tokens::from(&refreshed)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn logout_ends_this_session_and_no_other() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let (phone, laptop) = (ada.signs_in().await, ada.signs_in().await);
+    assert_eq!(ada.logs_out(&phone.access).await.status, 200);
+    assert_session_over(&stack, &phone).await;
+    assert_eq!(ada.dashboard(&laptop.access).await.status, 200);
+    assert_eq!(ada.refreshes(&laptop.refresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_session_does_not_slide() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    stack.sql("UPDATE sessions SET expires_at = date_trunc('second', now()) + interval '600 seconds'").await;
+    let reply = ada.refreshes(&tokens.refresh).await;
+    let lifetime = reply.json()["expires_in"].as_i64().unwrap();
+    assert!((598..=600).contains(&lifetime), "an access token ends with its session: {lifetime}");
+    stack.sql("UPDATE sessions SET expires_at = now() - interval '1 second'").await;
+    assert_session_over(&stack, &Tokens::from(&reply)).await;
+}
+
+#[tokio::test]
+async fn neither_kind_of_token_serves_as_the_other() {
+    let stack = Stack::start().await;
+    let tokens = stack.user("Ada").await.signs_in().await;
+    for (method, path, token) in [
+        (Method::GET, "/api/dashboard", &tokens.refresh),
+        (Method::POST, "/api/logout", &tokens.refresh),
+        (Method::POST, "/api/refresh", &tokens.access),
+    ] {
+        let reply = stack.with_token(method, path, token).await;
+        reply.assert_refused(401, "invalid_token", "Invalid token");
+        assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+    }
+}
+
+#[tokio::test]
+async fn tokens_past_their_time_are_told_so() {
+    let stack =
+        Stack::builder().with("JWT_ACCESS_TOKEN_EXPIRES", "1").with("JWT_REFRESH_TOKEN_EXPIRES", "2").start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    ada.dashboard(&tokens.access).await.assert_refused(401, "token_expired", "Token has expired");
+    ada.logs_out(&tokens.access).await.assert_refused(401, "token_expired", "Token has expired");
+    assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);
+    // An expired token of the wrong kind is the wrong kind of token first.
+    ada.dashboard(&tokens.refresh).await.assert_refused(401, "invalid_token", "Invalid token");
+    ada.refreshes(&tokens.access).await.assert_refused(401, "invalid_token", "Invalid token");
+}
+
+#[tokio::test]
+async fn the_tokens_of_somebody_who_is_gone_die_with_them() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    stack.sql("DELETE FROM users").await;
+    ada.dashboard(&tokens.access).await.assert_refused(404, "user_not_found", "User not found");
+    ada.logs_out(&tokens.access).await.assert_refused(404, "user_not_found", "User not found");
+    assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM sessions").await, 0);
+}
+
+#[tokio::test]
+async fn no_token_rests_in_the_database() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    let mail = ada.receives_reset_mail(1).await;
+    let rows = stack
+        .sql_text("SELECT (SELECT string_agg(s::text, ' ') FROM sessions s) || (SELECT string_agg(r::text, ' ') FROM password_resets r)")
+        .await;
+    for token in [tokens.access, tokens.refresh, mail.reset_token()] {
+        assert!(!rows.contains(&token));
+    }
+}

@@ -1,0 +1,72 @@
+//! Databases that are ours from the start.
+
+use serde_json::json;
+use tests::{Stack, database::TestDatabase};
+
+use crate::{V1, migrate, picture, stack_on};
+
+#[tokio::test]
+async fn an_empty_database_is_brought_to_the_newest_version() {
+    let stack = stack_on(TestDatabase::empty().await).await;
+    assert_eq!(migrate(&stack).await, json!([V1]));
+    let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(stack.sql_text(tables).await, "password_resets refinery_schema_history sessions users");
+}
+
+#[tokio::test]
+async fn a_database_that_is_current_is_left_as_it_is() {
+    let stack = Stack::start().await;
+    let before = picture::of(&stack.database).await;
+    assert_eq!(migrate(&stack).await, json!([]));
+    assert_eq!(migrate(&stack).await, json!([]));
+    assert_eq!(picture::of(&stack.database).await, before);
+}
+
+#[tokio::test]
+async fn a_new_user_is_created_now_in_utc_whatever_the_sessions_time_zone() {
+    let stack = Stack::start().await;
+    stack.sql("SET TIME ZONE 'Asia/Tokyo'; INSERT INTO users (name, email, password) VALUES ('Ada', 'ada@example.com', '-')").await;
+    let age = "SELECT extract(epoch FROM (now() AT TIME ZONE 'utc') - created_at)::bigint FROM users";
+    assert_eq!(stack.sql_number(age).await, 0);
+}
+
+#[tokio::test]
+async fn one_address_has_one_account_in_whatever_case_it_is_written() {
+    let stack = Stack::start().await;
+    let client = stack.database.connect().await;
+    let insert = "INSERT INTO users (name, email, password) VALUES ('Ada', $1, '-')";
+    client.execute(insert, &[&"Ada@Example.com"]).await.unwrap();
+    let refused = client.execute(insert, &[&"aDA@eXAMPLE.COM"]).await.unwrap_err();
+    assert_eq!(refused.as_db_error().and_then(|db| db.constraint()), Some("users_email_lower_key"));
+}
+
+#[tokio::test]
+async fn every_table_and_every_column_of_ours_is_commented() {
+    let stack = Stack::start().await;
+    let silent = "
+        SELECT coalesce(string_agg(concat_ws('.', c.relname, a.attname), ' '), '')
+        FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'refinery_schema_history'
+            AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)";
+    assert_eq!(stack.sql_text(silent).await, "");
+}
+
+/// A refresh changes a session's row every hour of its life. As a HOT update it costs no index anything.
+#[tokio::test]
+async fn a_refresh_touches_no_index() {
+    let stack = Stack::start().await;
+    let mut client = stack.database.connect().await;
+    let five_hundred_sessions = "
+        INSERT INTO users (name, email, password) VALUES ('Ada', 'ada@example.com', '-');
+        INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at)
+        SELECT gen_random_uuid(), 1, 1, gen_random_uuid(), now() + interval '7 days' FROM generate_series(1, 500)";
+    client.batch_execute(five_hundred_sessions).await.unwrap();
+
+    let transaction = client.transaction().await.unwrap();
+    let refresh_one_in_ten = "
+        UPDATE sessions SET previous_refresh_id = refresh_id, refresh_id = gen_random_uuid(), refreshed_at = now()
+        WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER (ORDER BY ctid) AS nth FROM sessions) s WHERE nth % 10 = 0)";
+    assert_eq!(transaction.execute(refresh_one_in_ten, &[]).await.unwrap(), 50);
+    let updates = "SELECT n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'sessions'";
+    assert_eq!(transaction.query_one(updates, &[]).await.unwrap().get::<_, i64>(0), 50);
+}

@@ -1,0 +1,36 @@
+//! `migrate`, on every kind of database it may meet: an empty one, one that is current, and the old service's, full of people.
+
+mod finish;
+mod fresh;
+mod locks;
+mod old_service;
+mod picture;
+mod refusals;
+mod takeover;
+
+use serde_json::{Value, json};
+use tests::{Stack, database::TestDatabase};
+
+/// The one migration there is.
+const V1: &str = "V1__accounts_and_sessions";
+
+/// A stack on a database that no migration has seen.
+async fn stack_on(database: TestDatabase) -> Stack {
+    Stack::builder().on(database).start().await
+}
+
+/// Migrates, and says what was applied.
+async fn migrate(stack: &Stack) -> Value {
+    let report = stack.invoke("migrate", &json!({})).await.expect("the database can be migrated");
+    assert_eq!((&report["schema_version"], &report["dropped"]), (&json!(1), &json!([])));
+    report["applied"].clone()
+}
+
+/// Invokes `migrate`, expects an error of that type, and that the database is as it was. Gives the message.
+async fn is_refused(stack: &Stack, payload: Value, error_type: &str) -> String {
+    let before = picture::of(&stack.database).await;
+    let error = stack.invoke("migrate", &payload).await.expect_err("this is refused");
+    assert_eq!(error["errorType"], error_type, "{error}");
+    picture::assert_same(&before, &picture::of(&stack.database).await);
+    error["errorMessage"].as_str().expect("a message").to_owned()
+}

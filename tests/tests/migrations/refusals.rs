@@ -1,0 +1,176 @@
+//! What `migrate` will not touch. Every test asserts that nothing changed: not a row, not a comment, not a table of history.
+
+use serde_json::json;
+use tests::{Stack, database::TestDatabase};
+
+use crate::{
+    is_refused,
+    old_service::{ADA, FORMS, Form, OldUser},
+    stack_on,
+};
+
+#[tokio::test]
+async fn a_users_table_that_is_not_the_old_services() {
+    for form in FORMS {
+        for (change, difference) in [
+            ("ALTER TABLE users DROP COLUMN password", "the column password is missing"),
+            ("ALTER TABLE users RENAME COLUMN email TO mail", "the column email is missing"),
+            ("ALTER TABLE users ALTER COLUMN id DROP DEFAULT", "id has no default"),
+            ("ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE", "id is not the primary key"),
+            ("ALTER TABLE users ALTER COLUMN id TYPE bigint", "id is bigint; expected integer"),
+            ("ALTER TABLE users ALTER COLUMN name TYPE varchar(50)", "name is character varying(50)"),
+            ("ALTER TABLE users ALTER COLUMN email TYPE text", "email is text"),
+            ("ALTER TABLE users ALTER COLUMN email TYPE varchar(320)", "email is character varying(320)"),
+            ("ALTER TABLE users ALTER COLUMN email DROP NOT NULL", "email may be NULL"),
+            ("ALTER TABLE users ALTER COLUMN password TYPE varchar(170)", "password is character varying(170)"),
+            ("ALTER TABLE users ALTER COLUMN created_at TYPE timestamptz", "created_at is timestamp with time zone"),
+            (
+                "ALTER TABLE users ADD COLUMN tenant int NOT NULL DEFAULT 1; ALTER TABLE users ALTER tenant DROP DEFAULT",
+                "the column tenant is NOT NULL and has no default",
+            ),
+            ("ALTER TABLE users ADD COLUMN credential_version text", "credential_version already"),
+        ] {
+            let stack = stack_on(form.full().await).await;
+            stack.sql(change).await;
+            let message = is_refused(&stack, json!({}), "UsersNotRecognised").await;
+            assert!(message.contains(difference), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_users_that_is_no_table() {
+    for (users, kind) in [
+        ("CREATE VIEW users AS SELECT 1 AS id", "a view"),
+        ("CREATE MATERIALIZED VIEW users AS SELECT 1 AS id", "a materialized view"),
+        ("CREATE TABLE users (id integer) PARTITION BY HASH (id)", "a partitioned table"),
+        ("CREATE SEQUENCE users", "a sequence"),
+    ] {
+        let stack = stack_on(TestDatabase::empty().await).await;
+        stack.sql(users).await;
+        let message = is_refused(&stack, json!({}), "UsersNotRecognised").await;
+        assert!(message.contains(&format!("it is {kind}")), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn users_whose_addresses_differ_only_in_case_are_named_by_their_ids() {
+    for form in FORMS {
+        let database = form.full().await;
+        let old_service = database.connect().await;
+        for email in ["ADA@example.com", "ada@EXAMPLE.com", "Grace@Example.com"] {
+            form.signs_up(&old_service, OldUser { email, ..ADA }).await.unwrap();
+        }
+        let stack = stack_on(database).await;
+        let message = is_refused(&stack, json!({}), "SharedAddresses").await;
+        assert!(message.contains("ids 1 and 1013 and 1014, 1012 and 1015."), "{message}");
+        assert!(!message.contains("@example") && !stack.logs().to_lowercase().contains("@example"));
+    }
+}
+
+#[tokio::test]
+async fn of_very_many_shared_addresses_the_first_are_named() {
+    let database = Form::Script.full().await;
+    let twins = "INSERT INTO users (name, email, password) SELECT name, upper(email), '-' FROM users WHERE id BETWEEN 100 AND 124";
+    database.connect().await.batch_execute(twins).await.unwrap();
+    let message = is_refused(&stack_on(database).await, json!({}), "SharedAddresses").await;
+    assert!(
+        message.contains("ids 100 and 1013, ") && message.contains("119 and 1032 and 5 more such groups."),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_schema_newer_than_it_knows() {
+    let stack = Stack::start().await;
+    stack.sql("INSERT INTO refinery_schema_history VALUES (7, 'later', '2030-01-01T00:00:00Z', '1')").await;
+    for payload in [json!({}), json!({ "finish": true })] {
+        let message = is_refused(&stack, payload, "SchemaIsNewer").await;
+        assert!(message.contains("version 7 and this function knows versions up to 1"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_was_changed_after_it_was_applied() {
+    let stack = Stack::start().await;
+    stack.sql("UPDATE refinery_schema_history SET checksum = '1'").await;
+    let message = is_refused(&stack, json!({}), "HistoryDiffers").await;
+    assert!(message.contains("V1__accounts_and_sessions"), "{message}");
+}
+
+#[tokio::test]
+async fn a_history_that_no_migration_wrote() {
+    let stack = Stack::start().await;
+    stack.sql("UPDATE refinery_schema_history SET checksum = 'none'").await;
+    let message = is_refused(&stack, json!({}), "Database").await;
+    assert!(message.contains("refinery_schema_history"), "{message}");
+}
+
+#[tokio::test]
+async fn a_database_where_a_name_we_need_is_taken() {
+    for (taken, what) in [
+        ("CREATE TABLE sessions (id text, data bytea)", "a table named sessions"),
+        ("CREATE VIEW password_resets AS SELECT 1 AS id", "a view named password_resets"),
+        ("CREATE INDEX users_email_lower_key ON users (lower(email))", "an index named users_email_lower_key"),
+    ] {
+        let stack = stack_on(Form::CreateAll.full().await).await;
+        stack.sql(taken).await;
+        let message = is_refused(&stack, json!({}), "NameTaken").await;
+        assert!(message.contains(what), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn ids_that_new_accounts_would_collide_with() {
+    for form in FORMS {
+        let stack = stack_on(form.full().await).await;
+        stack.sql("SELECT setval('users_id_seq', 3)").await;
+        let message = is_refused(&stack, json!({}), "SequenceBehind").await;
+        assert!(message.contains("SELECT setval('users_id_seq', 1012)"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn tables_in_a_schema_where_new_ones_would_not_go() {
+    let stack = stack_on(Form::Script.full().await).await;
+    let user = stack.sql_text("SELECT quote_ident(current_user)").await;
+    stack.sql(&format!("CREATE SCHEMA {user}")).await;
+    let message = is_refused(&stack, json!({}), "TwoSchemas").await;
+    assert!(message.contains("users") && message.contains("search_path"), "{message}");
+}
+
+#[tokio::test]
+async fn a_database_without_a_schema_for_new_tables() {
+    let stack = stack_on(TestDatabase::empty().await).await;
+    stack.sql("DROP SCHEMA public").await;
+    let message = is_refused(&stack, json!({}), "NoSchema").await;
+    assert!(message.contains("search_path"), "{message}");
+}
+
+#[tokio::test]
+async fn a_view_in_the_way_of_a_longer_address() {
+    let stack = stack_on(Form::Script.full().await).await;
+    stack.sql("CREATE VIEW addresses AS SELECT email FROM users").await;
+    let message = is_refused(&stack, json!({}), "Database").await;
+    assert!(message.contains("view addresses depends on column \"email\""), "{message}");
+}
+
+#[tokio::test]
+async fn a_payload_that_is_not_understood() {
+    let stack = stack_on(Form::Script.full().await).await;
+    for payload in
+        [json!(null), json!([]), json!([true]), json!("finish"), json!({ "finsh": true }), json!({ "finish": "yes" })]
+    {
+        let message = is_refused(&stack, payload, "Payload").await;
+        assert!(message.starts_with(r#"the payload must be {} or {"finish": true}"#), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away() {
+    let nowhere = "postgres://ada:secret@127.0.0.1:1/away";
+    let stack = Stack::builder().on(TestDatabase::empty().await).with("DATABASE_URL", nowhere).start().await;
+    let error = stack.invoke("migrate", &json!({})).await.unwrap_err();
+    assert_eq!(error["errorType"], "Unreachable");
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
