@@ -154,6 +154,10 @@ fn is_loopback(connection: &tokio_postgres::Config) -> bool {
     })
 }
 
+fn is_http_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
 /// What tokens are minted with and held against.
 pub struct Tokens {
     /// The HS256 secret.
@@ -252,7 +256,7 @@ impl ForgotPassword {
     /// Where one is malformed.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let reset_url = env.get("RESET_PASSWORD_URL").map(|url| url.trim_end_matches('/').to_owned());
-        if reset_url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+        if reset_url.as_ref().is_some_and(|url| !is_http_url(url)) {
             return Err(ConfigError::Malformed { name: "RESET_PASSWORD_URL", expected: "an http(s) URL" });
         }
         Ok(Self { floor: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_FLOOR)?, reset_url })
@@ -263,15 +267,24 @@ impl ForgotPassword {
 pub struct Mail {
     /// The sender's address.
     pub from: String,
+    /// Where SES is, if not where the AWS SDK would look for it.
+    pub endpoint: Option<String>,
 }
 
 impl Mail {
-    /// Reads `MAIL_FROM`. Region, credentials and endpoint are the AWS SDK's own variables.
+    /// Reads `MAIL_FROM`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`, which the AWS SDK would read too, were it not
+    /// that an empty one panics there. Region and credentials are the SDK's own variables.
     ///
     /// # Errors
-    /// Where it is missing.
+    /// Where the sender is missing, or the endpoint no URL.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self { from: env.required("MAIL_FROM", "the sender of mails, an address SES has verified")?.to_owned() })
+        let from = env.required("MAIL_FROM", "the sender of mails, an address SES has verified")?.to_owned();
+        let endpoint =
+            ["AWS_ENDPOINT_URL_SES", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, env.get(name)?)));
+        match endpoint {
+            Some((name, url)) if !is_http_url(url) => Err(ConfigError::Malformed { name, expected: "an http(s) URL" }),
+            _ => Ok(Self { from, endpoint: endpoint.map(|(_, url)| url.to_owned()) }),
+        }
     }
 }
 
@@ -329,6 +342,18 @@ mod tests {
         assert!(Signin::from_env(&env(&[("SIGNIN_FLOOR_MS", "10001")])).is_err());
         assert!(ForgotPassword::from_env(&env(&[("RESET_PASSWORD_URL", "example.com")])).is_err());
         assert!(Mail::from_env(&env(&[])).is_err());
+        assert!(Mail::from_env(&env(&[("MAIL_FROM", "a@b.c"), ("AWS_ENDPOINT_URL", "localhost:8005")])).is_err());
+    }
+
+    #[test]
+    fn an_empty_endpoint_is_the_sdks_own() {
+        let endpoint = |ses: &str, any: &str| {
+            let mail = env(&[("MAIL_FROM", "a@b.c"), ("AWS_ENDPOINT_URL_SES", ses), ("AWS_ENDPOINT_URL", any)]);
+            Mail::from_env(&mail).unwrap().endpoint
+        };
+        assert_eq!(endpoint("", ""), None);
+        assert_eq!(endpoint("", "http://any"), Some("http://any".to_owned()));
+        assert_eq!(endpoint("http://ses", "http://any"), Some("http://ses".to_owned()));
     }
 
     #[test]

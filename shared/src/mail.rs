@@ -92,7 +92,7 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// A mailer; region, credentials and endpoint come from the AWS SDK's own variables. Nothing is sent yet.
+    /// A mailer; region and credentials come from the AWS SDK's own variables. Nothing is sent yet.
     pub async fn new(config: config::Mail) -> Self {
         // No retries inside: the caller's deadline is shorter than a second attempt would be worth.
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -100,7 +100,8 @@ impl Mailer {
             .timeout_config(TimeoutConfig::disabled())
             .load()
             .await;
-        Self { ses: Client::new(&sdk), from: config.from }
+        let ses = aws_sdk_ses::Config::new(&sdk).to_builder().set_endpoint_url(config.endpoint).clone();
+        Self { ses: Client::from_conf(ses.build()), from: config.from }
     }
 
     /// Hands a mail to SES within `deadline`.

@@ -59,6 +59,15 @@ async fn the_mail_service_being_away_does_not_show() {
 }
 
 #[tokio::test]
+async fn an_endpoint_left_empty_is_no_defect() {
+    let stack =
+        Stack::builder().with("AWS_ENDPOINT_URL_SES", "").with("AWS_ENDPOINT_URL", &tests::server("TEST_SES_URL"));
+    let stack = stack.start().await;
+    let ada = stack.user("Ada").await;
+    assert_eq!(ada.receives_reset_mail(1).await.subject, "Reset your password");
+}
+
+#[tokio::test]
 async fn a_mail_service_that_hangs_does_not_show() {
     // Accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,134 @@
+//! The page a reset mail leads to, in a real browser.
+
+use std::time::Duration;
+
+use fantoccini::{Client, ClientBuilder, Locator, wd::Capabilities};
+use serde_json::json;
+use tests::{Person, Stack, server};
+
+/// A browser on the page of somebody's reset mail.
+async fn open_reset_page(person: &Person<'_>) -> Client {
+    // Chromium's sandbox refuses to run as root, which is what containers run tests as; the page is our own.
+    let capabilities: Capabilities = serde_json::from_value(json!({
+        "goog:chromeOptions": {
+            "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+        },
+        "goog:loggingPrefs": { "browser": "ALL" },
+    }))
+    .unwrap();
+    let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+    let browser = builder.capabilities(capabilities).connect(&server("TEST_WEBDRIVER_URL")).await.expect("a browser");
+    let mail = person.receives_reset_mail(1).await;
+    browser.goto(&mail.link()).await.expect("the page opens");
+    browser
+}
+
+async fn submit(browser: &Client, password: &str) {
+    let field = browser.find(Locator::Id("password")).await.unwrap();
+    field.clear().await.unwrap();
+    field.send_keys(password).await.unwrap();
+    browser.find(Locator::Id("submit")).await.unwrap().click().await.unwrap();
+}
+
+/// Waits until an element shows that text.
+async fn shows(browser: &Client, id: &str, text: &str) {
+    let mut shown = String::new();
+    for _ in 0..100 {
+        shown = browser.find(Locator::Id(id)).await.unwrap().text().await.unwrap();
+        if shown == text {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("#{id} shows {shown:?}, not {text:?}");
+}
+
+async fn attribute(browser: &Client, id: &str, name: &str) -> Option<String> {
+    browser.find(Locator::Id(id)).await.unwrap().attr(name).await.unwrap()
+}
+
+#[tokio::test]
+async fn ada_chooses_a_new_password_in_her_browser() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+    assert_eq!(browser.title().await.unwrap(), "Choose a new password");
+
+    submit(&browser, "chosen in a browser").await;
+    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    assert!(!browser.find(Locator::Id("form")).await.unwrap().is_displayed().await.unwrap());
+    ada.with_password("chosen in a browser").signs_in().await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_stands_beside_the_field_and_the_link_stays_good() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+
+    submit(&browser, "short").await;
+    shows(&browser, "problem", "Password must be at least 8 characters").await;
+    assert_eq!(attribute(&browser, "password", "aria-invalid").await.as_deref(), Some("true"));
+    let focused = browser.active_element().await.unwrap();
+    assert_eq!(focused.attr("id").await.unwrap().as_deref(), Some("password"), "the field has the focus");
+    submit(&browser, "").await;
+    shows(&browser, "problem", "New password is required").await;
+
+    submit(&browser, "long enough now").await;
+    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    browser.refresh().await.unwrap();
+    submit(&browser, "once more please").await;
+    shows(&browser, "problem", "Invalid or expired token").await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_can_be_used_with_a_keyboard_and_read_aloud() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+
+    assert_eq!(browser.find(Locator::Css("html")).await.unwrap().attr("lang").await.unwrap().as_deref(), Some("en"));
+    let label = browser.find(Locator::Css("label[for=password]")).await.unwrap();
+    assert_eq!(label.text().await.unwrap(), "New password");
+    assert_eq!(attribute(&browser, "password", "aria-describedby").await.as_deref(), Some("hint problem"));
+    assert_eq!(attribute(&browser, "password", "autocomplete").await.as_deref(), Some("new-password"));
+    assert_eq!(attribute(&browser, "problem", "role").await.as_deref(), Some("alert"));
+
+    browser.find(Locator::Id("reveal")).await.unwrap().click().await.unwrap();
+    assert_eq!(
+        browser.find(Locator::Id("password")).await.unwrap().prop("type").await.unwrap().as_deref(),
+        Some("text")
+    );
+
+    let field = browser.find(Locator::Id("password")).await.unwrap();
+    field.send_keys("typed and entered\u{e007}").await.unwrap();
+    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_says_when_the_service_cannot_be_reached() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+    browser.execute("window.fetch = () => Promise.reject(new TypeError('offline'));", vec![]).await.unwrap();
+    submit(&browser, "long enough now").await;
+    shows(&browser, "problem", "The service could not be reached. Your password is unchanged: try again.").await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_policy_lets_no_other_script_run() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+    let inject =
+        "const s = document.createElement('script'); s.textContent = 'window.stranger = 1'; document.body.append(s);
+        return window.stranger === undefined;";
+    assert_eq!(browser.execute(inject, vec![]).await.unwrap(), json!(true));
+    let elsewhere = "return fetch('http://127.0.0.1:9/').then(() => false, (e) => e instanceof TypeError);";
+    assert_eq!(browser.execute(elsewhere, vec![]).await.unwrap(), json!(true));
+    browser.close().await.unwrap();
+}

@@ -1,0 +1,51 @@
+//! The sample events, through the functions they are for.
+
+use serde_json::{Value, json};
+use tests::{Stack, documents};
+
+fn event(function: &str) -> Value {
+    serde_json::from_str(&documents::read(&format!("events/{function}.json"))).unwrap()
+}
+
+async fn answer(stack: &Stack, event: &Value, function: &str) -> (u64, Value) {
+    let answer = stack.invoke(function, event).await.expect("an answer");
+    let body = answer["body"].as_str().expect("a body");
+    (answer["statusCode"].as_u64().unwrap(), serde_json::from_str(body).unwrap_or(json!(body)))
+}
+
+#[tokio::test]
+async fn every_sample_event_is_understood_by_its_function() {
+    // As deployed: the defaults refuse short and common passwords.
+    let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
+    assert_eq!(stack.invoke("migrate", &event("migrate")).await.unwrap()["applied"], json!([]));
+    assert_eq!(event("signup")["isBase64Encoded"], json!(true), "one of them has a base64 body");
+    for (function, status, message) in [
+        ("welcome", 200, "Welcome to JWT Auth API"),
+        ("public", 200, "This is a public endpoint"),
+        ("signup", 201, "User created successfully"),
+        ("signin", 200, "Sign-in successful"),
+        ("refresh", 401, "Invalid token"),
+        ("dashboard", 401, "Invalid token"),
+        ("logout", 401, "Invalid token"),
+        ("forgot-password", 200, "Password reset email sent"),
+        ("reset-password", 400, "Invalid or expired token"),
+    ] {
+        let (answered, body) = answer(&stack, &event(function), function).await;
+        assert_eq!((answered, body["message"].as_str()), (status, Some(message)), "{function}");
+    }
+    let (status, page) = answer(&stack, &event("reset-password-page"), "reset-password-page").await;
+    assert_eq!(status, 200);
+    assert!(page.as_str().unwrap().contains("<h1>Choose a new password</h1>"));
+}
+
+#[tokio::test]
+async fn the_bearer_events_serve_with_real_tokens() {
+    let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
+    answer(&stack, &event("signup"), "signup").await;
+    let (_, tokens) = answer(&stack, &event("signin"), "signin").await;
+    for (function, token) in [("dashboard", "access_token"), ("refresh", "refresh_token"), ("logout", "access_token")] {
+        let mut event = event(function);
+        event["headers"]["authorization"] = format!("Bearer {}", tokens[token].as_str().unwrap()).into();
+        assert_eq!(answer(&stack, &event, function).await.0, 200, "{function}");
+    }
+}

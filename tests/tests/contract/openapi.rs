@@ -1,0 +1,87 @@
+//! The refusals of the code and those of openapi.yaml are the same ones. (That each route gives only the ones listed for it is
+//! held against every answer the journeys see.)
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use shared::{domain::Rule, error::ApiError};
+use tests::documents::OPENAPI;
+
+fn refusals() -> Vec<ApiError> {
+    let rules = [
+        Rule::NameTooLong,
+        Rule::NameHasControlCharacters,
+        Rule::EmailTooLong,
+        Rule::EmailInvalid,
+        Rule::PasswordTooShort { min_length: 15 },
+        Rule::PasswordTooLong,
+        Rule::PasswordHasNul,
+        Rule::PasswordTooCommon,
+        Rule::PasswordContainsAccount,
+    ];
+    let others = [
+        ApiError::UnsupportedMediaType,
+        ApiError::InvalidJson,
+        ApiError::MissingRequiredFields,
+        ApiError::UserAlreadyExists,
+        ApiError::MissingEmailOrPassword,
+        ApiError::InvalidCredentials,
+        ApiError::EmailRequired,
+        ApiError::NewPasswordRequired,
+        ApiError::InvalidOrExpiredToken,
+        ApiError::MissingAuthorization,
+        ApiError::TokenExpired,
+        ApiError::TokenRevoked,
+        ApiError::InvalidToken,
+        ApiError::InvalidRefreshToken,
+        ApiError::UserNotFound,
+        ApiError::ServiceUnavailable("a cause".into()),
+        ApiError::Internal("a cause".into()),
+    ];
+    others.into_iter().chain(rules.into_iter().map(ApiError::Rule)).collect()
+}
+
+#[test]
+fn openapi_documents_every_refusal_and_no_other() {
+    let documented: BTreeMap<String, Value> = OPENAPI["components"]["examples"]
+        .as_object()
+        .expect("components/examples")
+        .iter()
+        .map(|(code, example)| (code.clone(), example["value"].clone()))
+        .collect();
+    let coded: BTreeMap<String, Value> = refusals()
+        .iter()
+        .map(|refusal| {
+            let (_, code) = refusal.status_and_code();
+            (code.to_owned(), json!({ "message": refusal.to_string(), "code": code }))
+        })
+        .collect();
+    assert_eq!(documented, coded);
+}
+
+#[test]
+fn every_refusal_is_listed_under_its_own_status() {
+    let statuses: BTreeMap<&str, String> = refusals()
+        .iter()
+        .map(|refusal| {
+            let (status, code) = refusal.status_and_code();
+            (code, status.as_u16().to_string())
+        })
+        .collect();
+    let mut listed = 0;
+    for (path, operations) in OPENAPI["paths"].as_object().expect("paths") {
+        for operation in operations.as_object().expect("operations").values().filter(|operation| operation.is_object())
+        {
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                let examples = response["content"]["application/json"]["examples"].as_object();
+                for example in examples.into_iter().flatten().map(|(_, example)| &example["value"]) {
+                    if let Some(code) = example["code"].as_str() {
+                        assert_eq!(&statuses[code], status, "{code} at {path}");
+                        listed += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(listed > refusals().len(), "refusals are listed");
+}
