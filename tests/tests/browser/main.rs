@@ -124,11 +124,26 @@ async fn the_policy_lets_no_other_script_run() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
-    let inject =
-        "const s = document.createElement('script'); s.textContent = 'window.stranger = 1'; document.body.append(s);
-        return window.stranger === undefined;";
-    assert_eq!(browser.execute(inject, vec![]).await.unwrap(), json!(true));
-    let elsewhere = "return fetch('http://127.0.0.1:9/').then(() => false, (e) => e instanceof TypeError);";
-    assert_eq!(browser.execute(elsewhere, vec![]).await.unwrap(), json!(true));
+    let violation = |attempt: &str| {
+        format!(
+            "const [done] = arguments;
+            document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective), {{ once: true }});
+            {attempt}"
+        )
+    };
+    for (attempt, directive) in [
+        (
+            "const s = document.createElement('script'); s.textContent = '1'; document.body.append(s);",
+            "script-src-elem",
+        ),
+        (
+            "const s = document.createElement('style'); s.textContent = 'p{}'; document.body.append(s);",
+            "style-src-elem",
+        ),
+        ("fetch('http://127.0.0.1:9/').catch(() => {});", "connect-src"),
+        ("document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/' }));", "img-src"),
+    ] {
+        assert_eq!(browser.execute_async(&violation(attempt), vec![]).await.unwrap(), json!(directive), "{attempt}");
+    }
     browser.close().await.unwrap();
 }
