@@ -136,9 +136,8 @@ impl From<tokio_postgres::Error> for Attempt {
             Some(code) if undone.contains(code) => Self::Undone(error.into()),
             // 53: insufficient resources. 57: operator intervention, a statement timeout among them.
             Some(code) if ["53", "57"].contains(&&code.code()[..2]) => Self::Away(error.into()),
-            Some(_) => Self::Failed(error.into()),
             None if error.is_closed() || is_io(&error) => Self::Undone(error.into()),
-            None => Self::Failed(error.into()),
+            _ => Self::Failed(error.into()),
         }
     }
 }

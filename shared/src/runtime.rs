@@ -4,7 +4,7 @@ use std::{future::Future, panic::AssertUnwindSafe, process::ExitCode, time::Syst
 
 use futures_util::FutureExt;
 use lambda_http::{Body, RequestExt, Response, service_fn};
-use rand::{CryptoRng, rand_core::UnwrapErr};
+use rand::rand_core::UnwrapErr;
 use tracing::{error, info, level_filters::LevelFilter};
 use tracing_subscriber::EnvFilter;
 
@@ -54,9 +54,6 @@ where
 }
 
 /// The `init` of a function that needs nothing.
-///
-/// # Errors
-/// None.
 pub async fn nothing(_: Environment) -> Result<(), ConfigError> {
     Ok(())
 }
@@ -65,9 +62,10 @@ pub async fn nothing(_: Environment) -> Result<(), ConfigError> {
 fn respond(request_id: &str, outcome: Result<Reply, ApiError>) -> Response<Body> {
     let reply = outcome.unwrap_or_else(|refusal| {
         let (status, code) = refusal.status_and_code();
-        match std::error::Error::source(&refusal) {
-            Some(cause) => error!(request_id, status = status.as_u16(), code, cause = chain(cause), "failed"),
-            None => info!(request_id, status = status.as_u16(), code, "refused"),
+        if let Some(cause) = std::error::Error::source(&refusal) {
+            error!(request_id, status = status.as_u16(), code, cause = chain(cause), "failed");
+        } else {
+            info!(request_id, status = status.as_u16(), code, "refused");
         }
         Reply::from(&refusal)
     });
@@ -108,6 +106,6 @@ fn now() -> UnixTime {
 
 /// The system's generator. A machine without randomness cannot serve, so a failure panics, which answers 500.
 #[expect(clippy::disallowed_types, reason = "the one place that names the generator; everything else takes an `rng`")]
-pub(crate) fn system_rng() -> impl CryptoRng {
+pub(crate) fn system_rng() -> UnwrapErr<rand::rngs::SysRng> {
     UnwrapErr(rand::rngs::SysRng)
 }

@@ -51,9 +51,8 @@ impl Drop for TestDatabase {
                 connect(&config).await.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await
             })
         });
-        if !matches!(dropped.join(), Ok(Ok(()))) && !std::thread::panicking() {
-            panic!("the database of a test could not be dropped");
-        }
+        let dropped = matches!(dropped.join(), Ok(Ok(())));
+        assert!(dropped || std::thread::panicking(), "the database of a test could not be dropped");
     }
 }
 

@@ -51,9 +51,9 @@ pub fn router() -> BTreeSet<Route> {
     let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().expect("a router").clone();
     router
         .into_iter()
-        .flat_map(|(path, routes)| {
-            let routes = routes.as_array().expect("a list of methods").clone();
-            routes.into_iter().map(move |route| Route {
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_array().expect("a list of methods").clone();
+            methods.into_iter().map(move |route| Route {
                 method: route["method"].as_str().expect("a method").to_owned(),
                 path: path.clone(),
                 function: route["function"].as_str().expect("a function").to_owned(),

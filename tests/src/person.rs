@@ -116,8 +116,7 @@ impl<'a> Person<'a> {
 impl Reply {
     /// Asserts that an account was made.
     #[track_caller]
-    pub fn assert_created(&self) -> &Self {
+    pub fn assert_created(&self) {
         assert_eq!((self.status, self.json()), (201, json!({ "message": "User created successfully" })));
-        self
     }
 }

@@ -37,18 +37,16 @@ impl Reply {
 
     /// Asserts a success with that body.
     #[track_caller]
-    pub fn assert_ok(&self, body: &Value) -> &Self {
+    pub fn assert_ok(&self, body: &Value) {
         assert_eq!((self.status, &self.json()), (200, body));
-        self
     }
 
     /// Asserts a refusal: status, message, code, and that nobody may cache it.
     #[track_caller]
-    pub fn assert_refused(&self, status: u16, code: &str, message: &str) -> &Self {
+    pub fn assert_refused(&self, status: u16, code: &str, message: &str) {
         let body = serde_json::json!({ "message": message, "code": code });
         assert_eq!((self.status, self.json()), (status, body));
         assert_eq!(self.header("cache-control"), Some("no-store"));
-        self
     }
 
     /// Holds the answer against `openapi.yaml`: every status must be documented for its route; a refusal must equal one of its

@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
 async fn handle(database: &Database, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
     let request = Request::parse(event.payload)?;
     let report = attempts::run(database, async |transaction| migrate(transaction, request).await).await?;
-    info!(report.schema_version, applied = ?report.applied, dropped = ?report.dropped, "done");
+    info!(schema_version = report.schema_version, applied = ?report.applied, dropped = ?report.dropped, "done");
     Ok(report)
 }
 

@@ -58,13 +58,11 @@ impl PasswordHash {
     fn verifies(&self, password: &Password) -> bool {
         let (received, normalised) = (&password.0, password.normalised());
         let stored = self.as_stored();
-        match phc::PasswordHash::new(stored) {
-            Ok(hash) => argon2_verifies(&hash, &normalised),
-            Err(_) => {
-                let verifies = |form: &SecretString| werkzeug::verifies(stored, form.expose_secret().as_bytes());
-                verifies(received) || (received.expose_secret() != normalised.expose_secret() && verifies(&normalised))
-            }
+        if let Ok(hash) = phc::PasswordHash::new(stored) {
+            return argon2_verifies(&hash, &normalised);
         }
+        let verifies = |form: &SecretString| werkzeug::verifies(stored, form.expose_secret().as_bytes());
+        verifies(received) || (received.expose_secret() != normalised.expose_secret() && verifies(&normalised))
     }
 }
 
@@ -124,16 +122,12 @@ impl PasswordHasher {
     /// Where there is no memory for it.
     pub async fn verify(&self, password: &Password, hash: Option<&PasswordHash>) -> Result<bool, HashingFailed> {
         let tried = password.0.expose_secret().len() <= policy::PASSWORD_MAX_TRIED_BYTES;
-        match hash.filter(|_| tried) {
-            Some(hash) => {
-                let (password, hash) = (password.clone(), hash.clone());
-                off_the_async_thread(move || Ok(hash.verifies(&password))).await
-            }
-            None => {
-                off_the_async_thread(|| hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES])).await?;
-                Ok(false)
-            }
+        if let Some(hash) = hash.filter(|_| tried) {
+            let (password, hash) = (password.clone(), hash.clone());
+            return off_the_async_thread(move || Ok(hash.verifies(&password))).await;
         }
+        off_the_async_thread(|| hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES])).await?;
+        Ok(false)
     }
 }
 

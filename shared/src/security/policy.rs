@@ -36,9 +36,9 @@ pub const SCRYPT_MAX: (u8, u32, u32) = (16, 8, 4);
 /// Least bytes of the secret that signs tokens. RFC 7518 §3.2: as long as the hash.
 pub const MIN_SECRET_BYTES: usize = 32;
 /// How long an access token lives. Logout bites at once all the same, because a token is good only while its session lives.
-pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a session lives, from sign-in, however often it is refreshed. NIST SP 800-63B-4 §2.1.3 allows 30 days.
-pub const SESSION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// How long a client that lost an answer may present the parent of an unused refresh token again. Long enough for a
 /// retry, too short for a thief who is not already listening. RFC 9700 §4.14.2 knows no grace; see docs/security.md.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// Bytes of a reset token: OWASP ASVS 11.5.1 wants 128 bits, and twice as many cost nothing.
 pub const RESET_TOKEN_BYTES: usize = 32;
 /// How long a reset token lives: time to find the mail, not to forget it.
-pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// How long every answer of forgot-password takes: longer than SES usually needs, so that its time tells nothing.
 pub const FORGOT_PASSWORD_FLOOR: Duration = Duration::from_secs(1);
 

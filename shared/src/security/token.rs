@@ -4,11 +4,12 @@
 //! `aud`, arrays where strings belong, a minute of leeway. [`Tokens`] closes all of that in one place: the header must be exactly
 //! the one we write, every claim must be there with its type, and time is compared here, with the caller's `now`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::policy;
@@ -67,7 +68,7 @@ struct ReceivedClaims {
     #[serde(rename = "fresh")]
     _fresh: bool,
     #[serde(flatten)]
-    _others: BTreeMap<String, IgnoredAny>,
+    _others: HashMap<String, Value>,
 }
 
 /// What a verified token says: whose it is, which session it belongs to, and which token it is.
@@ -242,7 +243,7 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
     use uuid::Uuid;
 
     use super::*;

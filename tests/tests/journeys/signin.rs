@@ -100,6 +100,5 @@ fn pbkdf2(password: &str) -> String {
         password.as_bytes(),
         &mut derived,
     );
-    let hex: String = derived.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("pbkdf2:sha256:{rounds}${salt}${hex}")
+    format!("pbkdf2:sha256:{rounds}${salt}${}", hex::encode(derived))
 }

@@ -1,6 +1,6 @@
 use futures_util::future::join_all;
 use serde_json::json;
-use tests::Stack;
+use tests::{Person, Stack};
 
 #[tokio::test]
 async fn an_address_has_one_account_in_whatever_case_it_is_written() {
@@ -18,8 +18,7 @@ async fn of_fifty_sign_ups_at_once_for_one_address_one_makes_an_account() {
     let stack = Stack::builder().processes(6).start().await;
     let ada = stack.stranger("Ada");
     let upper = ada.with_email(&ada.email.to_uppercase());
-    let replies =
-        join_all((0..50).map(|n| if n % 2 == 0 { &ada } else { &upper }).map(|person| person.signs_up())).await;
+    let replies = join_all((0..50).map(|n| if n % 2 == 0 { &ada } else { &upper }).map(Person::signs_up)).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1);
     for reply in replies.iter().filter(|reply| reply.status != 201) {
         reply.assert_refused(400, "user_already_exists", "User already exists");
