@@ -49,7 +49,8 @@ async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError>
     let account = password_resets::request(&app.database, &email, &token.hash(), policy::RESET_TOKEN_LIFETIME).await?;
     if let Some(account) = account {
         // Within the floor, so that its time does not show; without a floor, there is nothing to hide it in.
-        let deadline = if app.floor.is_zero() { policy::MAIL_DEADLINE } else { floor.remaining() };
+        let within = floor.remaining().saturating_sub(policy::FLOOR_MARGIN);
+        let deadline = if app.floor.is_zero() { policy::MAIL_DEADLINE } else { within };
         if let Err(problem) = send_link(app, &request, &account.email, &token, deadline).await {
             tracing::error!(user_id = account.id.0, %problem, "the reset mail was not sent");
         }

@@ -51,6 +51,8 @@ pub const RESET_TOKEN_BYTES: usize = 32;
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// How long every answer of forgot-password takes: longer than SES usually needs, so that its time tells nothing.
 pub const FORGOT_PASSWORD_FLOOR: Duration = Duration::from_secs(1);
+/// How long before its floor an attempt to mail is given up, so that giving up does not show either.
+pub const FLOOR_MARGIN: Duration = Duration::from_millis(20);
 
 /// Longest wait for a new connection to PostgreSQL.
 pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
