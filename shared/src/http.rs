@@ -9,7 +9,7 @@ use rand::CryptoRng;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{domain::UnixTime, error::ApiError, runtime};
+use crate::{domain::UnixTime, error::ApiError, system};
 
 /// What a handler gets of the outside world: the event, the time it arrived, and randomness.
 pub struct Request {
@@ -34,7 +34,7 @@ impl Request {
     /// The system's random number generator.
     #[must_use]
     pub fn rng(&self) -> impl CryptoRng {
-        runtime::system_rng()
+        system::rng()
     }
 
     /// The body, which must be one JSON object declared as JSON (parameters such as a charset allowed).

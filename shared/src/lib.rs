@@ -23,3 +23,4 @@ pub mod http;
 pub mod mail;
 pub mod runtime;
 pub mod security;
+mod system;

@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn the_reset_mail_carries_its_link_in_both_parts_and_escapes_it_in_html() {
-        let mail = Mail::password_reset("https://example.com/reset-password/t?a=1&b=\"<x>", Duration::from_secs(3600))
-            .unwrap();
+        let mail =
+            Mail::password_reset("https://example.com/reset-password/t?a=1&b=\"<x>", Duration::from_hours(1)).unwrap();
         assert!(mail.text.contains("https://example.com/reset-password/t?a=1&b=\"<x>"));
         assert!(mail.text.contains("60 minutes"));
         assert!(!mail.html.contains("<x>") && !mail.html.contains("&b=\""));

@@ -1,18 +1,17 @@
 //! Starting a function and turning every outcome of its handler into a response.
 
-use std::{future::Future, panic::AssertUnwindSafe, process::ExitCode, time::SystemTime};
+use std::{future::Future, panic::AssertUnwindSafe, process::ExitCode};
 
 use futures_util::FutureExt;
 use lambda_http::{Body, RequestExt, Response, service_fn};
-use rand::rand_core::UnwrapErr;
 use tracing::{error, info, level_filters::LevelFilter};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{ConfigError, Environment},
-    domain::UnixTime,
     error::ApiError,
     http::{Reply, Request},
+    system,
 };
 
 /// Runs an endpoint for the life of the process.
@@ -38,7 +37,7 @@ where
     };
     let served = lambda_http::run(service_fn(|event: lambda_http::Request| {
         let request_id = event.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
-        let answer = AssertUnwindSafe(handler(state, Request::new(event, now()))).catch_unwind();
+        let answer = AssertUnwindSafe(handler(state, Request::new(event, system::now()))).catch_unwind();
         async move {
             let outcome = answer.await.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into())));
             Ok::<_, lambda_http::Error>(respond(&request_id, outcome))
@@ -96,16 +95,4 @@ pub fn init_logging() {
     } else {
         let _ = subscriber.try_init();
     }
-}
-
-/// The function's clock, read once for each request.
-#[expect(clippy::disallowed_methods, reason = "the one place where the clock is read; everything else takes `now`")]
-fn now() -> UnixTime {
-    UnixTime::from(SystemTime::now())
-}
-
-/// The system's generator. A machine without randomness cannot serve, so a failure panics, which answers 500.
-#[expect(clippy::disallowed_types, reason = "the one place that names the generator; everything else takes an `rng`")]
-pub(crate) fn system_rng() -> UnwrapErr<rand::rngs::SysRng> {
-    UnwrapErr(rand::rngs::SysRng)
 }

@@ -22,7 +22,7 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
     if !differences.is_empty() {
         return Err(Error::UsersNotRecognised(differences));
     }
-    refuse_exhausted_sequence(transaction).await?;
+    refuse_lagging_sequence(transaction).await?;
     refuse_shared_addresses(transaction).await
 }
 
@@ -116,7 +116,7 @@ const SEQUENCE: &str = "
 
 /// A sequence behind the ids that are in use, as a copy of the rows alone leaves it, would answer sign-ups with "User already
 /// exists" until it has caught up.
-async fn refuse_exhausted_sequence(transaction: &Transaction<'_>) -> Result<(), Error> {
+async fn refuse_lagging_sequence(transaction: &Transaction<'_>) -> Result<(), Error> {
     match transaction.query(SEQUENCE, &[]).await?.first() {
         Some(row) => Err(Error::SequenceBehind { sequence: row.get("sequence"), highest: row.get("highest") }),
         None => Ok(()),

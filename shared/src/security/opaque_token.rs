@@ -61,11 +61,11 @@ impl ResetTokenHash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::system_rng;
+    use crate::system;
 
     #[test]
     fn a_token_survives_its_link() {
-        let token = ResetToken::random(&mut system_rng());
+        let token = ResetToken::random(&mut system::rng());
         let text = token.to_link_text();
         assert_eq!(text.len(), 43);
         assert_eq!(ResetToken::parse(&text).unwrap().hash(), token.hash());
@@ -73,13 +73,13 @@ mod tests {
 
     #[test]
     fn two_tokens_differ() {
-        let mut rng = system_rng();
+        let mut rng = system::rng();
         assert_ne!(ResetToken::random(&mut rng).hash(), ResetToken::random(&mut rng).hash());
     }
 
     #[test]
     fn what_cannot_be_a_token_is_none() {
-        let text = ResetToken::random(&mut system_rng()).to_link_text();
+        let text = ResetToken::random(&mut system::rng()).to_link_text();
         for not_one in
             ["", "a", &text[1..], &format!("{text}A"), &format!("{text}="), &text.replace(char::is_alphanumeric, "ü")]
         {
@@ -89,6 +89,6 @@ mod tests {
 
     #[test]
     fn a_token_is_not_printed() {
-        assert_eq!(format!("{:?}", ResetToken::random(&mut system_rng())), "ResetToken(…)");
+        assert_eq!(format!("{:?}", ResetToken::random(&mut system::rng())), "ResetToken(…)");
     }
 }

@@ -256,8 +256,8 @@ mod tests {
             secret: SECRET.into(),
             issuer: "jwt-auth".into(),
             audience: "jwt-auth".into(),
-            access_lifetime: Duration::from_secs(3600),
-            session_lifetime: Duration::from_secs(604_800),
+            access_lifetime: Duration::from_hours(1),
+            session_lifetime: Duration::from_hours(7 * 24),
             refresh_grace: Duration::from_secs(10),
         })
     }
@@ -268,7 +268,7 @@ mod tests {
             user_id: UserId(7),
             refresh_id: TokenId(Uuid::from_u128(2)),
             refreshed_at: NOW,
-            expires_at: NOW.plus(Duration::from_secs(604_800)),
+            expires_at: NOW.plus(Duration::from_hours(7 * 24)),
             now: NOW,
         }
     }
