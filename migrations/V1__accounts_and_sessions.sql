@@ -22,6 +22,15 @@ ALTER TABLE users
 -- One account for one address, in whatever case it is written. A table that was taken over keeps its own UNIQUE (email) too.
 CREATE UNIQUE INDEX users_email_lower_key ON users (lower(email));
 
+-- A copy of the rows alone leaves the sequence of ids behind them, and the next account would get an id that is taken. (What has no
+-- sequence of its own is left alone; so is a sequence that is where it should be.)
+SELECT setval(behind.sequence, behind.highest)
+FROM (
+    SELECT seqrelid::regclass AS sequence, (SELECT max(id) FROM users) AS highest, seqstart
+    FROM pg_sequence WHERE seqrelid = to_regclass(pg_get_serial_sequence('users', 'id'))
+) AS behind
+WHERE behind.highest > coalesce(pg_sequence_last_value(behind.sequence), behind.seqstart - 1);
+
 COMMENT ON TABLE users IS 'One row for each account.';
 COMMENT ON COLUMN users.id IS 'The account. Tokens name it as `sub`.';
 COMMENT ON COLUMN users.name IS 'What the person is called, in their own words.';

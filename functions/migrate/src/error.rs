@@ -65,17 +65,6 @@ pub enum Error {
         /// What differs.
         Vec<String>,
     ),
-    /// New accounts would get ids that are taken.
-    #[error(
-        "{sequence} is behind the ids of users, the highest of which is {highest}: \
-         run SELECT setval('{sequence}', {highest}), then run this again"
-    )]
-    SequenceBehind {
-        /// The sequence of `users.id`.
-        sequence: String,
-        /// The highest id in use.
-        highest: i32,
-    },
     /// Accounts that would be one.
     #[error(
         "some users have the same address but for upper and lower case, and each address may have one account: ids {}{}. \
@@ -155,7 +144,6 @@ impl Error {
             Self::HistoryDiffers(_) => "HistoryDiffers",
             Self::NameTaken { .. } => "NameTaken",
             Self::UsersNotRecognised(_) => "UsersNotRecognised",
-            Self::SequenceBehind { .. } => "SequenceBehind",
             Self::SharedAddresses { .. } => "SharedAddresses",
             Self::FinishBeforeMigrate => "FinishBeforeMigrate",
             Self::NotTheOldServices { .. } => "NotTheOldServices",

@@ -9,8 +9,7 @@ use crate::{
 /// Refuses what the first migration would trip over, or would build upon and should not.
 ///
 /// # Errors
-/// Where a name we need is taken, `users` is not the old service's, its ids are about to collide, or two of its addresses
-/// differ only in case.
+/// Where a name we need is taken, `users` is not the old service's, or two of its addresses differ only in case.
 pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
     refuse_taken_names(transaction).await?;
     match catalog::kind(transaction, "users").await?.as_deref() {
@@ -105,22 +104,6 @@ fn other(column: &Column) -> Option<String> {
 
 fn wrong_type(column: &Column, expected: &str) -> String {
     format!("{} is {}; expected {expected}", column.name, column.data_type)
-}
-
-/// A sequence that was never used has no last value: its next is its first.
-const SEQUENCE: &str = "
-    SELECT s.oid::regclass::text AS sequence, highest.id AS highest
-    FROM (SELECT max(id) AS id FROM users) AS highest, pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid
-    WHERE s.oid = to_regclass(pg_get_serial_sequence('users', 'id'))
-        AND highest.id > coalesce(pg_sequence_last_value(s.oid), q.seqstart - 1)";
-
-/// A sequence behind the ids that are in use, as a copy of the rows alone leaves it, would answer sign-ups with "User already
-/// exists" until it has caught up.
-async fn refuse_lagging_sequence(transaction: &Transaction<'_>) -> Result<(), Error> {
-    match transaction.query(SEQUENCE, &[]).await?.first() {
-        Some(row) => Err(Error::SequenceBehind { sequence: row.get("sequence"), highest: row.get("highest") }),
-        None => Ok(()),
-    }
 }
 
 /// How many groups of accounts a message names. Whoever has more needs a query, not a message.

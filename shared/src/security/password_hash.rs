@@ -55,14 +55,16 @@ impl PasswordHash {
             && Params::try_from(&hash).is_ok_and(|params| work(&params) == today)
     }
 
-    fn verifies(&self, password: &Password) -> bool {
+    /// `None` where this is no hash that can be checked, or one that asks for more work than the policy bears.
+    fn verifies(&self, password: &Password) -> Option<bool> {
         let (received, normalised) = (&password.0, password.normalised());
         let stored = self.as_stored();
         if let Ok(hash) = phc::PasswordHash::new(stored) {
             return argon2_verifies(&hash, &normalised);
         }
         let verifies = |form: &SecretString| werkzeug::verifies(stored, form.expose_secret().as_bytes());
-        verifies(received) || (received.expose_secret() != normalised.expose_secret() && verifies(&normalised))
+        let another_form = received.expose_secret() != normalised.expose_secret();
+        verifies(received).map(|right| right || (another_form && verifies(&normalised) == Some(true)))
     }
 }
 
@@ -70,11 +72,11 @@ fn work(params: &Params) -> (u32, u32, u32) {
     (params.m_cost(), params.t_cost(), params.p_cost())
 }
 
-fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString) -> bool {
+fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString) -> Option<bool> {
     let (memory, passes, lanes) = policy::ARGON2_MAX;
     let bearable = Params::try_from(hash)
         .is_ok_and(|params| params.m_cost() <= memory && params.t_cost() <= passes && params.p_cost() <= lanes);
-    bearable && Argon2::default().verify_password(password.expose_secret().as_bytes(), hash).is_ok()
+    bearable.then(|| Argon2::default().verify_password(password.expose_secret().as_bytes(), hash).is_ok())
 }
 
 /// Hashing failed, which only a lack of memory can cause.
@@ -116,18 +118,19 @@ impl PasswordHasher {
     /// Whether `password` is the one behind `hash`.
     ///
     /// Without a hash the answer is no, after the same work: the time tells nobody whether there is an account (OWASP
-    /// Authentication cheat sheet). A password beyond [`policy::PASSWORD_MAX_TRIED_BYTES`] is wrong, at the same price.
+    /// Authentication cheat sheet). The same goes for a hash that cannot be checked, and for a password beyond
+    /// [`policy::PASSWORD_MAX_TRIED_BYTES`].
     ///
     /// # Errors
     /// Where there is no memory for it.
     pub async fn verify(&self, password: &Password, hash: Option<&PasswordHash>) -> Result<bool, HashingFailed> {
         let tried = password.0.expose_secret().len() <= policy::PASSWORD_MAX_TRIED_BYTES;
-        if let Some(hash) = hash.filter(|_| tried) {
-            let (password, hash) = (password.clone(), hash.clone());
-            return off_the_async_thread(move || Ok(hash.verifies(&password))).await;
-        }
-        off_the_async_thread(|| hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES])).await?;
-        Ok(false)
+        let (password, hash) = (password.clone(), hash.filter(|_| tried).cloned());
+        off_the_async_thread(move || match hash.and_then(|hash| hash.verifies(&password)) {
+            Some(right) => Ok(right),
+            None => hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES]).map(|_| false),
+        })
+        .await
     }
 }
 

@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn an_access_token_never_outlives_its_session() {
-        let ending = Session { expires_at: NOW.plus(Duration::from_secs(60)), ..session() };
+        let ending = Session { expires_at: NOW.plus(Duration::from_mins(1)), ..session() };
         let reply = tokens().mint(&ending, TokenId(Uuid::from_u128(3)), Freshness::Refreshed).unwrap();
         assert_eq!(reply.expires_in, 60);
         assert_eq!(tokens().verify_access(&reply.access_token, UnixTime(NOW.0 + 60)), Err(TokenError::Expired));

@@ -10,13 +10,9 @@ use super::policy;
 /// Bytes of Werkzeug's scrypt output (`hashlib.scrypt`'s default).
 const SCRYPT_OUTPUT_BYTES: usize = 64;
 
-/// Whether `password` is the one behind `stored`. Anything that is no Werkzeug hash, or asks for more work than the policy
-/// bears, verifies nothing.
-pub(super) fn verifies(stored: &str, password: &[u8]) -> bool {
-    try_verify(stored, password).unwrap_or(false)
-}
-
-fn try_verify(stored: &str, password: &[u8]) -> Option<bool> {
+/// Whether `password` is the one behind `stored`. `None` where that is no Werkzeug hash, or one that asks for more work than the
+/// policy bears.
+pub(super) fn verifies(stored: &str, password: &[u8]) -> Option<bool> {
     let (method, rest) = stored.split_once('$')?;
     let (salt, digest) = rest.split_once('$')?;
     let (salt, digest) = (salt.as_bytes(), hex::decode(digest).ok()?);

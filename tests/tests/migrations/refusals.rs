@@ -121,16 +121,6 @@ async fn a_database_where_a_name_we_need_is_taken() {
 }
 
 #[tokio::test]
-async fn ids_that_new_accounts_would_collide_with() {
-    for form in FORMS {
-        let stack = stack_on(form.full().await).await;
-        stack.sql("SELECT setval('users_id_seq', 3)").await;
-        let message = is_refused(&stack, json!({}), "SequenceBehind").await;
-        assert!(message.contains("SELECT setval('users_id_seq', 1012)"), "{message}");
-    }
-}
-
-#[tokio::test]
 async fn tables_in_a_schema_where_new_ones_would_not_go() {
     let stack = stack_on(Form::Script.full().await).await;
     let user = stack.sql_text("SELECT quote_ident(current_user)").await;

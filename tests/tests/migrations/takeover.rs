@@ -129,6 +129,19 @@ async fn both_services_draw_ids_from_the_same_sequence() {
 }
 
 #[tokio::test]
+async fn a_sequence_behind_the_ids_in_use_is_brought_up_to_them() {
+    for form in FORMS {
+        let stack = stack_on(form.full().await).await;
+        stack.sql("SELECT setval('users_id_seq', 3)").await;
+        migrate(&stack).await;
+        let margaret = stack.user("Margaret").await;
+        let [_, last] = IDS;
+        let id_of = format!("SELECT id::bigint FROM users WHERE email = '{}'", margaret.email);
+        assert_eq!(stack.sql_number(&id_of).await, i64::from(last) + 1);
+    }
+}
+
+#[tokio::test]
 async fn nobody_takes_an_old_users_address_in_another_case() {
     for form in FORMS {
         let stack = stack_on(form.full().await).await;
