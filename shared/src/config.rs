@@ -5,11 +5,14 @@
 
 use std::{collections::HashMap, str::FromStr, time::Duration};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use thiserror::Error;
 use tracing::warn;
 
-use crate::security::policy;
+use crate::security::{
+    keys::{KeyPairs, PrivateKey, PublicKey},
+    policy,
+};
 
 /// The variables a process was started with.
 pub struct Environment(HashMap<String, String>);
@@ -162,6 +165,10 @@ fn is_http_url(text: &str) -> bool {
 pub struct Tokens {
     /// The HS256 secret.
     pub secret: SecretString,
+    /// Secrets whose tokens are good too: the previous one, or the next.
+    pub additional_secrets: Vec<SecretString>,
+    /// What signs access tokens instead of the secret, if anything does.
+    pub key_pairs: KeyPairs,
     /// `iss`.
     pub issuer: String,
     /// The access token's `aud`.
@@ -175,25 +182,72 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Reads `JWT_SECRET_KEY`, `JWT_ISSUER`, `JWT_AUDIENCE`, the two lifetimes and `REFRESH_GRACE`.
+    /// Reads `JWT_SECRET_KEY`, `JWT_ADDITIONAL_SECRET_KEYS`, the key pairs, `JWT_ISSUER`, `JWT_AUDIENCE`, the two lifetimes and
+    /// `REFRESH_GRACE`.
     ///
     /// # Errors
-    /// Where the secret is missing or shorter than 32 bytes (RFC 7518 §3.2), or a number is none.
+    /// Where the secret is missing, a secret is shorter than 32 bytes (RFC 7518 §3.2), a key is none, or a number is none.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        let secret = SecretString::from(
-            env.required("JWT_SECRET_KEY", "the secret that signs tokens, at least 32 random bytes")?,
-        );
-        if secret.expose_secret().len() < policy::MIN_SECRET_BYTES {
-            return Err(ConfigError::Malformed { name: "JWT_SECRET_KEY", expected: "at least 32 bytes long" });
-        }
+        let secret = |name, text: &str| match text.len() {
+            0..policy::MIN_SECRET_BYTES => Err(ConfigError::Malformed { name, expected: "at least 32 bytes long" }),
+            _ => Ok(SecretString::from(text)),
+        };
+        let (name, additional) = ("JWT_SECRET_KEY", "JWT_ADDITIONAL_SECRET_KEYS");
+        let others = env.get(additional).into_iter().flat_map(|secrets| secrets.split(','));
         Ok(Self {
-            secret,
-            issuer: env.get("JWT_ISSUER").unwrap_or("jwt-auth").to_owned(),
+            secret: secret(name, env.required(name, "the secret that signs tokens, at least 32 random bytes")?)?,
+            additional_secrets: others.map(|text| secret(additional, text.trim())).collect::<Result<_, _>>()?,
+            key_pairs: key_pairs(env)?,
+            issuer: issuer(env).to_owned(),
             audience: env.get("JWT_AUDIENCE").unwrap_or("jwt-auth").to_owned(),
             access_lifetime: env.lifetime("JWT_ACCESS_TOKEN_EXPIRES", policy::ACCESS_TOKEN_LIFETIME)?,
             session_lifetime: env.lifetime("JWT_REFRESH_TOKEN_EXPIRES", policy::SESSION_LIFETIME)?,
             refresh_grace: env.seconds("REFRESH_GRACE", policy::REFRESH_GRACE)?,
         })
+    }
+}
+
+fn issuer(env: &Environment) -> &str {
+    env.get("JWT_ISSUER").unwrap_or("jwt-auth")
+}
+
+/// Reads `JWT_PRIVATE_KEY` and `JWT_ADDITIONAL_PUBLIC_KEYS`, each in PEM; line breaks may be written as `\n`, as some consoles do.
+fn key_pairs(env: &Environment) -> Result<KeyPairs, ConfigError> {
+    let pem = |name| env.get(name).map(|pem| pem.replace("\\n", "\n"));
+    let private = pem("JWT_PRIVATE_KEY").map(|pem| {
+        let expected = "a private key in PEM (PKCS#8): RSA of 2048 bits or more, EC P-256, or Ed25519";
+        PrivateKey::from_pem(&pem.into()).ok_or(ConfigError::Malformed { name: "JWT_PRIVATE_KEY", expected })
+    });
+    let private = private.transpose()?;
+    if private.is_some() && !issuer(env).starts_with("https://") {
+        let expected = "an https URL where JWT_PRIVATE_KEY is set: it is where others look for the keys";
+        return Err(ConfigError::Malformed { name: "JWT_ISSUER", expected });
+    }
+    let additional = pem("JWT_ADDITIONAL_PUBLIC_KEYS").unwrap_or_default();
+    let additional =
+        additional.split_inclusive("-----END PUBLIC KEY-----").filter(|pem| !pem.trim().is_empty()).map(|pem| {
+            let expected = "public keys in PEM, one after the other: RSA of 2048 bits or more, EC P-256, or Ed25519";
+            PublicKey::from_pem(pem.trim())
+                .ok_or(ConfigError::Malformed { name: "JWT_ADDITIONAL_PUBLIC_KEYS", expected })
+        });
+    Ok(KeyPairs { private, additional: additional.collect::<Result<_, _>>()? })
+}
+
+/// What others need to verify access tokens.
+pub struct Discovery {
+    /// `iss`.
+    pub issuer: String,
+    /// The keys.
+    pub key_pairs: KeyPairs,
+}
+
+impl Discovery {
+    /// Reads `JWT_ISSUER`, `JWT_PRIVATE_KEY` and `JWT_ADDITIONAL_PUBLIC_KEYS`; the secret is none of its business.
+    ///
+    /// # Errors
+    /// Where one is malformed.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self { issuer: issuer(env).to_owned(), key_pairs: key_pairs(env)? })
     }
 }
 

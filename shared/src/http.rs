@@ -1,5 +1,7 @@
 //! Reading a request and writing a reply, at API Gateway's HTTP API (payload format 2.0).
 
+use std::time::Duration;
+
 use lambda_http::{
     Body, RequestExt, Response,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -132,11 +134,21 @@ impl Reply {
         Self::new(StatusCode::OK, "text/html; charset=utf-8", html).with(header::CONTENT_SECURITY_POLICY, policy)
     }
 
+    /// The same answer for everybody, good to keep for that long.
+    ///
+    /// # Panics
+    /// Never: a number is visible ASCII.
+    #[must_use]
+    pub fn cacheable(self, max_age: Duration) -> Self {
+        let value = HeaderValue::try_from(format!("public, max-age={}", max_age.as_secs()));
+        self.with(header::CACHE_CONTROL, value.expect("visible ASCII"))
+    }
+
     fn json(status: StatusCode, body: &impl Serialize) -> Self {
         Self::new(status, "application/json", serde_json::to_string(body).expect("a struct of strings and numbers"))
     }
 
-    /// Every answer is for this caller, now, as the type it says: never cached, sniffed, framed or told onward by a referrer
+    /// Unless it says otherwise, an answer is for this caller, now, as the type it says: never cached, sniffed, framed or told onward by a referrer
     /// (OWASP REST Security and HTTP Headers cheat sheets). HSTS lasts two years.
     fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
         let headers = [

@@ -1,6 +1,7 @@
 //! The rules. Nothing here reads a request or a database: it is given values and decides.
 
 pub mod floor;
+pub mod keys;
 pub mod opaque_token;
 pub mod password_hash;
 pub mod password_rules;

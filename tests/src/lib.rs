@@ -21,7 +21,7 @@ mod gateway;
 pub mod mailbox;
 mod person;
 mod reply;
-mod stack;
+pub mod stack;
 
 pub use person::{Person, Tokens};
 pub use reply::Reply;

@@ -35,6 +35,8 @@ pub const SCRYPT_MAX: (u8, u32, u32) = (16, 8, 4);
 
 /// Least bytes of the secret that signs tokens. RFC 7518 §3.2: as long as the hash.
 pub const MIN_SECRET_BYTES: usize = 32;
+/// Least bytes of an RSA modulus. RFC 7518 §3.3: 2048 bits.
+pub const MIN_RSA_BYTES: usize = 256;
 /// How long an access token lives. Logout bites at once all the same, because a token is good only while its session lives.
 pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a session lives, from sign-in, however often it is refreshed. NIST SP 800-63B-4 §2.1.3 allows 30 days.
@@ -42,6 +44,8 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// How long a client that lost an answer may present the parent of an unused refresh token again. Long enough for a
 /// retry, too short for a thief who is not already listening. RFC 9700 §4.14.2 knows no grace; see docs/security.md.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
+/// How long others may keep our public keys before they look again. API Gateway keeps them for up to two hours, whatever we say.
+pub const PUBLIC_KEYS_CACHED: Duration = Duration::from_mins(5);
 /// How far the clock that issued a token may run ahead of the one that checks it, in seconds. None is given to `exp`.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 

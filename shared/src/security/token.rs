@@ -6,13 +6,15 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use secrecy::ExposeSecret;
+use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::policy;
+use super::{
+    keys::{self, Signer, Verifier},
+    policy,
+};
 use crate::{
     config,
     domain::{SessionId, TokenId, UnixTime, UserId},
@@ -123,9 +125,10 @@ pub enum Freshness {
 
 /// Mints and verifies tokens.
 pub struct Tokens {
-    encoding_key: EncodingKey,
-    decoding_key: DecodingKey,
-    validation: Validation,
+    access_signer: Signer,
+    refresh_signer: Signer,
+    /// By `kid`.
+    verifiers: HashMap<String, Verifier>,
     issuer: String,
     audience: String,
     refresh_audience: String,
@@ -133,19 +136,16 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Tokens of the configured issuer, under the configured secret.
+    /// Tokens of the configured issuer, under the configured keys.
     #[must_use]
     pub fn new(config: &config::Tokens) -> Self {
-        let secret = config.secret.expose_secret().as_bytes();
-        let mut validation = Validation::new(Algorithm::HS256);
-        // Audience and times are compared below, where they are known to be there and of the right type.
-        validation.required_spec_claims.clear();
-        validation.validate_aud = false;
-        validation.validate_exp = false;
+        let secrets = [&config.secret].into_iter().chain(&config.additional_secrets).map(keys::secret_verifier);
+        let verifiers = secrets.chain(config.key_pairs.public().map(keys::PublicKey::verifier));
+        let secret_signer = || keys::secret_signer(&config.secret);
         Self {
-            encoding_key: EncodingKey::from_secret(secret),
-            decoding_key: DecodingKey::from_secret(secret),
-            validation,
+            access_signer: config.key_pairs.private.as_ref().map_or_else(secret_signer, keys::PrivateKey::signer),
+            refresh_signer: secret_signer(),
+            verifiers: verifiers.map(|verifier| (verifier.kid(), verifier)).collect(),
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             // An audience nobody else checks for, so that no other service takes a refresh token for an access token.
@@ -190,8 +190,8 @@ impl Tokens {
             ..access
         };
         Ok(TokenReply {
-            access_token: self.sign(&access)?,
-            refresh_token: self.sign(&refresh)?,
+            access_token: self.access_signer.sign(&access)?,
+            refresh_token: self.refresh_signer.sign(&refresh)?,
             token_type: "Bearer",
             expires_in: expires_at.seconds_since(session.now),
         })
@@ -207,22 +207,21 @@ impl Tokens {
         self.verify(token, TokenType::Refresh, &self.refresh_audience, now)
     }
 
-    fn sign(&self, claims: &Claims<'_>) -> Result<String, jsonwebtoken::errors::Error> {
-        jsonwebtoken::encode(&Self::header(), claims, &self.encoding_key)
-    }
-
-    /// The one header we write, and so the one we read (RFC 8725 §3.1, §3.11): no other algorithm or type, no key or
-    /// certificate to fetch, nothing critical, nothing unknown.
-    fn header() -> Header {
-        Header::new(Algorithm::HS256)
-    }
-
     fn verify(&self, token: &str, kind: TokenType, audience: &str, now: UnixTime) -> Result<Verified, TokenError> {
-        let decoded = jsonwebtoken::decode::<ReceivedClaims>(token, &self.decoding_key, &self.validation);
+        let key_id =
+            jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid).ok_or(TokenError::Invalid)?;
+        let key = self.verifiers.get(&key_id).ok_or(TokenError::Invalid)?;
+        // A refresh token is between us and us: no key that others hold the public half of, or could, vouches for one.
+        if kind == TokenType::Refresh && key.header.alg != Algorithm::HS256 {
+            return Err(TokenError::Invalid);
+        }
+        let decoded = jsonwebtoken::decode::<ReceivedClaims>(token, &key.key, &key.validation);
         let decoded = decoded.map_err(|_| TokenError::Invalid)?;
         let claims = decoded.claims;
         let latest_issue = now.plus(policy::CLOCK_SKEW);
-        let ours = decoded.header == Self::header()
+        // The one header we write with that key, and so the one we read (RFC 8725 §3.1, §3.11): no other algorithm or type, no key
+        // or certificate to fetch, nothing critical, nothing unknown.
+        let ours = decoded.header == key.header
             && claims.iss == self.issuer
             && claims.aud == audience
             && claims.r#type == kind
@@ -247,19 +246,26 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::security::keys::{KeyPairs, PrivateKey, tests::key_pairs};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn tokens() -> Tokens {
-        Tokens::new(&config::Tokens {
+    fn config() -> config::Tokens {
+        config::Tokens {
             secret: SECRET.into(),
+            additional_secrets: Vec::new(),
+            key_pairs: KeyPairs::default(),
             issuer: "jwt-auth".into(),
             audience: "jwt-auth".into(),
             access_lifetime: Duration::from_hours(1),
             session_lifetime: Duration::from_hours(7 * 24),
             refresh_grace: Duration::from_secs(10),
-        })
+        }
+    }
+
+    fn tokens() -> Tokens {
+        Tokens::new(&config())
     }
 
     fn session() -> Session {
@@ -347,7 +353,7 @@ mod tests {
     }
 
     fn header() -> Value {
-        json!({"typ": "JWT", "alg": "HS256"})
+        json!({"typ": "JWT", "alg": "HS256", "kid": keys::secret_verifier(&SECRET.into()).kid()})
     }
 
     #[test]
@@ -362,6 +368,8 @@ mod tests {
             ("typ", json!(null)),
             ("cty", json!("JWT")),
             ("kid", json!("../../dev/null")),
+            ("kid", json!("")),
+            ("kid", json!(null)),
             ("crit", json!(["exp"])),
             ("crit", json!([])),
             ("b64", json!(false)),
@@ -412,6 +420,86 @@ mod tests {
     fn what_is_no_token_is_refused() {
         for text in ["", ".", "..", "a.b.c", "null", "ey.ey.ey", "🐎.🐎.🐎"] {
             assert_eq!(tokens().verify_access(text, NOW), Err(TokenError::Invalid), "{text}");
+        }
+    }
+
+    /// Tokens of a service that signs with this secret, and accepts these others.
+    fn under(secret: &str, additional: &[&str]) -> Tokens {
+        let additional_secrets = additional.iter().map(|&secret| secret.into()).collect();
+        Tokens::new(&config::Tokens { secret: secret.into(), additional_secrets, ..config() })
+    }
+
+    #[test]
+    fn a_secret_is_rotated_function_by_function_with_nobody_logged_out() {
+        const NEXT: &str = "the-next-secret-0123456789abcdef0123";
+        // First every function learns to accept the next secret, then one after the other signs with it, then the old one goes.
+        let steps = [under(SECRET, &[]), under(SECRET, &[NEXT]), under(NEXT, &[SECRET]), under(NEXT, &[])];
+        for neighbours in steps.windows(2) {
+            for minting in neighbours {
+                let reply = minting.mint(&session(), TokenId(Uuid::nil()), Freshness::Fresh).unwrap();
+                for verifying in neighbours {
+                    assert!(verifying.verify_access(&reply.access_token, NOW).is_ok());
+                    assert!(verifying.verify_refresh(&reply.refresh_token, NOW).is_ok());
+                }
+            }
+        }
+        assert_eq!(steps[3].verify_access(&mint().access_token, NOW), Err(TokenError::Invalid));
+    }
+
+    fn with_key_pairs(private: Option<&PrivateKey>, additional: &[&PrivateKey]) -> Tokens {
+        let additional = additional.iter().map(|key| key.public().clone()).collect();
+        Tokens::new(&config::Tokens { key_pairs: KeyPairs { private: private.cloned(), additional }, ..config() })
+    }
+
+    fn mint_with(tokens: &Tokens) -> TokenReply {
+        tokens.mint(&session(), TokenId(Uuid::nil()), Freshness::Fresh).unwrap()
+    }
+
+    #[test]
+    fn a_change_of_algorithm_keeps_old_tokens_good() {
+        let kinds = key_pairs();
+        let with_secret = mint();
+        for key in &kinds {
+            let tokens = with_key_pairs(Some(key), &[]);
+            let reply = mint_with(&tokens);
+            assert!(tokens.verify_access(&reply.access_token, NOW).is_ok());
+            assert!(tokens.verify_access(&with_secret.access_token, NOW).is_ok(), "the secret's tokens stay good");
+            // Back to the secret, or on to another key: the old one's tokens are good while its public half is known.
+            assert!(with_key_pairs(None, &[key]).verify_access(&reply.access_token, NOW).is_ok());
+            for next in &kinds {
+                assert!(with_key_pairs(Some(next), &[key]).verify_access(&reply.access_token, NOW).is_ok());
+            }
+            assert_eq!(tokens_without_key_pairs().verify_access(&reply.access_token, NOW), Err(TokenError::Invalid));
+        }
+    }
+
+    fn tokens_without_key_pairs() -> Tokens {
+        with_key_pairs(None, &[])
+    }
+
+    #[test]
+    fn refresh_tokens_stay_under_the_secret_whatever_signs_access_tokens() {
+        for key in &key_pairs() {
+            let tokens = with_key_pairs(Some(key), &[]);
+            assert_eq!(mint_with(&tokens).refresh_token, mint().refresh_token);
+            // A refresh token rightly signed by the key pair is none.
+            let forged = Tokens { refresh_signer: key.signer(), ..with_key_pairs(Some(key), &[]) };
+            assert_eq!(tokens.verify_refresh(&mint_with(&forged).refresh_token, NOW), Err(TokenError::Invalid));
+        }
+    }
+
+    #[test]
+    fn a_public_key_is_no_secret() {
+        // The classic confusion (RFC 8725 §2.1): the published key, used as an HMAC secret, under its own `kid`.
+        for key in &key_pairs() {
+            let tokens = with_key_pairs(Some(key), &[]);
+            let jwk = serde_json::to_value(key.public().as_jwk()).unwrap();
+            for header in [
+                json!({"typ": "JWT", "alg": "HS256", "kid": jwk["kid"]}),
+                json!({"typ": "JWT", "alg": jwk["alg"], "kid": header()["kid"]}),
+            ] {
+                assert_eq!(tokens.verify_access(&forge(&header, &claims()), NOW), Err(TokenError::Invalid), "{header}");
+            }
         }
     }
 }

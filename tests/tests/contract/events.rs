@@ -33,6 +33,9 @@ async fn every_sample_event_is_understood_by_its_function() {
         let (answered, body) = answer(&stack, &event(function), function).await;
         assert_eq!((answered, body["message"].as_str()), (status, Some(message)), "{function}");
     }
+    assert_eq!(answer(&stack, &event("jwks"), "jwks").await, (200, json!({ "keys": [] })));
+    let (status, configuration) = answer(&stack, &event("openid-configuration"), "openid-configuration").await;
+    assert_eq!((status, &configuration["issuer"]), (200, &json!("jwt-auth")));
     let (status, page) = answer(&stack, &event("reset-password-page"), "reset-password-page").await;
     assert_eq!(status, 200);
     assert!(page.as_str().unwrap().contains("<h1>Choose a new password</h1>"));

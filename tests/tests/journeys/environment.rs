@@ -50,6 +50,10 @@ fn a_malformed_variable_is_named_and_its_value_is_not() {
         ("signup", "PASSWORD_BLOCKLIST", "canary"),
         ("refresh", "REFRESH_GRACE", "canary"),
         ("dashboard", "JWT_ACCESS_TOKEN_EXPIRES", "canary"),
+        ("dashboard", "JWT_ADDITIONAL_SECRET_KEYS", "canary"),
+        ("dashboard", "JWT_PRIVATE_KEY", "canary"),
+        ("jwks", "JWT_PRIVATE_KEY", "canary"),
+        ("jwks", "JWT_ADDITIONAL_PUBLIC_KEYS", "canary"),
         ("forgot-password", "FORGOT_PASSWORD_FLOOR_MS", "canary"),
         ("forgot-password", "RESET_PASSWORD_URL", "canary"),
     ] {

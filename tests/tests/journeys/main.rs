@@ -3,6 +3,7 @@
 
 mod environment;
 mod http;
+mod keys;
 mod passwords;
 mod reset;
 mod sessions;

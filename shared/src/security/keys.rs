@@ -1,0 +1,246 @@
+//! The keys tokens are signed with and held against, each known by its `kid` (RFC 7515 §4.1.4).
+
+use aws_lc_rs::digest::{SHA256, digest};
+pub use jsonwebtoken::{Algorithm, jwk::Jwk};
+use jsonwebtoken::{
+    DecodingKey, EncodingKey, Header, Validation,
+    errors::Result,
+    jwk::{AlgorithmParameters, EllipticCurve, PublicKeyUse, ThumbprintHash},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::policy;
+
+/// A key that signs tokens.
+pub(super) struct Signer {
+    header: Header,
+    key: EncodingKey,
+}
+
+/// A key that tokens are held against.
+pub(super) struct Verifier {
+    /// The one header that tokens of this key have.
+    pub(super) header: Header,
+    pub(super) key: DecodingKey,
+    /// Algorithm and signature; everything else is compared by [`super::Tokens`].
+    pub(super) validation: Validation,
+}
+
+impl Signer {
+    pub(super) fn sign(&self, claims: &impl serde::Serialize) -> Result<String> {
+        jsonwebtoken::encode(&self.header, claims, &self.key)
+    }
+}
+
+impl Verifier {
+    fn new(header: Header, key: DecodingKey) -> Self {
+        let mut validation = Validation::new(header.alg);
+        validation.required_spec_claims.clear();
+        validation.validate_aud = false;
+        validation.validate_exp = false;
+        Self { header, key, validation }
+    }
+
+    pub(super) fn kid(&self) -> String {
+        self.header.kid.clone().unwrap_or_default()
+    }
+}
+
+fn header(algorithm: Algorithm, kid: String) -> Header {
+    Header { kid: Some(kid), ..Header::new(algorithm) }
+}
+
+/// The `kid` of a secret: a part of its hash. Whoever has a token can test guesses of the secret against its signature anyway,
+/// so this tells nobody more.
+fn secret_header(secret: &SecretString) -> Header {
+    let hash = digest(&SHA256, format!("kid {}", secret.expose_secret()).as_bytes());
+    header(Algorithm::HS256, hex::encode(&hash.as_ref()[..8]))
+}
+
+pub(super) fn secret_signer(secret: &SecretString) -> Signer {
+    Signer { header: secret_header(secret), key: EncodingKey::from_secret(secret.expose_secret().as_bytes()) }
+}
+
+pub(super) fn secret_verifier(secret: &SecretString) -> Verifier {
+    Verifier::new(secret_header(secret), DecodingKey::from_secret(secret.expose_secret().as_bytes()))
+}
+
+/// The public half of a key pair, good for one algorithm: RS256, ES256 or `EdDSA`.
+#[derive(Clone)]
+pub struct PublicKey {
+    jwk: Jwk,
+    algorithm: Algorithm,
+    decoding_key: DecodingKey,
+}
+
+impl PublicKey {
+    /// Reads a public key in PEM: RSA of at least 2048 bits, EC on P-256, or Ed25519. `None` for anything else.
+    #[must_use]
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        let pem = pem.as_bytes();
+        let key = [
+            (Algorithm::RS256, DecodingKey::from_rsa_pem(pem)),
+            (Algorithm::ES256, DecodingKey::from_ec_pem(pem)),
+            (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
+        ];
+        let (algorithm, key) = key.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?)))?;
+        Self::from_jwk(Jwk::from_decoding_key(&key, Some(algorithm)).ok()?, algorithm)
+    }
+
+    /// The key as published (RFC 7517), its `kid` the key's thumbprint (RFC 7638): the same wherever it is computed.
+    #[must_use]
+    pub fn as_jwk(&self) -> &Jwk {
+        &self.jwk
+    }
+
+    /// What it verifies.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    fn from_jwk(mut jwk: Jwk, algorithm: Algorithm) -> Option<Self> {
+        let strong = match &jwk.algorithm {
+            // Four characters of base64url for three bytes.
+            AlgorithmParameters::RSA(rsa) => rsa.n.len() * 3 / 4 >= policy::MIN_RSA_BYTES,
+            AlgorithmParameters::EllipticCurve(ec) => ec.curve == EllipticCurve::P256,
+            AlgorithmParameters::OctetKeyPair(pair) => pair.curve == EllipticCurve::Ed25519,
+            _ => false,
+        };
+        jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256).ok()?);
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        let decoding_key = DecodingKey::from_jwk(&jwk).ok()?;
+        strong.then_some(Self { jwk, algorithm, decoding_key })
+    }
+
+    fn header(&self) -> Header {
+        header(self.algorithm, self.jwk.common.key_id.clone().unwrap_or_default())
+    }
+
+    pub(super) fn verifier(&self) -> Verifier {
+        Verifier::new(self.header(), self.decoding_key.clone())
+    }
+}
+
+/// A key pair that signs access tokens.
+#[derive(Clone)]
+pub struct PrivateKey {
+    encoding_key: EncodingKey,
+    public: PublicKey,
+}
+
+impl PrivateKey {
+    /// Reads a private key in PEM (PKCS#8; RSA also as PKCS#1), of the kinds [`PublicKey::from_pem`] takes.
+    #[must_use]
+    pub fn from_pem(pem: &SecretString) -> Option<Self> {
+        let pem = pem.expose_secret().as_bytes();
+        let key = [
+            (Algorithm::RS256, EncodingKey::from_rsa_pem(pem)),
+            (Algorithm::ES256, EncodingKey::from_ec_pem(pem)),
+            (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)),
+        ];
+        let (algorithm, encoding_key) = key.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?)))?;
+        let public = PublicKey::from_jwk(Jwk::from_encoding_key(&encoding_key, algorithm).ok()?, algorithm)?;
+        Some(Self { encoding_key, public })
+    }
+
+    /// What verifies its signatures.
+    #[must_use]
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    pub(super) fn signer(&self) -> Signer {
+        Signer { header: self.public.header(), key: self.encoding_key.clone() }
+    }
+}
+
+/// The key pairs of this service: the one that signs access tokens, where there is one, and others whose tokens are good too,
+/// because their turn is yet to come or not long over.
+#[derive(Clone, Default)]
+pub struct KeyPairs {
+    /// Signs access tokens; without it the secret does.
+    pub private: Option<PrivateKey>,
+    /// Accepted and published beside it.
+    pub additional: Vec<PublicKey>,
+}
+
+impl KeyPairs {
+    /// Every public key, the signing one's first.
+    pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
+        self.private.iter().map(PrivateKey::public).chain(&self.additional)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use aws_lc_rs::{
+        encoding::AsDer,
+        rand::SystemRandom,
+        rsa::{KeyPair, KeySize},
+        signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _},
+    };
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::*;
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+    }
+
+    fn rsa(size: KeySize) -> KeyPair {
+        KeyPair::generate(size).unwrap()
+    }
+
+    fn private_pem_of_rsa(key: &KeyPair) -> SecretString {
+        let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der>::as_der(key).unwrap();
+        pem("PRIVATE KEY", der.as_ref()).into()
+    }
+
+    fn private_pem_of_ec(algorithm: &'static EcdsaSigningAlgorithm) -> SecretString {
+        pem("PRIVATE KEY", EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap().as_ref()).into()
+    }
+
+    /// One key pair of each kind.
+    pub(in super::super) fn key_pairs() -> [PrivateKey; 3] {
+        let ed = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
+        [
+            PrivateKey::from_pem(&private_pem_of_rsa(&rsa(KeySize::Rsa2048))).unwrap(),
+            PrivateKey::from_pem(&private_pem_of_ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING)).unwrap(),
+            PrivateKey::from_pem(&pem("PRIVATE KEY", ed.as_ref()).into()).unwrap(),
+        ]
+    }
+
+    #[test]
+    fn each_kind_has_its_algorithm_and_a_thumbprint_for_a_name() {
+        for (key, (kty, alg)) in key_pairs().iter().zip([("RSA", "RS256"), ("EC", "ES256"), ("OKP", "EdDSA")]) {
+            let jwk = serde_json::to_value(key.public().as_jwk()).unwrap();
+            assert_eq!(
+                (jwk["kty"].as_str(), jwk["alg"].as_str(), jwk["use"].as_str()),
+                (Some(kty), Some(alg), Some("sig"))
+            );
+            assert_eq!(jwk["kid"].as_str().unwrap().len(), 43, "a SHA-256 in base64url");
+            assert!(jwk.get("d").is_none() && jwk.get("p").is_none(), "nothing private is published");
+        }
+    }
+
+    #[test]
+    fn the_public_half_is_the_same_key_wherever_it_comes_from() {
+        let key = rsa(KeySize::Rsa2048);
+        let der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap();
+        let public = PublicKey::from_pem(&pem("PUBLIC KEY", der.as_ref())).unwrap();
+        let private = PrivateKey::from_pem(&private_pem_of_rsa(&key)).unwrap();
+        assert_eq!(public.as_jwk(), private.public().as_jwk());
+    }
+
+    #[test]
+    fn what_is_no_strong_key_is_none() {
+        assert!(PrivateKey::from_pem(&private_pem_of_ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING)).is_none());
+        for text in ["", "secret", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            assert!(PrivateKey::from_pem(&text.into()).is_none() && PublicKey::from_pem(text).is_none(), "{text}");
+        }
+        // A secret is a secret, and a private key no public one.
+        let private = private_pem_of_ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING);
+        assert!(PublicKey::from_pem(private.expose_secret()).is_none());
+    }
+}
