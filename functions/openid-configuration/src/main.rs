@@ -1,4 +1,4 @@
-//! `GET /.well-known/openid-configuration`: where the keys are (OpenID Connect Discovery 1.0 §3). This service is no `OpenID`
+//! `GET /.well-known/openid-configuration`: where the keys are (OpenID Connect Discovery 1.0 §3). This service is no OpenID
 //! provider; it says what API Gateway's JWT authorizer and other verifiers look for there.
 
 use std::process::ExitCode;
