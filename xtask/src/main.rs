@@ -1,0 +1,54 @@
+//! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
+//! template. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+
+#![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
+
+mod console;
+mod interrupt;
+mod sam_local;
+mod stack;
+mod test;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::interrupt::Interrupted;
+
+/// The project's chores. Each of them says what it is doing, installs the tools it needs into `.tools/`, and stops what it
+/// started.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Up(up::Args),
+    Test(test::Args),
+    SamLocal(sam_local::Args),
+}
+
+fn main() -> ExitCode {
+    let task = Cli::parse().task;
+    let done = interrupt::listen().and_then(|()| match task {
+        Task::Up(args) => up::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::SamLocal(args) => sam_local::run(&args),
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => {
+            console::say("Interrupted; everything is stopped.");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            console::complain(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `cargo xtask sam-local`.
+
+use std::{
+    env::consts::{ARCH, OS},
+    fs,
+    net::IpAddr,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use crate::{
+    console::{say, step},
+    interrupt::{self, Interrupted},
+    stack::{
+        Backing, PortArgs, forward,
+        home::Home,
+        migrate_only, ports,
+        process::{self, Service, output},
+        settings::{Addresses, Settings},
+        tools,
+    },
+    up,
+    workspace::Workspace,
+};
+
+/// The host's name inside the containers.
+const HOST: &str = "host.docker.internal";
+
+/// Serve the same API with `sam local`: template.yaml's routes, in containers of Lambda's own image.
+///
+/// Needs what `cargo xtask up` needs, and a running Docker engine. The database and the mail server are those of `cargo xtask up`,
+/// with their data; the containers reach them as host.docker.internal. The functions are built for this machine, without
+/// optimisation, by `sam build`. Ctrl-C stops everything.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    ports: PortArgs,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let architecture = match ARCH {
+        "x86_64" => "x86_64",
+        "aarch64" => "arm64",
+        other => bail!("Lambda has no machines like this one ({other})"),
+    };
+    let bridge = bridge()?;
+    let home = Home::kept(&workspace)?;
+    ports::claim(args.ports.port, "the API", "--port")?;
+    let mut backing = Backing::start(&workspace, &home, args.ports.into())?;
+    let api = format!("http://127.0.0.1:{}", args.ports.port);
+    let mail = backing.mail.url();
+    let settings = Settings::write(&home, &Addresses { api: &api, database: &backing.database_url, mail: &mail })?;
+
+    step("Building the function that migrates");
+    workspace.build(&["migrate".to_owned()])?;
+    migrate_only(&workspace, &home, &settings)?;
+
+    step("sam build (the first time, it compiles every dependency once more)");
+    let parameter = format!("Architecture={architecture}");
+    let mut build = tools::sam_build(&workspace)?;
+    build.args(["--parameter-overrides", &parameter]).env("SAM_BUILD_MODE", "debug");
+    process::run("sam build", &mut build)?;
+
+    let environment = home.folder().join("sam-env.json");
+    fs::write(&environment, for_containers(&settings, bridge)?)?;
+    step(format_args!("Starting sam local on {api}"));
+    let mut start = tools::sam(&workspace)?;
+    start.args(["local", "start-api", "--port", &args.ports.port.to_string(), "--warm-containers", "LAZY"]);
+    start.args(["--parameter-overrides", &parameter, "--env-vars"]).arg(&environment);
+    if let Some(bridge) = bridge {
+        start.args(["--add-host", &format!("{HOST}:{bridge}")]);
+    }
+    if has_image(architecture)? {
+        start.arg("--skip-pull-image");
+    }
+    home.show_logs();
+    // It removes its containers at Ctrl-C, and at nothing else.
+    let mut sam = Service::talkative("sam", "sam", &mut start, &home)?.stopped_by(Signal::SIGINT);
+    sam.await_ready(Duration::from_mins(5), || ports::answers(args.ports.port))?;
+
+    say(up::welcome(&api, &backing, &settings));
+    loop {
+        match interrupt::sleep(interrupt::GLANCE).and_then(|()| sam.check()).and_then(|()| backing.check()) {
+            Err(error) if error.is::<Interrupted>() => break,
+            checked => checked?,
+        }
+    }
+    step("Stopping");
+    drop(sam);
+    drop(backing);
+    say("Everything is stopped.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The address at which containers reach this machine, or `None` where Docker sees to that itself.
+fn bridge() -> Result<Option<IpAddr>> {
+    const GATEWAY: &str = "{{(index .IPAM.Config 0).Gateway}}";
+    let mut inspect = Command::new("docker");
+    let gateway = output("docker", inspect.args(["network", "inspect", "bridge", "--format", GATEWAY]))
+        .context("sam local needs a Docker engine. Install and start one, then try again")?;
+    // Docker Desktop runs its engine in a virtual machine, from which the name leads to this machine's 127.0.0.1.
+    if OS != "linux" {
+        return Ok(None);
+    }
+    Ok(Some(gateway.trim().parse().unwrap_or(IpAddr::from([172, 17, 0, 1]))))
+}
+
+/// Whether one of the images is here that sam starts from or has made before; it must not ask the registry then.
+fn has_image(architecture: &str) -> Result<bool> {
+    for tag in ["al2023-rapid", "al2023"] {
+        let image = format!("public.ecr.aws/lambda/provided:{tag}-{architecture}");
+        let found = output("docker image ls", Command::new("docker").args(["image", "ls", "--quiet", &image]))?;
+        if !found.trim().is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The settings as the containers need them, in sam's form. It sets only variables that the template names.
+fn for_containers(settings: &Settings, bridge: Option<IpAddr>) -> Result<String> {
+    let mut variables = Map::new();
+    for (name, value) in settings.read()? {
+        let value = match name.as_str() {
+            "DATABASE_URL" | "AWS_ENDPOINT_URL_SES" => reachable(&value, bridge)?,
+            _ => value,
+        };
+        variables.insert(name, Value::String(value));
+    }
+    // The way to this machine is no network, though its name does not look like 127.0.0.1.
+    variables.insert("DATABASE_TLS".to_owned(), json!("off"));
+    Ok(format!("{:#}\n", json!({ "Parameters": variables })))
+}
+
+/// An address on 127.0.0.1 as containers reach it; any other as it is.
+fn reachable(address: &str, bridge: Option<IpAddr>) -> Result<String> {
+    let mut url = Url::parse(address).context("an address in the settings is none")?;
+    if !matches!(url.host_str(), Some("127.0.0.1" | "localhost")) {
+        return Ok(address.to_owned());
+    }
+    if let Some(bridge) = bridge {
+        let port = url.port_or_known_default().unwrap_or(5432);
+        forward::from(bridge, port)?;
+    }
+    url.set_host(Some(HOST))?;
+    Ok(url.into())
+}

@@ -1,0 +1,108 @@
+//! `cargo lambda watch` as API Gateway and Lambda: it takes HTTP requests, turns them into events by the routes in Cargo.toml, and
+//! hands them to whichever function process asks. Those processes are ours ([`super::functions`]), not its own: it would start each
+//! with `cargo run` at the first call, again at every change of any file, and watch the whole checkout once per process.
+
+use std::{process::Command, sync::mpsc, thread, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{functions::Functions, home::Home, http, ports, process::Service, tools};
+use crate::{
+    console::step,
+    interrupt::{self, GLANCE},
+    workspace::{self, Workspace},
+};
+
+pub struct Gateway {
+    service: Service,
+    url: String,
+}
+
+impl Gateway {
+    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+        let tools = tools::cargo_lambda(workspace)?;
+        let port = match port {
+            Some(port) => {
+                claim(port)?;
+                port
+            }
+            None => ports::free()?,
+        };
+        let url = format!("http://127.0.0.1:{port}");
+        step(format_args!("Starting the gateway on {url}"));
+        let mut command = Command::new(tools.join("cargo-lambda"));
+        workspace::outside_of_cargo_run(&mut command);
+        command
+            .current_dir(&workspace.root)
+            // It admits pages of every origin; the template's AllowedOrigins decides that for a deployment.
+            .args(["lambda", "watch", "--only-lambda-apis"])
+            .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()]);
+        let mut service = Service::quiet("gateway", &mut command, home)?;
+        service.await_ready(Duration::from_mins(1), || ports::answers(port))?;
+        let gateway = Self { service, url };
+        let runtime = gateway.runtime();
+        thread::spawn(move || refuse_unknown_routes(&runtime));
+        Ok(gateway)
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where functions ask for work; a function's own address is this, a slash, and its name.
+    pub fn runtime(&self) -> String {
+        format!("{}/.rt", self.url)
+    }
+
+    /// Invokes a function as Lambda's own API does, and returns its answer; an error if it fails, or if it or the gateway dies.
+    pub fn invoke(&mut self, functions: &mut Functions, name: &str, payload: &Value) -> Result<Value> {
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.url);
+        let payload = payload.to_string();
+        let (send, answer) = mpsc::channel();
+        thread::spawn(move || {
+            let answered = http::agent(None).post(&url).send(&payload).and_then(|mut response| {
+                let text = response.body_mut().read_to_string()?;
+                Ok((response.status().is_success(), text))
+            });
+            _ = send.send(answered);
+        });
+        let (succeeded, text) = loop {
+            if let Ok(answered) = answer.recv_timeout(GLANCE) {
+                break answered.with_context(|| format!("the gateway did not answer for `{name}`"))?;
+            }
+            interrupt::check()?;
+            self.check()?;
+            functions.check()?;
+        };
+        let answer: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        if succeeded && answer.get("errorMessage").is_none() {
+            return Ok(answer);
+        }
+        bail!(
+            "the function `{name}` failed: {}",
+            answer["errorMessage"].as_str().map_or_else(|| answer.to_string(), String::from)
+        )
+    }
+
+    pub fn check(&mut self) -> Result<()> {
+        self.service.check()
+    }
+}
+
+pub fn claim(port: u16) -> Result<()> {
+    ports::claim(port, "the API", "--port")
+}
+
+/// Answers requests that no route takes as API Gateway does; the emulator leaves them to a function without a name.
+fn refuse_unknown_routes(runtime: &str) {
+    const NOT_FOUND: &str = r#"{"statusCode":404,"headers":{"content-type":"application/json"},"multiValueHeaders":{},"body":"{\"message\":\"Not Found\"}","isBase64Encoded":false,"cookies":[]}"#;
+    let invocations = format!("{runtime}/2018-06-01/runtime/invocation");
+    let agent = http::agent(None);
+    while let Ok(work) = agent.get(format!("{invocations}/next")).call() {
+        let id = work.headers().get("lambda-runtime-aws-request-id").and_then(|id| id.to_str().ok());
+        if let Some(id) = id {
+            _ = agent.post(format!("{invocations}/{id}/response")).send(NOT_FOUND);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The local stack: a PostgreSQL, a mail server, a gateway, and the functions behind it.
+
+pub mod forward;
+mod functions;
+mod gateway;
+pub mod home;
+pub mod http;
+pub mod mail;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod settings;
+pub mod tools;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use self::{
+    functions::{Functions, Place},
+    gateway::Gateway,
+    home::Home,
+    mail::Mail,
+    postgres::{Purpose, Server},
+    settings::{Addresses, Settings},
+};
+use crate::{console::step, interrupt, workspace::Workspace};
+
+/// The database's name on a server of our own.
+const DATABASE: &str = "auth";
+
+/// The ports to use; any free one where it is `None`.
+#[derive(Clone, Copy, Default)]
+pub struct Ports {
+    pub api: Option<u16>,
+    pub mail: Option<u16>,
+    pub database: Option<u16>,
+}
+
+/// The ports a person wants.
+#[derive(clap::Args, Clone, Copy)]
+pub struct PortArgs {
+    /// Port of the API
+    #[arg(long, value_name = "N", default_value_t = 5001)]
+    pub port: u16,
+
+    /// Port of the mail server: the service sends there, and its page shows what was sent
+    #[arg(long, value_name = "N", default_value_t = 5003)]
+    mail_port: u16,
+
+    /// Port of the database, where DATABASE_URL does not name one
+    #[arg(long, value_name = "N", default_value_t = 5004)]
+    database_port: u16,
+}
+
+impl From<PortArgs> for Ports {
+    fn from(args: PortArgs) -> Self {
+        Self { api: Some(args.port), mail: Some(args.mail_port), database: Some(args.database_port) }
+    }
+}
+
+/// What keeps the service's data and takes its mails. Dropped from top to bottom, like everything here that runs.
+pub struct Backing {
+    pub mail: Mail,
+    server: Option<Server>,
+    pub database_url: String,
+}
+
+impl Backing {
+    pub fn start(workspace: &Workspace, home: &Home, ports: Ports) -> Result<Self> {
+        // An ephemeral run must not touch anybody's data.
+        let given = if home.is_kept() { postgres::given()? } else { None };
+        let (server, database_url) = if let Some(url) = given {
+            (None, url)
+        } else {
+            let purpose = if home.is_kept() { Purpose::Keep } else { Purpose::Throwaway };
+            let server = Server::start(workspace, home, ports.database, purpose)?;
+            let url = server.ensure_database(DATABASE)?;
+            (Some(server), url)
+        };
+        let mail = Mail::start(workspace, home, ports.mail)?;
+        Ok(Self { mail, server, database_url })
+    }
+
+    pub fn check(&mut self) -> Result<()> {
+        self.server.as_mut().map_or(Ok(()), Server::check)?;
+        self.mail.check()
+    }
+}
+
+/// The whole service.
+pub struct Stack<'a> {
+    functions: Functions,
+    gateway: Gateway,
+    pub backing: Backing,
+    pub settings: Settings,
+    concurrency: usize,
+    workspace: &'a Workspace,
+    home: &'a Home,
+}
+
+impl<'a> Stack<'a> {
+    /// Starts everything and applies the migrations; returns when the first request can come.
+    pub fn start(workspace: &'a Workspace, home: &'a Home, ports: Ports, concurrency: usize) -> Result<Self> {
+        // A port that is taken is worth knowing before anything is built.
+        ports.api.map_or(Ok(()), gateway::claim)?;
+        let backing = Backing::start(workspace, home, ports)?;
+        tools::cargo_lambda(workspace)?;
+        step("Building the functions");
+        workspace.build(&workspace.functions)?;
+
+        let mut gateway = Gateway::start(workspace, home, ports.api)?;
+        let at = Addresses { api: gateway.url(), database: &backing.database_url, mail: &backing.mail.url() };
+        let settings = Settings::write(home, &at)?;
+        let place = Place { workspace, home, settings: &settings, runtime: &gateway.runtime(), concurrency };
+        let mut functions = Functions::start(&place, &workspace.functions)?;
+        migrate(&mut gateway, &mut functions)?;
+        Ok(Self { functions, gateway, backing, settings, concurrency, workspace, home })
+    }
+
+    pub fn url(&self) -> &str {
+        self.gateway.url()
+    }
+
+    /// Returns when `until` does so, when a part of the stack dies, or when a person wants to stop.
+    pub fn tend_until<T>(&mut self, mut until: impl FnMut() -> Option<T>) -> Result<T> {
+        let runtime = self.gateway.runtime();
+        loop {
+            if let Some(done) = until() {
+                return Ok(done);
+            }
+            self.gateway.check()?;
+            self.backing.check()?;
+            let place = Place {
+                workspace: self.workspace,
+                home: self.home,
+                settings: &self.settings,
+                runtime: &runtime,
+                concurrency: self.concurrency,
+            };
+            self.functions.tend(&place)?;
+            interrupt::sleep(interrupt::GLANCE)?;
+        }
+    }
+}
+
+/// Applies the migrations to the database of these settings, with a gateway for this purpose alone.
+pub fn migrate_only(workspace: &Workspace, home: &Home, settings: &Settings) -> Result<()> {
+    let mut gateway = Gateway::start(workspace, home, None)?;
+    let place = Place { workspace, home, settings, runtime: &gateway.runtime(), concurrency: 1 };
+    let mut functions = Functions::start(&place, &["migrate".to_owned()])?;
+    migrate(&mut gateway, &mut functions)
+}
+
+fn migrate(gateway: &mut Gateway, functions: &mut Functions) -> Result<()> {
+    step("Applying the migrations");
+    let report = gateway.invoke(functions, "migrate", &json!({})).context("the database is not ready for use")?;
+    functions.check()?;
+    let Some(report) = report.as_object() else {
+        bail!("the function `migrate` answered {report}, which says nothing")
+    };
+    for (name, value) in report {
+        let value = match value {
+            Value::Array(list) if list.is_empty() => "none".into(),
+            Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
+            value => plain(value),
+        };
+        crate::console::say(format_args!("    {}: {value}", name.replace('_', " ")));
+    }
+    Ok(())
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}

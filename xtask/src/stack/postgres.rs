@@ -1,0 +1,308 @@
+//! PostgreSQL: the server `DATABASE_URL` names, else one of our own from the machine's binaries, else from downloaded ones.
+//!
+//! A server of our own listens on 127.0.0.1 only, without a unix socket, and asks everyone for a password: the machine may have
+//! other users. It never runs as root, which PostgreSQL refuses.
+
+use std::{
+    env,
+    fs::{self, Permissions},
+    io::Write as _,
+    os::unix::{
+        fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::Signal,
+    unistd::{Uid, User},
+};
+use postgres::{Client, Config, NoTls};
+
+use super::{
+    home::Home,
+    ports,
+    process::{Service, output},
+    settings, tools,
+};
+use crate::{
+    console::{say, step},
+    workspace::Workspace,
+};
+
+const HELP: &str = "Either install PostgreSQL (Debian, Ubuntu: apt install postgresql; macOS: brew install postgresql@17), or start \
+                    the one in compose.yaml and point DATABASE_URL at it (the comment in that file says how), then try again";
+
+/// What a server is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A person's data.
+    Keep,
+    /// Tests: many connections, and nothing survives a power cut.
+    Throwaway,
+}
+
+/// The server that `DATABASE_URL` names.
+pub fn given() -> Result<Option<String>> {
+    let Some(url) = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()) else { return Ok(None) };
+    let url = url.into_string().ok().context("DATABASE_URL is not text")?;
+    let mut config: Config =
+        url.parse().context("DATABASE_URL is no address of a PostgreSQL database (postgres://…)")?;
+    config.connect_timeout(Duration::from_secs(5)).connect(NoTls).map_err(anyhow::Error::new).with_context(|| {
+        format!(
+            "DATABASE_URL is set, but no database answers at {}. Start it, or unset DATABASE_URL to have a server started for you",
+            without_password(&url)
+        )
+    })?;
+    say(format_args!("Using the database DATABASE_URL names: {}", without_password(&url)));
+    Ok(Some(url))
+}
+
+pub fn without_password(url: &str) -> String {
+    let Ok(mut url) = url::Url::parse(url) else { return "(not an address)".into() };
+    if url.password().is_some() {
+        _ = url.set_password(Some("…"));
+    }
+    url.to_string().replace("%E2%80%A6", "…")
+}
+
+/// A running server of our own. Dropping it stops it.
+pub struct Server {
+    service: Service,
+    port: u16,
+    password: String,
+}
+
+impl Server {
+    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>, purpose: Purpose) -> Result<Self> {
+        let port = match port {
+            Some(port) => {
+                ports::claim(port, "the database", "--database-port")?;
+                port
+            }
+            None => ports::free()?,
+        };
+        let user = unprivileged_user()?;
+        let place = place(home, user.as_ref())?;
+        let cluster = place.join("cluster");
+        let binaries = Binaries::find(workspace, user.as_ref(), &cluster)?;
+        let password = create_cluster(&binaries, &place, user.as_ref())?;
+
+        step(format_args!("Starting PostgreSQL {} on 127.0.0.1:{port}, data in {}", binaries.major, cluster.display()));
+        let mut command = command(&binaries.postgres, user.as_ref());
+        command.current_dir(&place).arg("-D").arg(&cluster);
+        let port_setting = format!("port={port}");
+        let mut settings =
+            vec!["listen_addresses=127.0.0.1", &port_setting, "unix_socket_directories=", "max_connections=300"];
+        if purpose == Purpose::Throwaway {
+            settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+        }
+        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
+        // SIGTERM would wait for every client to leave.
+        let service = Service::quiet("postgres", &mut command, home)?.stopped_by(Signal::SIGINT);
+
+        let mut server = Self { service, port, password };
+        let url = server.url("postgres");
+        // Recovery after a power cut takes its time.
+        server.service.await_ready(Duration::from_secs(90), || Client::connect(&url, NoTls).is_ok())?;
+        Ok(server)
+    }
+
+    /// The superuser's URL of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// Makes a database unless it is there.
+    pub fn ensure_database(&self, name: &str) -> Result<String> {
+        let mut client = Client::connect(&self.url("postgres"), NoTls)?;
+        if client.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])?.is_none() {
+            client.batch_execute(&format!("CREATE DATABASE \"{name}\""))?;
+        }
+        Ok(self.url(name))
+    }
+
+    pub fn check(&mut self) -> Result<()> {
+        self.service.check()
+    }
+}
+
+struct Binaries {
+    initdb: PathBuf,
+    postgres: PathBuf,
+    major: String,
+}
+
+impl Binaries {
+    /// The newest on the machine, or those that wrote the data which is already there.
+    fn find(workspace: &Workspace, user: Option<&User>, cluster: &Path) -> Result<Self> {
+        let wanted = fs::read_to_string(cluster.join("PG_VERSION")).ok().map(|version| version.trim().to_owned());
+        let fits = |found: &Self| wanted.as_ref().is_none_or(|wanted| *wanted == found.major);
+
+        let installed: Vec<Self> = folders().iter().filter_map(|folder| Self::in_folder(folder)).collect();
+        let seen: Vec<String> = installed.iter().map(|found| found.major.clone()).collect();
+        if let Some(found) = installed.into_iter().find(fits) {
+            return Ok(found);
+        }
+        if seen.is_empty() {
+            say("No PostgreSQL server is installed here (initdb and postgres); a downloaded one will do.");
+        }
+        // Whoever runs the server must get at its libraries.
+        let tools =
+            if reachable(&workspace.tools(), user) { workspace.tools() } else { workspace.outside().join("tools") };
+        let downloaded = tools::postgres(workspace, &tools)
+            .and_then(|native| native.context("no package for this system"))
+            .and_then(|native| {
+                Self::in_folder(&native.join("bin")).context("the downloaded binaries do not start on this system")
+            });
+        match downloaded {
+            Ok(found) if fits(&found) => Ok(found),
+            Ok(found) => bail!(
+                "the data in {} was written by PostgreSQL {}, and this machine has {}. Install that version, or delete the \
+                 folder to begin with an empty database",
+                cluster.display(),
+                wanted.unwrap_or_default(),
+                seen.into_iter().chain([found.major]).collect::<Vec<_>>().join(" and "),
+            ),
+            Err(error) => Err(error.context(format!("there is no PostgreSQL server. {HELP}"))),
+        }
+    }
+
+    fn in_folder(folder: &Path) -> Option<Self> {
+        // Through links: initdb looks for its neighbours beside itself.
+        let [initdb, postgres] = ["initdb", "postgres"].map(|name| folder.join(name).canonicalize());
+        let (initdb, postgres) = (initdb.ok()?, postgres.ok()?);
+        // "postgres (PostgreSQL) 17.2 (Debian 17.2-1)"
+        let version = output("postgres --version", Command::new(&postgres).arg("--version")).ok()?;
+        let major = version.split_whitespace().nth(2)?.split(|c: char| !c.is_ascii_digit()).next()?.to_owned();
+        Some(Self { initdb, postgres, major })
+    }
+}
+
+/// Where the systems put PostgreSQL's binaries: the PATH first, then the newest version of each place.
+fn folders() -> Vec<PathBuf> {
+    /// Folders that hold one folder per version.
+    const VERSIONED: [&str; 5] = [
+        "/usr/lib/postgresql",
+        "/usr",
+        "/opt/homebrew/opt",
+        "/usr/local/opt",
+        "/Applications/Postgres.app/Contents/Versions",
+    ];
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    for place in VERSIONED {
+        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(place)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let version =
+                    ["postgresql@", "postgresql", "pgsql-", ""].iter().find_map(|prefix| name.strip_prefix(prefix));
+                Some((version?.parse().ok()?, entry.path().join("bin")))
+            })
+            .collect();
+        versions.sort_by(|a, b| b.cmp(a));
+        folders.extend(versions.into_iter().map(|(_, folder)| folder));
+    }
+    folders
+}
+
+/// Whom PostgreSQL runs as: nobody special, or if this is root, somebody who is not.
+fn unprivileged_user() -> Result<Option<User>> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    for name in ["postgres", "nobody"] {
+        if let Some(user) = User::from_name(name)? {
+            return Ok(Some(user));
+        }
+    }
+    bail!("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` here. Run this as another user")
+}
+
+/// The folder for data, owned by who runs the server. In the run's home, unless that user cannot get there (a checkout below /root).
+fn place(home: &Home, user: Option<&User>) -> Result<PathBuf> {
+    let folder = if reachable(home.folder(), user) {
+        home.folder().to_owned()
+    } else {
+        let outside = home.outside();
+        fs::create_dir_all(outside)?;
+        for made in [Some(outside), outside.parent()].into_iter().flatten() {
+            // /var/tmp is everybody's: somebody else may have been here first.
+            if !fs::symlink_metadata(made)?.is_dir() || fs::symlink_metadata(made)?.uid() != Uid::effective().as_raw() {
+                bail!("{} belongs to somebody else. Remove it, then try again", made.display());
+            }
+            fs::set_permissions(made, Permissions::from_mode(0o755))?;
+        }
+        outside.to_owned()
+    };
+    let place = folder.join("postgres");
+    fs::create_dir_all(&place)?;
+    if let Some(user) = user {
+        chown(&place, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    fs::set_permissions(&place, Permissions::from_mode(0o700))?;
+    Ok(place)
+}
+
+/// Whether this user may pass through every folder down to this one.
+fn reachable(folder: &Path, user: Option<&User>) -> bool {
+    user.is_none()
+        || folder.ancestors().filter_map(|folder| folder.metadata().ok()).all(|folder| folder.mode() & 0o001 != 0)
+}
+
+/// Makes the data directory unless it is there; returns the superuser's password.
+fn create_cluster(binaries: &Binaries, place: &Path, user: Option<&User>) -> Result<String> {
+    let (cluster, password_file) = (place.join("cluster"), place.join("password"));
+    if cluster.join("PG_VERSION").exists() {
+        return fs::read_to_string(&password_file).with_context(|| {
+            format!("{} is gone; delete {} to begin with an empty database", password_file.display(), cluster.display())
+        });
+    }
+    step(format_args!("Creating a database cluster with PostgreSQL {} in {}", binaries.major, cluster.display()));
+    let password = settings::random_hex(16)?;
+    _ = fs::remove_file(&password_file);
+    let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&password_file)?;
+    write!(file, "{password}")?;
+    if let Some(user) = user {
+        chown(&password_file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+
+    // Under another name until it is whole.
+    let new = place.join("cluster.new");
+    if new.exists() {
+        fs::remove_dir_all(&new)?;
+    }
+    let mut initdb = command(&binaries.initdb, user);
+    initdb.current_dir(place).args([
+        "--username=postgres",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--no-locale",
+        "--no-sync",
+    ]);
+    initdb.arg(format!("--pwfile={}", password_file.display())).arg("-D").arg(&new);
+    output("initdb", &mut initdb)?;
+    fs::rename(new, cluster)?;
+    Ok(password)
+}
+
+fn command(program: &Path, user: Option<&User>) -> Command {
+    let mut command = Command::new(program);
+    // The caller's PGDATA, PGPORT and friends are about another server.
+    for (name, _) in env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PG") {
+            command.env_remove(name);
+        }
+    }
+    if let Some(user) = user {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command
+}

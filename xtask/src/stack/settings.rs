@@ -1,0 +1,117 @@
+//! The functions' environment, in a file that a person may edit: `.local/env`.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::home::Home;
+
+const HEAD: &str = "# The functions' environment in the local stack, and nowhere else. Edit and add what you like: it is kept, and taken\n\
+                    # up at once. README.md explains the variables.\n";
+const TAIL: &str =
+    "# From here on, each start writes anew (set DATABASE_URL where you start the stack to use another database).";
+
+pub struct Settings {
+    path: PathBuf,
+}
+
+/// Where the parts of this run are.
+pub struct Addresses<'a> {
+    pub api: &'a str,
+    pub database: &'a str,
+    pub mail: &'a str,
+}
+
+impl Settings {
+    /// Writes the file: what a person wrote stays, what is missing gets a value, and what depends on this run is new.
+    pub fn write(home: &Home, at: &Addresses) -> Result<Self> {
+        let path = home.folder().join("env");
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let ours = [
+            ("DATABASE_URL", at.database.to_owned()),
+            ("RESET_PASSWORD_URL", format!("{}/reset-password", at.api)),
+            ("AWS_ENDPOINT_URL_SES", at.mail.to_owned()),
+            // The local SES takes any credentials.
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ];
+        let mut theirs: String = before
+            .lines()
+            .filter(|line| {
+                *line != TAIL && !ours.iter().any(|(name, _)| variable(line).is_some_and(|(is, _)| is == *name))
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        if before.is_empty() {
+            theirs.push_str(HEAD);
+        }
+        let defaults = [
+            ("JWT_SECRET_KEY", random_hex(32)?),
+            ("MAIL_FROM", "no-reply@example.com".to_owned()),
+            // So that the walk-through's `password123` will do; a deployment defaults to 15 and `on`.
+            ("PASSWORD_MIN_LENGTH", "8".to_owned()),
+            ("PASSWORD_BLOCKLIST", "off".to_owned()),
+        ];
+        for (name, value) in defaults {
+            if !theirs.lines().filter_map(variable).any(|(is, _)| is == name) {
+                _ = writeln!(theirs, "{name}={value}");
+            }
+        }
+        let mut text = format!("{}\n\n{TAIL}\n", theirs.trim_end());
+        for (name, value) in ours {
+            _ = writeln!(text, "{name}={value}");
+        }
+
+        // It holds secrets. A new file, so that its permissions are ours, put in place at once.
+        let new = path.with_extension("new");
+        _ = fs::remove_file(&new);
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(new, &path)?;
+        Ok(Self { path })
+    }
+
+    pub fn read(&self) -> Result<Vec<(String, String)>> {
+        let text = fs::read_to_string(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        Ok(text.lines().filter_map(variable).map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// `NAME=value`, with or without quotes around the value.
+fn variable(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    (!name.is_empty() && !name.starts_with('#')).then_some((name, quoted.unwrap_or(value)))
+}
+
+/// So many bytes of the system's generator, in hexadecimal.
+pub fn random_hex(bytes: usize) -> Result<String> {
+    let mut random = vec![0; bytes];
+    File::open("/dev/urandom").and_then(|mut urandom| urandom.read_exact(&mut random)).context("no randomness")?;
+    Ok(hex::encode(random))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::variable;
+
+    #[test]
+    fn a_line_is_a_variable_a_comment_or_nothing() {
+        assert_eq!(variable("A=b=c"), Some(("A", "b=c")));
+        assert_eq!(variable(" A = 'b' "), Some(("A", "b")));
+        assert_eq!(variable("# A=b"), None);
+        assert_eq!(variable(""), None);
+    }
+}

