@@ -1,4 +1,4 @@
--- Accounts, their sessions, and the tokens that reset their passwords.
+-- Accounts, their sessions, the tokens that reset their passwords, and how often all of that is attempted.
 --
 -- Serves three databases alike: an empty one, and both forms of the old service's, where `users` is full of people. There it
 -- only adds, and adds nothing that an INSERT of the old service would have to fill: it may still be running. The function
@@ -53,7 +53,10 @@ CREATE TABLE sessions (
     refreshed_at        timestamptz NOT NULL DEFAULT now(),
     created_at          timestamptz NOT NULL DEFAULT now(),
     expires_at          timestamptz NOT NULL,
-    revoked_at          timestamptz
+    revoked_at          timestamptz,
+    source              text,
+    refreshes           integer NOT NULL DEFAULT 0,
+    refreshes_since     timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
 
 -- For the cascade when a user goes, and for finding all sessions of one.
@@ -75,6 +78,11 @@ COMMENT ON COLUMN sessions.expires_at IS 'When the session ends by itself. A ref
 COMMENT ON COLUMN sessions.revoked_at IS
     'When the session was ended, by a logout or because a used refresh token came back. NULL while it was not.';
 
+COMMENT ON COLUMN sessions.source IS
+    'The network the sign-in came from: an IPv4 address, or the /64 of an IPv6 one. From there it may sign in while others may not.';
+COMMENT ON COLUMN sessions.refreshes IS 'How often the session was refreshed since refreshes_since.';
+COMMENT ON COLUMN sessions.refreshes_since IS 'When its refreshes began to be counted: a minute is as far as that goes.';
+
 -- One row for each user, by the primary key: a newer request takes the place of an older one, which is void from then on.
 CREATE TABLE password_resets (
     user_id    integer PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
@@ -88,3 +96,19 @@ COMMENT ON COLUMN password_resets.user_id IS 'Whose password it resets.';
 COMMENT ON COLUMN password_resets.token_hash IS 'The SHA-256 of the token. The token itself is in the mail and nowhere else.';
 COMMENT ON COLUMN password_resets.created_at IS 'When it was asked for.';
 COMMENT ON COLUMN password_resets.expires_at IS 'When it stops serving.';
+
+-- A counter is one hot row: half of each page stays free for its next versions, and no index names a column that counting
+-- changes, so that its updates stay HOT.
+CREATE TABLE throttle (
+    key           bytea PRIMARY KEY CHECK (octet_length(key) = 32),
+    attempts      integer NOT NULL,
+    blocked_until timestamptz,
+    expires_at    timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE throttle IS 'How often something was attempted lately. A row past its time counts for nothing.';
+COMMENT ON COLUMN throttle.key IS
+    'The SHA-256 of what is counted: a kind of attempt, and whose (an account, a source, or both). No address can be read from it.';
+COMMENT ON COLUMN throttle.attempts IS 'How many attempts were let through.';
+COMMENT ON COLUMN throttle.blocked_until IS 'Until then no attempt is let through, and none moves it. NULL while all are.';
+COMMENT ON COLUMN throttle.expires_at IS 'When the row stops counting.';

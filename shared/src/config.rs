@@ -86,7 +86,7 @@ fn as_u32(number: u64) -> u32 {
 }
 
 /// Why a function cannot start. Names the variable, never its value.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// A variable that has no default is unset or empty.
     #[error("{name} is not set: it must hold {meaning}")]
@@ -128,7 +128,10 @@ impl Database {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(malformed);
         }
-        let mut connection: tokio_postgres::Config = url.parse().map_err(|_| malformed)?;
+        let mut connection: tokio_postgres::Config = url.parse().map_err(|_| malformed.clone())?;
+        if connection.get_hosts().is_empty() {
+            return Err(malformed);
+        }
         connection.connect_timeout(policy::DATABASE_CONNECT_TIMEOUT).application_name("jwt-auth");
         match env.get("DATABASE_TLS") {
             Some("off") => {}
@@ -149,16 +152,24 @@ impl Database {
 
 fn is_loopback(connection: &tokio_postgres::Config) -> bool {
     use tokio_postgres::config::Host;
-    connection.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-        }
-        Host::Unix(_) => true,
-    })
+    // An address beside the name is where the connection goes.
+    let addresses = connection.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback);
+    addresses
+        && connection.get_hosts().iter().all(|host| match host {
+            Host::Tcp(name) => {
+                name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+            }
+            Host::Unix(_) => true,
+        })
 }
 
 fn is_http_url(text: &str) -> bool {
-    text.starts_with("https://") || text.starts_with("http://")
+    let url = text.parse::<lambda_http::http::Uri>();
+    url.is_ok_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.host().is_some_and(|host| !host.is_empty())
+            && url.query().is_none()
+    })
 }
 
 /// What tokens are minted with and held against.
@@ -188,22 +199,37 @@ impl Tokens {
     /// # Errors
     /// Where the secret is missing, a secret is shorter than 32 bytes (RFC 7518 §3.2), a key is none, or a number is none.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        let secret = |name, text: &str| match text.len() {
+        let secret = |name, text: &str| match text.trim().len() {
             0..policy::MIN_SECRET_BYTES => Err(ConfigError::Malformed { name, expected: "at least 32 bytes long" }),
             _ => Ok(SecretString::from(text)),
         };
         let (name, additional) = ("JWT_SECRET_KEY", "JWT_ADDITIONAL_SECRET_KEYS");
         let others = env.get(additional).into_iter().flat_map(|secrets| secrets.split(','));
+        let audience = env.get("JWT_AUDIENCE").unwrap_or("jwt-auth").to_owned();
+        if audience == Self::refresh_audience(issuer(env)) {
+            return Err(ConfigError::Malformed {
+                name: "JWT_AUDIENCE",
+                expected: "another audience than that of refresh tokens",
+            });
+        }
         Ok(Self {
             secret: secret(name, env.required(name, "the secret that signs tokens, at least 32 random bytes")?)?,
             additional_secrets: others.map(|text| secret(additional, text.trim())).collect::<Result<_, _>>()?,
             key_pairs: key_pairs(env)?,
             issuer: issuer(env).to_owned(),
-            audience: env.get("JWT_AUDIENCE").unwrap_or("jwt-auth").to_owned(),
+            audience,
             access_lifetime: env.lifetime("JWT_ACCESS_TOKEN_EXPIRES", policy::ACCESS_TOKEN_LIFETIME)?,
             session_lifetime: env.lifetime("JWT_REFRESH_TOKEN_EXPIRES", policy::SESSION_LIFETIME)?,
             refresh_grace: env.seconds("REFRESH_GRACE", policy::REFRESH_GRACE)?,
         })
+    }
+}
+
+impl Tokens {
+    /// The `aud` of refresh tokens: one that nobody else checks for, so that no other service takes one for an access token.
+    #[must_use]
+    pub fn refresh_audience(issuer: &str) -> String {
+        format!("{issuer}/refresh")
     }
 }
 
@@ -332,7 +358,11 @@ impl Mail {
     /// # Errors
     /// Where the sender is missing, or the endpoint no URL.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        let from = env.required("MAIL_FROM", "the sender of mails, an address SES has verified")?.to_owned();
+        let name = "MAIL_FROM";
+        let from = env.required(name, "the sender of mails, an address SES has verified")?.to_owned();
+        if !from.contains('@') {
+            return Err(ConfigError::Malformed { name, expected: "an address" });
+        }
         let endpoint =
             ["AWS_ENDPOINT_URL_SES", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, env.get(name)?)));
         match endpoint {
@@ -395,7 +425,11 @@ mod tests {
         }
         assert!(Signin::from_env(&env(&[("SIGNIN_FLOOR_MS", "10001")])).is_err());
         assert!(ForgotPassword::from_env(&env(&[("RESET_PASSWORD_URL", "example.com")])).is_err());
-        assert!(Mail::from_env(&env(&[])).is_err());
+        for url in ["http://", "http:// bad", "https://x/reset?a=b", "example.com", "ftp://x"] {
+            assert!(ForgotPassword::from_env(&env(&[("RESET_PASSWORD_URL", url)])).is_err(), "{url}");
+        }
+        assert!(Mail::from_env(&env(&[])).is_err() && Mail::from_env(&env(&[("MAIL_FROM", "nobody")])).is_err());
+        assert!(Tokens::from_env(&env(&[SECRET, ("JWT_AUDIENCE", "jwt-auth/refresh")])).is_err());
         assert!(Mail::from_env(&env(&[("MAIL_FROM", "a@b.c"), ("AWS_ENDPOINT_URL", "localhost:8005")])).is_err());
     }
 
@@ -420,12 +454,22 @@ mod tests {
             .is_ok()
         };
         assert!(database("", "127.0.0.1") && database("", "localhost") && database("off", "db.internal"));
+        let elsewhere = "postgres://u@localhost/d?hostaddr=10.255.255.1";
+        assert!(Database::from_env(&env(&[("DATABASE_URL", elsewhere)])).is_err());
         assert!(!database("", "db.internal") && !database("verify", "db.internal") && !database("verify", "localhost"));
     }
 
     #[test]
     fn a_database_url_is_a_url() {
-        for url in ["", "localhost", "mysql://u@h/d", "host=localhost", "postgres://u@h:port/d"] {
+        for url in [
+            "",
+            "localhost",
+            "mysql://u@h/d",
+            "host=localhost",
+            "postgres://u@h:port/d",
+            "postgres://",
+            "postgres:///d",
+        ] {
             assert!(Database::from_env(&env(&[("DATABASE_URL", url)])).is_err(), "{url}");
         }
     }

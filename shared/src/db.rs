@@ -6,13 +6,14 @@
 
 pub mod password_resets;
 pub mod sessions;
+pub mod throttle;
 pub mod users;
 
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::{
     NoTls, Row,
     error::SqlState,
@@ -63,7 +64,7 @@ impl Database {
     /// Runs one statement, which yields at most one row, within [`policy::DATABASE_DEADLINE`].
     async fn query_opt(&self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, DbError> {
         let deadline = Instant::now() + policy::DATABASE_DEADLINE;
-        let mut attempt = 1;
+        let (mut attempt, mut seen) = (1, false);
         loop {
             match self.attempt(deadline, sql, params).await {
                 Err(Attempt::Undone(cause)) if attempt < Self::ATTEMPTS => {
@@ -73,6 +74,10 @@ impl Database {
                 }
                 Err(Attempt::Undone(cause) | Attempt::Away(cause)) => return Err(DbError::Away(cause)),
                 Err(Attempt::Failed(cause)) => return Err(DbError::Failed(cause)),
+                // The first run may have been alive yet when this one began: what it committed meanwhile, the next one sees.
+                Ok(None) if attempt > 1 && !seen => {
+                    seen = true;
+                }
                 Ok(row) => return Ok(row),
             }
         }
@@ -100,6 +105,8 @@ impl Database {
                 Err(verdict)
             }
             Err(late) => {
+                // Nobody waits for it any more, so it must not take effect later, or hold its place in a queue of locks.
+                let _ = timeout(policy::DATABASE_CANCEL, client.cancel_token().cancel_query(NoTls)).await;
                 discard(client);
                 Err(Attempt::Away(late.into()))
             }
@@ -132,13 +139,34 @@ impl From<tokio_postgres::Error> for Attempt {
             SqlState::CANNOT_CONNECT_NOW,
             SqlState::READ_ONLY_SQL_TRANSACTION,
         ];
+        let cause = Box::new(Problem::from(&error));
         match error.code() {
-            Some(code) if undone.contains(code) => Self::Undone(error.into()),
-            // 53: insufficient resources. 57: operator intervention, a statement timeout among them.
-            Some(code) if ["53", "57"].contains(&&code.code()[..2]) => Self::Away(error.into()),
-            None if error.is_closed() || is_io(&error) => Self::Undone(error.into()),
-            _ => Self::Failed(error.into()),
+            Some(code) if undone.contains(code) => Self::Undone(cause),
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Away(cause),
+            // 08: the connection, as a pooler says it. 53: insufficient resources. 57: operator intervention, a statement
+            // timeout among them.
+            Some(code) if ["08", "53", "57"].contains(&&code.code()[..2]) => Self::Away(cause),
+            None if error.is_closed() || is_io(&error) => Self::Undone(cause),
+            _ => Self::Failed(cause),
         }
+    }
+}
+
+/// What PostgreSQL said, as far as a log may hold it: its details quote rows, and rows hold addresses and hashes.
+#[derive(Debug, Error)]
+#[error("{message}")]
+struct Problem {
+    code: Option<SqlState>,
+    message: String,
+}
+
+impl From<&tokio_postgres::Error> for Problem {
+    fn from(error: &tokio_postgres::Error) -> Self {
+        let message = match error.as_db_error() {
+            Some(refusal) => format!("{} ({})", refusal.message(), refusal.code().code()),
+            None => error.to_string(),
+        };
+        Self { code: error.code().cloned(), message }
     }
 }
 
@@ -149,14 +177,14 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 /// Whether a statement failed because the row a foreign key points to has just gone.
 fn is_foreign_key_violation(error: &DbError) -> bool {
     match error {
-        DbError::Failed(cause) => cause
-            .downcast_ref::<tokio_postgres::Error>()
-            .is_some_and(|error| error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)),
+        DbError::Failed(cause) => {
+            cause.downcast_ref::<Problem>().is_some_and(|problem| problem.code == Some(SqlState::FOREIGN_KEY_VIOLATION))
+        }
         DbError::Away(_) => false,
     }
 }
 
-/// A duration as PostgreSQL takes it: whole seconds, to be multiplied by an interval.
+/// A duration as PostgreSQL takes it: seconds, to be multiplied by an interval.
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     db::DbError,
     domain::Rule,
-    security::{TokenError, password_hash::HashingFailed},
+    security::{TokenError, password_hash::HashingFailed, throttle::TooMany},
 };
 
 /// Why a request is refused. The client sees status, code and message; a cause is for the log alone (the runtime writes it).
@@ -28,7 +28,7 @@ pub enum ApiError {
     UserAlreadyExists,
     /// A name, address or password that breaks a rule where it is set.
     #[error("{0}")]
-    Rule(#[from] Rule),
+    Rule(Rule),
     /// Sign-in without an address or a password.
     #[error("Missing email or password")]
     MissingEmailOrPassword,
@@ -47,6 +47,9 @@ pub enum ApiError {
     /// A bearer endpoint without credentials.
     #[error("Missing Authorization Header")]
     MissingAuthorization,
+    /// A bearer endpoint with credentials of another kind.
+    #[error("Invalid token")]
+    NoBearerToken,
     /// A genuine access token past its time.
     #[error("Token has expired")]
     TokenExpired,
@@ -62,6 +65,9 @@ pub enum ApiError {
     /// The user of a genuine access token is gone.
     #[error("User not found")]
     UserNotFound,
+    /// More attempts than are let through.
+    #[error("Too many attempts. Try again later.")]
+    TooManyAttempts(TooMany),
     /// Something this function depends on is away. Worth trying again.
     #[error("Service temporarily unavailable")]
     ServiceUnavailable(#[source] Box<dyn Error + Send + Sync>),
@@ -88,9 +94,10 @@ impl ApiError {
             Self::MissingAuthorization => (StatusCode::UNAUTHORIZED, "missing_authorization"),
             Self::TokenExpired => (StatusCode::UNAUTHORIZED, "token_expired"),
             Self::TokenRevoked => (StatusCode::UNAUTHORIZED, "token_revoked"),
-            Self::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid_token"),
+            Self::NoBearerToken | Self::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid_token"),
             Self::InvalidRefreshToken => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
             Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
+            Self::TooManyAttempts(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
             Self::ServiceUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         }
@@ -101,12 +108,35 @@ impl ApiError {
     #[must_use]
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
-            Self::MissingAuthorization => Some("Bearer"),
+            Self::MissingAuthorization | Self::NoBearerToken => Some("Bearer"),
             Self::TokenExpired | Self::TokenRevoked | Self::InvalidToken | Self::InvalidRefreshToken => {
                 Some(r#"Bearer error="invalid_token""#)
             }
             _ => None,
         }
+    }
+
+    /// Seconds after which it is worth trying again, where time is what is wanting.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooManyAttempts(TooMany { retry_after }) => Some(*retry_after),
+            // The time a database takes to restart.
+            Self::ServiceUnavailable(_) => Some(5),
+            _ => None,
+        }
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(too_many: TooMany) -> Self {
+        Self::TooManyAttempts(too_many)
+    }
+}
+
+impl From<Rule> for ApiError {
+    fn from(rule: Rule) -> Self {
+        Self::Rule(rule)
     }
 }
 
@@ -144,7 +174,6 @@ impl From<jsonwebtoken::errors::Error> for ApiError {
 mod tests {
     use super::*;
 
-    /// Every refusal with its code and message, as `openapi.yaml` lists them; a test of the contract compares the two.
     #[test]
     fn the_cause_of_a_failure_stays_out_of_its_message() {
         for error in [ApiError::Internal("users_pkey".into()), ApiError::ServiceUnavailable("10.0.0.7:5432".into())] {

@@ -1,28 +1,32 @@
 //! Reading a request and writing a reply, at API Gateway's HTTP API (payload format 2.0).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_http::{
-    Body, RequestExt, Response,
+    Body,
+    aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    request::RequestContext,
 };
 use rand::CryptoRng;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{domain::UnixTime, error::ApiError, system};
+use crate::{domain::UnixTime, error::ApiError, security::Source, system};
 
 /// What a handler gets of the outside world: the event, the time it arrived, and randomness.
+///
+/// The event is read as it is. `lambda_http` would make a URL of it first, which nothing here needs, and panics where a query string
+/// is none (1.3.2); see `docs/decisions/0005-events-are-read-as-they-are.md`.
 pub struct Request {
-    event: lambda_http::Request,
+    event: ApiGatewayV2httpRequest,
     now: UnixTime,
 }
 
 impl Request {
     /// A request that arrived at `now`.
     #[must_use]
-    pub fn new(event: lambda_http::Request, now: UnixTime) -> Self {
+    pub fn new(event: ApiGatewayV2httpRequest, now: UnixTime) -> Self {
         Self { event, now }
     }
 
@@ -47,36 +51,47 @@ impl Request {
         if !declared.trim().eq_ignore_ascii_case("application/json") {
             return Err(ApiError::UnsupportedMediaType);
         }
-        serde_json::from_slice(self.event.body()).map(JsonObject).map_err(|_| ApiError::InvalidJson)
+        let body = self.body().ok_or(ApiError::InvalidJson)?;
+        serde_json::from_slice(&body).map(JsonObject).map_err(|_| ApiError::InvalidJson)
+    }
+
+    fn body(&self) -> Option<Cow<'_, [u8]>> {
+        let text = self.event.body.as_deref().unwrap_or_default();
+        if self.event.is_base64_encoded {
+            STANDARD.decode(text).ok().map(Cow::Owned)
+        } else {
+            Some(text.as_bytes().into())
+        }
     }
 
     /// The bearer token of the Authorization header (RFC 6750 §2.1; the scheme's name is case-insensitive, RFC 9110 §11.1).
     pub fn bearer_token(&self) -> Result<&str, ApiError> {
-        let credentials = self.event.headers().get(header::AUTHORIZATION).ok_or(ApiError::MissingAuthorization)?;
-        let credentials = credentials.to_str().map_err(|_| ApiError::InvalidToken)?;
-        match credentials.trim().split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(token.trim_start()),
-            _ => Err(ApiError::InvalidToken),
-        }
+        let credentials = self.event.headers.get(header::AUTHORIZATION).ok_or(ApiError::MissingAuthorization)?;
+        let (scheme, token) =
+            credentials.to_str().ok().and_then(|text| text.trim().split_once(' ')).unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("Bearer") { Ok(token.trim_start()) } else { Err(ApiError::NoBearerToken) }
     }
 
     /// The `{token}` of the path, as API Gateway matched it.
     #[must_use]
     pub fn path_token(&self) -> Option<&str> {
-        self.event.path_parameters_ref().and_then(|parameters| parameters.first("token"))
+        self.event.path_parameters.get("token").map(String::as_str)
     }
 
     /// The host API Gateway received the request on, from its own `requestContext`: no header the client sent has a say.
     #[must_use]
     pub fn domain_name(&self) -> Option<&str> {
-        match self.event.request_context_ref()? {
-            RequestContext::ApiGatewayV2(context) => context.domain_name.as_deref(),
-            _ => None,
-        }
+        self.event.request_context.domain_name.as_deref()
+    }
+
+    /// Where the request comes from, as API Gateway saw it. `X-Forwarded-For` and its kin are the client's own words.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source::of(self.event.request_context.http.source_ip.as_deref())
     }
 
     fn header(&self, name: HeaderName) -> Option<&str> {
-        self.event.headers().get(name).and_then(|value| value.to_str().ok())
+        self.event.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
@@ -148,7 +163,7 @@ impl Reply {
         Self::new(status, "application/json", serde_json::to_string(body).expect("a struct of strings and numbers"))
     }
 
-    /// Unless it says otherwise, an answer is for this caller, now, as the type it says: never cached, sniffed, framed or told onward by a referrer
+    /// Unless it says otherwise, an answer is for this caller, now, as the type it says: never cached, sniffed or told onward by a referrer
     /// (OWASP REST Security and HTTP Headers cheat sheets). HSTS lasts two years.
     fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
         let headers = [
@@ -168,9 +183,6 @@ impl Reply {
     }
 }
 
-/// Seconds after which a client may try again when something was away: the time a database takes to restart.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
-
 impl From<&ApiError> for Reply {
     fn from(error: &ApiError) -> Self {
         #[derive(Serialize)]
@@ -183,19 +195,28 @@ impl From<&ApiError> for Reply {
         if let Some(challenge) = error.challenge() {
             reply = reply.with(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            reply = reply.with(header::RETRY_AFTER, RETRY_AFTER);
+        if let Some(seconds) = error.retry_after() {
+            reply = reply.with(header::RETRY_AFTER, seconds.into());
         }
         reply
     }
 }
 
-impl From<Reply> for Response<Body> {
+impl From<Reply> for ApiGatewayV2httpResponse {
     fn from(reply: Reply) -> Self {
-        let mut response = Response::new(Body::from(reply.body));
-        *response.status_mut() = reply.status;
-        *response.headers_mut() = reply.headers;
+        let mut response = Self::default();
+        response.status_code = reply.status.as_u16().into();
+        response.headers = reply.headers;
+        response.body = Some(Body::from(reply.body));
         response
+    }
+}
+
+impl Reply {
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
     }
 }
 
@@ -203,19 +224,24 @@ impl From<Reply> for Response<Body> {
 mod tests {
     use super::*;
 
-    fn request(content_type: &str, body: impl Into<Body>) -> Request {
-        let event = lambda_http::http::Request::builder().header("content-type", content_type).body(body.into());
-        Request::new(event.unwrap(), UnixTime(0))
+    fn request(headers: &[(&str, &str)], body: &[u8]) -> Request {
+        let event = serde_json::json!({
+            "headers": headers.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "body": STANDARD.encode(body),
+            "isBase64Encoded": true,
+            "requestContext": { "http": { "method": "POST" } },
+        });
+        Request::new(serde_json::from_value(event).unwrap(), UnixTime(0))
     }
 
-    fn refusal(content_type: &str, body: impl Into<Body>) -> &'static str {
-        request(content_type, body).json_object().unwrap_err().status_and_code().1
+    fn json(content_type: &str, body: impl AsRef<[u8]>) -> Result<JsonObject, &'static str> {
+        let request = request(&[("content-type", content_type)], body.as_ref());
+        request.json_object().map_err(|error| error.status_and_code().1)
     }
 
-    fn authorized(value: &str) -> Result<String, &'static str> {
-        let event = lambda_http::http::Request::builder().header("authorization", value).body(Body::Empty).unwrap();
-        let request = Request::new(event, UnixTime(0));
-        request.bearer_token().map(str::to_owned).map_err(|error| error.status_and_code().1)
+    fn authorized(value: &str) -> Result<String, Option<&'static str>> {
+        let request = request(&[("authorization", value)], b"");
+        request.bearer_token().map(str::to_owned).map_err(|error| error.challenge())
     }
 
     #[test]
@@ -223,7 +249,7 @@ mod tests {
         for content_type in
             ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json ;x=y"]
         {
-            assert!(request(content_type, "{}").json_object().is_ok(), "{content_type}");
+            assert!(json(content_type, "{}").is_ok(), "{content_type}");
         }
     }
 
@@ -232,7 +258,7 @@ mod tests {
         for content_type in
             ["", "text/plain", "application/jsonp", "application/json, text/plain", "x application/json"]
         {
-            assert_eq!(refusal(content_type, "not json"), "unsupported_media_type", "{content_type}");
+            assert_eq!(json(content_type, "not json").unwrap_err(), "unsupported_media_type", "{content_type}");
         }
     }
 
@@ -241,18 +267,23 @@ mod tests {
         for body in
             ["", "[]", "1", "null", "\"a\"", "{} {}", "{}x", "\u{feff}{}", r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, "{"]
         {
-            assert_eq!(refusal("application/json", body), "invalid_json", "{body}");
+            assert_eq!(json("application/json", body).unwrap_err(), "invalid_json", "{body}");
         }
-        assert_eq!(refusal("application/json", b"{\"a\":\"\xff\"}".to_vec()), "invalid_json");
-        assert_eq!(
-            refusal("application/json", format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000))),
-            "invalid_json"
-        );
+        assert_eq!(json("application/json", b"{\"a\":\"\xff\"}").unwrap_err(), "invalid_json");
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
+        assert_eq!(json("application/json", deep).unwrap_err(), "invalid_json");
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_base64_it_says_it_is_is_refused() {
+        let mut request = request(&[("content-type", "application/json")], b"{}");
+        request.event.body = Some("{}".to_owned());
+        assert_eq!(request.json_object().unwrap_err().status_and_code().1, "invalid_json");
     }
 
     #[test]
     fn a_field_is_a_string_that_is_not_empty() {
-        let body = request("application/json", r#"{"a":"x","b":"","c":1,"d":null,"e":["x"]}"#).json_object().unwrap();
+        let body = json("application/json", r#"{"a":"x","b":"","c":1,"d":null,"e":["x"]}"#).unwrap();
         assert_eq!(body.text("a"), Some("x"));
         for absent in ["b", "c", "d", "e", "f"] {
             assert_eq!(body.text(absent), None, "{absent}");
@@ -264,8 +295,8 @@ mod tests {
         for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
             assert_eq!(authorized(value).as_deref(), Ok("a.b.c"), "{value}");
         }
-        for value in ["", "Bearer", "a.b.c", "Basic dTpw", "Bearer\ta.b.c"] {
-            assert_eq!(authorized(value), Err("invalid_token"), "{value}");
+        for value in ["", "Bearer", "Bearer ", "a.b.c", "Basic dTpw", "Bearer\ta.b.c"] {
+            assert_eq!(authorized(value), Err(Some("Bearer")), "{value}");
         }
     }
 }

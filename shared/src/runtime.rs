@@ -1,10 +1,17 @@
 //! Starting a function and turning every outcome of its handler into a response.
 
-use std::{future::Future, panic::AssertUnwindSafe, process::ExitCode};
+use std::{
+    convert::Infallible,
+    future::{Future, ready},
+    panic::AssertUnwindSafe,
+    process::ExitCode,
+};
 
-use futures_util::FutureExt;
-use lambda_http::{Body, RequestExt, Response, service_fn};
-use tracing::{error, info, level_filters::LevelFilter};
+use futures_util::{FutureExt, future::Either};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use tracing::{Instrument, error, info, info_span, level_filters::LevelFilter};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -35,13 +42,21 @@ where
             return ExitCode::FAILURE;
         }
     };
-    let served = lambda_http::run(service_fn(|event: lambda_http::Request| {
-        let request_id = event.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
-        let answer = AssertUnwindSafe(handler(state, Request::new(event, system::now()))).catch_unwind();
-        async move {
-            let outcome = answer.await.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into())));
-            Ok::<_, lambda_http::Error>(respond(&request_id, outcome))
-        }
+    let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
+        let span = info_span!("request", request_id = event.context.request_id);
+        // What API Gateway did not make is answered like any other defect.
+        let answer = match serde_json::from_value(event.payload) {
+            // On the heap, or every `main` would hold the largest handler on its stack.
+            Ok(payload) => Either::Left(Box::pin(handler(state, Request::new(payload, system::now())))),
+            Err(problem) => Either::Right(ready(Err(ApiError::Internal(problem.into())))),
+        };
+        let answer = async move {
+            let outcome = AssertUnwindSafe(answer).catch_unwind().await;
+            Ok::<_, Infallible>(respond(
+                outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))),
+            ))
+        };
+        answer.instrument(span)
     }));
     match served.await {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,16 +73,22 @@ pub async fn nothing(_: Environment) -> Result<(), ConfigError> {
 }
 
 /// One log line for each request: its outcome, and the cause of a failure, which the client never sees.
-fn respond(request_id: &str, outcome: Result<Reply, ApiError>) -> Response<Body> {
-    let reply = outcome.unwrap_or_else(|refusal| {
-        let (status, code) = refusal.status_and_code();
-        if let Some(cause) = std::error::Error::source(&refusal) {
-            error!(request_id, status = status.as_u16(), code, cause = chain(cause), "failed");
-        } else {
-            info!(request_id, status = status.as_u16(), code, "refused");
+fn respond(outcome: Result<Reply, ApiError>) -> ApiGatewayV2httpResponse {
+    let reply = match outcome {
+        Ok(reply) => {
+            info!(status = reply.status(), "answered");
+            reply
         }
-        Reply::from(&refusal)
-    });
+        Err(refusal) => {
+            let (status, code) = refusal.status_and_code();
+            if let Some(cause) = std::error::Error::source(&refusal) {
+                error!(status = status.as_u16(), code, cause = chain(cause), "failed");
+            } else {
+                info!(status = status.as_u16(), code, "refused");
+            }
+            Reply::from(&refusal)
+        }
+    };
     reply.into()
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Reply, Stack,
+    event::SOURCE,
     mailbox::{self, Mail},
 };
 
@@ -18,6 +19,8 @@ pub struct Person<'a> {
     pub email: String,
     /// Their password, as they believe it to be.
     pub password: String,
+    /// The address they come from.
+    pub source: String,
 }
 
 /// What a sign-in or a refresh gave.
@@ -41,7 +44,13 @@ impl Tokens {
 
 impl<'a> Person<'a> {
     pub(crate) fn new(stack: &'a Stack, name: &str, email: &str) -> Self {
-        Self { stack, name: name.to_owned(), email: email.to_owned(), password: "password123".to_owned() }
+        Self {
+            stack,
+            name: name.to_owned(),
+            email: email.to_owned(),
+            password: "password123".to_owned(),
+            source: "203.0.113.7".to_owned(),
+        }
     }
 
     /// The same person, with another password in mind.
@@ -56,6 +65,16 @@ impl<'a> Person<'a> {
         Self { email: email.to_owned(), ..self.clone() }
     }
 
+    /// The same person, somewhere else.
+    #[must_use]
+    pub fn at(&self, source: &str) -> Self {
+        Self { source: source.to_owned(), ..self.clone() }
+    }
+
+    async fn posts(&self, path: &str, body: Value) -> Reply {
+        self.stack.send(Method::POST, path, |request| request.header(SOURCE, &self.source).json(&body)).await
+    }
+
     fn credentials(&self) -> Value {
         json!({ "email": self.email, "password": self.password })
     }
@@ -63,12 +82,12 @@ impl<'a> Person<'a> {
     /// Signs up.
     pub async fn signs_up(&self) -> Reply {
         let body = json!({ "name": self.name, "email": self.email, "password": self.password });
-        self.stack.post("/api/signup", &body).await
+        self.posts("/api/signup", body).await
     }
 
     /// Tries to sign in.
     pub async fn tries_to_sign_in(&self) -> Reply {
-        self.stack.post("/api/signin", &self.credentials()).await
+        self.posts("/api/signin", self.credentials()).await
     }
 
     /// Signs in.
@@ -93,7 +112,7 @@ impl<'a> Person<'a> {
 
     /// Asks for a reset mail.
     pub async fn forgets_password(&self) -> Reply {
-        self.stack.post("/api/forgot-password", &json!({ "email": self.email })).await
+        self.posts("/api/forgot-password", json!({ "email": self.email })).await
     }
 
     /// Asks for a reset mail and reads the newest of the `count` mails there are now.
@@ -109,7 +128,7 @@ impl<'a> Person<'a> {
 
     /// Sets a new password with a reset token.
     pub async fn resets_password(&self, token: &str, password: &str) -> Reply {
-        self.stack.post(&format!("/api/reset-password/{token}"), &json!({ "password": password })).await
+        self.posts(&format!("/api/reset-password/{token}"), json!({ "password": password })).await
     }
 }
 

@@ -5,13 +5,13 @@ use std::{process::ExitCode, time::Duration};
 
 use shared::{
     config::{self, ConfigError, Environment},
-    db::{Database, password_resets},
+    db::{Database, password_resets, throttle},
     domain::EmailLookup,
     error::ApiError,
     http::{JsonObject, Message, Reply, Request},
     mail::{Mail, Mailer},
     runtime::run,
-    security::{Floor, ResetToken, policy},
+    security::{Floor, ResetToken, policy, throttle::Attempt},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,33 +43,33 @@ fn parse(body: &JsonObject) -> Result<EmailLookup, ApiError> {
 }
 
 async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let floor = Floor::start(app.floor);
     let email = parse(&request.json_object()?)?;
-    let token = ResetToken::random(&mut request.rng());
-    let account = password_resets::request(&app.database, &email, &token.hash(), policy::RESET_TOKEN_LIFETIME).await?;
-    if let Some(account) = account {
-        // Within the floor, so that its time does not show; without a floor, there is nothing to hide it in.
-        let within = floor.remaining().saturating_sub(policy::FLOOR_MARGIN);
-        let deadline = if app.floor.is_zero() { policy::MAIL_DEADLINE } else { within };
-        if let Err(problem) = send_link(app, &request, &account.email, &token, deadline).await {
-            tracing::error!(user_id = account.id.0, %problem, "the reset mail was not sent");
-        }
-    }
+    let floor = Floor::start(app.floor);
+    let outcome = send_link(app, &request, &email, floor).await;
     floor.reached().await;
-    Ok(Reply::ok(&Message { message: "Password reset email sent" }))
+    outcome.map(|()| Reply::ok(&Message { message: "Password reset email sent" }))
 }
 
-async fn send_link(
-    app: &App,
-    request: &Request,
-    to: &str,
-    token: &ResetToken,
-    deadline: Duration,
-) -> Result<(), shared::mail::MailError> {
-    let page = match &app.reset_url {
-        Some(url) => url.clone(),
-        None => format!("https://{}/reset-password", request.domain_name().unwrap_or_default()),
-    };
-    let link = format!("{page}/{}", token.to_link_text());
-    app.mailer.send(to, Mail::password_reset(&link, policy::RESET_TOKEN_LIFETIME)?, deadline).await
+async fn send_link(app: &App, request: &Request, email: &EmailLookup, floor: Floor) -> Result<(), ApiError> {
+    throttle::count(&app.database, Attempt::ForgotPassword, &request.source()).await??;
+    let page = reset_page(app, request)?;
+    let token = ResetToken::random(&mut request.rng());
+    let account = password_resets::request(&app.database, email, &token.hash(), policy::RESET_TOKEN_LIFETIME).await?;
+    let Some(account) = account else { return Ok(()) };
+
+    let mail = Mail::password_reset(&format!("{page}/{}", token.to_link_text()), policy::RESET_TOKEN_LIFETIME);
+    // Within the floor, so that its time does not show; without a floor, there is nothing to hide it in.
+    let within = floor.remaining().saturating_sub(policy::FLOOR_MARGIN);
+    let deadline = if app.floor.is_zero() { policy::MAIL_DEADLINE } else { within };
+    if let Err(problem) = app.mailer.send(&account.email, mail, deadline).await {
+        tracing::error!(user_id = account.id.0, %problem, "the reset mail was not sent");
+    }
+    Ok(())
+}
+
+/// The page a mail's link leads to, without the token.
+fn reset_page(app: &App, request: &Request) -> Result<String, ApiError> {
+    let own = || request.domain_name().map(|host| format!("https://{host}/reset-password"));
+    let page = app.reset_url.clone().or_else(own);
+    page.ok_or_else(|| ApiError::Internal("RESET_PASSWORD_URL is not set, and the event has no domainName".into()))
 }

@@ -25,7 +25,7 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
 }
 
 /// What the first migration makes under names that others like too.
-const NEW_NAMES: [&str; 3] = ["sessions", "password_resets", "users_email_lower_key"];
+const NEW_NAMES: [&str; 4] = ["sessions", "password_resets", "throttle", "users_email_lower_key"];
 
 async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> {
     for name in NEW_NAMES {

@@ -63,6 +63,7 @@ async fn refresh(app: &App, request: Request) -> Result<Reply, ApiError> {
             tracing::warn!(user_id = user.0, "a used refresh token was presented again; its session is revoked");
             return Err(ApiError::InvalidRefreshToken);
         }
+        Refreshed::TooMany(too_many) => return Err(too_many.into()),
         Refreshed::Gone => return Err(ApiError::InvalidRefreshToken),
     };
     let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Refreshed)?;

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use shared::{
     config::{self, ConfigError, Environment},
-    db::{Database, password_resets},
+    db::{Database, password_resets, throttle},
     error::ApiError,
     http::{Message, Reply, Request},
-    mail::{Mail, MailError, Mailer},
+    mail::{Mail, Mailer},
     runtime::run,
-    security::{PasswordHasher, PasswordRules, ResetToken, policy},
+    security::{PasswordHasher, PasswordRules, ResetToken, policy, throttle::Attempt},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -40,6 +40,7 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     let password = body.text("password").ok_or(ApiError::NewPasswordRequired)?;
     let token = request.path_token().and_then(ResetToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
 
+    throttle::count(&app.database, Attempt::ResetPassword, &request.source()).await??;
     // The token is looked up first and used up last: a password that breaks a rule leaves the link good.
     let account = password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     let password = app.rules.accept(password, &account.name, &account.email)?;
@@ -49,12 +50,8 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     }
 
     // What was committed stands, whatever becomes of the notice.
-    if let Err(problem) = send_notice(app, &account.email).await {
+    if let Err(problem) = app.mailer.send(&account.email, Mail::password_changed(), policy::MAIL_DEADLINE).await {
         tracing::error!(user_id = account.id.0, %problem, "the notice of a password reset was not sent");
     }
     Ok(Reply::ok(&Message { message: "Password reset successful" }))
-}
-
-async fn send_notice(app: &App, to: &str) -> Result<(), MailError> {
-    app.mailer.send(to, Mail::password_changed()?, policy::MAIL_DEADLINE).await
 }

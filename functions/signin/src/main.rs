@@ -6,8 +6,10 @@ use serde::Serialize;
 use shared::{
     config::{self, ConfigError, Environment},
     db::{
-        Database, sessions,
-        users::{self, Account},
+        Database,
+        sessions::{self, NewSession},
+        throttle::{self, Account},
+        users,
     },
     domain::{EmailLookup, SessionId, TokenId},
     error::ApiError,
@@ -84,17 +86,23 @@ async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn open_session(app: &App, request: &Request, Signin { email, password }: Signin) -> Result<Reply, ApiError> {
-    let account = users::find_by_email(&app.database, &email).await?;
+    let source = request.source();
+    let account = throttle::sign_in(&app.database, &email, &source).await??;
     // Equal work, account or not.
     let verified = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
     let account = account.filter(|_| verified).ok_or(ApiError::InvalidCredentials)?;
     replace_outdated_hash(app, request, &account, &password).await?;
 
     let mut rng = request.rng();
-    let ids = (SessionId::random(&mut rng), TokenId::random(&mut rng));
-    let session = sessions::open(&app.database, ids, account.id, account.credential_version, app.session_lifetime)
-        .await?
-        .ok_or(ApiError::InvalidCredentials)?;
+    let new = NewSession {
+        id: SessionId::random(&mut rng),
+        refresh_id: TokenId::random(&mut rng),
+        account: &account,
+        email: &email,
+        source: &source,
+        lifetime: app.session_lifetime,
+    };
+    let session = sessions::open(&app.database, new).await?.ok_or(ApiError::InvalidCredentials)?;
     let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?;
     let user = User { name: account.name, email: account.email };
     Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user }))

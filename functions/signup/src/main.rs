@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use shared::{
     config::{self, ConfigError, Environment},
-    db::{Database, users},
+    db::{Database, throttle, users},
     domain::{Email, Name},
     error::ApiError,
     http::{JsonObject, Message, Reply, Request},
     runtime::run,
-    security::{NewPassword, PasswordHasher, PasswordRules},
+    security::{NewPassword, PasswordHasher, PasswordRules, throttle::Attempt},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -53,6 +53,7 @@ impl Signup {
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
     let Signup { name, email, password } = Signup::parse(&request.json_object()?, &app.rules)?;
+    throttle::count(&app.database, Attempt::SignUp, &request.source()).await??;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
     Ok(Reply::created(&Message { message: "User created successfully" }))

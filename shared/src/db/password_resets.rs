@@ -7,7 +7,7 @@ use tokio_postgres::{Row, types::Type};
 use super::{Database, DbError, is_foreign_key_violation, seconds};
 use crate::{
     domain::{EmailLookup, UserId},
-    security::{PasswordHash, ResetTokenHash},
+    security::{PasswordHash, ResetTokenHash, policy},
 };
 
 /// The account a reset is about.
@@ -23,25 +23,37 @@ pub struct ResetAccount {
 const REQUEST: &str = "
     WITH account AS (
         SELECT id, name, email FROM users WHERE lower(email) = lower($1)
+    ), counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT sha256(convert_to('reset mail ' || id, 'UTF8')), 1, now() + $5 * interval '1 second' FROM account
+        ON CONFLICT (key) DO UPDATE SET
+            attempts = CASE WHEN t.expires_at > now() THEN t.attempts + 1 ELSE 1 END,
+            expires_at = CASE WHEN t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
+        WHERE t.attempts < $4 OR t.expires_at <= now()
+        RETURNING key
     ), reset AS (
         INSERT INTO password_resets (user_id, token_hash, created_at, expires_at)
-        SELECT id, $2, now(), now() + $3 * interval '1 second' FROM account
+        SELECT id, $2, now(), now() + $3 * interval '1 second' FROM account, counted
         ON CONFLICT (user_id) DO UPDATE
         SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
     )
-    SELECT id, name, email FROM account";
+    SELECT id, name, email FROM account, counted";
 
-/// Puts a new reset token in place of the account's older one, and says whose it is. `None` where the address has no account.
+/// Puts a new reset token in place of the account's older one, and says whose it is. `None` where the address has no account, or
+/// where the account has had its mails for now: then the older token stays good.
 pub async fn request(
     db: &Database,
     email: &EmailLookup,
     token: &ResetTokenHash,
     lifetime: Duration,
 ) -> Result<Option<ResetAccount>, DbError> {
+    let limit = policy::RESET_MAILS_OF_ACCOUNT;
     let params = [
         (&email.as_sql() as _, Type::TEXT),
         (&token.as_bytes() as _, Type::BYTEA),
         (&seconds(lifetime) as _, Type::FLOAT8),
+        (&limit.attempts as _, Type::INT4),
+        (&seconds(limit.window) as _, Type::FLOAT8),
     ];
     match db.query_opt(REQUEST, &params).await {
         Err(error) if is_foreign_key_violation(&error) => Ok(None),

@@ -5,39 +5,77 @@ use std::time::Duration;
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Database, DbError, is_foreign_key_violation, seconds};
+use super::{
+    Database, DbError, is_foreign_key_violation, seconds,
+    throttle::{Account, too_many},
+};
 use crate::{
-    domain::{SessionId, TokenId, UnixTime, UserId},
-    security::token::{Session, Verified},
+    domain::{EmailLookup, SessionId, TokenId, UnixTime, UserId},
+    security::{
+        Source,
+        policy::{self, Limit},
+        throttle::TooMany,
+        token::{Session, Verified},
+    },
 };
 
 /// The version that was read together with the hash decides: a reset since then has raised it, and no session opens. Ends on
-/// a whole second, so that a token can say it exactly.
+/// a whole second, so that a token can say it exactly. What opens one was no failure: the counters of [`super::throttle`] learn of
+/// it, in the order in which an attempt locks them.
 const OPEN: &str = "
-    INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at)
-    SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second'
-    FROM users WHERE id = $3 AND credential_version = $4
-    ON CONFLICT (id) DO UPDATE SET refresh_id = excluded.refresh_id
-    RETURNING id, user_id, refresh_id,
+    WITH opened AS (
+        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source)
+        SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $7
+        FROM users WHERE id = $3 AND credential_version = $4
+        ON CONFLICT (id) DO UPDATE SET refresh_id = excluded.refresh_id
+        RETURNING id, user_id, refresh_id, refreshed_at, expires_at
+    ), named AS (
+        SELECT sha256(convert_to('signin both ' || $7 || ' ' || lower($6) || ' ' || $4, 'UTF8')) AS both_key,
+            sha256(convert_to('signin source ' || $7, 'UTF8')) AS source_key,
+            sha256(convert_to('signin account ' || lower($6) || ' ' || $4, 'UTF8')) AS account_key
+        FROM opened
+    ), both_cleared AS (
+        DELETE FROM throttle t USING named WHERE t.key = named.both_key RETURNING t.key
+    ), source_uncounted AS (
+        UPDATE throttle t SET attempts = t.attempts - 1 FROM named
+        WHERE t.key = named.source_key AND t.attempts > 0 AND (SELECT count(*) FROM both_cleared) >= 0
+        RETURNING t.key
+    ), account_cleared AS (
+        DELETE FROM throttle t USING named
+        WHERE t.key = named.account_key AND (SELECT count(*) FROM source_uncounted) >= 0
+    )
+    SELECT id, user_id, refresh_id,
         floor(extract(epoch FROM refreshed_at))::bigint AS refreshed_at,
         floor(extract(epoch FROM expires_at))::bigint AS expires_at,
-        floor(extract(epoch FROM now()))::bigint AS now";
+        floor(extract(epoch FROM now()))::bigint AS now
+    FROM opened";
 
-/// Opens a session for a user whose password was verified under `credential_version`. `None` where that is no longer the
-/// current one, or the user is gone.
-pub async fn open(
-    db: &Database,
-    (id, refresh_id): (SessionId, TokenId),
-    user: UserId,
-    credential_version: i32,
-    lifetime: Duration,
-) -> Result<Option<Session>, DbError> {
+/// A session that is to be opened.
+pub struct NewSession<'a> {
+    /// Its id.
+    pub id: SessionId,
+    /// The `jti` of its first refresh token.
+    pub refresh_id: TokenId,
+    /// Whose password was verified, and the version it was verified under.
+    pub account: &'a Account,
+    /// The address as it was typed, which the attempt was counted under.
+    pub email: &'a EmailLookup,
+    /// Where the attempt came from.
+    pub source: &'a Source,
+    /// How long it lives.
+    pub lifetime: Duration,
+}
+
+/// Opens a session. `None` where the credential version is no longer the account's current one, or the account is gone.
+pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>, DbError> {
     let params = [
-        (&id.0 as _, Type::UUID),
-        (&refresh_id.0 as _, Type::UUID),
-        (&user.0 as _, Type::INT4),
-        (&credential_version as _, Type::INT4),
-        (&seconds(lifetime) as _, Type::FLOAT8),
+        (&new.id.0 as _, Type::UUID),
+        (&new.refresh_id.0 as _, Type::UUID),
+        (&new.account.id.0 as _, Type::INT4),
+        (&new.account.credential_version as _, Type::INT4),
+        (&seconds(new.lifetime) as _, Type::FLOAT8),
+        (&new.email.as_sql() as _, Type::TEXT),
+        (&new.source.as_str() as _, Type::TEXT),
     ];
     match db.query_opt(OPEN, &params).await {
         Err(error) if is_foreign_key_violation(&error) => Ok(None),
@@ -53,26 +91,34 @@ pub enum Refreshed {
     Repeated(Session),
     /// The token was older, or late: theft. The session has been revoked.
     Reused(UserId),
+    /// The session is refreshed too often.
+    TooMany(TooMany),
     /// The session, or its user, is gone.
     Gone,
 }
 
 /// One statement decides, under the row's lock, so that of many calls at once with one token exactly one rotates and the others
 /// repeat. `now()` is when a call began, so one that waited for the lock counts as having come when it came. That a
-/// successor is unused needs no column: once used, it has become the parent itself.
+/// successor is unused needs no column: once used, it has become the parent itself. That `$4` is the current one means that this
+/// very call has rotated before, and its answer was lost. The limit holds for the two tokens that would
+/// be served; a thief's is answered, by revoking, however often the session was refreshed.
 const REFRESH: &str = "
     UPDATE sessions s SET
         refresh_id = CASE WHEN s.refresh_id = $3 THEN $4 ELSE s.refresh_id END,
         previous_refresh_id = CASE WHEN s.refresh_id = $3 THEN $3 ELSE s.previous_refresh_id END,
         refreshed_at = CASE WHEN s.refresh_id = $3 THEN now() ELSE s.refreshed_at END,
         revoked_at = CASE
-            WHEN s.refresh_id = $3 THEN NULL
+            WHEN s.refresh_id = $3 OR s.refresh_id = $4 THEN NULL
             WHEN s.previous_refresh_id = $3 AND s.refreshed_at + $5 * interval '1 second' >= now() THEN NULL
             ELSE now()
-        END
+        END,
+        refreshes = CASE WHEN s.refreshes_since > now() - $7 * interval '1 second' THEN s.refreshes + 1 ELSE 1 END,
+        refreshes_since = CASE WHEN s.refreshes_since > now() - $7 * interval '1 second' THEN s.refreshes_since ELSE now() END
     FROM users u
     WHERE s.id = $1 AND s.user_id = $2 AND u.id = s.user_id AND u.credential_version = s.credential_version
         AND s.revoked_at IS NULL AND s.expires_at > now()
+        AND (s.refreshes < $6 OR s.refreshes_since <= now() - $7 * interval '1 second'
+            OR $3 NOT IN (s.refresh_id, coalesce(s.previous_refresh_id, s.refresh_id)))
     RETURNING s.id, s.user_id, s.refresh_id,
         floor(extract(epoch FROM s.refreshed_at))::bigint AS refreshed_at,
         floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
@@ -87,19 +133,38 @@ pub async fn refresh(
     successor: TokenId,
     grace: Duration,
 ) -> Result<Refreshed, DbError> {
+    let limit = policy::REFRESHES_OF_SESSION;
     let params = [
         (&token.session_id.0 as _, Type::UUID),
         (&token.user_id.0 as _, Type::INT4),
         (&token.token_id.0 as _, Type::UUID),
         (&successor.0 as _, Type::UUID),
         (&seconds(grace) as _, Type::FLOAT8),
+        (&limit.attempts as _, Type::INT4),
+        (&seconds(limit.window) as _, Type::FLOAT8),
     ];
     Ok(match db.query_opt(REFRESH, &params).await? {
-        None => Refreshed::Gone,
+        None => wait_to_refresh(db, token, limit).await?.map_or(Refreshed::Gone, Refreshed::TooMany),
         Some(row) if row.get("reused") => Refreshed::Reused(token.user_id),
         Some(row) if row.get("rotated") => Refreshed::Rotated(session(&row)),
         Some(row) => Refreshed::Repeated(session(&row)),
     })
+}
+
+const WAIT_TO_REFRESH: &str = "
+    SELECT extract(epoch FROM s.refreshes_since + $4 * interval '1 second' - now())::float8 AS wait
+    FROM sessions s JOIN users u ON u.id = s.user_id AND u.credential_version = s.credential_version
+    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > now() AND s.refreshes >= $3";
+
+/// Why a refresh touched no row: `None` where the session is gone.
+async fn wait_to_refresh(db: &Database, token: Verified, limit: Limit) -> Result<Option<TooMany>, DbError> {
+    let params = [
+        (&token.session_id.0 as _, Type::UUID),
+        (&token.user_id.0 as _, Type::INT4),
+        (&limit.attempts as _, Type::INT4),
+        (&seconds(limit.window) as _, Type::FLOAT8),
+    ];
+    Ok(db.query_opt(WAIT_TO_REFRESH, &params).await?.map(|row| too_many(row.get("wait"))))
 }
 
 /// What became of a session that was to end.

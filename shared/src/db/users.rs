@@ -4,23 +4,9 @@ use tokio_postgres::types::Type;
 
 use super::{Database, DbError};
 use crate::{
-    domain::{Email, EmailLookup, Name, SessionId, UserId},
+    domain::{Email, Name, SessionId, UserId},
     security::PasswordHash,
 };
-
-/// What sign-in needs to know of an account.
-pub struct Account {
-    /// Its id.
-    pub id: UserId,
-    /// As its owner wrote it.
-    pub name: String,
-    /// As its owner wrote it.
-    pub email: String,
-    /// What the password is held against.
-    pub password_hash: PasswordHash,
-    /// Rises at every reset; a session opened under an older one is dead.
-    pub credential_version: i32,
-}
 
 /// What a person may be shown of an account.
 pub struct Profile {
@@ -59,21 +45,6 @@ pub async fn create(db: &Database, name: &Name, email: &Email, hash: &PasswordHa
     let params =
         [(&name.as_str() as _, Type::TEXT), (&email.as_str() as _, Type::TEXT), (&hash.as_stored() as _, Type::TEXT)];
     Ok(db.query_opt(CREATE, &params).await?.map(|row| UserId(row.get("id"))))
-}
-
-const FIND_BY_EMAIL: &str = "
-    SELECT id, name, email, password, credential_version FROM users WHERE lower(email) = lower($1)";
-
-/// The account of an address, in whatever case it is written.
-pub async fn find_by_email(db: &Database, email: &EmailLookup) -> Result<Option<Account>, DbError> {
-    let row = db.query_opt(FIND_BY_EMAIL, &[(&email.as_sql(), Type::TEXT)]).await?;
-    Ok(row.map(|row| Account {
-        id: UserId(row.get("id")),
-        name: row.get("name"),
-        email: row.get("email"),
-        password_hash: PasswordHash::from_stored(row.get("password")),
-        credential_version: row.get("credential_version"),
-    }))
 }
 
 const FIND_BEARER: &str = "

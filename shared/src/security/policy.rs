@@ -58,9 +58,48 @@ pub const FORGOT_PASSWORD_FLOOR: Duration = Duration::from_secs(1);
 /// How long before its floor an attempt to mail is given up, so that giving up does not show either.
 pub const FLOOR_MARGIN: Duration = Duration::from_millis(20);
 
+/// So many attempts within so much time, counted from the first. See [`super::throttle`].
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Attempts that are let through.
+    pub attempts: i32,
+    /// The time they are counted in.
+    pub window: Duration,
+}
+
+/// Failed sign-ins to one account from one source before it has to wait: room for a person's typing errors.
+pub const SIGNIN_FAILURES: i32 = 5;
+/// The first wait, which doubles with every further failure. OWASP ASVS 6.3.1; NIST SP 800-63B-4 §3.2.2 suggests 30 s to an hour.
+pub const SIGNIN_FIRST_WAIT: Duration = Duration::from_secs(30);
+/// The longest wait: 96 guesses a day, and a person who mistyped has not gone home yet.
+pub const SIGNIN_LONGEST_WAIT: Duration = Duration::from_mins(15);
+/// How long failures are remembered if no more follow.
+pub const SIGNIN_MEMORY: Duration = Duration::from_hours(24);
+/// Failed sign-ins from one source, over all accounts: a stuffed list of credentials, not an office behind one address.
+pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
+/// Failed sign-ins in a row to one account, over all sources. NIST SP 800-63B-4 §3.2.2: at most 100. From then on only networks
+/// where its owner is signed in may try, until a sign-in or a reset succeeds.
+pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
+/// What a source that such an account is closed to is told to wait.
+pub const SIGNIN_CLOSED_WAIT: Duration = Duration::from_mins(15);
+/// How long such an account stays closed if nobody tries: a month.
+pub const SIGNIN_CLOSED_MEMORY: Duration = Duration::from_hours(30 * 24);
+/// New accounts from one source: a class of students on their first day.
+pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
+/// Forgotten passwords from one source.
+pub const FORGOTTEN_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
+/// Reset mails to one account: more would be a way to annoy its owner.
+pub const RESET_MAILS_OF_ACCOUNT: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
+/// Tries of a reset token from one source. No number of tries finds 256 bits; this bounds the hashing they pay for.
+pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
+/// Refreshes of one session: fifty at once from one page are fine, a loop is not.
+pub const REFRESHES_OF_SESSION: Limit = Limit { attempts: 60, window: Duration::from_mins(1) };
+
 /// Longest wait for a new connection to PostgreSQL.
 pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest time for one statement, a connection and one retry included. Sign-in makes two in a function of 10 seconds.
+/// Longest time for one statement, a connection and retries included. Sign-in makes three at most, in a function of 15 seconds.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
+/// Longest time to tell PostgreSQL that nobody waits for a statement any more.
+pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 /// Longest time for a mail that no floor hides.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(3);

@@ -148,8 +148,7 @@ impl Tokens {
             verifiers: verifiers.map(|verifier| (verifier.kid(), verifier)).collect(),
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
-            // An audience nobody else checks for, so that no other service takes a refresh token for an access token.
-            refresh_audience: format!("{}/refresh", config.issuer),
+            refresh_audience: config::Tokens::refresh_audience(&config.issuer),
             access_lifetime: config.access_lifetime,
         }
     }

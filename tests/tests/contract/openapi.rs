@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use shared::{domain::Rule, error::ApiError};
+use shared::{domain::Rule, error::ApiError, security::throttle::TooMany};
 use tests::documents::OPENAPI;
 
 fn refusals() -> Vec<ApiError> {
@@ -35,6 +35,8 @@ fn refusals() -> Vec<ApiError> {
         ApiError::InvalidToken,
         ApiError::InvalidRefreshToken,
         ApiError::UserNotFound,
+        ApiError::TooManyAttempts(TooMany { retry_after: 30 }),
+        ApiError::NoBearerToken,
         ApiError::ServiceUnavailable("a cause".into()),
         ApiError::Internal("a cause".into()),
     ];

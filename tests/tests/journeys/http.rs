@@ -73,12 +73,17 @@ async fn a_bearer_endpoint_says_what_it_wants() {
         let reply = stack.send(method.clone(), path, |request| request).await;
         reply.assert_refused(401, "missing_authorization", "Missing Authorization Header");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "no error where no token was sent");
-        for credentials in
-            ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic dTpw", "x", "Bearer a.b.c, Bearer d.e.f"]
-        {
+        for (credentials, challenge) in [
+            ("Bearer", "Bearer"),
+            ("Basic dTpw", "Bearer"),
+            ("x", "Bearer"),
+            ("Bearer x", r#"Bearer error="invalid_token""#),
+            ("Bearer a.b.c", r#"Bearer error="invalid_token""#),
+            ("Bearer a.b.c, Bearer d.e.f", r#"Bearer error="invalid_token""#),
+        ] {
             let reply = stack.send(method.clone(), path, |request| request.header("authorization", credentials)).await;
             reply.assert_refused(401, "invalid_token", "Invalid token");
-            assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+            assert_eq!(reply.header("www-authenticate"), Some(challenge), "{credentials}");
         }
     }
 }
@@ -104,6 +109,67 @@ async fn refresh_and_logout_read_no_body_and_no_content_type() {
         });
         assert_eq!(reply.await.status, 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn nothing_a_client_puts_into_a_query_string_or_a_header_is_a_defect() {
+    let stack = Stack::start().await;
+    for function in ["welcome", "public", "reset-password-page", "dashboard"] {
+        let sample: serde_json::Value =
+            serde_json::from_str(&documents::read(&format!("events/{function}.json"))).unwrap();
+        for (field, value) in [
+            ("/rawQueryString", json!("q=\"x\" <>\u{7f}")),
+            ("/headers/host", json!("user@x:99999 y")),
+            ("/headers/x-forwarded-proto", json!("https, http")),
+            ("/headers/x-forwarded-for", json!("\u{1f40e}")),
+            ("/rawPath", json!("//%zz?#[")),
+            ("/queryStringParameters", json!({ "q": "\"" })),
+        ] {
+            let mut event = sample.clone();
+            let (parent, name) = field.rsplit_once('/').unwrap();
+            event.pointer_mut(parent).unwrap()[name] = value;
+            let answer =
+                stack.invoke(function, &event).await.unwrap_or_else(|error| panic!("{function} {field}: {error}"));
+            let expected = if function == "dashboard" { 401 } else { 200 };
+            assert_eq!(answer["statusCode"], expected, "{function} {field}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_none_gets_an_answer_all_the_same() {
+    let stack = Stack::start().await;
+    for event in [json!({}), json!([]), json!("x"), json!({ "headers": 1 })] {
+        let answer = stack.invoke("signin", &event).await.expect("an answer, not an error");
+        assert_eq!(answer["statusCode"], 500, "{event}");
+        assert_eq!(answer["body"], r#"{"message":"Internal server error","code":"internal_error"}"#);
+    }
+}
+
+#[tokio::test]
+async fn a_statement_nobody_waits_for_any_more_takes_no_effect() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    let mut rival = stack.database.connect().await;
+    let lock = rival.transaction().await.unwrap();
+    lock.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
+    let reply = ada.refreshes(&tokens.refresh).await;
+    reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
+    lock.rollback().await.unwrap();
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200, "the token has not been used");
+    assert_eq!(stack.sql_number("SELECT count(*) FROM sessions WHERE previous_refresh_id IS NOT NULL").await, 1);
+}
+
+#[tokio::test]
+async fn no_row_of_the_database_gets_into_a_log() {
+    let stack = Stack::start().await;
+    stack.sql("ALTER TABLE users ADD CHECK (name <> 'Ada')").await;
+    let ada = stack.stranger("Ada");
+    ada.signs_up().await.assert_refused(500, "internal_error", "Internal server error");
+    let log = stack.log_of("signup");
+    assert!(log.contains("23514"), "the log has the code: {log}");
+    assert!(!log.contains(&ada.email) && !log.contains("argon2id"), "{log}");
 }
 
 #[tokio::test]

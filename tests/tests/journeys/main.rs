@@ -9,4 +9,5 @@ mod reset;
 mod sessions;
 mod signin;
 mod signup;
+mod throttle;
 mod walk_through;

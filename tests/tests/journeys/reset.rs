@@ -193,16 +193,14 @@ async fn what_is_no_token_resets_nothing() {
 #[tokio::test]
 async fn a_sign_in_with_the_old_password_that_races_a_reset_leaves_no_live_session() {
     let stack = Stack::builder().processes(4).start().await;
-    let mut ada = stack.user("Ada").await;
-    for round in 1..=10 {
-        let token = ada.receives_reset_mail(2 * round - 1).await.reset_token();
-        let password = format!("new password {round}");
-        let (signed_in, reset) = tokio::join!(ada.tries_to_sign_in(), ada.resets_password(&token, &password));
+    for _ in 0..10 {
+        let ada = stack.user("Ada").await;
+        let token = ada.receives_reset_mail(1).await.reset_token();
+        let (signed_in, reset) = tokio::join!(ada.tries_to_sign_in(), ada.resets_password(&token, "another password"));
         assert_eq!(reset.status, 200);
         if signed_in.status == 200 {
             let reply = ada.dashboard(&signed_in.text_at("access_token")).await;
             reply.assert_refused(401, "token_revoked", "Token has been revoked");
         }
-        ada = ada.with_password(&password);
     }
 }

@@ -1,0 +1,92 @@
+//! Who is counted as one: the source of a request, and what may be attempted from there.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::policy::{self, Limit};
+
+/// Where a request comes from, as API Gateway saw it: an IPv4 address, or the /64 of an IPv6 one, which is what one household gets and
+/// could otherwise spread over 2^64 addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source(String);
+
+impl Source {
+    /// The source of an address. Whatever is no address is one source.
+    #[must_use]
+    pub fn of(address: Option<&str>) -> Self {
+        Self(match address.and_then(|address| address.parse().ok()) {
+            Some(IpAddr::V4(address)) => address.to_string(),
+            Some(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+                Some(address) => address.to_string(),
+                None => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+            },
+            None => "unknown".to_owned(),
+        })
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is counted by source alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// Making an account.
+    SignUp,
+    /// Asking for a reset mail.
+    ForgotPassword,
+    /// Presenting a reset token.
+    ResetPassword,
+}
+
+impl Attempt {
+    /// Its name among the counters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SignUp => "signup",
+            Self::ForgotPassword => "forgot-password",
+            Self::ResetPassword => "reset-password",
+        }
+    }
+
+    /// How often a source may.
+    #[must_use]
+    pub fn limit(self) -> Limit {
+        match self {
+            Self::SignUp => policy::SIGNUPS_OF_SOURCE,
+            Self::ForgotPassword => policy::FORGOTTEN_OF_SOURCE,
+            Self::ResetPassword => policy::RESETS_OF_SOURCE,
+        }
+    }
+}
+
+/// An attempt that is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany {
+    /// Seconds until the next one may be; at least one.
+    pub retry_after: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_an_ipv4_address_another() {
+        for (address, source) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+            ("", "unknown"),
+            ("203.0.113.7, 198.51.100.1", "unknown"),
+        ] {
+            assert_eq!(Source::of(Some(address)).as_str(), source, "{address}");
+        }
+        assert_eq!(Source::of(None).as_str(), "unknown");
+    }
+}
