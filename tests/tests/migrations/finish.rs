@@ -26,7 +26,7 @@ async fn finishing_drops_the_old_services_token_tables_and_nothing_else() {
         assert_eq!(finish(&stack).await, json!(["reset_tokens", "revoked_tokens", "refresh_tokens"]));
 
         let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
-        assert_eq!(stack.sql_text(tables).await, "password_resets refinery_schema_history sessions users");
+        assert_eq!(stack.sql_text(tables).await, "password_resets refinery_schema_history sessions throttle users");
         assert!(stack.sql_text(users).await == before);
         assert_eq!(migrate(&stack).await, json!([]));
     }

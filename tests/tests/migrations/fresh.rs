@@ -10,7 +10,7 @@ async fn an_empty_database_is_brought_to_the_newest_version() {
     let stack = stack_on(TestDatabase::empty().await).await;
     assert_eq!(migrate(&stack).await, json!([V1]));
     let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
-    assert_eq!(stack.sql_text(tables).await, "password_resets refinery_schema_history sessions users");
+    assert_eq!(stack.sql_text(tables).await, "password_resets refinery_schema_history sessions throttle users");
 }
 
 #[tokio::test]
