@@ -11,6 +11,7 @@
 //! | `TEST_DATABASE_URL` | a PostgreSQL server where databases may be made and dropped |
 //! | `TEST_SES_URL` | a local SES whose mails are read back |
 //! | `TEST_WEBDRIVER_URL` | a chromedriver, for the browser's tests |
+//! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python and a folder of npm packages, for the verifiers' tests |
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]
 
 pub mod database;
@@ -18,6 +19,7 @@ pub mod documents;
 mod event;
 mod function;
 mod gateway;
+pub mod keys;
 pub mod mailbox;
 mod person;
 mod reply;

@@ -60,6 +60,8 @@ enum Part {
     Migrations,
     /// The page for a new password in Chromium
     Browser,
+    /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
+    Verifiers,
     /// template.yaml through `sam validate --lint`
     Template,
     /// The Postman collection through newman, against `cargo xtask up`
@@ -76,7 +78,7 @@ impl Part {
     }
 
     fn needs_servers(self) -> bool {
-        matches!(self, Self::Journeys | Self::Contract | Self::Migrations | Self::Browser)
+        matches!(self, Self::Journeys | Self::Contract | Self::Migrations | Self::Browser | Self::Verifiers)
     }
 }
 
@@ -138,6 +140,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Contract => cargo_test(&["--package", "tests", "--test", "contract"]),
         Part::Migrations => cargo_test(&["--package", "tests", "--test", "migrations"]),
         Part::Browser => cargo_test(&["--package", "tests", "--test", "browser"]),
+        Part::Verifiers => cargo_test(&["--package", "tests", "--test", "verifiers"]),
         Part::Template => template(workspace),
         Part::Collection => collection(workspace),
     }
@@ -147,6 +150,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
 #[derive(Default)]
 struct Servers {
     webdriver: Option<(Service, String)>,
+    verifiers: Option<(PathBuf, PathBuf)>,
     mail: Option<Mail>,
     database: Option<Server>,
 }
@@ -163,6 +167,9 @@ impl Servers {
         if parts.contains(&Part::Browser) {
             servers.webdriver = Some(webdriver(home)?);
         }
+        if parts.contains(&Part::Verifiers) {
+            servers.verifiers = Some(tools::verifiers(workspace)?);
+        }
         Ok(servers)
     }
 
@@ -170,7 +177,10 @@ impl Servers {
         let database = self.database.iter().map(|server| ("TEST_DATABASE_URL", server.url("postgres")));
         let mail = self.mail.iter().map(|mail| ("TEST_SES_URL", mail.url()));
         let webdriver = self.webdriver.iter().map(|(_, url)| ("TEST_WEBDRIVER_URL", url.clone()));
-        database.chain(mail).chain(webdriver)
+        let verifiers = self.verifiers.iter().flat_map(|(python, packages)| {
+            [("TEST_PYTHON", python.display().to_string()), ("TEST_NODE_PACKAGES", packages.display().to_string())]
+        });
+        database.chain(mail).chain(webdriver).chain(verifiers)
     }
 
     fn check(&mut self) -> Result<()> {

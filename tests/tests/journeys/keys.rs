@@ -1,20 +1,10 @@
 //! Keys that others can verify access tokens with, and keys that change.
 
-use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tests::{Stack, StackBuilder, Tokens, stack::SECRET};
+use tests::{Stack, StackBuilder, Tokens, keys, stack::SECRET};
 
 const ISSUER: &str = "https://auth.example.com";
-
-/// A new private key in PEM.
-fn private_key() -> String {
-    let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
-    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref()))
-}
 
 fn signing_with(key: &str) -> StackBuilder {
     Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", key)
@@ -39,7 +29,7 @@ async fn without_a_key_pair_there_is_nothing_to_publish() {
 
 #[tokio::test]
 async fn a_key_pair_signs_access_tokens_and_is_published() {
-    let stack = signing_with(&private_key()).start().await;
+    let stack = signing_with(&keys::ed25519()).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let published = stack.get("/.well-known/jwks.json").await.json();
@@ -64,7 +54,7 @@ async fn a_key_pair_signs_access_tokens_and_is_published() {
 
 #[tokio::test]
 async fn line_breaks_of_a_key_may_be_written_out() {
-    let stack = signing_with(&private_key().replace('\n', "\\n")).start().await;
+    let stack = signing_with(&keys::ed25519().replace('\n', "\\n")).start().await;
     let tokens = stack.user("Ada").await.signs_in().await;
     assert_eq!(header(&tokens.access)["alg"], "EdDSA");
 }

@@ -51,6 +51,12 @@ pub fn newman(workspace: &Workspace) -> Result<Command> {
     node_program(workspace, "newman", "newman")
 }
 
+/// A Python with, and a folder of npm packages that are, what other services verify our tokens with.
+pub fn verifiers(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
+    let python = python(workspace, "verifiers-python", "requirements-verifiers.txt", &[])?;
+    Ok((python.join("python"), node(workspace, &workspace.tools(), "verifiers")?))
+}
+
 /// The folder of PostgreSQL's own `bin`, `lib` and `share`, below `tools`, or `None` where nobody packages it for this platform.
 pub fn postgres(workspace: &Workspace, tools: &Path) -> Result<Option<PathBuf>> {
     let folder = node(workspace, tools, "postgres")?;

@@ -1,0 +1,85 @@
+//! Access tokens, verified by the libraries other services use: `PyJWT` and jose from the served key set, Flask-JWT-Extended under the
+//! shared secret. Refresh tokens are refused by all of them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+use tests::{Stack, Tokens, documents, keys, server, stack::SECRET};
+use tokio::process::Command;
+
+const ISSUER: &str = "https://auth.example.com";
+const AUDIENCE: &str = "jwt-auth";
+
+async fn run(program: &str, script: &str, arguments: &[&str]) -> Output {
+    let script = documents::root().join("tests/tests/verifiers").join(script);
+    Command::new(program).arg(script).args(arguments).output().await.expect("the program starts")
+}
+
+async fn pyjwt(stack: &Stack, token: &str) -> Output {
+    let url = format!("{}/.well-known/jwks.json", stack.base_url);
+    run(&server("TEST_PYTHON"), "pyjwt.py", &[&url, ISSUER, AUDIENCE, token]).await
+}
+
+async fn jose(stack: &Stack, token: &str) -> Output {
+    let url = format!("{}/.well-known/jwks.json", stack.base_url);
+    run("node", "jose.cjs", &[&server("TEST_NODE_PACKAGES"), &url, ISSUER, AUDIENCE, token]).await
+}
+
+#[track_caller]
+fn claims(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, reason: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(reason), "{said}");
+}
+
+async fn verified_from_the_key_set(private_key: &str, algorithm: &str) {
+    let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", private_key).start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    assert_eq!(stack.get("/.well-known/jwks.json").await.json()["keys"][0]["alg"], algorithm);
+    for output in [pyjwt(&stack, &tokens.access).await, jose(&stack, &tokens.access).await] {
+        let claims = claims(&output);
+        assert_eq!((&claims["iss"], &claims["sub"], &claims["type"]), (&json!(ISSUER), &json!("1"), &json!("access")));
+    }
+    // A refresh token names a key that is not published.
+    assert_refused(&pyjwt(&stack, &tokens.refresh).await, "PyJWKClientError");
+    assert_refused(&jose(&stack, &tokens.refresh).await, "ERR_J");
+    // And a token that somebody changed is nobody's.
+    let forged = format!("{}A", &tokens.access[..tokens.access.len() - 1]);
+    if forged != tokens.access {
+        assert_refused(&jose(&stack, &forged).await, "ERR_JWS_SIGNATURE_VERIFICATION_FAILED");
+    }
+}
+
+#[tokio::test]
+async fn pyjwt_and_jose_verify_what_an_rsa_key_signed() {
+    verified_from_the_key_set(&keys::rsa(), "RS256").await;
+}
+
+#[tokio::test]
+async fn pyjwt_and_jose_verify_what_an_ec_key_signed() {
+    verified_from_the_key_set(&keys::ec(), "ES256").await;
+}
+
+#[tokio::test]
+async fn pyjwt_and_jose_verify_what_an_ed25519_key_signed() {
+    verified_from_the_key_set(&keys::ed25519(), "EdDSA").await;
+}
+
+#[tokio::test]
+async fn flask_jwt_extended_verifies_what_the_shared_secret_signed() {
+    let stack = Stack::start().await;
+    let Tokens { access, refresh } = stack.user("Ada").await.signs_in().await;
+    let flask = async |token: &str| {
+        claims(&run(&server("TEST_PYTHON"), "guarded_flask.py", &[SECRET, "jwt-auth", AUDIENCE, token]).await)
+    };
+    let session = stack.sql_text("SELECT id::text FROM sessions").await;
+    assert_eq!(flask(&access).await, json!({ "status": 200, "body": { "sub": "1", "sid": session } }));
+    assert_eq!(flask(&refresh).await["status"], 422, "its audience is not for others");
+}
