@@ -9,12 +9,15 @@
 //! | [`db`] | **the SQL**: one query, one named function, one constant |
 //! | [`mail`] | what is written to people, and sending it |
 //!
+//! [`audit`] writes down what happened to whose account.
+//!
 //! They share the vocabulary of [`domain`], which knows neither Lambda nor PostgreSQL. [`runtime`] starts a function,
 //! [`config`] reads its environment, and [`error`] is the one table of refusals.
 //!
 //! Knowledge flows one way: `functions → {http, security, db, mail} → domain`. Only `runtime`, `http` and `error` know
 //! Lambda; `security` never touches PostgreSQL; `db` never decides.
 
+pub mod audit;
 pub mod config;
 pub mod db;
 pub mod domain;

@@ -4,6 +4,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use shared::{
+    audit::{self, Event},
     config::{self, ConfigError, Environment},
     db::{Database, password_resets, throttle},
     domain::EmailLookup,
@@ -56,6 +57,7 @@ async fn send_link(app: &App, request: &Request, email: &EmailLookup, floor: Flo
     let token = ResetToken::random(&mut request.rng());
     let account = password_resets::request(&app.database, email, &token.hash(), policy::RESET_TOKEN_LIFETIME).await?;
     let Some(account) = account else { return Ok(()) };
+    audit::record(Event::PasswordResetRequested, Some(account.id));
 
     let mail = Mail::password_reset(&format!("{page}/{}", token.to_link_text()), policy::RESET_TOKEN_LIFETIME);
     // Within the floor, so that its time does not show; without a floor, there is nothing to hide it in.

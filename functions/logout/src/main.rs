@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use shared::{
+    audit::{self, Event},
     config::{self, ConfigError, Environment},
     db::{
         Database,
@@ -36,7 +37,10 @@ impl App {
 async fn logout(app: &App, request: Request) -> Result<Reply, ApiError> {
     let token = app.tokens.verify_access(request.bearer_token()?, request.now())?;
     match sessions::end(&app.database, token).await? {
-        Ended::Now => Ok(Reply::ok(&Message { message: "Logout successful. Tokens revoked." })),
+        Ended::Now => {
+            audit::record(Event::SignedOut, Some(token.user_id));
+            Ok(Reply::ok(&Message { message: "Logout successful. Tokens revoked." }))
+        }
         Ended::Before => Err(ApiError::TokenRevoked),
         Ended::UserGone => Err(ApiError::UserNotFound),
     }

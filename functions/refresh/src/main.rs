@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 
 use serde::Serialize;
 use shared::{
+    audit::{self, Event},
     config::{self, ConfigError, Environment},
     db::{
         Database,
@@ -60,12 +61,13 @@ async fn refresh(app: &App, request: Request) -> Result<Reply, ApiError> {
         Refreshed::Rotated(session) | Refreshed::Repeated(session) => session,
         // The revocation is committed: only now is the caller refused.
         Refreshed::Reused(user) => {
-            tracing::warn!(user_id = user.0, "a used refresh token was presented again; its session is revoked");
+            audit::record(Event::RefreshReused, Some(user));
             return Err(ApiError::InvalidRefreshToken);
         }
         Refreshed::TooMany(too_many) => return Err(too_many.into()),
         Refreshed::Gone => return Err(ApiError::InvalidRefreshToken),
     };
+    audit::record(Event::Refreshed, Some(session.user_id));
     let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Refreshed)?;
     Ok(Reply::ok(&TokenRefreshed { message: "Token refreshed successfully", tokens }))
 }

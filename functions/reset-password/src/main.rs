@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use shared::{
+    audit::{self, Event},
     config::{self, ConfigError, Environment},
     db::{Database, password_resets, throttle},
     error::ApiError,
@@ -48,6 +49,8 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     if !password_resets::redeem(&app.database, &token, account.id, &hash).await? {
         return Err(ApiError::InvalidOrExpiredToken);
     }
+
+    audit::record(Event::PasswordReset, Some(account.id));
 
     // What was committed stands, whatever becomes of the notice.
     if let Err(problem) = app.mailer.send(&account.email, Mail::password_changed(), policy::MAIL_DEADLINE).await {

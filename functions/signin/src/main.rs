@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use shared::{
+    audit::{self, Event},
     config::{self, ConfigError, Environment},
     db::{
         Database,
@@ -90,7 +91,11 @@ async fn open_session(app: &App, request: &Request, Signin { email, password }: 
     let account = throttle::sign_in(&app.database, &email, &source).await??;
     // Equal work, account or not.
     let verified = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
-    let account = account.filter(|_| verified).ok_or(ApiError::InvalidCredentials)?;
+    if !verified {
+        audit::record(Event::SignInFailed, account.map(|account| account.id));
+        return Err(ApiError::InvalidCredentials);
+    }
+    let account = account.ok_or(ApiError::InvalidCredentials)?;
     replace_outdated_hash(app, request, &account, &password).await?;
 
     let mut rng = request.rng();
@@ -103,6 +108,7 @@ async fn open_session(app: &App, request: &Request, Signin { email, password }: 
         lifetime: app.session_lifetime,
     };
     let session = sessions::open(&app.database, new).await?.ok_or(ApiError::InvalidCredentials)?;
+    audit::record(Event::SignedIn, Some(account.id));
     let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?;
     let user = User { name: account.name, email: account.email };
     Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user }))

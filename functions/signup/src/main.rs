@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use shared::{
+    audit::{self, Event},
     config::{self, ConfigError, Environment},
     db::{Database, throttle, users},
     domain::{Email, Name},
@@ -55,6 +56,7 @@ async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
     let Signup { name, email, password } = Signup::parse(&request.json_object()?, &app.rules)?;
     throttle::count(&app.database, Attempt::SignUp, &request.source()).await??;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
-    users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
+    let user = users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
+    audit::record(Event::SignedUp, Some(user));
     Ok(Reply::created(&Message { message: "User created successfully" }))
 }

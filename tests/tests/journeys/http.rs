@@ -246,6 +246,37 @@ async fn a_defect_answers_500_and_keeps_its_cause_to_the_log() {
 }
 
 #[tokio::test]
+async fn what_happens_to_an_account_is_written_down_by_its_id() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let first = ada.signs_in().await;
+    let second = tests::Tokens::from(&ada.refreshes(&first.refresh).await);
+    ada.refreshes(&second.refresh).await;
+    ada.refreshes(&first.refresh).await;
+    ada.with_password("wrong").tries_to_sign_in().await;
+    stack.stranger("Nobody").tries_to_sign_in().await;
+    let session = ada.signs_in().await;
+    ada.logs_out(&session.access).await;
+    let mail = ada.receives_reset_mail(1).await;
+    ada.resets_password(&mail.reset_token(), "another password").await;
+    let logs = stack.logs();
+    for (event, times) in [
+        ("signed_up", 1),
+        ("signed_in", 2),
+        ("sign_in_failed", 1),
+        ("refreshed", 2),
+        ("refresh_reused", 1),
+        ("signed_out", 1),
+        ("password_reset_requested", 1),
+        ("password_reset", 1),
+    ] {
+        let line = format!("event=\"{event}\" user_id=1");
+        assert_eq!(logs.matches(&line).count(), times, "{event} in\n{logs}");
+    }
+    assert_eq!(logs.matches("event=\"sign_in_failed\"").count(), 2, "nobody's failure has no user");
+}
+
+#[tokio::test]
 async fn no_log_holds_a_password_a_token_or_an_address() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await.with_password("password123");
