@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    ops::Add,
     path::PathBuf,
     process::{Command, ExitCode},
     time::{Duration, Instant},
@@ -16,7 +17,7 @@ use crate::{
     console::{complain, say, step},
     interrupt::Interrupted,
     stack::{
-        Ports, Stack,
+        Code, Ports, Stack,
         home::Home,
         http,
         mail::Mail,
@@ -90,6 +91,14 @@ struct Count {
     failed: u64,
 }
 
+impl Add for Count {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self { passed: self.passed + more.passed, failed: self.failed + more.failed }
+    }
+}
+
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
@@ -126,8 +135,7 @@ fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
     for (part, count, time) in results {
         let (name, seconds) = (part.name(), time.as_secs_f32());
         say(format_args!("{name:<12} {:>6} {:>6} {seconds:>7.1}  {}", count.passed, count.failed, part.covers()));
-        all.passed += count.passed;
-        all.failed += count.failed;
+        all = all + *count;
     }
     say(format_args!("\n{} passed, {} failed", all.passed, all.failed));
     // With a filter that matched nothing, nothing was shown.
@@ -135,17 +143,15 @@ fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
 }
 
 fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
-    let cargo_test = |selection: &[&str]| rust_tests(workspace, servers, selection, libtest);
+    let cargo_test = |targets: &[&str]| rust_tests(workspace, servers, targets, libtest);
     match part {
-        Part::Unit => cargo_test(&["--workspace", "--exclude", "tests"]),
-        Part::Journeys => cargo_test(&["--package", "tests", "--test", "journeys"]),
-        Part::Contract => cargo_test(&["--package", "tests", "--test", "contract"]),
-        Part::Migrations => cargo_test(&["--package", "tests", "--test", "migrations"]),
-        Part::Browser => cargo_test(&["--package", "tests", "--test", "browser"]),
-        Part::Verifiers => cargo_test(&["--package", "tests", "--test", "verifiers"]),
+        Part::Unit => Ok(cargo_test(&["--lib", "--bins"])? + cargo_test(&["--doc"])?),
+        Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
+            cargo_test(&["--test", &part.name()])
+        }
         Part::Template => template(workspace),
         Part::Dependencies => dependencies(workspace),
-        Part::Collection => collection(workspace),
+        Part::Collection => collection(workspace, servers),
     }
 }
 
@@ -156,16 +162,25 @@ struct Servers {
     verifiers: Option<(PathBuf, PathBuf)>,
     mail: Option<Mail>,
     database: Option<Server>,
+    /// Whether the functions are built, too.
+    built: bool,
 }
 
 impl Servers {
     fn start(workspace: &Workspace, home: &Home, parts: &[Part]) -> Result<Self> {
         let mut servers = Self::default();
-        if parts.iter().any(|part| part.needs_servers()) {
+        let mut tests = parts.iter().filter(|part| part.needs_servers()).map(|part| part.name()).peekable();
+        if tests.peek().is_some() {
             servers.database = Some(Server::start(workspace, home, None, Purpose::Throwaway)?);
             servers.mail = Some(Mail::start(workspace, home, None)?);
-            step("Building the functions");
-            workspace.build(&workspace.functions)?;
+            step("Building the functions and their tests");
+            // The same packages as below, with test targets among them: so cargo settles the features of dependencies the same way,
+            // and compiles each once.
+            let mut build = cargo();
+            build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);
+            build.args(tests.flat_map(|test| ["--test".to_owned(), test]));
+            process::run("cargo build", &mut build)?;
+            servers.built = true;
         }
         if parts.contains(&Part::Browser) {
             servers.webdriver = Some(webdriver(home)?);
@@ -230,16 +245,15 @@ fn on_path(program: &str) -> Option<PathBuf> {
 }
 
 /// `cargo test`, counted by its own "test result" lines.
-fn rust_tests(workspace: &Workspace, servers: &Servers, selection: &[&str], libtest: &[String]) -> Result<Count> {
+fn rust_tests(workspace: &Workspace, servers: &Servers, targets: &[&str], libtest: &[String]) -> Result<Count> {
     let mut command = cargo();
     command.current_dir(&workspace.root).envs(servers.environment());
-    command.args(["test", "--no-fail-fast"]).args(selection).arg("--").args(libtest);
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).arg("--").args(libtest);
     let mut count = Count::default();
     let succeeded = process::lines("cargo test", &mut command, |line| {
         say(line);
         if let Some(more) = test_result(line) {
-            count.passed += more.passed;
-            count.failed += more.failed;
+            count = count + more;
         }
     })?;
     if !succeeded && count.failed == 0 {
@@ -272,10 +286,11 @@ fn dependencies(workspace: &Workspace) -> Result<Count> {
 }
 
 /// Each of newman's assertions is a test, and each request or script of the collection that fails is a failed one.
-fn collection(workspace: &Workspace) -> Result<Count> {
+fn collection(workspace: &Workspace, servers: &Servers) -> Result<Count> {
     let mut newman = tools::newman(workspace)?;
     let home = Home::ephemeral(workspace)?;
-    let mut stack = Stack::start(workspace, &home, Ports::default(), 2)?;
+    let code = if servers.built { Code::Built } else { Code::Build };
+    let mut stack = Stack::start(workspace, &home, Ports::default(), 2, code)?;
     let summary = home.folder().join("newman.json");
     let variables = [("base_url", stack.url().to_owned()), ("mail_url", stack.backing.mail.url())];
     newman

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     console::{say, step},
     interrupt::Interrupted,
-    stack::{Backing, PortArgs, Ports, Stack, home::Home, postgres::without_password, settings::Settings},
+    stack::{Backing, Code, PortArgs, Ports, Stack, home::Home, postgres::without_password, settings::Settings},
     workspace::Workspace,
 };
 
@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         (Home::kept(&workspace)?, args.ports.into())
     };
-    let mut stack = Stack::start(&workspace, &home, ports, args.concurrency.into())?;
+    let mut stack = Stack::start(&workspace, &home, ports, args.concurrency.into(), Code::Follow)?;
 
     say(welcome(stack.url(), &stack.backing, &stack.settings));
     say("Logs follow. Ctrl-C stops everything.\n");

@@ -87,6 +87,17 @@ impl Backing {
     }
 }
 
+/// What becomes of the functions' code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Built at the start, and again whenever it changes.
+    Follow,
+    /// Built at the start.
+    Build,
+    /// Taken as it was built.
+    Built,
+}
+
 /// The whole service.
 pub struct Stack<'a> {
     functions: Functions,
@@ -94,19 +105,28 @@ pub struct Stack<'a> {
     pub backing: Backing,
     pub settings: Settings,
     concurrency: usize,
+    code: Code,
     workspace: &'a Workspace,
     home: &'a Home,
 }
 
 impl<'a> Stack<'a> {
     /// Starts everything and applies the migrations; returns when the first request can come.
-    pub fn start(workspace: &'a Workspace, home: &'a Home, ports: Ports, concurrency: usize) -> Result<Self> {
+    pub fn start(
+        workspace: &'a Workspace,
+        home: &'a Home,
+        ports: Ports,
+        concurrency: usize,
+        code: Code,
+    ) -> Result<Self> {
         // A port that is taken is worth knowing before anything is built.
         ports.api.map_or(Ok(()), gateway::claim)?;
         let backing = Backing::start(workspace, home, ports)?;
         tools::cargo_lambda(workspace)?;
-        step("Building the functions");
-        workspace.build(&workspace.functions)?;
+        if code != Code::Built {
+            step("Building the functions");
+            workspace.build(&workspace.functions)?;
+        }
 
         let mut gateway = Gateway::start(workspace, home, ports.api)?;
         let at = Addresses { api: gateway.url(), database: &backing.database_url, mail: &backing.mail.url() };
@@ -114,7 +134,7 @@ impl<'a> Stack<'a> {
         let place = Place { workspace, home, settings: &settings, runtime: &gateway.runtime(), concurrency };
         let mut functions = Functions::start(&place, &workspace.functions)?;
         migrate(&mut gateway, &mut functions)?;
-        Ok(Self { functions, gateway, backing, settings, concurrency, workspace, home })
+        Ok(Self { functions, gateway, backing, settings, concurrency, code, workspace, home })
     }
 
     pub fn url(&self) -> &str {
@@ -137,7 +157,10 @@ impl<'a> Stack<'a> {
                 runtime: &runtime,
                 concurrency: self.concurrency,
             };
-            self.functions.tend(&place)?;
+            match self.code {
+                Code::Follow => self.functions.tend(&place)?,
+                Code::Build | Code::Built => self.functions.check()?,
+            }
             interrupt::sleep(interrupt::GLANCE)?;
         }
     }
