@@ -213,7 +213,10 @@ fn webdriver(home: &Home) -> Result<(Service, String)> {
     let port = ports::free()?;
     let url = format!("http://127.0.0.1:{port}");
     step(format_args!("Starting chromedriver on {url}"));
-    let mut service = Service::quiet("chromedriver", Command::new("chromedriver").arg(format!("--port={port}")), home)?;
+    let mut command = Command::new("chromedriver");
+    // The browsers' profiles go where everything of this run goes away.
+    command.arg(format!("--port={port}")).env("TMPDIR", home.folder());
+    let mut service = Service::quiet("chromedriver", &mut command, home)?;
     let agent = http::agent(Some(Duration::from_secs(1)));
     service.await_ready(Duration::from_secs(30), || agent.get(format!("{url}/status")).call().is_ok())?;
     Ok((service, url))

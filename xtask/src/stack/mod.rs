@@ -5,6 +5,7 @@ mod functions;
 mod gateway;
 pub mod home;
 pub mod http;
+mod lineage;
 pub mod mail;
 pub mod ports;
 pub mod postgres;
@@ -12,7 +13,7 @@ pub mod process;
 pub mod settings;
 pub mod tools;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use self::{
@@ -176,7 +177,7 @@ pub fn migrate_only(workspace: &Workspace, home: &Home, settings: &Settings) -> 
 
 fn migrate(gateway: &mut Gateway, functions: &mut Functions) -> Result<()> {
     step("Applying the migrations");
-    let report = gateway.invoke(functions, "migrate", &json!({})).context("the database is not ready for use")?;
+    let report = gateway.invoke(functions, "migrate", &json!({}))?;
     functions.check()?;
     let Some(report) = report.as_object() else {
         bail!("the function `migrate` answered {report}, which says nothing")

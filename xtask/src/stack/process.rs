@@ -2,6 +2,7 @@
 //! then stops them in its own order, with everything they started themselves.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{BufRead as _, BufReader, Read, Write as _},
     os::unix::process::CommandExt as _,
@@ -14,12 +15,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    errno::Errno,
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 
-use super::home::Home;
+use super::{home::Home, lineage};
 use crate::{
     console::say,
     interrupt::{self, GLANCE},
@@ -132,7 +132,10 @@ impl Service {
         let service = Self { name: name.into(), child, stop: Signal::SIGTERM, log, note, started: Instant::now() };
         // Should this program be killed, the next one finds the note and clears up.
         let id = service.child.id();
-        fs::write(&service.note, format!("{id}\n{}\n", birth(id).unwrap_or_default()))?;
+        fs::write(
+            &service.note,
+            format!("{id}\n{}\n", lineage::find(id).map(|process| process.birth).unwrap_or_default()),
+        )?;
         Ok(service)
     }
 
@@ -178,7 +181,7 @@ impl Service {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();
         let end = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
-        format!("The end of {}:\n\n  {end}\n", self.log.display())
+        format!("The end of {}, which should say why:\n\n  {end}\n", self.log.display())
     }
 }
 
@@ -201,56 +204,51 @@ fn relay(from: Option<impl Read + Send + 'static>, label: &str, mut log: File, h
     });
 }
 
-/// Stops a child and its whole group: first politely, then for certain.
+/// Stops a child and everything it started: first politely, then for certain.
 fn end(child: &mut Child, signal: Signal) {
-    let Some(group) = group(child.id()) else { return };
-    _ = killpg(group, signal);
+    // Once it has ended, its id may be somebody else's.
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let id = child.id();
+    let groups = lineage::groups(id);
+    _ = killpg(leader(id), signal);
     let asked = Instant::now();
     while matches!(child.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
         thread::sleep(Duration::from_millis(5));
     }
-    _ = killpg(group, Signal::SIGKILL);
+    kill(&groups);
+    _ = killpg(leader(id), Signal::SIGKILL);
     _ = child.wait();
 }
 
-/// Stops the program a note tells of, if it is still the same one, and removes the note.
+/// Stops the program a note tells of, if it is still the same one, and removes the note; returns the program's name.
 pub fn end_noted(note: &Path, signal: Signal) -> Result<Option<String>> {
     let text = fs::read_to_string(note)?;
-    let mut lines = text.lines();
-    let id: Option<u32> = lines.next().and_then(|id| id.parse().ok());
-    let mut ended = None;
-    if let Some((id, group)) = id.and_then(|id| Some((id, group(id)?)))
-        && let Some(noted) = lines.next().filter(|noted| !noted.is_empty())
-        && birth(id).as_deref() == Some(noted)
-    {
-        _ = killpg(group, signal);
+    let (id, birth) = text.trim_end().split_once('\n').unwrap_or_default();
+    let id = id.parse().unwrap_or(0);
+    let lives = || lineage::find(id).is_some_and(|process| process.birth == birth);
+    let ended = lives();
+    if ended {
+        let groups = lineage::groups(id);
+        _ = killpg(leader(id), signal);
         let asked = Instant::now();
-        while birth(id).as_deref() == Some(noted) && killpg(group, None) != Err(Errno::ESRCH) {
-            if asked.elapsed() > PATIENCE {
-                _ = killpg(group, Signal::SIGKILL);
-            }
+        while lives() && asked.elapsed() < PATIENCE {
             interrupt::sleep(GLANCE)?;
         }
-        _ = killpg(group, Signal::SIGKILL);
-        ended = note.file_name().map(|name| name.to_string_lossy().into_owned());
+        kill(&groups);
     }
     fs::remove_file(note)?;
-    Ok(ended)
+    Ok(ended.then(|| note.file_name().unwrap_or_default().to_string_lossy().into_owned()))
 }
 
-fn group(id: u32) -> Option<Pid> {
-    i32::try_from(id).ok().map(Pid::from_raw)
-}
-
-/// When a process began, in whatever words the system has for it: together with its id it names one process for ever.
-fn birth(id: u32) -> Option<String> {
-    if Path::new("/proc/self/stat").exists() {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name in parentheses may hold anything; the start time is the 20th word behind it, the state the first.
-        let mut words = stat.rsplit_once(')')?.1.split_whitespace();
-        let state = words.next()?;
-        return if state == "Z" { None } else { words.nth(18).map(String::from) };
+fn kill(groups: &HashSet<Pid>) {
+    for group in groups {
+        _ = killpg(*group, Signal::SIGKILL);
     }
-    let words = output("ps", Command::new("ps").args(["-o", "lstart=", "-p", &id.to_string()])).ok()?;
-    Some(words.trim().to_owned()).filter(|words| !words.is_empty())
+}
+
+/// The group that a program of ours leads.
+fn leader(id: u32) -> Pid {
+    Pid::from_raw(id.cast_signed())
 }
