@@ -66,6 +66,20 @@ impl Environment {
         }
     }
 
+    /// A service's own endpoint, or that of all. The AWS SDK would read them too, were it not that an empty one panics there.
+    fn aws_endpoint(&self, of_service: &'static str) -> Result<Option<String>, ConfigError> {
+        let Some((name, url)) =
+            [of_service, "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, self.get(name)?)))
+        else {
+            return Ok(None);
+        };
+        if is_http_url(url) {
+            Ok(Some(url.to_owned()))
+        } else {
+            Err(ConfigError::Malformed { name, expected: "an http(s) URL" })
+        }
+    }
+
     fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
         match self.get(name) {
             None | Some("on") => Ok(true),
@@ -352,8 +366,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// Reads `MAIL_FROM`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`, which the AWS SDK would read too, were it not
-    /// that an empty one panics there. Region and credentials are the SDK's own variables.
+    /// Reads `MAIL_FROM`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`. Region and credentials are the SDK's own variables.
     ///
     /// # Errors
     /// Where the sender is missing, or the endpoint no URL.
@@ -363,12 +376,33 @@ impl Mail {
         if !from.contains('@') {
             return Err(ConfigError::Malformed { name, expected: "an address" });
         }
-        let endpoint =
-            ["AWS_ENDPOINT_URL_SES", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| Some((name, env.get(name)?)));
-        match endpoint {
-            Some((name, url)) if !is_http_url(url) => Err(ConfigError::Malformed { name, expected: "an http(s) URL" }),
-            _ => Ok(Self { from, endpoint: endpoint.map(|(_, url)| url.to_owned()) }),
-        }
+        Ok(Self { from, endpoint: env.aws_endpoint("AWS_ENDPOINT_URL_SES")? })
+    }
+}
+
+/// The DynamoDB table for what is hot and expires by itself.
+pub struct StateTable {
+    /// Its name.
+    pub name: String,
+    /// Where DynamoDB is, if not where the AWS SDK would look for it.
+    pub endpoint: Option<String>,
+    /// How long an access token lives, at most: so long must be remembered that its session has ended.
+    pub access_lifetime: Duration,
+}
+
+impl StateTable {
+    /// Reads `STATE_TABLE`, `JWT_ACCESS_TOKEN_EXPIRES`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. `None` where no table
+    /// is named: PostgreSQL keeps it all.
+    ///
+    /// # Errors
+    /// Where the lifetime or the endpoint is malformed.
+    pub fn from_env(env: &Environment) -> Result<Option<Self>, ConfigError> {
+        let Some(name) = env.get("STATE_TABLE") else { return Ok(None) };
+        Ok(Some(Self {
+            name: name.to_owned(),
+            endpoint: env.aws_endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            access_lifetime: env.lifetime("JWT_ACCESS_TOKEN_EXPIRES", policy::ACCESS_TOKEN_LIFETIME)?,
+        }))
     }
 }
 

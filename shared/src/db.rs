@@ -38,7 +38,8 @@ pub enum DbError {
 /// The parameters of a statement, each with its type.
 type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
-/// The database, connected to when it is first asked.
+/// The database, connected to when it is first asked. A clone shares its connection.
+#[derive(Clone)]
 pub struct Database {
     pool: Pool,
 }

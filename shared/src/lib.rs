@@ -26,4 +26,5 @@ pub mod http;
 pub mod mail;
 pub mod runtime;
 pub mod security;
+pub mod state;
 mod system;

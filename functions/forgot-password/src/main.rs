@@ -6,13 +6,14 @@ use std::{process::ExitCode, time::Duration};
 use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
-    db::{Database, password_resets, throttle},
+    db::{Database, password_resets},
     domain::EmailLookup,
     error::ApiError,
     http::{JsonObject, Message, Reply, Request},
     mail::{Mail, Mailer},
     runtime::run,
     security::{Floor, ResetToken, policy, throttle::Attempt},
+    state::{self, Table, Throttle},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,6 +23,7 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
+    throttle: Box<dyn Throttle>,
     mailer: Mailer,
     floor: Duration,
     reset_url: Option<String>,
@@ -30,8 +32,11 @@ struct App {
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let config::ForgotPassword { floor, reset_url } = config::ForgotPassword::from_env(&env)?;
+        let database = Database::new(config::Database::from_env(&env)?);
+        let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            database: Database::new(config::Database::from_env(&env)?),
+            throttle: state::throttle(table.as_ref(), &database),
+            database,
             mailer: Mailer::new(config::Mail::from_env(&env)?).await,
             floor,
             reset_url,
@@ -52,7 +57,7 @@ async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError>
 }
 
 async fn send_link(app: &App, request: &Request, email: &EmailLookup, floor: Floor) -> Result<(), ApiError> {
-    throttle::count(&app.database, Attempt::ForgotPassword, &request.source()).await??;
+    app.throttle.count(Attempt::ForgotPassword, &request.source(), request.now()).await??;
     let page = reset_page(app, request)?;
     let token = ResetToken::random(&mut request.rng());
     let account = password_resets::request(&app.database, email, &token.hash(), policy::RESET_TOKEN_LIFETIME).await?;

@@ -13,6 +13,7 @@ use shared::{
     http::{Message, Reply, Request},
     runtime::run,
     security::Tokens,
+    state::{self, Revocations, Table},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,13 +23,17 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
+    revocations: Box<dyn Revocations>,
     tokens: Tokens,
 }
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::new(config::Database::from_env(&env)?);
+        let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            database: Database::new(config::Database::from_env(&env)?),
+            revocations: state::revocations(table.as_ref(), &database),
+            database,
             tokens: Tokens::new(&config::Tokens::from_env(&env)?),
         })
     }
@@ -36,6 +41,7 @@ impl App {
 
 async fn logout(app: &App, request: Request) -> Result<Reply, ApiError> {
     let token = app.tokens.verify_access(request.bearer_token()?, request.now())?;
+    app.revocations.deny_session(token.session_id, request.now()).await?;
     match sessions::end(&app.database, token).await? {
         Ended::Now => {
             audit::record(Event::SignedOut, Some(token.user_id));

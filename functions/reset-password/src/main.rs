@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
-    db::{Database, password_resets, throttle},
+    db::{Database, password_resets},
     error::ApiError,
     http::{Message, Reply, Request},
     mail::{Mail, Mailer},
     runtime::run,
     security::{PasswordHasher, PasswordRules, ResetToken, policy, throttle::Attempt},
+    state::{self, Revocations, Table, Throttle},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -20,6 +21,8 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
+    throttle: Box<dyn Throttle>,
+    revocations: Box<dyn Revocations>,
     rules: PasswordRules,
     hasher: PasswordHasher,
     mailer: Mailer,
@@ -27,8 +30,12 @@ struct App {
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::new(config::Database::from_env(&env)?);
+        let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            database: Database::new(config::Database::from_env(&env)?),
+            throttle: state::throttle(table.as_ref(), &database),
+            revocations: state::revocations(table.as_ref(), &database),
+            database,
             rules: PasswordRules::new(&config::PasswordRules::from_env(&env)?),
             hasher: PasswordHasher::new(),
             mailer: Mailer::new(config::Mail::from_env(&env)?).await,
@@ -41,11 +48,12 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     let password = body.text("password").ok_or(ApiError::NewPasswordRequired)?;
     let token = request.path_token().and_then(ResetToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
 
-    throttle::count(&app.database, Attempt::ResetPassword, &request.source()).await??;
+    app.throttle.count(Attempt::ResetPassword, &request.source(), request.now()).await??;
     // The token is looked up first and used up last: a password that breaks a rule leaves the link good.
     let account = password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     let password = app.rules.accept(password, &account.name, &account.email)?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
+    app.revocations.deny_sessions_before(account.id, account.credential_version + 1, request.now()).await?;
     if !password_resets::redeem(&app.database, &token, account.id, &hash).await? {
         return Err(ApiError::InvalidOrExpiredToken);
     }

@@ -9,8 +9,7 @@ use shared::{
     db::{
         Database,
         sessions::{self, NewSession},
-        throttle::{self, Account},
-        users,
+        users::{self, Account},
     },
     domain::{EmailLookup, SessionId, TokenId},
     error::ApiError,
@@ -20,6 +19,7 @@ use shared::{
         Floor, Password, PasswordHasher, Tokens,
         token::{Freshness, TokenReply},
     },
+    state::{self, Revocations, Table, Throttle},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,6 +29,8 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
+    throttle: Box<dyn Throttle>,
+    revocations: Box<dyn Revocations>,
     hasher: PasswordHasher,
     tokens: Tokens,
     signin: config::Signin,
@@ -38,8 +40,12 @@ struct App {
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let tokens = config::Tokens::from_env(&env)?;
+        let database = Database::new(config::Database::from_env(&env)?);
+        let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            database: Database::new(config::Database::from_env(&env)?),
+            throttle: state::throttle(table.as_ref(), &database),
+            revocations: state::revocations(table.as_ref(), &database),
+            database,
             hasher: PasswordHasher::new(),
             tokens: Tokens::new(&tokens),
             signin: config::Signin::from_env(&env)?,
@@ -88,7 +94,7 @@ async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
 
 async fn open_session(app: &App, request: &Request, Signin { email, password }: Signin) -> Result<Reply, ApiError> {
     let source = request.source();
-    let account = throttle::sign_in(&app.database, &email, &source).await??;
+    let account = app.throttle.count_sign_in(&email, &source, request.now()).await??;
     // Equal work, account or not.
     let verified = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
     if !verified {
@@ -103,11 +109,14 @@ async fn open_session(app: &App, request: &Request, Signin { email, password }: 
         id: SessionId::random(&mut rng),
         refresh_id: TokenId::random(&mut rng),
         account: &account,
-        email: &email,
         source: &source,
         lifetime: app.session_lifetime,
     };
     let session = sessions::open(&app.database, new).await?.ok_or(ApiError::InvalidCredentials)?;
+    tokio::try_join!(
+        app.revocations.session_opened(session.id, &account, request.now()),
+        app.throttle.forgive_sign_in(&account, &source),
+    )?;
     audit::record(Event::SignedIn, Some(account.id));
     let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?;
     let user = User { name: account.name, email: account.email };

@@ -18,11 +18,13 @@ pub struct ResetAccount {
     pub name: String,
     /// As its owner wrote it: where mail goes, whatever the request said.
     pub email: String,
+    /// The version of its credentials, which a reset raises by one.
+    pub credential_version: i32,
 }
 
 const REQUEST: &str = "
     WITH account AS (
-        SELECT id, name, email FROM users WHERE lower(email) = lower($1)
+        SELECT id, name, email, credential_version FROM users WHERE lower(email) = lower($1)
     ), counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT sha256(convert_to('reset mail ' || id, 'UTF8')), 1, now() + $5 * interval '1 second' FROM account
@@ -37,7 +39,7 @@ const REQUEST: &str = "
         ON CONFLICT (user_id) DO UPDATE
         SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
     )
-    SELECT id, name, email FROM account, counted";
+    SELECT id, name, email, credential_version FROM account, counted";
 
 /// Puts a new reset token in place of the account's older one, and says whose it is. `None` where the address has no account, or
 /// where the account has had its mails for now: then the older token stays good.
@@ -62,7 +64,7 @@ pub async fn request(
 }
 
 const FIND: &str = "
-    SELECT u.id, u.name, u.email FROM password_resets r JOIN users u ON u.id = r.user_id
+    SELECT u.id, u.name, u.email, u.credential_version FROM password_resets r JOIN users u ON u.id = r.user_id
     WHERE r.token_hash = $1 AND r.expires_at > now()";
 
 /// The account whose password this token may reset. Looking uses nothing up.
@@ -93,5 +95,10 @@ pub async fn redeem(db: &Database, token: &ResetTokenHash, user: UserId, hash: &
 }
 
 fn account(row: &Row) -> ResetAccount {
-    ResetAccount { id: UserId(row.get("id")), name: row.get("name"), email: row.get("email") }
+    ResetAccount {
+        id: UserId(row.get("id")),
+        name: row.get("name"),
+        email: row.get("email"),
+        credential_version: row.get("credential_version"),
+    }
 }

@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{
-    Database, DbError, is_foreign_key_violation, seconds,
-    throttle::{Account, too_many},
-};
+use super::{Database, DbError, is_foreign_key_violation, seconds, throttle::too_many, users::Account};
 use crate::{
-    domain::{EmailLookup, SessionId, TokenId, UnixTime, UserId},
+    domain::{SessionId, TokenId, UnixTime, UserId},
     security::{
         Source,
         policy::{self, Limit},
@@ -30,9 +27,9 @@ const OPEN: &str = "
         ON CONFLICT (id) DO UPDATE SET refresh_id = excluded.refresh_id
         RETURNING id, user_id, refresh_id, refreshed_at, expires_at
     ), named AS (
-        SELECT sha256(convert_to('signin both ' || $7 || ' ' || lower($6) || ' ' || $4, 'UTF8')) AS both_key,
+        SELECT sha256(convert_to('signin both ' || $7 || ' ' || $6 || ' ' || $4, 'UTF8')) AS both_key,
             sha256(convert_to('signin source ' || $7, 'UTF8')) AS source_key,
-            sha256(convert_to('signin account ' || lower($6) || ' ' || $4, 'UTF8')) AS account_key
+            sha256(convert_to('signin account ' || $6 || ' ' || $4, 'UTF8')) AS account_key
         FROM opened
     ), both_cleared AS (
         DELETE FROM throttle t USING named WHERE t.key = named.both_key RETURNING t.key
@@ -58,8 +55,6 @@ pub struct NewSession<'a> {
     pub refresh_id: TokenId,
     /// Whose password was verified, and the version it was verified under.
     pub account: &'a Account,
-    /// The address as it was typed, which the attempt was counted under.
-    pub email: &'a EmailLookup,
     /// Where the attempt came from.
     pub source: &'a Source,
     /// How long it lives.
@@ -74,7 +69,7 @@ pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>,
         (&new.account.id.0 as _, Type::INT4),
         (&new.account.credential_version as _, Type::INT4),
         (&seconds(new.lifetime) as _, Type::FLOAT8),
-        (&new.email.as_sql() as _, Type::TEXT),
+        (&new.account.address as _, Type::TEXT),
         (&new.source.as_str() as _, Type::TEXT),
     ];
     match db.query_opt(OPEN, &params).await {

@@ -3,11 +3,14 @@
 
 use tokio_postgres::types::Type;
 
-use super::{Database, DbError, seconds};
+use super::{
+    Database, DbError, seconds,
+    users::{Account, account},
+};
 use crate::{
-    domain::{EmailLookup, UserId},
+    domain::EmailLookup,
     security::{
-        PasswordHash, Source, policy,
+        Source, policy,
         throttle::{Attempt, TooMany},
     },
 };
@@ -39,20 +42,6 @@ pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<R
     Ok(if row.get("admitted") { Ok(()) } else { Err(too_many(row.get("wait"))) })
 }
 
-/// What sign-in needs to know of an account.
-pub struct Account {
-    /// Its id.
-    pub id: UserId,
-    /// As its owner wrote it.
-    pub name: String,
-    /// As its owner wrote it.
-    pub email: String,
-    /// What the password is held against.
-    pub password_hash: PasswordHash,
-    /// Rises at every reset; a session opened under an older one is dead.
-    pub credential_version: i32,
-}
-
 /// Counts an attempt to sign in three times: for account and source together, for the source, and for the account. The names of
 /// the counters carry the account's credential version, so that a reset clears them by itself; an address without an account
 /// counts alike. `standing` refuses by what is known when the statement begins, without counting anything; then each counter
@@ -60,7 +49,8 @@ pub struct Account {
 /// (A wait that began after the snapshot is told as the first wait.)
 const SIGN_IN: &str = "
     WITH account AS (
-        SELECT id, name, email, password, credential_version FROM users WHERE lower(email) = lower($1)
+        SELECT id, name, email, password, credential_version, lower(email) AS address FROM users
+        WHERE lower(email) = lower($1)
     ), address AS (
         SELECT coalesce(lower($1), '') || ' ' || coalesce((SELECT credential_version FROM account), 1) AS version
     ), named AS (
@@ -137,13 +127,7 @@ pub async fn sign_in(
     if !row.get::<_, bool>("admitted") {
         return Ok(Err(too_many(row.get("wait"))));
     }
-    Ok(Ok(row.get::<_, Option<i32>>("id").map(|id| Account {
-        id: UserId(id),
-        name: row.get("name"),
-        email: row.get("email"),
-        password_hash: PasswordHash::from_stored(row.get("password")),
-        credential_version: row.get("credential_version"),
-    })))
+    Ok(Ok(account(&row)))
 }
 
 /// A wait as a client is told it: whole seconds, none of them too few.

@@ -1,11 +1,11 @@
 //! `users`: accounts.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row, types::Type};
 
 use super::{Database, DbError};
 use crate::{
-    domain::{Email, Name, SessionId, UserId},
-    security::PasswordHash,
+    domain::{Email, EmailLookup, Name, SessionId, UserId},
+    security::{PasswordHash, Source},
 };
 
 /// What a person may be shown of an account.
@@ -61,6 +61,62 @@ pub async fn find_bearer(db: &Database, user: UserId, session: SessionId) -> Res
         None => Bearer::UserGone,
         Some(row) if row.get("live") => Bearer::Live(Profile { name: row.get("name"), email: row.get("email") }),
         Some(_) => Bearer::SessionEnded,
+    })
+}
+
+/// What sign-in needs to know of an account.
+pub struct Account {
+    /// Its id.
+    pub id: UserId,
+    /// As its owner wrote it.
+    pub name: String,
+    /// As its owner wrote it.
+    pub email: String,
+    /// The same as PostgreSQL compares it, which is how attempts are counted.
+    pub address: String,
+    /// What the password is held against.
+    pub password_hash: PasswordHash,
+    /// Rises at every reset; a session opened under an older one is dead.
+    pub credential_version: i32,
+}
+
+/// What an attempt to sign in is about, where it is counted elsewhere.
+pub struct Candidate {
+    /// The account, if the address has one.
+    pub account: Option<Account>,
+    /// The address as PostgreSQL compares it.
+    pub address: String,
+    /// Whether a session of the account lives that was opened from the same source.
+    pub at_home: bool,
+}
+
+const FIND_CANDIDATE: &str = "
+    WITH account AS (
+        SELECT id, name, email, password, credential_version, lower(email) AS address FROM users
+        WHERE lower(email) = lower($1)
+    )
+    SELECT account.*, coalesce(lower($1), '') AS typed, EXISTS (
+        SELECT FROM sessions s
+        WHERE s.user_id = account.id AND s.credential_version = account.credential_version AND s.source = $2
+            AND s.revoked_at IS NULL AND s.expires_at > now()
+    ) AS at_home
+    FROM (SELECT) AS one LEFT JOIN account ON true";
+
+/// The account of an address, in whatever case it is written.
+pub async fn find_candidate(db: &Database, email: &EmailLookup, source: &Source) -> Result<Candidate, DbError> {
+    let row = db.query_one(FIND_CANDIDATE, &[(&email.as_sql(), Type::TEXT), (&source.as_str(), Type::TEXT)]).await?;
+    Ok(Candidate { account: account(&row), address: row.get("typed"), at_home: row.get("at_home") })
+}
+
+/// The account of a row, where it has one.
+pub(super) fn account(row: &Row) -> Option<Account> {
+    row.get::<_, Option<i32>>("id").map(|id| Account {
+        id: UserId(id),
+        name: row.get("name"),
+        email: row.get("email"),
+        address: row.get("address"),
+        password_hash: PasswordHash::from_stored(row.get("password")),
+        credential_version: row.get("credential_version"),
     })
 }
 

@@ -73,6 +73,13 @@ pub const SIGNIN_FAILURES: i32 = 5;
 pub const SIGNIN_FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait: 96 guesses a day, and a person who mistyped has not gone home yet.
 pub const SIGNIN_LONGEST_WAIT: Duration = Duration::from_mins(15);
+/// The wait after so many failures in a row; none while there are few.
+#[must_use]
+pub fn signin_wait(failures: i32) -> Option<Duration> {
+    let doublings = u32::try_from(failures - SIGNIN_FAILURES).ok()?;
+    let wait = SIGNIN_FIRST_WAIT.checked_mul(2_u32.saturating_pow(doublings)).unwrap_or(SIGNIN_LONGEST_WAIT);
+    Some(wait.min(SIGNIN_LONGEST_WAIT))
+}
 /// How long failures are remembered if no more follow.
 pub const SIGNIN_MEMORY: Duration = Duration::from_hours(24);
 /// Failed sign-ins from one source, over all accounts: a stuffed list of credentials, not an office behind one address.
@@ -101,5 +108,21 @@ pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
 /// Longest time to tell PostgreSQL that nobody waits for a statement any more.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
+/// Longest time for one question to DynamoDB, retries included; sign-in asks four times.
+pub const STATE_DEADLINE: Duration = Duration::from_millis(1500);
+/// Longest time for one attempt at it, a connection included. DynamoDB answers in a few milliseconds, or something is wrong.
+pub const STATE_ATTEMPT: Duration = Duration::from_millis(500);
 /// Longest time for a mail that no floor hides.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_doubles_from_thirty_seconds_to_a_quarter_of_an_hour() {
+        let waits = (0..12).map(|failures| signin_wait(failures).map_or(0, |wait| wait.as_secs())).collect::<Vec<_>>();
+        assert_eq!(waits, [0, 0, 0, 0, 0, 30, 60, 120, 240, 480, 900, 900]);
+        assert_eq!(signin_wait(i32::MAX), Some(SIGNIN_LONGEST_WAIT));
+    }
+}

@@ -64,7 +64,7 @@ impl Attempt {
 }
 
 /// An attempt that is not let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TooMany {
     /// Seconds until the next one may be; at least one.
     pub retry_after: u64,
