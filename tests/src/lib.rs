@@ -24,10 +24,12 @@ pub mod mailbox;
 mod person;
 mod reply;
 pub mod stack;
+mod state_table;
 
 pub use person::{Person, Tokens};
 pub use reply::Reply;
 pub use stack::{Stack, StackBuilder};
+pub use state_table::{Health, StateTable, Store};
 
 /// A variable that `cargo xtask test` sets.
 #[must_use]

@@ -17,6 +17,7 @@ use crate::{
     function::{Function, Outcome},
     gateway::{self, Functions},
     server,
+    state_table::{StateTable, Store},
 };
 
 /// The secret every stack signs with.
@@ -28,6 +29,8 @@ pub struct Stack {
     pub base_url: String,
     /// Its database.
     pub database: TestDatabase,
+    /// Its table, where it has one.
+    pub state_table: Option<StateTable>,
     functions: Arc<Functions>,
     client: Client,
 }
@@ -37,12 +40,18 @@ pub struct StackBuilder {
     environment: BTreeMap<String, String>,
     max_processes: usize,
     database: Option<TestDatabase>,
+    store: Store,
 }
 
 impl Stack {
     /// A stack on a database of its own, migrated.
     pub async fn start() -> Self {
         Self::builder().start().await
+    }
+
+    /// The same, with throttling and revocations kept there.
+    pub async fn with_state_in(store: Store) -> Self {
+        Self::builder().state_in(store).start().await
     }
 
     /// A stack that differs from the ordinary one.
@@ -60,7 +69,7 @@ impl Stack {
             ("AWS_REGION", "us-east-1"),
         ];
         let environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        StackBuilder { environment, max_processes: 2, database: None }
+        StackBuilder { environment, max_processes: 2, database: None, store: Store::PostgreSql }
     }
 
     /// Somebody new, whose address nobody else has.
@@ -161,6 +170,13 @@ impl StackBuilder {
         self
     }
 
+    /// Where throttling and revocations are kept; in the database unless told otherwise.
+    #[must_use]
+    pub fn state_in(mut self, store: Store) -> Self {
+        self.store = store;
+        self
+    }
+
     /// The database to run on, instead of a new one. It is left as it is: not migrated.
     #[must_use]
     pub fn on(mut self, database: TestDatabase) -> Self {
@@ -174,6 +190,13 @@ impl StackBuilder {
             Some(database) => (database, false),
             None => (TestDatabase::empty().await, true),
         };
+        let state_table = match self.store {
+            Store::PostgreSql => None,
+            Store::DynamoDb => Some(StateTable::new().await),
+        };
+        if let Some(table) = &state_table {
+            self = self.with("STATE_TABLE", &table.name).with("AWS_ENDPOINT_URL_DYNAMODB", &table.endpoint);
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let base_url = format!("http://{address}");
@@ -192,7 +215,7 @@ impl StackBuilder {
             |name: String| (name.clone(), Function::new(&name, &address, environment.clone(), self.max_processes));
         let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());
         gateway::serve(listener, Arc::clone(&functions));
-        let stack = Stack { base_url, database, functions, client: Client::new() };
+        let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
         if fresh {
             stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
         }

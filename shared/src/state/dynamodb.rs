@@ -186,7 +186,10 @@ impl Counters {
             {
                 return Ok(Ok(()));
             }
-            if let [Some(counter)] = self.table.read([key], now).await? {
+            // Neither: it is full, or its window has begun between the two.
+            if let [Some(counter)] = self.table.read([key], now).await?
+                && counter["attempts"] >= limit.attempts.into()
+            {
                 return Ok(Err(until(counter["expires_at"], now)));
             }
         }

@@ -1,7 +1,12 @@
 //! Too many attempts: who has to wait, who has not, and for how long.
 
 use futures_util::future::join_all;
-use tests::{Person, Reply, Stack, mailbox};
+use rstest::rstest;
+use tests::{
+    Person, Reply, Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    mailbox,
+};
 
 #[track_caller]
 fn assert_must_wait(reply: &Reply, seconds: std::ops::RangeInclusive<u64>) {
@@ -18,16 +23,22 @@ async fn fails(person: &Person<'_>, times: usize) {
 }
 
 /// Lets time pass for every counter.
-async fn pass(stack: &Stack, seconds: u32) {
+async fn pass(stack: &Stack, seconds: i64) {
+    if let Some(table) = &stack.state_table {
+        return table.pass(seconds).await;
+    }
     let earlier = format!("- interval '{seconds} seconds'");
     stack
         .sql(&format!("UPDATE throttle SET blocked_until = blocked_until {earlier}, expires_at = expires_at {earlier}"))
         .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn after_five_failures_a_source_waits_and_each_further_one_doubles_the_wait() {
-    let stack = Stack::start().await;
+async fn after_five_failures_a_source_waits_and_each_further_one_doubles_the_wait(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     fails(&ada, 5).await;
     for wait in [30, 60, 120, 240, 480, 900, 900] {
@@ -35,23 +46,25 @@ async fn after_five_failures_a_source_waits_and_each_further_one_doubles_the_wai
         for _ in 0..3 {
             assert_must_wait(&ada.tries_to_sign_in().await, wait - 15..=wait + 1);
         }
-        pass(&stack, u32::try_from(wait).unwrap()).await;
+        pass(&stack, i64::try_from(wait).unwrap()).await;
         fails(&ada, 1).await;
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_account_that_does_not_exist_makes_its_guessers_wait_alike() {
-    let stack = Stack::start().await;
+async fn an_account_that_does_not_exist_makes_its_guessers_wait_alike(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let nobody = stack.stranger("Nobody");
     fails(&nobody, 5).await;
     assert_must_wait(&nobody.tries_to_sign_in().await, 15..=31);
     assert_must_wait(&nobody.with_email(&nobody.email.to_uppercase()).tries_to_sign_in().await, 15..=31);
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_fifty_guesses_at_once_five_are_tried() {
-    let stack = Stack::builder().processes(6).start().await;
+async fn of_fifty_guesses_at_once_five_are_tried(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(6).start().await;
     let ada = stack.user("Ada").await.with_password("a guess");
     let replies = join_all((0..50).map(|_| ada.tries_to_sign_in())).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 5);
@@ -61,18 +74,20 @@ async fn of_fifty_guesses_at_once_five_are_tried() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn nobody_locks_somebody_else_out() {
-    let stack = Stack::start().await;
+async fn nobody_locks_somebody_else_out(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     fails(&ada.at("198.51.100.66"), 5).await;
     assert_must_wait(&ada.at("198.51.100.66").tries_to_sign_in().await, 15..=31);
     ada.signs_in().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn no_header_makes_a_client_somebody_else() {
-    let stack = Stack::start().await;
+async fn no_header_makes_a_client_somebody_else(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     fails(&ada, 5).await;
     let body = serde_json::json!({ "email": ada.email, "password": ada.password });
@@ -83,9 +98,10 @@ async fn no_header_makes_a_client_somebody_else() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_ipv6_network_is_one_source() {
-    let stack = Stack::start().await;
+async fn an_ipv6_network_is_one_source(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     for host in 1..=5 {
         fails(&ada.at(&format!("2001:db8:1:2::{host}")), 1).await;
@@ -94,9 +110,10 @@ async fn an_ipv6_network_is_one_source() {
     ada.at("2001:db8:1:3::1").signs_in().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_success_or_a_reset_clears_the_failures() {
-    let stack = Stack::start().await;
+async fn a_success_or_a_reset_clears_the_failures(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     for _ in 0..3 {
         fails(&ada, 4).await;
@@ -109,9 +126,12 @@ async fn a_success_or_a_reset_clears_the_failures() {
     ada.with_password("another password").signs_in().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_source_that_fails_everywhere_waits_everywhere_and_success_does_not_help_it() {
-    let stack = Stack::builder().processes(4).start().await;
+async fn a_source_that_fails_everywhere_waits_everywhere_and_success_does_not_help_it(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let (ada, robot) = (stack.user("Ada").await, "198.51.100.66");
     for _ in 0..10 {
         join_all((0..9).map(|_| async { fails(&stack.stranger("Nobody").at(robot), 1).await })).await;
@@ -124,9 +144,12 @@ async fn a_source_that_fails_everywhere_waits_everywhere_and_success_does_not_he
     ada.at(robot).signs_in().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_account_guessed_at_from_everywhere_is_open_only_where_its_owner_is_signed_in() {
-    let stack = Stack::builder().processes(4).start().await;
+async fn an_account_guessed_at_from_everywhere_is_open_only_where_its_owner_is_signed_in(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let ada = stack.user("Ada").await;
     let home = ada.at("192.0.2.10");
     home.signs_in().await;
@@ -143,9 +166,10 @@ async fn an_account_guessed_at_from_everywhere_is_open_only_where_its_owner_is_s
     ada.signs_in().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn sign_ups_and_resets_of_one_source_are_limited() {
-    let stack = Stack::builder().processes(4).start().await;
+async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let crowd: Vec<_> = (0..61).map(|_| stack.stranger("Crowd").with_password("short")).collect();
     // What breaks a rule is not counted.
     join_all(crowd.iter().map(Person::signs_up)).await.iter().for_each(|reply| assert_eq!(reply.status, 400));
@@ -163,9 +187,10 @@ async fn sign_ups_and_resets_of_one_source_are_limited() {
     assert_eq!(crowd[0].resets_password(&token, "another password").await.status, 400);
 }
 
+#[rstest]
 #[tokio::test]
-async fn forgotten_passwords_of_one_source_are_limited() {
-    let stack = Stack::builder().processes(8).with("FORGOT_PASSWORD_FLOOR_MS", "100").start().await;
+async fn forgotten_passwords_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(8).with("FORGOT_PASSWORD_FLOOR_MS", "100").start().await;
     let crowd: Vec<_> = (0..61).map(|_| stack.stranger("Nobody")).collect();
     let replies = join_all(crowd.iter().map(Person::forgets_password)).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 60);
