@@ -5,6 +5,7 @@ mod cors;
 mod environment;
 mod http;
 mod keys;
+mod logs;
 mod passwords;
 mod reset;
 mod sessions;
