@@ -26,8 +26,8 @@ impl Environment {
             .collect()
     }
 
-    /// A variable of Lambda's own logging configuration.
-    pub(crate) fn logging(&self, name: &str) -> Option<&str> {
+    /// A variable that Lambda sets: the function's name, or its logging configuration.
+    pub(crate) fn lambda(&self, name: &str) -> Option<&str> {
         self.get(name)
     }
 

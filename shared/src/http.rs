@@ -149,7 +149,8 @@ impl Reply {
         Self::new(StatusCode::OK, "text/html; charset=utf-8", html).with(header::CONTENT_SECURITY_POLICY, policy)
     }
 
-    /// The same answer for everybody, good to keep for that long.
+    /// The same answer for everybody, good to keep for that long: for each origin of its own, because the gateway names the
+    /// caller's in it (`Access-Control-Allow-Origin`).
     ///
     /// # Panics
     /// Never: a number is visible ASCII.
@@ -157,6 +158,7 @@ impl Reply {
     pub fn cacheable(self, max_age: Duration) -> Self {
         let value = HeaderValue::try_from(format!("public, max-age={}", max_age.as_secs()));
         self.with(header::CACHE_CONTROL, value.expect("visible ASCII"))
+            .with(header::VARY, HeaderValue::from_static("origin"))
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Self {

@@ -3,15 +3,15 @@
 use std::{
     convert::Infallible,
     future::{Future, ready},
-    panic::AssertUnwindSafe,
+    panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
 
 use futures_util::{FutureExt, future::Either};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde_json::Value;
-use tracing::{Instrument, error, info, info_span, level_filters::LevelFilter};
+use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFilter};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -33,22 +33,35 @@ where
     H: Fn(&'static S, Request) -> F + Sync,
     F: Future<Output = Result<Reply, ApiError>> + Send,
 {
-    init_logging();
-    let state: &'static S = match init(Environment::of_the_process()).await {
-        // The state lives as long as the process: leaking it spares every handler an Arc.
-        Ok(state) => Box::leak(Box::new(state)),
-        Err(problem) => {
-            error!(%problem, "the function cannot start");
-            return ExitCode::FAILURE;
+    let environment = Environment::of_the_process();
+    let process = init_logging(&environment);
+    let serving = async {
+        match init(environment).await {
+            // The state lives as long as the process: leaking it spares every handler an Arc.
+            Ok(state) => serve(Box::leak(Box::new(state)), handler).await,
+            Err(problem) => {
+                error!(%problem, "the function cannot start");
+                ExitCode::FAILURE
+            }
         }
     };
+    serving.instrument(process).await
+}
+
+async fn serve<S, H, F>(state: &'static S, handler: H) -> ExitCode
+where
+    S: Sync,
+    H: Fn(&'static S, Request) -> F + Sync,
+    F: Future<Output = Result<Reply, ApiError>> + Send,
+{
     let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-        let span = info_span!("request", request_id = event.context.request_id);
-        // What API Gateway did not make is answered like any other defect.
+        let span = request_span(&event.context);
+        // What API Gateway did not make is answered like any other defect. What exactly is wrong with it stays unsaid: serde would
+        // quote it, an Authorization header for one.
         let answer = match serde_json::from_value(event.payload) {
             // On the heap, or every `main` would hold the largest handler on its stack.
             Ok(payload) => Either::Left(Box::pin(handler(state, Request::new(payload, system::now())))),
-            Err(problem) => Either::Right(ready(Err(ApiError::Internal(problem.into())))),
+            Err(_) => Either::Right(ready(Err(ApiError::Internal("the event is none of an HTTP API".into())))),
         };
         let answer = async move {
             let outcome = AssertUnwindSafe(answer).catch_unwind().await;
@@ -97,23 +110,33 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// What a driver or an SDK logs is not ours to vouch for: at every level they only warn. What a handler reports, it logs itself, with
+/// the request's id; the runtime would repeat it without.
+const LIBRARIES: &str =
+    "aws_=warn,hyper=warn,lambda_runtime=warn,lambda_runtime::layers::panic=off,rustls=warn,tokio_postgres=warn";
+
 /// Starts logging to standard output, where Lambda collects it: JSON when the function's logging configuration asks for
-/// it (`AWS_LAMBDA_LOG_FORMAT=JSON`), else text. `AWS_LAMBDA_LOG_LEVEL` sets the level, `INFO` unless set.
-pub fn init_logging() {
-    let environment = Environment::of_the_process();
-    let level = environment.logging("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
-    // The libraries below stay quiet: what a driver or an SDK logs is not ours to vouch for.
-    let filter = EnvFilter::new("warn").add_directive(level.unwrap_or(LevelFilter::INFO).into());
-    let quiet = ["aws_", "hyper", "tokio_postgres", "rustls", "lambda_runtime"];
-    let filter = quiet.iter().fold(filter, |filter, target| match format!("{target}=warn").parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    });
+/// it (`AWS_LAMBDA_LOG_FORMAT=JSON`), else text. `AWS_LAMBDA_LOG_LEVEL` sets the level, `INFO` unless set. A panic is a line like any
+/// other, of its place alone: its message may quote what it choked on.
+///
+/// Gives the span for the life of the process, which names the function. (Spans are errors in name only: an info span would be
+/// missing from the lines of a function that logs nothing but errors.)
+pub fn init_logging(environment: &Environment) -> Span {
+    let level = environment.lambda("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
+    let filter = EnvFilter::new(format!("{},{LIBRARIES}", level.unwrap_or(LevelFilter::INFO)));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
     // A second call, as in a test, keeps the first subscriber.
-    if environment.logging("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
+    if environment.lambda("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
         let _ = subscriber.json().flatten_event(true).try_init();
     } else {
         let _ = subscriber.try_init();
     }
+    panic::set_hook(Box::new(|panic| error!(at = panic.location().map(ToString::to_string), "panicked")));
+    error_span!("process", function = environment.lambda("AWS_LAMBDA_FUNCTION_NAME"))
+}
+
+/// The span of one invocation, which names it.
+#[must_use]
+pub fn request_span(context: &Context) -> Span {
+    error_span!("request", request_id = context.request_id)
 }

@@ -62,6 +62,13 @@ pub fn router() -> BTreeSet<Route> {
         .collect()
 }
 
+/// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
+#[must_use]
+pub fn template() -> Value {
+    let plain = read("template.yaml").replace("!Ref ", "").replace("!Sub ", "");
+    serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
+}
+
 /// `openapi.yaml`, with its references to examples resolved.
 pub static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
     let document: Value = serde_saphyr::from_str(&read("openapi.yaml")).expect("openapi.yaml is YAML");

@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
     sync::{Mutex as AsyncMutex, mpsc, oneshot},
+    task::JoinHandle,
 };
 use uuid::Uuid;
 
@@ -44,6 +45,7 @@ pub(crate) struct Function {
     max_processes: usize,
     processes: Mutex<Vec<Child>>,
     logs: Arc<Mutex<Vec<String>>>,
+    collectors: Mutex<Vec<JoinHandle<()>>>,
     outstanding: AtomicUsize,
     queue: mpsc::UnboundedSender<Invocation>,
     waiting: AsyncMutex<mpsc::UnboundedReceiver<Invocation>>,
@@ -66,6 +68,7 @@ impl Function {
             max_processes,
             processes: Mutex::default(),
             logs: Arc::default(),
+            collectors: Mutex::default(),
             outstanding: AtomicUsize::new(0),
             queue,
             waiting: AsyncMutex::new(waiting),
@@ -117,6 +120,16 @@ impl Function {
         self.logs.lock().expect("no panic").join("\n")
     }
 
+    /// Ends its processes and gives everything they have written.
+    pub(crate) async fn end(&self) -> String {
+        self.processes.lock().expect("no panic").clear();
+        let collectors = std::mem::take(&mut *self.collectors.lock().expect("no panic"));
+        for collector in collectors {
+            collector.await.expect("no panic");
+        }
+        self.log()
+    }
+
     fn start_one_for(&self, busy: usize) {
         let mut processes = self.processes.lock().expect("no panic");
         if busy <= processes.len() || processes.len() >= self.max_processes {
@@ -141,11 +154,12 @@ impl Function {
 
     fn collect(&self, stream: impl AsyncRead + Unpin + Send + 'static) {
         let logs = Arc::clone(&self.logs);
-        tokio::spawn(async move {
+        let collector = tokio::spawn(async move {
             let mut lines = BufReader::new(stream).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 logs.lock().expect("no panic").push(line);
             }
         });
+        self.collectors.lock().expect("no panic").push(collector);
     }
 }

@@ -6,7 +6,9 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Path, Request, State},
+    handler::Handler,
     http::{HeaderName, HeaderValue, Response, StatusCode},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,6 +17,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::{
+    cors::{self, Cors},
     documents::{self, Route},
     event,
     function::{Function, Outcome},
@@ -38,7 +41,7 @@ pub(crate) fn serve(listener: TcpListener, functions: Arc<Functions>) {
         .route("/.rt/{function}/2018-06-01/runtime/invocation/next", get(next))
         .route("/.rt/{function}/2018-06-01/runtime/invocation/{request_id}/response", post(response))
         .route("/.rt/{function}/2018-06-01/runtime/invocation/{request_id}/error", post(error))
-        .fallback(request)
+        .fallback(request.layer(from_fn_with_state(Arc::new(Cors::of_the_template()), cors::apply)))
         .with_state(gateway);
     tokio::spawn(async move { axum::serve(listener, app).await });
 }

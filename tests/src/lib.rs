@@ -14,6 +14,7 @@
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python and a folder of npm packages, for the verifiers' tests |
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]
 
+mod cors;
 pub mod database;
 pub mod documents;
 mod event;

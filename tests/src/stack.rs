@@ -139,6 +139,15 @@ impl Stack {
         self.functions.values().map(Function::log).collect::<Vec<_>>().join("\n")
     }
 
+    /// Ends every function, and gives everything each of them has logged, by its name.
+    pub async fn ended_logs(&self) -> BTreeMap<&str, String> {
+        let mut logs = BTreeMap::new();
+        for (name, function) in &*self.functions {
+            logs.insert(name.as_str(), function.end().await);
+        }
+        logs
+    }
+
     /// Runs a statement on the stack's database, such as one that shifts a row's time.
     pub async fn sql(&self, statement: &str) {
         self.database.connect().await.batch_execute(statement).await.expect("the statement runs");
@@ -210,7 +219,7 @@ impl StackBuilder {
         }
         let environment: Vec<_> = self.environment.into_iter().collect();
         let routed = documents::router().into_iter().map(|route| route.function);
-        let names: BTreeSet<String> = routed.chain(["migrate".to_owned()]).collect();
+        let names: BTreeSet<String> = routed.chain(["migrate", "panics"].map(str::to_owned)).collect();
         let function =
             |name: String| (name.clone(), Function::new(&name, &address, environment.clone(), self.max_processes));
         let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());

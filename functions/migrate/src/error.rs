@@ -134,7 +134,7 @@ fn held(holders: &[(String, i32)]) -> String {
 
 impl Error {
     /// A stable name for the log and for a script that invokes this.
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Payload(_) => "Payload",
             Self::Unreachable(_) => "Unreachable",

@@ -22,7 +22,7 @@ use shared::{
     config::{Database, Environment},
     runtime,
 };
-use tracing::{error, info};
+use tracing::{Instrument, error, info};
 
 use crate::{error::Error, request::Request, transaction::Transaction};
 
@@ -43,8 +43,13 @@ struct Report {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    runtime::init_logging();
-    let database = match Database::from_env(&Environment::of_the_process()) {
+    let environment = Environment::of_the_process();
+    let process = runtime::init_logging(&environment);
+    serve(&environment).instrument(process).await
+}
+
+async fn serve(environment: &Environment) -> ExitCode {
+    let database = match Database::from_env(environment) {
         Ok(database) => database,
         Err(problem) => {
             error!(%problem, "the function cannot start");
@@ -60,12 +65,21 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Takes any JSON, so that a payload that is not understood is refused in our own words. The runtime logs the refusals.
+/// Logs what came of an invocation.
 async fn handle(database: &Database, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
-    let request = Request::parse(event.payload)?;
-    let report = attempts::run(database, async |transaction| migrate(transaction, request).await).await?;
-    info!(schema_version = report.schema_version, applied = ?report.applied, dropped = ?report.dropped, "done");
-    Ok(report)
+    let span = runtime::request_span(&event.context);
+    let outcome = answer(database, event.payload).instrument(span.clone()).await;
+    span.in_scope(|| match &outcome {
+        Ok(Report { schema_version, applied, dropped }) => info!(schema_version, ?applied, ?dropped, "done"),
+        Err(problem) => error!(error_type = problem.name(), %problem, "refused"),
+    });
+    Ok(outcome?)
+}
+
+/// Takes any JSON, so that a payload that is not understood is refused in our own words.
+async fn answer(database: &Database, payload: Value) -> Result<Report, Error> {
+    let request = Request::parse(payload)?;
+    attempts::run(database, async |transaction| migrate(transaction, request).await).await
 }
 
 /// What happens to the database, in one transaction.

@@ -7,6 +7,7 @@ use argon2::{
 use rand::CryptoRng;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
+use tracing::Span;
 use unicode_normalization::UnicodeNormalization;
 
 use super::{NewPassword, policy, werkzeug};
@@ -151,5 +152,7 @@ fn hash_with_salt(password: &[u8], salt: &[u8]) -> Result<PasswordHash, HashingF
 async fn off_the_async_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, HashingFailed> + Send + 'static,
 ) -> Result<T, HashingFailed> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(HashingFailed(panicked.to_string())))
+    let span = Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    done.unwrap_or_else(|_| Err(HashingFailed("it panicked".to_owned())))
 }

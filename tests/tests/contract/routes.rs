@@ -3,16 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tests::documents::{self, OPENAPI, Route};
+use tests::documents::{self, OPENAPI, Route, template};
 
 /// The functions that no route leads to.
 const WITHOUT_ROUTE: [&str; 1] = ["migrate"];
-
-fn template() -> Value {
-    // CloudFormation's short tags (`!Ref X`) are no part of what is compared here: without them it is plain YAML.
-    let plain = documents::read("template.yaml").replace("!Ref ", "").replace("!Sub ", "");
-    serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
-}
 
 /// The functions of the template: name, as the folder has it, and properties.
 fn functions_of(template: &Value) -> Vec<(String, Value)> {
@@ -107,4 +101,21 @@ fn only_the_functions_that_mail_may_send() {
         assert_eq!(properties["Policies"].is_null(), !mails, "{name} is allowed nothing");
         assert_eq!(properties["Environment"]["Variables"]["MAIL_FROM"].is_null(), !mails, "{name}");
     }
+}
+
+// Requirement 44.
+#[test]
+fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
+    let template = template();
+    let cors = &template["Resources"]["Api"]["Properties"]["CorsConfiguration"];
+    let methods: BTreeSet<String> = documents::router().into_iter().map(|route| route.method).collect();
+    assert_eq!(cors["AllowMethods"], serde_json::json!(methods));
+    assert_eq!(cors["AllowHeaders"], serde_json::json!(["authorization", "content-type"]));
+    assert!(cors.get("AllowCredentials").is_none(), "tokens are no cookies: nothing travels by itself");
+    assert!(!cors.to_string().contains('*'), "no wildcard: {cors}");
+
+    let origins = &template["Parameters"]["AllowedOrigins"];
+    assert_eq!(cors["AllowOrigins"], "AllowedOrigins");
+    assert_eq!(origins["AllowedPattern"], "[a-z][a-z0-9+.-]*://[^*/]+", "no wildcard can be deployed");
+    assert_eq!(origins["Default"], "http://localhost:3000");
 }

@@ -15,6 +15,7 @@ fn start(function: &str, variables: &[(&str, &str)]) -> String {
         .output()
         .unwrap();
     assert!(!output.status.success());
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "the log is standard output");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -36,6 +37,18 @@ fn a_missing_variable_is_named() {
     }
     for function in ["forgot-password", "reset-password"] {
         assert!(start(function, &[DATABASE]).contains("MAIL_FROM is not set"), "{function}");
+    }
+}
+
+// Requirement 45.
+#[test]
+fn a_start_that_fails_is_a_line_like_any_other() {
+    for function in ["signin", "forgot-password", "jwks", "migrate"] {
+        let wrong = [("DATABASE_URL", "canary"), ("JWT_PRIVATE_KEY", "canary")];
+        let log = start(function, &[&[("AWS_LAMBDA_LOG_FORMAT", "JSON"), SECRET, FROM], &wrong[..]].concat());
+        let line: serde_json::Value = serde_json::from_str(&log).unwrap_or_else(|_| panic!("no JSON: {log}"));
+        assert_eq!((&line["level"], &line["span"]["function"]), (&"ERROR".into(), &function.into()), "{line}");
+        assert!(line["problem"].as_str().unwrap().contains("is malformed"), "{line}");
     }
 }
 

@@ -1,9 +1,11 @@
 //! What people do, and what others try, over real HTTP against the real binaries.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
+mod cors;
 mod environment;
 mod http;
 mod keys;
+mod logs;
 mod passwords;
 mod reset;
 mod sessions;

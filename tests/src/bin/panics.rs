@@ -1,0 +1,18 @@
+//! A function with a defect: it panics, and its words are the client's.
+
+use std::process::ExitCode;
+
+use shared::{
+    error::ApiError,
+    http::{Reply, Request},
+    runtime::{nothing, run},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(nothing, panics).await
+}
+
+async fn panics((): &(), request: Request) -> Result<Reply, ApiError> {
+    panic!("{:?}", request.json_object()?.text("password"))
+}
