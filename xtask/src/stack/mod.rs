@@ -1,5 +1,6 @@
 //! The local stack: a PostgreSQL, a mail server, a gateway, and the functions behind it.
 
+pub mod dynamodb;
 pub mod forward;
 mod functions;
 mod gateway;
@@ -11,6 +12,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod settings;
+pub mod system;
 pub mod tools;
 
 use anyhow::{Result, bail};

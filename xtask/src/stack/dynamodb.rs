@@ -1,0 +1,68 @@
+//! AWS's own DynamoDB Local, for the state table. It keeps everything in memory, and asks nobody who they are.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{home::Home, http, ports, process::Service, tools};
+use crate::{
+    console::{say, step},
+    workspace::Workspace,
+};
+
+/// Names one that runs already: the npm package has no native library for ARM, Docker's amazon/dynamodb-local does.
+const GIVEN: &str = "DYNAMODB_LOCAL_URL";
+
+pub struct DynamoDb {
+    /// `None` where somebody else runs it.
+    service: Option<Service>,
+    url: String,
+}
+
+impl DynamoDb {
+    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+        if let Some(url) = env::var_os(GIVEN).filter(|url| !url.is_empty()) {
+            return Self::given(url.into_string().ok().with_context(|| format!("{GIVEN} is not text"))?);
+        }
+        let mut command = tools::dynamodb(workspace).with_context(|| {
+            format!("DynamoDB Local cannot be started here. One that runs elsewhere will do: name it in {GIVEN}")
+        })?;
+        let port = match port {
+            Some(port) => {
+                ports::claim(port, "DynamoDB Local", "--dynamodb-port")?;
+                port
+            }
+            None => ports::free()?,
+        };
+        let url = format!("http://127.0.0.1:{port}");
+        step(format_args!("Starting DynamoDB Local on {url}"));
+        // It listens on every address of this machine, and has no option that would stop it.
+        command.args(["-inMemory", "-sharedDb", "-port", &port.to_string()]);
+        let mut service = Service::quiet("dynamodb", &mut command, home)?;
+        service.await_ready(Duration::from_mins(1), || answers(&url))?;
+        Ok(Self { service: Some(service), url })
+    }
+
+    fn given(url: String) -> Result<Self> {
+        if !answers(&url) {
+            bail!(
+                "{GIVEN} is set, but nothing answers at {url}. Start it, or unset {GIVEN} to have one started for you"
+            );
+        }
+        say(format_args!("Using the DynamoDB {GIVEN} names: {url}"));
+        Ok(Self { service: None, url })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn check(&mut self) -> Result<()> {
+        self.service.as_mut().map_or(Ok(()), Service::check)
+    }
+}
+
+/// Whatever it says, it is there: a request that names no operation is refused.
+fn answers(url: &str) -> bool {
+    http::agent(Some(Duration::from_secs(1))).get(url).call().is_ok()
+}
