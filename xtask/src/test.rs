@@ -16,7 +16,7 @@ use crate::{
     console::{complain, say, step},
     interrupt::Interrupted,
     stack::{
-        Code, Ports, Stack,
+        Code, Plan, Ports, Stack,
         dynamodb::DynamoDb,
         home::Home,
         http,
@@ -287,7 +287,8 @@ fn collection(workspace: &Workspace, servers: &Servers) -> Result<Count> {
     let mut newman = tools::newman(workspace)?;
     let home = Home::ephemeral(workspace)?;
     let code = if servers.built { Code::Built } else { Code::Build };
-    let mut stack = Stack::start(workspace, &home, Ports::default(), 2, code)?;
+    let plan = Plan { ports: Ports::default(), state_table: false, concurrency: 2, code };
+    let mut stack = Stack::start(workspace, &home, &plan)?;
     let summary = home.folder().join("newman.json");
     let variables = [("base_url", stack.url().to_owned()), ("mail_url", stack.backing.mail.url())];
     newman

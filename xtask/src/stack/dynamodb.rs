@@ -1,8 +1,9 @@
-//! AWS's own DynamoDB Local, for the state table. It keeps everything in memory, and asks nobody who they are.
+//! AWS's own DynamoDB Local, for the state table. It asks nobody who they are.
 
-use std::{env, time::Duration};
+use std::{env, fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
 
 use super::{home::Home, http, ports, process::Service, tools};
 use crate::{
@@ -37,7 +38,14 @@ impl DynamoDb {
         let url = format!("http://127.0.0.1:{port}");
         step(format_args!("Starting DynamoDB Local on {url}"));
         // It listens on every address of this machine, and has no option that would stop it.
-        command.args(["-inMemory", "-sharedDb", "-port", &port.to_string()]);
+        command.args(["-sharedDb", "-port", &port.to_string()]);
+        if home.is_kept() {
+            let data = home.folder().join("dynamodb");
+            fs::create_dir_all(&data)?;
+            command.arg("-dbPath").arg(data);
+        } else {
+            command.arg("-inMemory");
+        }
         let mut service = Service::quiet("dynamodb", &mut command, home)?;
         service.await_ready(Duration::from_mins(1), || answers(&url))?;
         Ok(Self { service: Some(service), url })
@@ -57,9 +65,54 @@ impl DynamoDb {
         &self.url
     }
 
+    /// Makes the state table unless it is there.
+    pub fn ensure_table(&self, name: &str) -> Result<()> {
+        let table = json!({
+            "TableName": name,
+            "AttributeDefinitions": [{ "AttributeName": "key", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "key", "KeyType": "HASH" }],
+            "BillingMode": "PAY_PER_REQUEST",
+        });
+        let expiry = json!({
+            "TableName": name,
+            "TimeToLiveSpecification": { "AttributeName": "expires_at", "Enabled": true },
+        });
+        match self.ask("CreateTable", &table)? {
+            Answer::Done => {}
+            Answer::Refused(why) if why.contains("ResourceInUseException") => return Ok(()),
+            Answer::Refused(why) => bail!("DynamoDB made no table `{name}`: {why}"),
+        }
+        match self.ask("UpdateTimeToLive", &expiry)? {
+            Answer::Done => Ok(()),
+            Answer::Refused(why) => bail!("DynamoDB lets nothing in the table `{name}` expire: {why}"),
+        }
+    }
+
+    fn ask(&self, operation: &str, input: &Value) -> Result<Answer> {
+        // It reads who signed, and never checks the signature.
+        const ANYBODY: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+                               SignedHeaders=host, Signature=0";
+        let mut response = http::agent(Some(Duration::from_secs(10)))
+            .post(&self.url)
+            .header("Authorization", ANYBODY)
+            .header("Content-Type", "application/x-amz-json-1.0")
+            .header("X-Amz-Target", format!("DynamoDB_20120810.{operation}"))
+            .send(input.to_string())
+            .with_context(|| format!("DynamoDB did not answer at {}", self.url))?;
+        if response.status().is_success() {
+            return Ok(Answer::Done);
+        }
+        Ok(Answer::Refused(response.body_mut().read_to_string()?))
+    }
+
     pub fn check(&mut self) -> Result<()> {
         self.service.as_mut().map_or(Ok(()), Service::check)
     }
+}
+
+enum Answer {
+    Done,
+    Refused(String),
 }
 
 /// Whatever it says, it is there: a request that names no operation is refused.
