@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `TEST_DATABASE_URL` | a PostgreSQL server where databases may be made and dropped |
 //! | `TEST_SES_URL` | a local SES whose mails are read back |
+//! | `TEST_DYNAMODB_URL` | a DynamoDB Local, one for all credentials and regions: each test makes a table with a name of its own |
 //! | `TEST_WEBDRIVER_URL` | a chromedriver, for the browser's tests |
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python and a folder of npm packages, for the verifiers' tests |
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]

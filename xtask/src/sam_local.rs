@@ -17,11 +17,11 @@ use crate::{
     console::{say, step},
     interrupt::{self, Interrupted},
     stack::{
-        Backing, PortArgs, forward,
+        Backing, StackArgs, forward,
         home::Home,
         migrate_only, ports,
         process::{self, Service, output},
-        settings::{Addresses, Settings},
+        settings::Settings,
         tools,
     },
     up,
@@ -39,7 +39,7 @@ const HOST: &str = "host.docker.internal";
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    ports: PortArgs,
+    stack: StackArgs,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -51,11 +51,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let bridge = bridge()?;
     let home = Home::kept(&workspace)?;
-    ports::claim(args.ports.port, "the API", "--port")?;
-    let mut backing = Backing::start(&workspace, &home, args.ports.into())?;
-    let api = format!("http://127.0.0.1:{}", args.ports.port);
-    let mail = backing.mail.url();
-    let settings = Settings::write(&home, &Addresses { api: &api, database: &backing.database_url, mail: &mail })?;
+    ports::claim(args.stack.port, "the API", "--port")?;
+    let mut backing = Backing::start(&workspace, &home, args.stack.into(), args.stack.state_table)?;
+    let api = format!("http://127.0.0.1:{}", args.stack.port);
+    let settings = backing.settings(&home, &api)?;
 
     step("Building the function that migrates");
     workspace.build(&["migrate".to_owned()])?;
@@ -71,7 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     fs::write(&environment, for_containers(&settings, bridge)?)?;
     step(format_args!("Starting sam local on {api}"));
     let mut start = tools::sam(&workspace)?;
-    start.args(["local", "start-api", "--port", &args.ports.port.to_string(), "--warm-containers", "LAZY"]);
+    start.args(["local", "start-api", "--port", &args.stack.port.to_string(), "--warm-containers", "LAZY"]);
     start.args(["--parameter-overrides", &parameter, "--env-vars"]).arg(&environment);
     if let Some(bridge) = bridge {
         start.args(["--add-host", &format!("{HOST}:{bridge}")]);
@@ -82,7 +81,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     home.show_logs();
     // It removes its containers at Ctrl-C, and at nothing else.
     let mut sam = Service::talkative("sam", "sam", &mut start, &home)?.stopped_by(Signal::SIGINT);
-    sam.await_ready(Duration::from_mins(5), || ports::answers(args.ports.port))?;
+    sam.await_ready(Duration::from_mins(5), || ports::answers(args.stack.port))?;
 
     say(up::welcome(&api, &backing, &settings));
     loop {
@@ -129,6 +128,8 @@ fn for_containers(settings: &Settings, bridge: Option<IpAddr>) -> Result<String>
     for (name, value) in settings.read()? {
         let value = match name.as_str() {
             "DATABASE_URL" | "AWS_ENDPOINT_URL_SES" => reachable(&value, bridge)?,
+            // DynamoDB Local listens on every address, the bridge's among them.
+            "AWS_ENDPOINT_URL_DYNAMODB" => reachable(&value, None)?,
             _ => value,
         };
         variables.insert(name, Value::String(value));
@@ -150,4 +151,17 @@ fn reachable(address: &str, bridge: Option<IpAddr>) -> Result<String> {
     }
     url.set_host(Some(HOST))?;
     Ok(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reachable;
+
+    #[test]
+    fn only_an_address_of_this_machine_gets_another_name_in_containers() {
+        let reached = |address| reachable(address, None).expect("an address");
+        assert_eq!(reached("http://127.0.0.1:5005"), "http://host.docker.internal:5005/");
+        assert_eq!(reached("postgres://me:secret@localhost/auth"), "postgres://me:secret@host.docker.internal/auth");
+        assert_eq!(reached("https://dynamodb.eu-west-1.amazonaws.com"), "https://dynamodb.eu-west-1.amazonaws.com");
+    }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`.
 
 use std::{
-    env, fs,
+    fs,
     ops::Add,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -10,20 +10,21 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use nix::unistd::Uid;
 use serde_json::Value;
 
 use crate::{
     console::{complain, say, step},
     interrupt::Interrupted,
     stack::{
-        Code, Ports, Stack,
+        Code, Plan, Ports, Stack,
+        dynamodb::DynamoDb,
         home::Home,
         http,
         mail::Mail,
         ports,
         postgres::{Purpose, Server},
         process::{self, Service},
+        system::{self, on_path},
         tools,
     },
     workspace::{Workspace, cargo},
@@ -31,8 +32,8 @@ use crate::{
 
 /// Run every test there is, or some parts, against real servers that are started for it and leave nothing behind.
 ///
-/// Needs what `cargo xtask up` needs, and for the browser Chromium with its chromedriver (as root on Debian and Ubuntu they are
-/// installed when missing). Ends with a line per part and `N passed, N failed`; fails if a test failed, or if a part ran none.
+/// Needs what `cargo xtask up` needs, Java 17 for DynamoDB Local, and for the browser Chromium with its chromedriver (as root on
+/// Debian and Ubuntu these are installed when missing). Ends with a line per part and `N passed, N failed`; fails if a test failed, or if a part ran none.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -82,6 +83,10 @@ impl Part {
 
     fn needs_servers(self) -> bool {
         matches!(self, Self::Journeys | Self::Contract | Self::Migrations | Self::Browser | Self::Verifiers)
+    }
+
+    fn needs_dynamodb(self) -> bool {
+        matches!(self, Self::Journeys | Self::Contract)
     }
 }
 
@@ -160,6 +165,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
 struct Servers {
     webdriver: Option<(Service, String)>,
     verifiers: Option<(PathBuf, PathBuf)>,
+    dynamodb: Option<DynamoDb>,
     mail: Option<Mail>,
     database: Option<Server>,
     /// Whether the functions are built, too.
@@ -173,6 +179,9 @@ impl Servers {
         if tests.peek().is_some() {
             servers.database = Some(Server::start(workspace, home, None, Purpose::Throwaway)?);
             servers.mail = Some(Mail::start(workspace, home, None)?);
+            if parts.iter().any(|part| part.needs_dynamodb()) {
+                servers.dynamodb = Some(DynamoDb::start(workspace, home, None)?);
+            }
             step("Building the functions and their tests");
             // The same packages as below, with test targets among them: so cargo settles the features of dependencies the same way,
             // and compiles each once.
@@ -194,16 +203,18 @@ impl Servers {
     fn environment(&self) -> impl Iterator<Item = (&str, String)> {
         let database = self.database.iter().map(|server| ("TEST_DATABASE_URL", server.url("postgres")));
         let mail = self.mail.iter().map(|mail| ("TEST_SES_URL", mail.url()));
+        let dynamodb = self.dynamodb.iter().map(|dynamodb| ("TEST_DYNAMODB_URL", dynamodb.url().to_owned()));
         let webdriver = self.webdriver.iter().map(|(_, url)| ("TEST_WEBDRIVER_URL", url.clone()));
         let verifiers = self.verifiers.iter().flat_map(|(python, packages)| {
             [("TEST_PYTHON", python.display().to_string()), ("TEST_NODE_PACKAGES", packages.display().to_string())]
         });
-        database.chain(mail).chain(webdriver).chain(verifiers)
+        database.chain(mail).chain(dynamodb).chain(webdriver).chain(verifiers)
     }
 
     fn check(&mut self) -> Result<()> {
         self.database.as_mut().map_or(Ok(()), Server::check)?;
         self.mail.as_mut().map_or(Ok(()), Mail::check)?;
+        self.dynamodb.as_mut().map_or(Ok(()), DynamoDb::check)?;
         self.webdriver.as_mut().map_or(Ok(()), |(service, _)| service.check())
     }
 }
@@ -224,27 +235,10 @@ fn webdriver(home: &Home) -> Result<(Service, String)> {
 
 fn ensure_browser() -> Result<()> {
     const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    const ADVICE: &str = "the browser tests need Chromium (or Chrome) and its chromedriver on the PATH. Install them (Debian: apt install \
+         chromium chromium-driver), or name the other parts: cargo xtask test unit journeys …";
     let there = || on_path("chromedriver").is_some() && BROWSERS.into_iter().any(|name| on_path(name).is_some());
-    if there() {
-        return Ok(());
-    }
-    if !Uid::effective().is_root() || on_path("apt-get").is_none() {
-        bail!(
-            "the browser tests need Chromium (or Chrome) and its chromedriver on the PATH. Install them (Debian: apt install \
-             chromium chromium-driver), or name the other parts: cargo xtask test unit journeys …"
-        );
-    }
-    step("Installing Chromium and chromedriver with apt-get");
-    let apt = |arguments: &[&str]| {
-        process::run("apt-get", Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    apt(&["update", "-qq"])?;
-    apt(&["install", "-y", "-qq", "chromium", "chromium-driver"])?;
-    if there() { Ok(()) } else { bail!("apt-get installed chromium and chromium-driver, yet they are not on the PATH") }
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+    system::ensure(there, &["chromium", "chromium-driver"], ADVICE)
 }
 
 /// `cargo test`, counted by its own "test result" lines.
@@ -293,7 +287,8 @@ fn collection(workspace: &Workspace, servers: &Servers) -> Result<Count> {
     let mut newman = tools::newman(workspace)?;
     let home = Home::ephemeral(workspace)?;
     let code = if servers.built { Code::Built } else { Code::Build };
-    let mut stack = Stack::start(workspace, &home, Ports::default(), 2, code)?;
+    let plan = Plan { ports: Ports::default(), state_table: false, concurrency: 2, code };
+    let mut stack = Stack::start(workspace, &home, &plan)?;
     let summary = home.folder().join("newman.json");
     let variables = [("base_url", stack.url().to_owned()), ("mail_url", stack.backing.mail.url())];
     newman

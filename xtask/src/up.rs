@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     console::{say, step},
     interrupt::Interrupted,
-    stack::{Backing, Code, PortArgs, Ports, Stack, home::Home, postgres::without_password, settings::Settings},
+    stack::{Backing, Code, Plan, Ports, Stack, StackArgs, home::Home, postgres::without_password, settings::Settings},
     workspace::Workspace,
 };
 
@@ -27,20 +27,21 @@ use crate::{
 Examples:
   cargo xtask up
   cargo xtask up --port 8080
+  cargo xtask up --state-table
   DATABASE_URL=postgres://me:secret@127.0.0.1:5432/auth cargo xtask up
   cargo xtask up --ephemeral          a second one, beside the first
 
-To begin with an empty database, stop it and delete `.local/postgres`.")]
+To begin with an empty database, stop it and delete `.local/postgres`, and `.local/dynamodb` where it is.")]
 pub struct Args {
     #[command(flatten)]
-    ports: PortArgs,
+    stack: StackArgs,
 
     /// Processes of each function: as many calls to one function are served at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=50))]
     concurrency: u8,
 
     /// Free ports, and data that is deleted at the end
-    #[arg(long, conflicts_with_all = ["port", "mail_port", "database_port"])]
+    #[arg(long, conflicts_with_all = ["port", "mail_port", "database_port", "dynamodb_port"])]
     ephemeral: bool,
 }
 
@@ -49,9 +50,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (home, ports) = if args.ephemeral {
         (Home::ephemeral(&workspace)?, Ports::default())
     } else {
-        (Home::kept(&workspace)?, args.ports.into())
+        (Home::kept(&workspace)?, args.stack.into())
     };
-    let mut stack = Stack::start(&workspace, &home, ports, args.concurrency.into(), Code::Follow)?;
+    let plan =
+        Plan { ports, state_table: args.stack.state_table, concurrency: args.concurrency.into(), code: Code::Follow };
+    let mut stack = Stack::start(&workspace, &home, &plan)?;
 
     say(welcome(stack.url(), &stack.backing, &stack.settings));
     say("Logs follow. Ctrl-C stops everything.\n");
@@ -72,12 +75,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 pub fn welcome(api: &str, backing: &Backing, settings: &Settings) -> String {
     let mail = backing.mail.url();
     let database = without_password(&backing.database_url);
+    let dynamodb =
+        backing.dynamodb.as_ref().map(|dynamodb| format!("\n    DynamoDB   {}", dynamodb.url())).unwrap_or_default();
     let settings = settings.path().display();
     format!(
         r#"
     API        {api}
     Mail       {mail}
-    Database   {database}
+    Database   {database}{dynamodb}
     Settings   {settings}
 
 Paste this into another terminal:

@@ -1,5 +1,6 @@
 //! The local stack: a PostgreSQL, a mail server, a gateway, and the functions behind it.
 
+pub mod dynamodb;
 pub mod forward;
 mod functions;
 mod gateway;
@@ -11,12 +12,14 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod settings;
+pub mod system;
 pub mod tools;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use self::{
+    dynamodb::DynamoDb,
     functions::{Functions, Place},
     gateway::Gateway,
     home::Home,
@@ -29,17 +32,21 @@ use crate::{console::step, interrupt, workspace::Workspace};
 /// The database's name on a server of our own.
 const DATABASE: &str = "auth";
 
+/// The state table's name in DynamoDB.
+const STATE_TABLE: &str = "state";
+
 /// The ports to use; any free one where it is `None`.
 #[derive(Clone, Copy, Default)]
 pub struct Ports {
     pub api: Option<u16>,
     pub mail: Option<u16>,
     pub database: Option<u16>,
+    pub dynamodb: Option<u16>,
 }
 
-/// The ports a person wants.
+/// What a person wants of the stack.
 #[derive(clap::Args, Clone, Copy)]
-pub struct PortArgs {
+pub struct StackArgs {
     /// Port of the API
     #[arg(long, value_name = "N", default_value_t = 5001)]
     pub port: u16,
@@ -51,23 +58,46 @@ pub struct PortArgs {
     /// Port of the database, where DATABASE_URL does not name one
     #[arg(long, value_name = "N", default_value_t = 5004)]
     database_port: u16,
+
+    /// Counters and revocations in DynamoDB instead of PostgreSQL: DynamoDB Local, with a table `state` (needs Java 17)
+    #[arg(long)]
+    pub state_table: bool,
+
+    /// Port of DynamoDB Local
+    #[arg(long, value_name = "N", default_value_t = 5005, requires = "state_table")]
+    dynamodb_port: u16,
 }
 
-impl From<PortArgs> for Ports {
-    fn from(args: PortArgs) -> Self {
-        Self { api: Some(args.port), mail: Some(args.mail_port), database: Some(args.database_port) }
+impl From<StackArgs> for Ports {
+    fn from(args: StackArgs) -> Self {
+        Self {
+            api: Some(args.port),
+            mail: Some(args.mail_port),
+            database: Some(args.database_port),
+            dynamodb: Some(args.dynamodb_port),
+        }
     }
+}
+
+/// What a stack is to be like.
+pub struct Plan {
+    pub ports: Ports,
+    pub state_table: bool,
+    /// Processes of each function.
+    pub concurrency: usize,
+    pub code: Code,
 }
 
 /// What keeps the service's data and takes its mails. Dropped from top to bottom, like everything here that runs.
 pub struct Backing {
     pub mail: Mail,
+    pub dynamodb: Option<DynamoDb>,
     server: Option<Server>,
     pub database_url: String,
 }
 
 impl Backing {
-    pub fn start(workspace: &Workspace, home: &Home, ports: Ports) -> Result<Self> {
+    pub fn start(workspace: &Workspace, home: &Home, ports: Ports, state_table: bool) -> Result<Self> {
         // An ephemeral run must not touch anybody's data.
         let given = if home.is_kept() { postgres::given()? } else { None };
         let (server, database_url) = if let Some(url) = given {
@@ -78,12 +108,21 @@ impl Backing {
             let url = server.ensure_database(DATABASE)?;
             (Some(server), url)
         };
+        let dynamodb = state_table.then(|| DynamoDb::start(workspace, home, ports.dynamodb)).transpose()?;
+        dynamodb.as_ref().map_or(Ok(()), |dynamodb| dynamodb.ensure_table(STATE_TABLE))?;
         let mail = Mail::start(workspace, home, ports.mail)?;
-        Ok(Self { mail, server, database_url })
+        Ok(Self { mail, dynamodb, server, database_url })
+    }
+
+    /// Writes the settings of functions behind this API.
+    pub fn settings(&self, home: &Home, api: &str) -> Result<Settings> {
+        let state_table = self.dynamodb.as_ref().map(|dynamodb| (STATE_TABLE, dynamodb.url()));
+        Settings::write(home, &Addresses { api, database: &self.database_url, mail: &self.mail.url(), state_table })
     }
 
     pub fn check(&mut self) -> Result<()> {
         self.server.as_mut().map_or(Ok(()), Server::check)?;
+        self.dynamodb.as_mut().map_or(Ok(()), DynamoDb::check)?;
         self.mail.check()
     }
 }
@@ -113,16 +152,11 @@ pub struct Stack<'a> {
 
 impl<'a> Stack<'a> {
     /// Starts everything and applies the migrations; returns when the first request can come.
-    pub fn start(
-        workspace: &'a Workspace,
-        home: &'a Home,
-        ports: Ports,
-        concurrency: usize,
-        code: Code,
-    ) -> Result<Self> {
+    pub fn start(workspace: &'a Workspace, home: &'a Home, plan: &Plan) -> Result<Self> {
+        let Plan { ports, state_table, concurrency, code } = *plan;
         // A port that is taken is worth knowing before anything is built.
         ports.api.map_or(Ok(()), gateway::claim)?;
-        let backing = Backing::start(workspace, home, ports)?;
+        let backing = Backing::start(workspace, home, ports, state_table)?;
         tools::cargo_lambda(workspace)?;
         if code != Code::Built {
             step("Building the functions");
@@ -130,8 +164,7 @@ impl<'a> Stack<'a> {
         }
 
         let mut gateway = Gateway::start(workspace, home, ports.api)?;
-        let at = Addresses { api: gateway.url(), database: &backing.database_url, mail: &backing.mail.url() };
-        let settings = Settings::write(home, &at)?;
+        let settings = backing.settings(home, gateway.url())?;
         let place = Place { workspace, home, settings: &settings, runtime: &gateway.runtime(), concurrency };
         let mut functions = Functions::start(&place, &workspace.functions)?;
         migrate(&mut gateway, &mut functions)?;

