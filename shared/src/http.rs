@@ -5,14 +5,21 @@ use std::{borrow::Cow, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_http::{
     Body,
-    aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
+    aws_lambda_events::apigw::{
+        ApiGatewayV2CustomAuthorizerV2Request, ApiGatewayV2httpRequest, ApiGatewayV2httpResponse,
+    },
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
 };
 use rand::CryptoRng;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{domain::UnixTime, error::ApiError, security::Source, system};
+use crate::{
+    domain::{SessionId, UnixTime, UserId},
+    error::ApiError,
+    security::{Source, token::Verified},
+    system,
+};
 
 /// What a handler gets of the outside world: the event, the time it arrived, and randomness.
 ///
@@ -28,6 +35,15 @@ impl Request {
     #[must_use]
     pub fn new(event: ApiGatewayV2httpRequest, now: UnixTime) -> Self {
         Self { event, now }
+    }
+
+    /// A request that an authorizer is to decide about. It has no body.
+    #[must_use]
+    pub fn to_authorize(question: ApiGatewayV2CustomAuthorizerV2Request, now: UnixTime) -> Self {
+        let mut event = ApiGatewayV2httpRequest::default();
+        event.headers = question.headers;
+        event.request_context = question.request_context;
+        Self::new(event, now)
     }
 
     /// When the request arrived, by the function's own clock. It checks the times in tokens and nothing else: what lasts is
@@ -90,8 +106,58 @@ impl Request {
         Source::of(self.event.request_context.http.source_ip.as_deref())
     }
 
+    /// Whom the authorizer in front of this route let through, as API Gateway hands it on.
+    ///
+    /// # Errors
+    /// Where the route has no such authorizer, which is a defect, and must let nobody through.
+    pub fn caller(&self) -> Result<Caller, ApiError> {
+        let passed_on = self.event.request_context.authorizer.as_ref().map(|authorizer| &authorizer.fields);
+        let text = |name: &str| passed_on?.get(name)?.as_str();
+        let caller = || Some(Caller { sub: text("sub")?.parse().ok()?, sid: SessionId(text("sid")?.parse().ok()?) });
+        caller().ok_or_else(|| ApiError::Internal("no authorizer stands in front of this route".into()))
+    }
+
     fn header(&self, name: HeaderName) -> Option<&str> {
         self.event.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Who makes a request that an authorizer let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub sub: UserId,
+    /// The session they are signed in with.
+    pub sid: SessionId,
+}
+
+/// What an authorizer answers API Gateway: payload format 2.0, simple response. The context is what the route's function gets to see.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    is_authorized: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<AuthorizationContext>,
+}
+
+#[derive(Debug, Serialize)]
+struct AuthorizationContext {
+    sub: String,
+    sid: SessionId,
+}
+
+impl Authorization {
+    /// Lets the bearer of a token through.
+    #[must_use]
+    pub fn of(token: Verified) -> Self {
+        let context = AuthorizationContext { sub: token.user_id.to_string(), sid: token.session_id };
+        Self { is_authorized: true, context: Some(context) }
+    }
+
+    /// Lets nobody through.
+    #[must_use]
+    pub fn denied() -> Self {
+        Self { is_authorized: false, context: None }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Starting a function and turning every outcome of its handler into a response.
 
 use std::{
-    convert::Infallible,
     future::{Future, ready},
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
@@ -9,15 +8,18 @@ use std::{
 
 use futures_util::{FutureExt, future::Either};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
-use lambda_runtime::{Context, LambdaEvent, service_fn};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFilter};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{ConfigError, Environment},
+    domain::UnixTime,
     error::ApiError,
-    http::{Reply, Request},
+    http::{Authorization, Reply, Request},
+    security::token::Verified,
     system,
 };
 
@@ -33,12 +35,47 @@ where
     H: Fn(&'static S, Request) -> F + Sync,
     F: Future<Output = Result<Reply, ApiError>> + Send,
 {
+    start(init, Request::new, handler, respond).await
+}
+
+/// Runs an HTTP API's Lambda authorizer (payload format 2.0, simple response), in the same way.
+///
+/// `handler` says whose token a request carries. Its refusals let nobody through; its failures are errors, which API Gateway answers
+/// with its own 500, so that a client can tell a token that is bad from a service that is away.
+pub async fn run_authorizer<S, I, G, H, F>(init: I, handler: H) -> ExitCode
+where
+    S: Sync + 'static,
+    I: FnOnce(Environment) -> G,
+    G: Future<Output = Result<S, ConfigError>>,
+    H: Fn(&'static S, Request) -> F + Sync,
+    F: Future<Output = Result<Verified, ApiError>> + Send,
+{
+    start(init, Request::to_authorize, handler, authorize).await
+}
+
+/// `read` makes a request of an event, and `respond` an answer of the outcome.
+async fn start<S, I, G, E, H, F, T, R>(
+    init: I,
+    read: fn(E, UnixTime) -> Request,
+    handler: H,
+    respond: fn(Result<T, ApiError>) -> Result<R, Diagnostic>,
+) -> ExitCode
+where
+    S: Sync + 'static,
+    I: FnOnce(Environment) -> G,
+    G: Future<Output = Result<S, ConfigError>>,
+    E: DeserializeOwned,
+    H: Fn(&'static S, Request) -> F + Sync,
+    F: Future<Output = Result<T, ApiError>> + Send,
+    T: Send,
+    R: Serialize,
+{
     let environment = Environment::of_the_process();
     let process = init_logging(&environment);
     let serving = async {
         match init(environment).await {
             // The state lives as long as the process: leaking it spares every handler an Arc.
-            Ok(state) => serve(Box::leak(Box::new(state)), handler).await,
+            Ok(state) => serve(Box::leak(Box::new(state)), read, handler, respond).await,
             Err(problem) => {
                 error!(%problem, "the function cannot start");
                 ExitCode::FAILURE
@@ -48,11 +85,19 @@ where
     serving.instrument(process).await
 }
 
-async fn serve<S, H, F>(state: &'static S, handler: H) -> ExitCode
+async fn serve<S, E, H, F, T, R>(
+    state: &'static S,
+    read: fn(E, UnixTime) -> Request,
+    handler: H,
+    respond: fn(Result<T, ApiError>) -> Result<R, Diagnostic>,
+) -> ExitCode
 where
     S: Sync,
+    E: DeserializeOwned,
     H: Fn(&'static S, Request) -> F + Sync,
-    F: Future<Output = Result<Reply, ApiError>> + Send,
+    F: Future<Output = Result<T, ApiError>> + Send,
+    T: Send,
+    R: Serialize,
 {
     let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let span = request_span(&event.context);
@@ -60,14 +105,12 @@ where
         // quote it, an Authorization header for one.
         let answer = match serde_json::from_value(event.payload) {
             // On the heap, or every `main` would hold the largest handler on its stack.
-            Ok(payload) => Either::Left(Box::pin(handler(state, Request::new(payload, system::now())))),
+            Ok(payload) => Either::Left(Box::pin(handler(state, read(payload, system::now())))),
             Err(_) => Either::Right(ready(Err(ApiError::Internal("the event is none of an HTTP API".into())))),
         };
         let answer = async move {
             let outcome = AssertUnwindSafe(answer).catch_unwind().await;
-            Ok::<_, Infallible>(respond(
-                outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))),
-            ))
+            respond(outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))))
         };
         answer.instrument(span)
     }));
@@ -85,24 +128,47 @@ pub async fn nothing(_: Environment) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// One log line for each request: its outcome, and the cause of a failure, which the client never sees.
-fn respond(outcome: Result<Reply, ApiError>) -> ApiGatewayV2httpResponse {
+#[expect(clippy::unnecessary_wraps, reason = "an endpoint has an answer to everything; an authorizer has not")]
+fn respond(outcome: Result<Reply, ApiError>) -> Result<ApiGatewayV2httpResponse, Diagnostic> {
     let reply = match outcome {
         Ok(reply) => {
             info!(status = reply.status(), "answered");
             reply
         }
         Err(refusal) => {
-            let (status, code) = refusal.status_and_code();
-            if let Some(cause) = std::error::Error::source(&refusal) {
-                error!(status = status.as_u16(), code, cause = chain(cause), "failed");
-            } else {
-                info!(status = status.as_u16(), code, "refused");
-            }
+            log(&refusal);
             Reply::from(&refusal)
         }
     };
-    reply.into()
+    Ok(reply.into())
+}
+
+fn authorize(outcome: Result<Verified, ApiError>) -> Result<Authorization, Diagnostic> {
+    match outcome {
+        Ok(token) => {
+            info!("authorized");
+            Ok(Authorization::of(token))
+        }
+        Err(refusal) => {
+            log(&refusal);
+            let (status, code) = refusal.status_and_code();
+            if status.is_server_error() {
+                Err(Diagnostic { error_type: code.to_owned(), error_message: refusal.to_string() })
+            } else {
+                Ok(Authorization::denied())
+            }
+        }
+    }
+}
+
+/// One log line for each request that is not served: why, and the cause of a failure, which the client never sees.
+fn log(refusal: &ApiError) {
+    let (status, code) = refusal.status_and_code();
+    if let Some(cause) = std::error::Error::source(refusal) {
+        error!(status = status.as_u16(), code, cause = chain(cause), "failed");
+    } else {
+        info!(status = status.as_u16(), code, "refused");
+    }
 }
 
 /// An error and its causes in one line: a driver's error often says only "db error", and its source the rest.

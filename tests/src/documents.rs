@@ -25,6 +25,8 @@ pub struct Route {
     pub path: String,
     /// The function's name.
     pub function: String,
+    /// The function that decides who gets there, if one does.
+    pub authorizer: Option<String>,
 }
 
 impl Route {
@@ -57,6 +59,7 @@ pub fn router() -> BTreeSet<Route> {
                 method: route["method"].as_str().expect("a method").to_owned(),
                 path: path.clone(),
                 function: route["function"].as_str().expect("a function").to_owned(),
+                authorizer: None,
             })
         })
         .collect()
@@ -65,8 +68,39 @@ pub fn router() -> BTreeSet<Route> {
 /// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
 #[must_use]
 pub fn template() -> Value {
-    let plain = read("template.yaml").replace("!Ref ", "").replace("!Sub ", "");
+    let tags = ["!Ref ", "!Sub ", "!GetAtt ", "!If ", "!Equals "];
+    let plain = tags.iter().fold(read("template.yaml"), |text, tag| text.replace(tag, ""));
     serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
+}
+
+/// The functions of the template: name, as the folder has it, and properties.
+#[must_use]
+pub fn functions() -> Vec<(String, Value)> {
+    let template = template();
+    let resources = template["Resources"].as_object().expect("resources").values();
+    let functions = resources.filter(|resource| resource["Type"] == "AWS::Serverless::Function");
+    let named = functions.map(|function| {
+        let properties = function["Properties"].clone();
+        let name = properties["CodeUri"].as_str().and_then(|uri| uri.strip_prefix("functions/")?.strip_suffix('/'));
+        (name.expect("a function's code lies in functions/<name>/").to_owned(), properties)
+    });
+    named.collect()
+}
+
+/// The routes of the template.
+#[must_use]
+pub fn routes() -> BTreeSet<Route> {
+    let routes = functions().into_iter().flat_map(|(function, properties)| {
+        let events = properties["Events"].as_object().cloned().unwrap_or_default();
+        let events = events.into_values().filter(|event| event["Type"] == "HttpApi");
+        events.map(move |event| {
+            let text = |name: &str| event["Properties"][name].as_str().expect("a text").to_owned();
+            // There is one authorizer, and it has the name of its function.
+            let authorizer = event["Properties"]["Auth"]["Authorizer"].as_str().map(str::to_lowercase);
+            Route { method: text("Method"), path: text("Path"), function: function.clone(), authorizer }
+        })
+    });
+    routes.collect()
 }
 
 /// `openapi.yaml`, with its references to examples resolved.

@@ -36,7 +36,7 @@ const MAX_BODY: usize = 10 * 1024 * 1024;
 
 /// Serves until the listener's task is dropped with the runtime of its test.
 pub(crate) fn serve(listener: TcpListener, functions: Arc<Functions>) {
-    let gateway = Arc::new(Gateway { routes: documents::router().into_iter().collect(), functions });
+    let gateway = Arc::new(Gateway { routes: documents::routes().into_iter().collect(), functions });
     let app = Router::new()
         .route("/.rt/{function}/2018-06-01/runtime/invocation/next", get(next))
         .route("/.rt/{function}/2018-06-01/runtime/invocation/{request_id}/response", post(response))
@@ -93,10 +93,34 @@ async fn request(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
         return gateways_own(StatusCode::NOT_FOUND, "Not Found");
     };
     let request_id = Uuid::new_v4().to_string();
-    let event = event::of(route, token.as_deref(), &parts.uri, &parts.headers, &body, &request_id);
+    let mut event = event::of(route, token.as_deref(), &parts.uri, &parts.headers, &body, &request_id);
+    if let Some(authorizer) = &route.authorizer {
+        match authorize(&gateway.functions[authorizer], &event).await {
+            Ok(context) => event["requestContext"]["authorizer"] = json!({ "lambda": context }),
+            Err((status, message)) => return gateways_own(status, message),
+        }
+    }
     match gateway.functions[&route.function].invoke(event, Some(request_id)).await {
         Outcome::Answer(answer) => http(&answer),
         Outcome::Error(_) => gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    }
+}
+
+/// Asks an authorizer (payload format 2.0, simple response). A request without what it wants to see never gets there.
+async fn authorize(authorizer: &Function, event: &Value) -> Result<Value, (StatusCode, &'static str)> {
+    let identity = &event["headers"]["authorization"];
+    if identity.is_null() {
+        return Err((StatusCode::UNAUTHORIZED, "Unauthorized"));
+    }
+    let mut question = event.clone();
+    question["type"] = "REQUEST".into();
+    question["routeArn"] = "arn:aws:execute-api:us-east-1:123456789012:api-id/$default/GET/api/example".into();
+    question["identitySource"] = json!([identity]);
+    question.as_object_mut().expect("an object").retain(|name, _| name != "body" && name != "isBase64Encoded");
+    match authorizer.invoke(question, None).await {
+        Outcome::Answer(answer) if answer["isAuthorized"] == true => Ok(answer["context"].clone()),
+        Outcome::Answer(_) => Err((StatusCode::FORBIDDEN, "Forbidden")),
+        Outcome::Error(_) => Err((StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
     }
 }
 

@@ -97,7 +97,7 @@ impl Stack {
         let response = request.send().await.expect("the gateway answers");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let reply = Reply { status, headers, text: response.text().await.expect("a body of text") };
-        let route = documents::router().into_iter().find(|route| route.matches(method.as_str(), path).is_some());
+        let route = documents::routes().into_iter().find(|route| route.matches(method.as_str(), path).is_some());
         if let Some(route) = route {
             reply.assert_documented(&route);
         }
@@ -218,8 +218,8 @@ impl StackBuilder {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
         let environment: Vec<_> = self.environment.into_iter().collect();
-        let routed = documents::router().into_iter().map(|route| route.function);
-        let names: BTreeSet<String> = routed.chain(["migrate", "panics"].map(str::to_owned)).collect();
+        let routed = documents::routes().into_iter().map(|route| route.function);
+        let names: BTreeSet<String> = routed.chain(["authorizer", "migrate", "panics"].map(str::to_owned)).collect();
         let function =
             |name: String| (name.clone(), Function::new(&name, &address, environment.clone(), self.max_processes));
         let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());

@@ -3,42 +3,20 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tests::documents::{self, OPENAPI, Route, template};
+use tests::documents::{self, OPENAPI, Route, functions, template};
 
 /// The functions that no route leads to.
-const WITHOUT_ROUTE: [&str; 1] = ["migrate"];
-
-/// The functions of the template: name, as the folder has it, and properties.
-fn functions_of(template: &Value) -> Vec<(String, Value)> {
-    let resources = template["Resources"].as_object().expect("resources").values();
-    let functions = resources.filter(|resource| resource["Type"] == "AWS::Serverless::Function");
-    let named = functions.map(|function| {
-        let properties = function["Properties"].clone();
-        let name = properties["CodeUri"].as_str().and_then(|uri| uri.strip_prefix("functions/")?.strip_suffix('/'));
-        (name.expect("a function's code lies in functions/<name>/").to_owned(), properties)
-    });
-    named.collect()
-}
+const WITHOUT_ROUTE: [&str; 2] = ["authorizer", "migrate"];
 
 #[test]
 fn the_template_has_the_routes_of_the_local_router() {
-    let template = template();
-    let routes: BTreeSet<Route> = functions_of(&template)
-        .into_iter()
-        .flat_map(|(function, properties)| {
-            let events = properties["Events"].as_object().cloned().unwrap_or_default();
-            events.into_iter().filter(|(_, event)| event["Type"] == "HttpApi").map(move |(_, event)| Route {
-                method: event["Properties"]["Method"].as_str().expect("a method").to_owned(),
-                path: event["Properties"]["Path"].as_str().expect("a path").to_owned(),
-                function: function.clone(),
-            })
-        })
-        .collect();
-    assert_eq!(routes, documents::router());
+    // The local router knows no authorizers, and what stands behind one must not be open there.
+    let routes = documents::routes().into_iter().filter(|route| route.authorizer.is_none());
+    assert_eq!(routes.collect::<BTreeSet<_>>(), documents::router());
 }
 
 #[test]
-fn openapi_has_the_routes_of_the_local_router() {
+fn openapi_has_the_routes_of_the_template() {
     let methods = ["get", "put", "post", "delete", "patch", "head", "options", "trace"];
     let routes: BTreeSet<Route> = OPENAPI["paths"]
         .as_object()
@@ -50,15 +28,16 @@ fn openapi_has_the_routes_of_the_local_router() {
                 method: method.to_uppercase(),
                 path: path.clone(),
                 function: operation["operationId"].as_str().expect("an operationId").to_owned(),
+                authorizer: operation["x-authorizer"].as_str().map(str::to_owned),
             })
         })
         .collect();
-    assert_eq!(routes, documents::router());
+    assert_eq!(routes, documents::routes());
 }
 
 #[test]
 fn every_route_has_a_sample_event_that_leads_to_it() {
-    for route in documents::router() {
+    for route in documents::routes() {
         let event: Value = serde_json::from_str(&documents::read(&format!("events/{}.json", route.function))).unwrap();
         let place = format!("events/{}.json", route.function);
         assert_eq!(event["version"], "2.0", "{place}");
@@ -76,11 +55,10 @@ fn every_function_is_known_by_one_name() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let routed = documents::router().into_iter().map(|route| route.function);
-    assert_eq!(routed.chain(WITHOUT_ROUTE.map(str::to_owned)).collect::<BTreeSet<_>>(), folders, "the router");
+    let routed = documents::routes().into_iter().map(|route| route.function);
+    assert_eq!(routed.chain(WITHOUT_ROUTE.map(str::to_owned)).collect::<BTreeSet<_>>(), folders, "the routes");
 
-    let template = template();
-    let functions = functions_of(&template);
+    let functions = functions();
     assert_eq!(functions.iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>(), folders, "the template");
     for (name, properties) in functions {
         assert_eq!(properties["FunctionName"], format!("${{AWS::StackName}}-{name}"));
@@ -93,14 +71,37 @@ fn every_function_is_known_by_one_name() {
 }
 
 #[test]
-fn only_the_functions_that_mail_may_send() {
-    for (name, properties) in functions_of(&template()) {
-        let mails = ["forgot-password", "reset-password"].contains(&name.as_str());
+fn a_function_may_do_what_it_needs_and_nothing_more() {
+    let allowed = |name: &str| match name {
+        "forgot-password" => vec!["ses:SendEmail", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+        "reset-password" => vec!["ses:SendEmail", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+        "signin" => vec!["dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+        "signup" => vec!["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+        "refresh" | "logout" => vec!["dynamodb:UpdateItem"],
+        "authorizer" => vec!["dynamodb:BatchGetItem"],
+        _ => vec![],
+    };
+    for (name, properties) in functions() {
         let policies = properties["Policies"].to_string();
-        assert_eq!(policies.contains("ses:SendEmail"), mails, "{name}");
-        assert_eq!(properties["Policies"].is_null(), !mails, "{name} is allowed nothing");
-        assert_eq!(properties["Environment"]["Variables"]["MAIL_FROM"].is_null(), !mails, "{name}");
+        let actions: BTreeSet<&str> =
+            policies.split('"').filter(|text| text.starts_with("ses:S") || text.starts_with("dynamodb:")).collect();
+        assert_eq!(actions, allowed(&name).into_iter().collect(), "{name}");
+        let variables = &properties["Environment"]["Variables"];
+        assert_eq!(!variables["MAIL_FROM"].is_null(), actions.contains("ses:SendEmail"), "{name}");
+        let has_table = actions.iter().any(|action| action.starts_with("dynamodb:"));
+        for variable in ["STATE_TABLE", "AWS_ENDPOINT_URL_DYNAMODB"] {
+            assert_eq!(!variables[variable].is_null(), has_table, "{name}");
+        }
     }
+}
+
+#[test]
+fn no_decision_of_the_authorizer_is_kept() {
+    let authorizer = &template()["Resources"]["Api"]["Properties"]["Auth"]["Authorizers"]["Authorizer"];
+    assert_eq!(authorizer["Identity"]["ReauthorizeEvery"], 0);
+    assert_eq!(authorizer["AuthorizerPayloadFormatVersion"], "2.0");
+    assert_eq!(authorizer["EnableSimpleResponses"], true);
+    assert!(template()["Resources"]["Api"]["Properties"]["Auth"]["DefaultAuthorizer"].is_null());
 }
 
 // Requirement 44.

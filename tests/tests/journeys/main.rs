@@ -1,6 +1,7 @@
 //! What people do, and what others try, over real HTTP against the real binaries.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
+mod authorizer;
 mod cors;
 mod environment;
 mod http;
