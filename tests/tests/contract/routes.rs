@@ -73,8 +73,7 @@ fn every_function_is_known_by_one_name() {
 #[test]
 fn a_function_may_do_what_it_needs_and_nothing_more() {
     let allowed = |name: &str| match name {
-        "forgot-password" => vec!["ses:SendEmail", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
-        "reset-password" => vec!["ses:SendEmail", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+        "forgot-password" | "reset-password" => vec!["ses:SendEmail", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
         "signin" => vec!["dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
         "signup" => vec!["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
         "refresh" | "logout" => vec!["dynamodb:UpdateItem"],
