@@ -77,7 +77,7 @@ impl Stack {
         person
     }
 
-    /// Sends a request; its answer is held against `openapi.yaml`.
+    /// Sends a request; its answer is held against `openapi.yaml`, its headers against what every answer carries.
     pub async fn send(
         &self,
         method: Method,
@@ -91,6 +91,7 @@ impl Stack {
         let route = documents::router().into_iter().find(|route| route.matches(method.as_str(), path).is_some());
         if let Some(route) = route {
             reply.assert_documented(&route);
+            reply.assert_guarded(&route);
         }
         reply
     }
