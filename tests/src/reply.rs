@@ -1,5 +1,7 @@
 //! An answer, already held against `openapi.yaml`.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
 use serde_json::Value;
 
@@ -14,6 +16,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body as text.
     pub text: String,
+    /// How long it took to come.
+    pub took: Duration,
 }
 
 impl Reply {
