@@ -67,14 +67,14 @@ impl<'a> Crowd<'a> {
     }
 
     fn known(&self, n: usize) -> Person<'a> {
-        self.from_somewhere(&format!("known{n}@example.com"))
+        self.somewhere(&format!("known{n}@example.com"))
     }
 
     fn unknown(&self, n: usize) -> Person<'a> {
-        self.from_somewhere(&format!("other{n}@example.com"))
+        self.somewhere(&format!("other{n}@example.com"))
     }
 
-    fn from_somewhere(&self, email: &str) -> Person<'a> {
+    fn somewhere(&self, email: &str) -> Person<'a> {
         let source = self.sources.replace(self.sources.get() + 1);
         self.stranger.with_email(email).at(&Ipv4Addr::from_bits(source).to_string())
     }
