@@ -9,6 +9,7 @@
 //! | variable | what it names |
 //! | --- | --- |
 //! | `TEST_DATABASE_URL` | a PostgreSQL server where databases may be made and dropped |
+//! | `TEST_DATABASE_LOG` | the file that server logs to |
 //! | `TEST_SES_URL` | a local SES whose mails are read back |
 //! | `TEST_DYNAMODB_URL` | a DynamoDB Local, one for all credentials and regions: each test makes a table with a name of its own |
 //! | `TEST_WEBDRIVER_URL` | a chromedriver, for the browser's tests |

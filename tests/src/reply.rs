@@ -1,5 +1,7 @@
 //! An answer, already held against `openapi.yaml`.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
 use serde_json::Value;
 
@@ -14,6 +16,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body as text.
     pub text: String,
+    /// How long it took to come.
+    pub took: Duration,
 }
 
 impl Reply {
@@ -47,6 +51,26 @@ impl Reply {
         let body = serde_json::json!({ "message": message, "code": code });
         assert_eq!((self.status, self.json()), (status, body));
         assert_eq!(self.header("cache-control"), Some("no-store"));
+    }
+
+    /// Holds the answer against what every answer of a function carries, whatever it says: it is kept by nobody (but for the
+    /// public keys), taken for nothing but the type it names, and neither asked for in the clear nor told onward by a referrer.
+    #[track_caller]
+    pub(crate) fn assert_guarded(&self, route: &Route) {
+        let place = format!("{} {}, {}", route.method, route.path, self.status);
+        let for_everybody = self.status == 200 && route.path.starts_with("/.well-known/");
+        let page = self.status == 200 && route.function == "reset-password-page";
+        for (name, value) in [
+            ("cache-control", if for_everybody { "public, max-age=300" } else { "no-store" }),
+            ("content-type", if page { "text/html; charset=utf-8" } else { "application/json" }),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(self.header(name), Some(value), "{name} of {place}");
+        }
+        let transport = self.header("strict-transport-security").unwrap_or_default();
+        let max_age = transport.split("; ").find_map(|part| part.strip_prefix("max-age=")?.parse().ok());
+        assert!(max_age >= Some(365 * 24 * 60 * 60), "strict-transport-security of {place}: {transport}");
     }
 
     /// Holds the answer against `openapi.yaml`: every status must be documented for its route; a refusal must equal one of its

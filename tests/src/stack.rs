@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -86,7 +87,7 @@ impl Stack {
         person
     }
 
-    /// Sends a request; its answer is held against `openapi.yaml`.
+    /// Sends a request; its answer is held against `openapi.yaml`, its headers against what every answer carries.
     pub async fn send(
         &self,
         method: Method,
@@ -94,12 +95,15 @@ impl Stack {
         fill_in: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Reply {
         let request = fill_in(self.client.request(method.clone(), format!("{}{path}", self.base_url)));
+        let asked = Instant::now();
         let response = request.send().await.expect("the gateway answers");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let reply = Reply { status, headers, text: response.text().await.expect("a body of text") };
+        let text = response.text().await.expect("a body of text");
+        let reply = Reply { status, headers, text, took: asked.elapsed() };
         let route = documents::routes().into_iter().find(|route| route.matches(method.as_str(), path).is_some());
         if let Some(route) = route {
             reply.assert_documented(&route);
+            reply.assert_guarded(&route);
         }
         reply
     }

@@ -1,10 +1,11 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`measure`] measures what no test decides. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
 mod console;
 mod interrupt;
+mod measure;
 mod sam_local;
 mod stack;
 mod test;
@@ -31,6 +32,7 @@ enum Task {
     Up(up::Args),
     Test(test::Args),
     SamLocal(sam_local::Args),
+    Measure(measure::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Task::Up(args) => up::run(&args),
         Task::Test(args) => test::run(&args),
         Task::SamLocal(args) => sam_local::run(&args),
+        Task::Measure(args) => measure::run(&args),
     });
     match done {
         Ok(code) => code,

@@ -201,7 +201,9 @@ impl Servers {
     }
 
     fn environment(&self) -> impl Iterator<Item = (&str, String)> {
-        let database = self.database.iter().map(|server| ("TEST_DATABASE_URL", server.url("postgres")));
+        let database = self.database.iter().flat_map(|server| {
+            [("TEST_DATABASE_URL", server.url("postgres")), ("TEST_DATABASE_LOG", server.log().display().to_string())]
+        });
         let mail = self.mail.iter().map(|mail| ("TEST_SES_URL", mail.url()));
         let dynamodb = self.dynamodb.iter().map(|dynamodb| ("TEST_DYNAMODB_URL", dynamodb.url().to_owned()));
         let webdriver = self.webdriver.iter().map(|(_, url)| ("TEST_WEBDRIVER_URL", url.clone()));

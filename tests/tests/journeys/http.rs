@@ -1,8 +1,10 @@
 //! What every endpoint has in common.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::json;
-use tests::{Stack, documents};
+use tests::{Stack, database::TestDatabase, documents};
 
 const WITH_BODY: [&str; 4] = ["/api/signup", "/api/signin", "/api/forgot-password", "/api/reset-password/x"];
 const BEARER: [(Method, &str); 3] =
@@ -161,33 +163,30 @@ async fn a_statement_nobody_waits_for_any_more_takes_no_effect() {
     assert_eq!(stack.sql_number("SELECT count(*) FROM sessions WHERE previous_refresh_id IS NOT NULL").await, 1);
 }
 
-#[tokio::test]
-async fn no_row_of_the_database_gets_into_a_log() {
-    let stack = Stack::start().await;
-    stack.sql("ALTER TABLE users ADD CHECK (name <> 'Ada')").await;
-    let ada = stack.stranger("Ada");
-    ada.signs_up().await.assert_refused(500, "internal_error", "Internal server error");
-    let log = stack.log_of("signup");
-    assert!(log.contains("23514"), "the log has the code: {log}");
-    assert!(!log.contains(&ada.email) && !log.contains("argon2id"), "{log}");
-}
-
+/// The harness looks at the headers of every answer; here is one of each status that there is.
+// Requirement 41.
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {
     let stack = Stack::start().await;
+    let mut seen = BTreeSet::new();
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");
-        let reply = stack.send(route.method.parse().unwrap(), &path, |request| request).await;
-        let for_everybody = route.path.starts_with("/.well-known/");
-        for (name, value) in [
-            ("cache-control", if for_everybody { "public, max-age=300" } else { "no-store" }),
-            ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "no-referrer"),
-            ("strict-transport-security", "max-age=63072000; includeSubDomains"),
-        ] {
-            assert_eq!(reply.header(name), Some(value), "{name} of {path}");
-        }
+        seen.insert(stack.send(route.method.parse().unwrap(), &path, |request| request).await.status);
     }
+    let ada = stack.stranger("Ada");
+    seen.insert(ada.signs_up().await.status);
+    seen.insert(ada.signs_up().await.status);
+    let tokens = ada.signs_in().await;
+    stack.sql("UPDATE sessions SET refreshes = 60").await;
+    seen.insert(ada.refreshes(&tokens.refresh).await.status);
+    stack.sql("DELETE FROM users").await;
+    seen.insert(ada.dashboard(&tokens.access).await.status);
+    stack.sql("ALTER TABLE throttle RENAME TO elsewhere").await;
+    seen.insert(ada.tries_to_sign_in().await.status);
+    let nowhere = Stack::builder().with("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:9/none");
+    let nowhere = nowhere.on(TestDatabase::empty().await).start().await;
+    seen.insert(nowhere.stranger("Ada").tries_to_sign_in().await.status);
+    assert_eq!(seen, BTreeSet::from([200, 201, 400, 401, 404, 415, 429, 500, 503]));
 }
 
 #[tokio::test]
@@ -205,7 +204,7 @@ async fn the_reset_page_runs_nothing_but_its_own_script() {
 async fn without_its_database_a_function_says_so_and_public_stays_up() {
     let stack = Stack::builder()
         .with("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:9/none")
-        .on(tests::database::TestDatabase::empty().await);
+        .on(TestDatabase::empty().await);
     let stack = stack.start().await;
     let ada = stack.stranger("Ada");
     for reply in [ada.signs_up().await, ada.tries_to_sign_in().await, ada.forgets_password().await] {
@@ -274,21 +273,4 @@ async fn what_happens_to_an_account_is_written_down_by_its_id() {
         assert_eq!(logs.matches(&line).count(), times, "{event} in\n{logs}");
     }
     assert_eq!(logs.matches("event=\"sign_in_failed\"").count(), 2, "nobody's failure has no user");
-}
-
-#[tokio::test]
-async fn no_log_holds_a_password_a_token_or_an_address() {
-    let stack = Stack::start().await;
-    let ada = stack.user("Ada").await.with_password("password123");
-    let tokens = ada.signs_in().await;
-    ada.refreshes(&tokens.refresh).await;
-    ada.with_password("canary-password").tries_to_sign_in().await;
-    let mail = ada.receives_reset_mail(1).await;
-    ada.resets_password(&mail.reset_token(), "canary-new-password").await;
-    ada.resets_password(&mail.reset_token(), "canary-new-password").await;
-    let logs = stack.logs();
-    assert!(logs.contains("invalid_credentials"), "the log is there");
-    for canary in ["password123", "canary", &tokens.access, &tokens.refresh, &mail.reset_token(), &ada.email] {
-        assert!(!logs.contains(canary), "{canary} in\n{logs}");
-    }
 }

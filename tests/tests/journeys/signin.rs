@@ -1,6 +1,7 @@
 use serde_json::json;
 use tests::Stack;
 
+// Requirement 16.
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
     let stack = Stack::start().await;
@@ -16,6 +17,23 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
     };
     assert_eq!(without_date(&wrong), without_date(&unknown));
     assert_eq!(wrong.header("www-authenticate"), None, "sign-in is no bearer endpoint");
+}
+
+/// How small the difference is, is measured (docs/measurements.md); that a hash is checked at all shows from afar.
+// Requirement 16.
+#[tokio::test]
+async fn an_unknown_address_is_as_much_work_as_a_wrong_password() {
+    let stack = Stack::builder().processes(1).start().await;
+    let (ada, nobody) = (stack.user("Ada").await.with_password("not the password"), stack.stranger("Nobody"));
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for n in 0..15 {
+        let source = format!("192.0.2.{n}");
+        known.push(ada.at(&source).tries_to_sign_in().await.took);
+        unknown.push(nobody.at(&source).tries_to_sign_in().await.took);
+    }
+    known.sort_unstable();
+    unknown.sort_unstable();
+    assert!(unknown[7] * 2 > known[7] && known[7] * 2 > unknown[7], "{known:?} {unknown:?}");
 }
 
 #[tokio::test]

@@ -117,6 +117,11 @@ impl Server {
         format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
+    /// The file it logs to.
+    pub fn log(&self) -> &Path {
+        &self.service.log
+    }
+
     /// Makes a database unless it is there.
     pub fn ensure_database(&self, name: &str) -> Result<String> {
         let mut client = Client::connect(&self.url("postgres"), NoTls)?;

@@ -100,7 +100,7 @@ pub struct Service {
     pub name: String,
     child: Child,
     stop: Signal,
-    log: PathBuf,
+    pub log: PathBuf,
     note: PathBuf,
     started: Instant,
 }

@@ -1,0 +1,126 @@
+//! Whether the time of an answer tells if an address has an account: known and unknown addresses in turn, one request at a time.
+//! `cargo xtask measure` runs this; what it found is in docs/measurements.md.
+#![expect(clippy::print_stdout, reason = "a measurement says what it found")]
+
+use std::{cell::Cell, net::Ipv4Addr, time::Duration};
+
+use tests::{Person, Reply, Stack};
+use tokio::net::TcpListener;
+
+/// Longer than the local SES takes; the default is a second.
+const FLOOR: &str = "300";
+
+/// Samples nobody counts: processes start, connections are made.
+const WARM_UP: usize = 10;
+
+#[tokio::main]
+async fn main() {
+    let samples = std::env::args().nth(1).map_or(200, |samples| samples.parse().expect("a number of samples"));
+    println!("{samples} samples of each kind, in turn; times in milliseconds\n");
+    println!("| known | unknown | difference | of the median | deviation (MAD) | what |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    signing_in(samples).await;
+    forgetting("mail taken", samples, &tests::server("TEST_SES_URL")).await;
+    // Accepts connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    forgetting("mail service hanging", samples, &url).await;
+}
+
+async fn signing_in(samples: usize) {
+    let stack = Stack::builder().processes(1).start().await;
+    let crowd = Crowd::of(&stack, samples).await;
+    let known = async |n| crowd.known(n % 50).tries_to_sign_in().await;
+    let unknown = async |n| crowd.unknown(n % 50).tries_to_sign_in().await;
+    let another = async |n| crowd.unknown(50 + n % 50).tries_to_sign_in().await;
+    compare("sign-in, wrong password", samples, 401, known, unknown).await;
+    compare("sign-in, unknown twice: the noise", samples, 401, another, unknown).await;
+}
+
+async fn forgetting(what: &str, samples: usize, mail: &str) {
+    let stack =
+        Stack::builder().with("FORGOT_PASSWORD_FLOOR_MS", FLOOR).with("AWS_ENDPOINT_URL_SES", mail).processes(1);
+    let stack = stack.start().await;
+    let crowd = Crowd::of(&stack, samples).await;
+    // Each account gets its one mail: from the fourth on there would be none to hide.
+    let known = async |n| crowd.known(n).forgets_password().await;
+    let unknown = async |n| crowd.unknown(n).forgets_password().await;
+    compare(&format!("forgot-password, {what}"), samples, 200, known, unknown).await;
+}
+
+/// Many people with accounts, and as many without. Nobody comes from the same address twice, so nobody is asked to wait.
+struct Crowd<'a> {
+    stranger: Person<'a>,
+    sources: Cell<u32>,
+}
+
+impl<'a> Crowd<'a> {
+    async fn of(stack: &'a Stack, samples: usize) -> Self {
+        stack.user("Template").await;
+        let people = samples + WARM_UP;
+        let insert = format!(
+            "INSERT INTO users (name, email, password)
+             SELECT 'Known', 'known' || n || '@example.com', password FROM users, generate_series(0, {people}) AS n"
+        );
+        stack.sql(&insert).await;
+        Self { stranger: stack.stranger("Nobody").with_password("not the password"), sources: Cell::new(0x0A00_0001) }
+    }
+
+    fn known(&self, n: usize) -> Person<'a> {
+        self.somewhere(&format!("known{n}@example.com"))
+    }
+
+    fn unknown(&self, n: usize) -> Person<'a> {
+        self.somewhere(&format!("other{n}@example.com"))
+    }
+
+    fn somewhere(&self, email: &str) -> Person<'a> {
+        let source = self.sources.replace(self.sources.get() + 1);
+        self.stranger.with_email(email).at(&Ipv4Addr::from_bits(source).to_string())
+    }
+}
+
+/// Takes samples of both in turn, the one first as often as the other, and prints a row.
+async fn compare(
+    what: &str,
+    samples: usize,
+    status: u16,
+    known: impl AsyncFn(usize) -> Reply,
+    unknown: impl AsyncFn(usize) -> Reply,
+) {
+    let (mut of_known, mut of_unknown) = (Vec::new(), Vec::new());
+    for n in 0..WARM_UP + samples {
+        let (one, other) = if n % 2 == 0 {
+            let one = known(n).await;
+            (one, unknown(n).await)
+        } else {
+            let other = unknown(n).await;
+            (known(n).await, other)
+        };
+        assert_eq!((one.status, &one.text), (status, &other.text));
+        if n >= WARM_UP {
+            of_known.push(milliseconds(one.took));
+            of_unknown.push(milliseconds(other.took));
+        }
+    }
+    let (one, other) = (median(&of_known), median(&of_unknown));
+    let deviation = f64::midpoint(deviation(&of_known, one), deviation(&of_unknown, other));
+    let (difference, share) = (one - other, (one - other).abs() / other * 100.0);
+    println!("| {one:.2} | {other:.2} | {difference:+.3} | {share:.2} % | {deviation:.2} | {what} |");
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut samples = samples.to_vec();
+    samples.sort_by(f64::total_cmp);
+    let middle = samples.len() / 2;
+    if samples.len().is_multiple_of(2) { f64::midpoint(samples[middle - 1], samples[middle]) } else { samples[middle] }
+}
+
+/// The median absolute deviation from the median.
+fn deviation(samples: &[f64], median: f64) -> f64 {
+    self::median(&samples.iter().map(|sample| (sample - median).abs()).collect::<Vec<_>>())
+}
