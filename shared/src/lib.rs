@@ -1,11 +1,12 @@
 //! What the endpoints share, and nothing that only one of them needs.
 //!
-//! An endpoint is told from top to bottom in its own `functions/<name>/src/main.rs`. It stands on four rooms of this crate:
+//! An endpoint is told from top to bottom in its own `functions/<name>/src/main.rs`. It stands on five rooms of this crate:
 //!
 //! | room | what is in it |
 //! | --- | --- |
 //! | [`http`] | reading a request, writing a [`http::Reply`] |
 //! | [`security`] | **the rules**: passwords, tokens, every number with its reason in [`security::policy`] |
+//! | [`state`] | what is hot and expires by itself: counters, and what has ended |
 //! | [`db`] | **the SQL**: one query, one named function, one constant |
 //! | [`mail`] | what is written to people, and sending it |
 //!
@@ -14,7 +15,7 @@
 //! They share the vocabulary of [`domain`], which knows neither Lambda nor PostgreSQL. [`runtime`] starts a function,
 //! [`config`] reads its environment, and [`error`] is the one table of refusals.
 //!
-//! Knowledge flows one way: `functions → {http, security, db, mail} → domain`. Only `runtime`, `http` and `error` know
+//! Knowledge flows one way: `functions → {http, security, state, db, mail} → domain`. Only `runtime`, `http` and `error` know
 //! Lambda; `security` never touches PostgreSQL; `db` never decides.
 
 pub mod audit;

@@ -103,7 +103,10 @@ impl Stack {
         let route = documents::routes().into_iter().find(|route| route.matches(method.as_str(), path).is_some());
         if let Some(route) = route {
             reply.assert_documented(&route);
-            reply.assert_guarded(&route);
+            // What an authorizer does not let through, the gateway answers by itself.
+            if route.authorizer.is_none() || reply.status == 200 {
+                reply.assert_guarded(&route);
+            }
         }
         reply
     }
