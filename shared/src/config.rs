@@ -438,6 +438,7 @@ mod tests {
         assert!(missing.to_string().starts_with("JWT_SECRET_KEY is not set"));
     }
 
+    // Requirement 10.
     #[test]
     fn a_refusal_names_the_variable_and_keeps_its_value_to_itself() {
         let short = Tokens::from_env(&env(&[("JWT_SECRET_KEY", "hunter2")])).err().unwrap().to_string();

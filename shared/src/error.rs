@@ -174,6 +174,7 @@ impl From<jsonwebtoken::errors::Error> for ApiError {
 mod tests {
     use super::*;
 
+    // Requirement 23.
     #[test]
     fn the_cause_of_a_failure_stays_out_of_its_message() {
         for error in [ApiError::Internal("users_pkey".into()), ApiError::ServiceUnavailable("10.0.0.7:5432".into())] {
@@ -182,6 +183,7 @@ mod tests {
         }
     }
 
+    // Requirement 40.
     #[test]
     fn a_challenge_names_an_error_only_where_a_token_was_sent() {
         assert_eq!(ApiError::MissingAuthorization.challenge(), Some("Bearer"));

@@ -127,6 +127,7 @@ impl Mailer {
 mod tests {
     use super::*;
 
+    // Requirement 46.
     #[test]
     fn the_reset_mail_carries_its_link_in_both_parts_and_escapes_it_in_html() {
         let mail = Mail::password_reset("https://example.com/reset-password/t?a=1&b=\"<x>", Duration::from_hours(1));
@@ -136,6 +137,7 @@ mod tests {
         assert!(mail.html.contains("60 minutes"));
     }
 
+    // Requirement 31.
     #[test]
     fn the_notice_says_what_to_do() {
         let mail = Mail::password_changed();

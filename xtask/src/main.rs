@@ -6,6 +6,7 @@
 mod console;
 mod interrupt;
 mod measure;
+mod requirements;
 mod sam_local;
 mod stack;
 mod test;
@@ -33,6 +34,7 @@ enum Task {
     Test(test::Args),
     SamLocal(sam_local::Args),
     Measure(measure::Args),
+    Requirements(requirements::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::SamLocal(args) => sam_local::run(&args),
         Task::Measure(args) => measure::run(&args),
+        Task::Requirements(args) => requirements::run(&args),
     });
     match done {
         Ok(code) => code,

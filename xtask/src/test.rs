@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     console::{complain, say, step},
     interrupt::Interrupted,
+    requirements,
     stack::{
         Code, Plan, Ports, Stack,
         dynamodb::DynamoDb,
@@ -64,6 +65,8 @@ enum Part {
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,
+    /// Each requirement of docs/security.md has tests that carry its number
+    Requirements,
     /// template.yaml through `sam validate --lint`
     Template,
     /// Licences, sources and bans of every dependency, through cargo deny (advisories: where there is a network, in CI)
@@ -154,6 +157,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
             cargo_test(&["--test", &part.name()])
         }
+        Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => template(workspace),
         Part::Dependencies => dependencies(workspace),
         Part::Collection => collection(workspace, servers),

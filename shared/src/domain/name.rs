@@ -44,6 +44,7 @@ mod tests {
         assert_eq!(Name::parse(&"é".repeat(101)), Err(Rule::NameTooLong));
     }
 
+    // Requirements 45, 46.
     #[test]
     fn control_characters_are_refused() {
         for text in ["a\0", "a\nb", "\u{1b}[31m", "a\u{85}", "\u{7f}"] {

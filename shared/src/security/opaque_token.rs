@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(ResetToken::parse(&text).unwrap().hash(), token.hash());
     }
 
+    // Requirement 11.
     #[test]
     fn two_tokens_differ() {
         let mut rng = system::rng();

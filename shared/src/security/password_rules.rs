@@ -80,6 +80,7 @@ mod tests {
         RULES.accept(password, "Ada Lovelace", "ada.l@analytical.example").err()
     }
 
+    // Requirements 25, 26.
     #[test]
     fn length_counts_characters_after_normalisation() {
         assert_eq!(refusal(&"ab".repeat(7)), Some(Rule::PasswordTooShort { min_length: 15 }));
@@ -89,18 +90,21 @@ mod tests {
         assert_eq!(refusal(&"é".repeat(129)), Some(Rule::PasswordTooLong));
     }
 
+    // Requirement 25.
     #[test]
     fn any_character_but_nul_is_welcome() {
         assert_eq!(refusal("correct horse \t 🐎 \u{7} staple"), None);
         assert_eq!(refusal("correct horse \0 staple"), Some(Rule::PasswordHasNul));
     }
 
+    // Requirement 27.
     #[test]
     fn a_common_password_is_refused_in_any_case() {
         assert!(COMMON_PASSWORDS.iter().filter(|line| line.chars().count() >= 15).count() >= 3000);
         assert_eq!(refusal("PasswordPassword"), Some(Rule::PasswordTooCommon));
     }
 
+    // Requirement 27.
     #[test]
     fn a_part_of_the_account_is_refused() {
         for password in ["the lovely LOVElace", "12345678 velac 9", "my analytical mind!", "xxxxx xxxxx yexamY"] {
@@ -123,11 +127,14 @@ mod tests {
         assert!(rules.accept("password123", "password", "password@example.com").is_ok());
     }
 
+    // Requirement 27.
     #[test]
     fn the_list_is_in_lower_case_and_normalised() {
         for line in COMMON_PASSWORDS.iter() {
             assert!(line.chars().count() >= policy::PASSWORD_MIN_LENGTH_FLOOR, "{line}");
             assert_eq!(*line, line.to_lowercase().nfc().collect::<String>());
         }
+        let long = COMMON_PASSWORDS.iter().filter(|line| line.chars().count() >= policy::PASSWORD_MIN_LENGTH).count();
+        assert!(long >= 3000, "of those that are long enough to be set by default, {long}");
     }
 }

@@ -317,6 +317,7 @@ mod tests {
         assert_eq!(tokens().verify_refresh(&mint().refresh_token, NOW).unwrap().token_id, session().refresh_id);
     }
 
+    // Requirement 7.
     #[test]
     fn neither_kind_serves_as_the_other() {
         let reply = mint();
@@ -341,6 +342,7 @@ mod tests {
         assert_eq!(mint().expires_in, 3600);
     }
 
+    // Requirement 9.
     #[test]
     fn expiry_knows_no_leeway_and_the_future_thirty_seconds() {
         assert!(verify(&header(), &with("exp", json!(NOW.0 + 1))).is_ok());
@@ -355,6 +357,7 @@ mod tests {
         json!({"typ": "JWT", "alg": "HS256", "kid": keys::secret_verifier(&SECRET.into()).kid()})
     }
 
+    // Requirements 1, 2.
     #[test]
     fn only_the_header_we_write_is_read() {
         assert!(verify(&header(), &claims()).is_ok());
@@ -385,6 +388,7 @@ mod tests {
         }
     }
 
+    // Requirement 8.
     #[test]
     fn every_claim_is_required_and_typed() {
         for claim in ["iss", "aud", "sub", "iat", "nbf", "exp", "jti", "sid", "type", "fresh"] {
@@ -428,6 +432,7 @@ mod tests {
         Tokens::new(&config::Tokens { secret: secret.into(), additional_secrets, ..config() })
     }
 
+    // Requirement 39.
     #[test]
     fn a_secret_is_rotated_function_by_function_with_nobody_logged_out() {
         const NEXT: &str = "the-next-secret-0123456789abcdef0123";
@@ -476,6 +481,7 @@ mod tests {
         with_key_pairs(None, &[])
     }
 
+    // Requirement 7.
     #[test]
     fn refresh_tokens_stay_under_the_secret_whatever_signs_access_tokens() {
         for key in &key_pairs() {
@@ -487,6 +493,7 @@ mod tests {
         }
     }
 
+    // Requirement 1.
     #[test]
     fn a_public_key_is_no_secret() {
         // The classic confusion (RFC 8725 §2.1): the published key, used as an HMAC secret, under its own `kid`.

@@ -23,6 +23,7 @@ const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://u:canary-password@12
 const SECRET: (&str, &str) = ("JWT_SECRET_KEY", "canary-secret-0123456789abcdef0123456789");
 const FROM: (&str, &str) = ("MAIL_FROM", "no-reply@example.com");
 
+// Requirement 10.
 #[test]
 fn a_missing_variable_is_named() {
     for function in ["signup", "signin", "refresh", "logout", "dashboard", "forgot-password", "reset-password"] {

@@ -26,6 +26,7 @@ async fn a_body_that_is_not_declared_as_json_is_refused() {
     }
 }
 
+// Requirement 23.
 #[tokio::test]
 async fn a_body_that_is_not_one_json_object_is_refused() {
     let stack = Stack::start().await;
@@ -68,6 +69,7 @@ async fn json_may_be_declared_with_parameters_and_in_any_case() {
     }
 }
 
+// Requirement 40.
 #[tokio::test]
 async fn a_bearer_endpoint_says_what_it_wants() {
     let stack = Stack::start().await;
@@ -113,6 +115,7 @@ async fn refresh_and_logout_read_no_body_and_no_content_type() {
     }
 }
 
+// Requirement 24.
 #[tokio::test]
 async fn nothing_a_client_puts_into_a_query_string_or_a_header_is_a_defect() {
     let stack = Stack::start().await;
@@ -138,6 +141,7 @@ async fn nothing_a_client_puts_into_a_query_string_or_a_header_is_a_defect() {
     }
 }
 
+// Requirement 24.
 #[tokio::test]
 async fn an_event_that_is_none_gets_an_answer_all_the_same() {
     let stack = Stack::start().await;
@@ -189,6 +193,7 @@ async fn every_answer_carries_the_security_headers() {
     assert_eq!(seen, BTreeSet::from([200, 201, 400, 401, 404, 415, 429, 500, 503]));
 }
 
+// Requirement 33.
 #[tokio::test]
 async fn the_reset_page_runs_nothing_but_its_own_script() {
     let stack = Stack::start().await;
@@ -200,6 +205,7 @@ async fn the_reset_page_runs_nothing_but_its_own_script() {
     assert!(!page.text.contains("anything"), "the token is not in the page");
 }
 
+// Requirement 18.
 #[tokio::test]
 async fn without_its_database_a_function_says_so_and_public_stays_up() {
     let stack = Stack::builder()
@@ -234,6 +240,7 @@ async fn a_connection_that_died_while_the_function_slept_is_not_noticed() {
     assert_eq!(refreshed.status, 200);
 }
 
+// Requirement 23.
 #[tokio::test]
 async fn a_defect_answers_500_and_keeps_its_cause_to_the_log() {
     let stack = Stack::start().await;
@@ -244,6 +251,7 @@ async fn a_defect_answers_500_and_keeps_its_cause_to_the_log() {
     assert!(stack.log_of("signin").contains("does not exist"), "{}", stack.log_of("signin"));
 }
 
+// Requirement 45.
 #[tokio::test]
 async fn what_happens_to_an_account_is_written_down_by_its_id() {
     let stack = Stack::start().await;

@@ -59,6 +59,7 @@ async fn line_breaks_of_a_key_may_be_written_out() {
     assert_eq!(header(&tokens.access)["alg"], "EdDSA");
 }
 
+// Requirement 39.
 #[tokio::test]
 async fn a_secret_is_rotated_with_nobody_logged_out() {
     let next = "the-next-secret-of-the-tests-0123456789";

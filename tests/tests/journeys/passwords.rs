@@ -18,6 +18,7 @@ async fn stored_hash(stack: &Stack, person: &Person<'_>) -> String {
     stack.sql_text(&format!("SELECT password::text FROM users WHERE email = '{}'", person.email)).await
 }
 
+// Requirement 13.
 #[tokio::test]
 async fn a_werkzeug_hash_signs_in_and_is_replaced() {
     let stack = Stack::start().await;
@@ -42,6 +43,7 @@ async fn a_way_back_is_kept_while_rehashing_is_off() {
     assert_eq!(stored_hash(&stack, &ada).await, WERKZEUG[0]);
 }
 
+// Requirement 13.
 #[tokio::test]
 async fn an_argon2id_hash_of_other_parameters_signs_in_and_is_replaced() {
     let stack = Stack::start().await;
@@ -74,6 +76,7 @@ async fn a_hash_that_asks_for_too_much_work_or_is_none_signs_nobody_in() {
     }
 }
 
+// Requirement 26.
 #[tokio::test]
 async fn a_password_is_the_same_however_its_accents_are_written() {
     let stack = Stack::start().await;
@@ -87,6 +90,7 @@ async fn a_password_is_the_same_however_its_accents_are_written() {
     );
 }
 
+// Requirement 25.
 #[tokio::test]
 async fn the_last_of_128_characters_counts() {
     let stack = Stack::start().await;

@@ -17,6 +17,7 @@ async fn a_reset_mail_has_a_link_in_a_text_and_an_html_part() {
     assert_eq!(mail.reset_token().len(), 43, "256 bits");
 }
 
+// Requirement 30.
 #[tokio::test]
 async fn without_a_configured_page_the_link_leads_to_the_api_and_no_header_has_a_say() {
     let stack = Stack::builder().with("RESET_PASSWORD_URL", "").start().await;
@@ -94,6 +95,7 @@ async fn forgot_password_needs_an_address() {
     }
 }
 
+// Requirement 30.
 #[tokio::test]
 async fn the_mail_goes_to_the_stored_address() {
     let stack = Stack::start().await;
@@ -102,6 +104,7 @@ async fn the_mail_goes_to_the_stored_address() {
     assert_eq!(ada.mails(1).await.len(), 1);
 }
 
+// Requirements 6, 31.
 #[tokio::test]
 async fn a_reset_ends_every_session_signs_nobody_in_and_is_told_by_mail() {
     let stack = Stack::start().await;
@@ -121,6 +124,7 @@ async fn a_reset_ends_every_session_signs_nobody_in_and_is_told_by_mail() {
     assert!(!notice.text.contains("http"), "nothing to click");
 }
 
+// Requirement 11.
 #[tokio::test]
 async fn a_reset_token_works_once_even_if_fifty_try_at_once() {
     let stack = Stack::builder().processes(6).start().await;
@@ -136,6 +140,7 @@ async fn a_reset_token_works_once_even_if_fifty_try_at_once() {
     ada.with_password(winners[0].1).signs_in().await;
 }
 
+// Requirement 29.
 #[tokio::test]
 async fn a_newer_mail_or_a_reset_voids_the_older_link() {
     let stack = Stack::start().await;
@@ -159,6 +164,7 @@ async fn a_link_is_good_for_an_hour() {
     ada.resets_password(&token, "another password").await.assert_refused(EXPIRED.0, EXPIRED.1, EXPIRED.2);
 }
 
+// Requirement 28.
 #[tokio::test]
 async fn nothing_but_a_reset_uses_a_link_up() {
     let stack = Stack::start().await;
@@ -181,6 +187,48 @@ async fn nothing_but_a_reset_uses_a_link_up() {
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
 }
 
+// Requirements 27, 28.
+#[tokio::test]
+async fn a_reset_asks_of_a_password_what_a_sign_up_asks() {
+    let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
+    let ada = stack.stranger("Ada").with_password("purple monkey dishwasher");
+    ada.signs_up().await.assert_created();
+    let token = ada.receives_reset_mail(1).await.reset_token();
+    let own = format!("staple {} battery", &ada.email[..8]);
+    for (password, code) in [
+        ("fourteen chars", "password_too_short"),
+        (&*"long ".repeat(26), "password_too_long"),
+        ("a password with a \0", "password_has_nul"),
+        ("qwertyuiopasdfghjklzxcvbnm", "password_too_common"),
+        (&own, "password_contains_account"),
+    ] {
+        let reply = ada.resets_password(&token, password).await;
+        assert_eq!((reply.status, reply.text_at("code")), (400, code.to_owned()), "{password}");
+    }
+    assert_eq!(ada.resets_password(&token, "correct horse battery staple").await.status, 200);
+}
+
+// Requirement 46.
+#[tokio::test]
+async fn nothing_that_whoever_signs_up_can_choose_gets_into_a_mail() {
+    let stack = Stack::start().await;
+    let name = "<b>Ada</b> Bcc: eve@example.com <a href=https://evil.example>";
+    let mut ada = stack.stranger("Ada");
+    for header in ["Ada\r\nBcc: eve@example.com", "Ada\n", "Ada\u{2028}\u{0}"] {
+        ada.name = header.to_owned();
+        assert_eq!(ada.signs_up().await.status, 400);
+    }
+    ada.name = name.to_owned();
+    ada.signs_up().await.assert_created();
+    let token = ada.receives_reset_mail(1).await.reset_token();
+    ada.resets_password(&token, "another password").await;
+    for mail in ada.mails(2).await {
+        for part in [&mail.subject, &mail.text, &mail.html] {
+            assert!(!part.contains("Ada") && !part.contains("evil") && !part.contains("eve@"), "{part}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_token_resets_nothing() {
     let stack = Stack::start().await;
@@ -193,6 +241,7 @@ async fn what_is_no_token_resets_nothing() {
     }
 }
 
+// Requirement 6.
 #[tokio::test]
 async fn a_sign_in_with_the_old_password_that_races_a_reset_leaves_no_live_session() {
     let stack = Stack::builder().processes(4).start().await;

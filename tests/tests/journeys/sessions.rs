@@ -19,6 +19,7 @@ fn assert_refresh_refused(reply: &Reply) {
     assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
 }
 
+// Requirement 3.
 #[tokio::test]
 async fn each_refresh_token_has_one_successor() {
     let stack = Stack::start().await;
@@ -44,6 +45,7 @@ async fn a_lost_answer_can_be_asked_for_again_within_the_grace() {
     assert_eq!(ada.refreshes(&first.refresh).await.status, 200, "the successor serves");
 }
 
+// Requirement 4.
 #[tokio::test]
 async fn a_used_refresh_token_ends_its_session_once_its_successor_was_used() {
     let stack = Stack::start().await;
@@ -57,6 +59,7 @@ async fn a_used_refresh_token_ends_its_session_once_its_successor_was_used() {
     }
 }
 
+// Requirement 4.
 #[tokio::test]
 async fn a_used_refresh_token_ends_its_session_after_the_grace() {
     let stack = Stack::start().await;
@@ -81,6 +84,7 @@ async fn of_fifty_refreshes_at_once_one_rotates_and_the_others_repeat_it() {
     assert_eq!(ada.refreshes(&successors[0]).await.status, 200, "and serves");
 }
 
+// Requirement 5.
 #[tokio::test]
 async fn a_refresh_that_races_a_logout_leaves_no_live_session() {
     let stack = Stack::builder().processes(4).start().await;
@@ -96,6 +100,7 @@ async fn a_refresh_that_races_a_logout_leaves_no_live_session() {
     }
 }
 
+// Requirement 5.
 #[tokio::test]
 async fn logout_ends_this_session_and_no_other() {
     let stack = Stack::start().await;
@@ -107,6 +112,7 @@ async fn logout_ends_this_session_and_no_other() {
     assert_eq!(ada.refreshes(&laptop.refresh).await.status, 200);
 }
 
+// Requirement 34.
 #[tokio::test]
 async fn a_session_does_not_slide() {
     let stack = Stack::start().await;
@@ -120,6 +126,7 @@ async fn a_session_does_not_slide() {
     assert_session_over(&stack, &Tokens::from(&reply)).await;
 }
 
+// Requirement 7.
 #[tokio::test]
 async fn neither_kind_of_token_serves_as_the_other() {
     let stack = Stack::start().await;
@@ -135,6 +142,7 @@ async fn neither_kind_of_token_serves_as_the_other() {
     }
 }
 
+// Requirement 9.
 #[tokio::test]
 async fn tokens_past_their_time_are_told_so() {
     let stack =
@@ -150,6 +158,7 @@ async fn tokens_past_their_time_are_told_so() {
     ada.refreshes(&tokens.access).await.assert_refused(401, "invalid_token", "Invalid token");
 }
 
+// Requirement 19.
 #[tokio::test]
 async fn the_tokens_of_somebody_who_is_gone_die_with_them() {
     let stack = Stack::start().await;
@@ -162,6 +171,7 @@ async fn the_tokens_of_somebody_who_is_gone_die_with_them() {
     assert_eq!(stack.sql_number("SELECT count(*) FROM sessions").await, 0);
 }
 
+// Requirement 12.
 #[tokio::test]
 async fn no_token_rests_in_the_database() {
     let stack = Stack::start().await;

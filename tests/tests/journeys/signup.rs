@@ -2,6 +2,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tests::{Person, Stack};
 
+// Requirement 17.
 #[tokio::test]
 async fn an_address_has_one_account_in_whatever_case_it_is_written() {
     let stack = Stack::start().await;
@@ -75,6 +76,7 @@ async fn a_sign_up_that_breaks_a_rule_is_told_which() {
     }
 }
 
+// Requirements 25, 27.
 #[tokio::test]
 async fn the_defaults_refuse_what_people_pick_and_attackers_guess() {
     let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
@@ -93,6 +95,7 @@ async fn the_defaults_refuse_what_people_pick_and_attackers_guess() {
     ada.with_password("correct horse battery staple").signs_up().await.assert_created();
 }
 
+// Requirement 42.
 #[tokio::test]
 async fn a_field_nobody_asked_for_has_no_effect() {
     let stack = Stack::start().await;
@@ -104,6 +107,7 @@ async fn a_field_nobody_asked_for_has_no_effect() {
     assert_eq!(stack.sql_number("SELECT id::bigint * 100 + credential_version FROM users").await, 101);
 }
 
+// Requirement 13.
 #[tokio::test]
 async fn a_password_is_stored_as_an_argon2id_hash_with_a_salt_of_its_own() {
     let stack = Stack::start().await;

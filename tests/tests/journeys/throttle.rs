@@ -33,6 +33,7 @@ async fn pass(stack: &Stack, seconds: i64) {
         .await;
 }
 
+// Requirement 20.
 #[rstest]
 #[tokio::test]
 async fn after_five_failures_a_source_waits_and_each_further_one_doubles_the_wait(
@@ -51,6 +52,7 @@ async fn after_five_failures_a_source_waits_and_each_further_one_doubles_the_wai
     }
 }
 
+// Requirement 20.
 #[rstest]
 #[tokio::test]
 async fn an_account_that_does_not_exist_makes_its_guessers_wait_alike(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -61,6 +63,7 @@ async fn an_account_that_does_not_exist_makes_its_guessers_wait_alike(#[values(P
     assert_must_wait(&nobody.with_email(&nobody.email.to_uppercase()).tries_to_sign_in().await, 15..=31);
 }
 
+// Requirement 20.
 #[rstest]
 #[tokio::test]
 async fn of_fifty_guesses_at_once_five_are_tried(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -74,6 +77,7 @@ async fn of_fifty_guesses_at_once_five_are_tried(#[values(PostgreSql, DynamoDb)]
     }
 }
 
+// Requirement 21.
 #[rstest]
 #[tokio::test]
 async fn nobody_locks_somebody_else_out(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -84,6 +88,7 @@ async fn nobody_locks_somebody_else_out(#[values(PostgreSql, DynamoDb)] store: S
     ada.signs_in().await;
 }
 
+// Requirement 22.
 #[rstest]
 #[tokio::test]
 async fn no_header_makes_a_client_somebody_else(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -110,6 +115,7 @@ async fn an_ipv6_network_is_one_source(#[values(PostgreSql, DynamoDb)] store: St
     ada.at("2001:db8:1:3::1").signs_in().await;
 }
 
+// Requirement 21.
 #[rstest]
 #[tokio::test]
 async fn a_success_or_a_reset_clears_the_failures(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -126,6 +132,7 @@ async fn a_success_or_a_reset_clears_the_failures(#[values(PostgreSql, DynamoDb)
     ada.with_password("another password").signs_in().await;
 }
 
+// Requirement 20.
 #[rstest]
 #[tokio::test]
 async fn a_source_that_fails_everywhere_waits_everywhere_and_success_does_not_help_it(
@@ -144,6 +151,7 @@ async fn a_source_that_fails_everywhere_waits_everywhere_and_success_does_not_he
     ada.at(robot).signs_in().await;
 }
 
+// Requirements 20, 21.
 #[rstest]
 #[tokio::test]
 async fn an_account_guessed_at_from_everywhere_is_open_only_where_its_owner_is_signed_in(
@@ -166,6 +174,7 @@ async fn an_account_guessed_at_from_everywhere_is_open_only_where_its_owner_is_s
     ada.signs_in().await;
 }
 
+// Requirement 35.
 #[rstest]
 #[tokio::test]
 async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -187,6 +196,7 @@ async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, Dyna
     assert_eq!(crowd[0].resets_password(&token, "another password").await.status, 400);
 }
 
+// Requirement 35.
 #[rstest]
 #[tokio::test]
 async fn forgotten_passwords_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -197,6 +207,7 @@ async fn forgotten_passwords_of_one_source_are_limited(#[values(PostgreSql, Dyna
     assert_must_wait(replies.iter().find(|reply| reply.status != 200).unwrap(), 3500..=3601);
 }
 
+// Requirement 32.
 #[tokio::test]
 async fn an_account_gets_three_reset_mails_an_hour_and_the_last_link_stays_good() {
     let stack = Stack::start().await;
@@ -213,6 +224,7 @@ async fn an_account_gets_three_reset_mails_an_hour_and_the_last_link_stays_good(
     assert_eq!(ada.resets_password(&last.reset_token(), "another password").await.status, 200);
 }
 
+// Requirement 35.
 #[tokio::test]
 async fn a_session_is_refreshed_sixty_times_a_minute_and_theft_is_noticed_all_the_same() {
     let stack = Stack::start().await;

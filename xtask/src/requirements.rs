@@ -1,0 +1,170 @@
+//! `cargo xtask requirements`: docs/security.md says for each requirement which tests prove it, and each of those tests carries its number.
+
+use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{console::say, workspace::Workspace};
+
+/// List each requirement of docs/security.md with the tests that prove it, and fail if one has none.
+///
+/// A test names what it proves in a line above it: `// Requirement 15.` or `// Requirements 14, 33.` The last column of the table in
+/// docs/security.md is written from these lines.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Write the last column anew, instead of comparing it
+    #[arg(long)]
+    write: bool,
+}
+
+const DOCUMENT: &str = "docs/security.md";
+const SOURCES: [&str; 4] = ["shared/src", "functions", "tests", "xtask/src"];
+
+/// The tests of each requirement, by number.
+type Tests = BTreeMap<u32, Vec<String>>;
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    if args.write {
+        let path = workspace.root.join(DOCUMENT);
+        let written = with_tests(&fs::read_to_string(&path)?, &carried_by_tests(&workspace.root)?);
+        fs::write(path, written)?;
+    }
+    check(&workspace)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compares the document with the tests; returns how many requirements there are.
+pub fn check(workspace: &Workspace) -> Result<u64> {
+    let document = fs::read_to_string(workspace.root.join(DOCUMENT))?;
+    let tests = carried_by_tests(&workspace.root)?;
+    let numbers: Vec<u32> = document.lines().filter_map(number).collect();
+    for number in &numbers {
+        let tests = tests.get(number).map_or_else(|| "NO TEST".to_owned(), |tests| tests.join(", "));
+        say(format_args!("{number:>3}  {tests}"));
+    }
+    let problems = problems(&numbers, &tests);
+    if !problems.is_empty() {
+        bail!("{DOCUMENT} and the tests disagree: {}", problems.join("; "));
+    }
+    if with_tests(&document, &tests) != document {
+        bail!("the last column of {DOCUMENT} is out of date: run `cargo xtask requirements --write`");
+    }
+    Ok(numbers.len().try_into()?)
+}
+
+fn problems(numbers: &[u32], tests: &Tests) -> Vec<String> {
+    let count = u32::try_from(numbers.len()).unwrap_or(0);
+    let out_of_order =
+        (!numbers.iter().copied().eq(1..=count)).then(|| "its rows are not numbered 1, 2, 3, …".to_owned());
+    let untested =
+        numbers.iter().filter(|number| !tests.contains_key(number)).map(|number| format!("no test carries {number}"));
+    let unknown = tests.iter().filter(|(number, _)| !numbers.contains(number));
+    let unknown = unknown.map(|(number, tests)| format!("{} carries {number}, which has no row", tests.join(", ")));
+    out_of_order.into_iter().chain(untested).chain(unknown).collect()
+}
+
+/// The number of a row, `| 15 | … |`.
+fn number(line: &str) -> Option<u32> {
+    line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok()
+}
+
+/// The document, the last cell of each numbered row listing the tests that carry its number.
+fn with_tests(document: &str, tests: &Tests) -> String {
+    let row = |line: &str| {
+        let names = tests.get(&number(line)?)?.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let (row, _) = line.strip_suffix(" |")?.rsplit_once(" | ")?;
+        Some(format!("{row} | {names} |"))
+    };
+    document.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+fn carried_by_tests(root: &Path) -> Result<Tests> {
+    let mut tests = Tests::new();
+    for folder in SOURCES {
+        collect(&root.join(folder), &mut tests)?;
+    }
+    for names in tests.values_mut() {
+        names.sort();
+    }
+    Ok(tests)
+}
+
+fn collect(folder: &Path, tests: &mut Tests) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, tests)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path)?;
+            read(&module(&path), &text, tests).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// What a file's tests are known by: its name, or its folder's where it is called main or mod.
+fn module(path: &Path) -> String {
+    let named = path.with_extension("");
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match name(&named).as_str() {
+        "main" | "mod" => named.parent().map(name).unwrap_or_default(),
+        other => other.to_owned(),
+    }
+}
+
+fn read(module: &str, text: &str, tests: &mut Tests) -> Result<()> {
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        let Some(numbers) = line.strip_prefix("// Requirements ").or_else(|| line.strip_prefix("// Requirement "))
+        else {
+            continue;
+        };
+        let mut below = lines.by_ref().take_while(|line| !line.is_empty());
+        let function = below
+            .find_map(|line| line.split_once("fn ")?.1.split(['(', '<']).next())
+            .with_context(|| line.to_owned())?;
+        for number in numbers.trim_end_matches('.').split(", ") {
+            let number = number.parse().with_context(|| line.to_owned())?;
+            tests.entry(number).or_default().push(format!("{module}::{function}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tests, problems, read, with_tests};
+
+    fn carried(source: &str) -> Tests {
+        let mut tests = Tests::new();
+        read("file", source, &mut tests).expect("a source");
+        tests
+    }
+
+    #[test]
+    fn a_test_carries_the_numbers_above_it() {
+        let source = "// Requirements 1, 3.\n#[test]\nfn one() {}\n\n// Requirement 3.\n#[rstest]\n#[tokio::test]\nasync fn other(a: u8) {}\n";
+        let tests = carried(source);
+        assert_eq!(tests[&1], ["file::one"]);
+        assert_eq!(tests[&3], ["file::one", "file::other"]);
+        assert!(read("file", "// Requirement 1.\n\nfn apart() {}", &mut Tests::new()).is_err());
+        assert!(read("file", "// Requirement one.\nfn odd() {}", &mut Tests::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_unknown_or_out_of_order_is_named() {
+        let tests = carried("// Requirements 1, 2.\nfn one() {}");
+        assert!(problems(&[1, 2], &tests).is_empty());
+        assert_eq!(problems(&[1, 2, 3], &tests), ["no test carries 3"]);
+        assert_eq!(problems(&[1], &tests), ["file::one carries 2, which has no row"]);
+        assert_eq!(problems(&[2, 1], &tests).len(), 1);
+    }
+
+    #[test]
+    fn the_last_column_is_written_from_the_tests() {
+        let tests = carried("// Requirement 1.\nfn one() {}");
+        let document = "| no. | tests |\n| --- | --- |\n| 1 | a `rule` | stale |\n";
+        assert_eq!(with_tests(document, &tests), document.replace("stale", "`file::one`"));
+    }
+}
