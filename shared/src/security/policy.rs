@@ -108,10 +108,10 @@ pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
 /// Longest time to tell PostgreSQL that nobody waits for a statement any more.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
-/// Longest time for one question to DynamoDB, retries included; sign-in asks four times.
-pub const STATE_DEADLINE: Duration = Duration::from_millis(1500);
+/// Longest time for what is asked of DynamoDB at once, retries included: twice in a sign-in.
+pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
 /// Longest time for one attempt at it, a connection included. DynamoDB answers in a few milliseconds, or something is wrong.
-pub const STATE_ATTEMPT: Duration = Duration::from_millis(500);
+pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
 /// Longest time for a mail that no floor hides.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(3);
 

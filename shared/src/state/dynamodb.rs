@@ -53,9 +53,7 @@ impl Table {
     pub async fn new(config: Option<config::StateTable>) -> Option<Self> {
         let config = config?;
         let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(25));
-        let timeouts = TimeoutConfig::builder()
-            .operation_timeout(policy::STATE_DEADLINE)
-            .operation_attempt_timeout(policy::STATE_ATTEMPT);
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(policy::STATE_ATTEMPT);
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .retry_config(retries)
             .timeout_config(timeouts.build())
@@ -122,7 +120,8 @@ impl Table {
 impl Revocations for Table {
     async fn deny_session(&self, session: SessionId, now: UnixTime) -> Result<(), DbError> {
         let values = [(":yes", 1), (":end", now.plus(self.denial).0)];
-        self.update(&session_key(session), "SET ended = :yes, expires_at = :end", None, &values).await.map(drop)
+        let change = "SET ended = :yes, expires_at = :end";
+        within(self.update(&session_key(session), change, None, &values)).await.map(drop)
     }
 
     /// Never lowers what is there: a newer reset may have come first.
@@ -130,23 +129,24 @@ impl Revocations for Table {
         let values = [(":version", version.into()), (":end", now.plus(self.denial).0), (":now", now.0)];
         let newer = "attribute_not_exists(credential_version) OR credential_version <= :version OR expires_at <= :now";
         let change = "SET credential_version = :version, expires_at = :end";
-        self.update(&user_key(user), change, Some(newer), &values).await.map(drop)
+        within(self.update(&user_key(user), change, Some(newer), &values)).await.map(drop)
     }
 
     /// Only after a reset is a session asked for its version: then it must be there, and until then nothing is written.
     async fn session_opened(&self, session: SessionId, account: &Account, now: UnixTime) -> Result<(), DbError> {
-        let [reset] = self.read([&user_key(account.id)], now).await?;
+        let [reset] = within(self.read([&user_key(account.id)], now)).await?;
         if reset.is_some() {
             // Twice as long, for whatever the clocks of two functions are apart: it must outlive the user's item.
             let values = [(":version", account.credential_version.into()), (":end", now.plus(self.denial * 2).0)];
             let change = "SET credential_version = :version, expires_at = :end";
-            self.update(&session_key(session), change, None, &values).await?;
+            within(self.update(&session_key(session), change, None, &values)).await?;
         }
         Ok(())
     }
 
     async fn is_live(&self, token: Verified, now: UnixTime) -> Result<bool, DbError> {
-        let [session, reset] = self.read([&session_key(token.session_id), &user_key(token.user_id)], now).await?;
+        let [session, reset] =
+            within(self.read([&session_key(token.session_id), &user_key(token.user_id)], now)).await?;
         let version = |of: &Option<Numbers>| of.as_ref()?.get("credential_version").copied();
         let ended = session.as_ref().is_some_and(|session| session.contains_key("ended"));
         Ok(!ended && version(&session) >= version(&reset))
@@ -222,17 +222,45 @@ impl Counters {
         }
         Err(contended())
     }
+
+    /// Counts an attempt to sign in as the failure it may turn out to be. What is known when it begins refuses it without counting. Then
+    /// each counter admits or refuses by itself, first the one that only this account and source share.
+    async fn count_failure(&self, keys: &SigninKeys, at_home: bool, now: UnixTime) -> Counted {
+        let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
+        let of_account = Limit {
+            attempts: if at_home { i32::MAX } else { policy::SIGNIN_FAILURES_OF_ACCOUNT },
+            window: policy::SIGNIN_CLOSED_MEMORY,
+        };
+        let [both, source, account] = self.table.read([&keys.both, &keys.source, &keys.account], now).await?;
+        let reached = |counter: Option<Numbers>, limit: Limit| {
+            counter.filter(|counter| counter["attempts"] >= limit.attempts.into())
+        };
+        let waits = [
+            both.as_ref().and_then(|counter| blocked(counter, now)),
+            reached(source, of_source).map(|counter| until(counter["expires_at"], now)),
+            reached(account, of_account).map(|_| closed()),
+        ];
+        if let Some(wait) = waits.into_iter().flatten().max() {
+            return Ok(Err(wait));
+        }
+        if let Err(wait) = self.count_with_waits(&keys.both, both, now).await? {
+            return Ok(Err(wait));
+        }
+        let (source, account) = tokio::try_join!(
+            self.count_in_window(&keys.source, of_source, Ends::Fixed, now),
+            self.count_in_window(&keys.account, of_account, Ends::AfterTheLast, now),
+        )?;
+        Ok(source.and(account.map_err(|_| closed())))
+    }
 }
 
 #[async_trait]
 impl Throttle for Counters {
     async fn count(&self, attempt: Attempt, source: &Source, now: UnixTime) -> Counted {
         let key = counter_key(&[attempt.name(), "source", source.as_str()]);
-        self.count_in_window(&key, attempt.limit(), Ends::Fixed, now).await
+        within(self.count_in_window(&key, attempt.limit(), Ends::Fixed, now)).await
     }
 
-    /// What is known when the attempt begins refuses it without counting. Then each counter admits or refuses by itself, the one
-    /// that only this account and source share first.
     async fn count_sign_in(
         &self,
         email: &EmailLookup,
@@ -242,38 +270,7 @@ impl Throttle for Counters {
         let Candidate { account, address, at_home } = users::find_candidate(&self.database, email, source).await?;
         let version = account.as_ref().map_or(1, |account| account.credential_version);
         let keys = SigninKeys::new(&address, version, source);
-        let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
-        let of_account = Limit {
-            attempts: if at_home { i32::MAX } else { policy::SIGNIN_FAILURES_OF_ACCOUNT },
-            window: policy::SIGNIN_CLOSED_MEMORY,
-        };
-
-        let [both_read, source_read, account_read] =
-            self.table.read([&keys.both, &keys.source, &keys.account], now).await?;
-        let reached = |counter: Option<Numbers>, limit: Limit| {
-            counter.filter(|counter| counter["attempts"] >= limit.attempts.into())
-        };
-        let waits = [
-            both_read.as_ref().and_then(|counter| blocked(counter, now)),
-            reached(source_read, of_source).map(|counter| until(counter["expires_at"], now)),
-            reached(account_read, of_account).map(|_| closed()),
-        ];
-        if let Some(wait) = waits.into_iter().flatten().max() {
-            return Ok(Err(wait));
-        }
-
-        if let Err(wait) = self.count_with_waits(&keys.both, both_read, now).await? {
-            return Ok(Err(wait));
-        }
-        let counted = tokio::try_join!(
-            self.count_in_window(&keys.source, of_source, Ends::Fixed, now),
-            self.count_in_window(&keys.account, of_account, Ends::AfterTheLast, now),
-        );
-        Ok(match counted? {
-            (Ok(()), Ok(())) => Ok(account),
-            (Err(wait), _) => Err(wait),
-            (_, Err(_)) => Err(closed()),
-        })
+        Ok(within(Box::pin(self.count_failure(&keys, at_home, now))).await?.map(|()| account))
     }
 
     async fn forgive_sign_in(&self, account: &Account, source: &Source) -> Result<(), DbError> {
@@ -284,7 +281,8 @@ impl Throttle for Counters {
             Some("attempts > :none"),
             &[(":less", -1), (":none", 0)],
         );
-        tokio::try_join!(self.table.delete(&keys.both), self.table.delete(&keys.account), uncount).map(drop)
+        let all = async { tokio::try_join!(self.table.delete(&keys.both), self.table.delete(&keys.account), uncount) };
+        within(Box::pin(all)).await.map(drop)
     }
 }
 
@@ -347,6 +345,11 @@ fn text(value: &str) -> AttributeValue {
 
 fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+/// Nobody waits longer than that for the table, whatever is asked of it and however often.
+async fn within<T>(question: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    tokio::time::timeout(policy::STATE_DEADLINE, question).await.map_err(|late| DbError::Away(late.into()))?
 }
 
 fn contended() -> DbError {

@@ -66,10 +66,14 @@ async fn every_line_is_one_json_object_that_says_when_where_and_for_which_reques
         .await;
     let utc = "SELECT to_char(now() AT TIME ZONE 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS')";
     let before = stack.sql_text(utc).await;
-    for route in documents::router() {
+    for route in documents::routes() {
         for event in hostile_events(&route.function) {
             stack.invoke(&route.function, &event).await.unwrap();
         }
+    }
+    for event in hostile_events("authorizer") {
+        // What it cannot decide, it says is an error.
+        let _ = stack.invoke("authorizer", &event).await;
     }
     stack.invoke("migrate", &json!({ "finish": 1 })).await.unwrap_err();
     stack.invoke("panics", &hostile_events("signup")[0]).await.unwrap();
@@ -227,7 +231,7 @@ async fn is_nonsense(stack: &Stack, marks: &Marks) {
         format!("\"{secret}\"").into_bytes(),
         [secret.as_bytes(), b"\xff\xfe"].concat(),
     ];
-    for route in documents::router() {
+    for route in documents::routes() {
         let path = format!("{}?token={secret}&{secret}", route.path.replace("{token}", secret));
         for credentials in [format!("Bearer {secret}"), format!("Basic {secret}"), secret.clone()] {
             for body in &bodies {
@@ -246,7 +250,7 @@ async fn is_nonsense(stack: &Stack, marks: &Marks) {
     let mut event = json!({ "headers": headers, "body": String::from_utf8_lossy(&bodies[0]), "requestContext": { "http": { "method": "POST" } } });
     stack.invoke("panics", &event).await.unwrap();
     event["headers"]["authorization"] = format!("Bearer\n{secret}").into();
-    for route in documents::router() {
+    for route in documents::routes() {
         stack.invoke(&route.function, &event).await.unwrap();
     }
 }
