@@ -65,7 +65,8 @@ pub fn router() -> BTreeSet<Route> {
 /// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
 #[must_use]
 pub fn template() -> Value {
-    let plain = read("template.yaml").replace("!Ref ", "").replace("!Sub ", "");
+    let tags = ["!Equals ", "!If ", "!Not ", "!Ref ", "!Sub "];
+    let plain = tags.iter().fold(read("template.yaml"), |text, tag| text.replace(tag, ""));
     serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
 }
 
