@@ -3,9 +3,9 @@
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::server;
+use crate::{documents, server};
 
-/// A database of its own, dropped with this value.
+/// A database of its own, and a role of the same name for the functions; both are dropped with this value.
 pub struct TestDatabase {
     name: String,
     config: tokio_postgres::Config,
@@ -17,21 +17,34 @@ impl TestDatabase {
         let mut config: tokio_postgres::Config =
             server("TEST_DATABASE_URL").parse().expect("TEST_DATABASE_URL is a URL");
         let name = format!("test_{}", Uuid::new_v4().simple());
-        connect(&config)
-            .await
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .await
-            .expect("the server makes a database");
+        let owner = connect(&config).await;
+        for made in [format!("CREATE DATABASE {name}"), format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'")] {
+            owner.batch_execute(&made).await.expect("the server makes a database and a role");
+        }
         config.dbname(&name);
         Self { name, config }
     }
 
-    /// The URL a function gets.
+    /// The URL that `migrate` gets: the owner's.
     #[must_use]
     pub fn url(&self) -> String {
         let server = server("TEST_DATABASE_URL");
         let (server, _) = server.rsplit_once('/').expect("TEST_DATABASE_URL names a database");
         format!("{server}/{}", self.name)
+    }
+
+    /// The URL that every other function gets: that of a role which may do nothing until [`TestDatabase::grant`].
+    #[must_use]
+    pub fn functions_url(&self) -> String {
+        let owner = self.url();
+        let (_, server) = owner.rsplit_once('@').expect("TEST_DATABASE_URL has a password");
+        format!("postgres://{name}:{name}@{server}", name = self.name)
+    }
+
+    /// Lets the functions do what `migrations/grants.sql` says, as whoever deploys does after the first `migrate`.
+    pub async fn grant(&self) {
+        let grants = documents::read("migrations/grants.sql").replace("jwt_auth", &self.name);
+        self.connect().await.batch_execute(&grants).await.expect("the tables are there");
     }
 
     /// A connection of the test's own, to look at rows or to shift their times.
@@ -48,7 +61,9 @@ impl Drop for TestDatabase {
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                connect(&config).await.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await
+                let owner = connect(&config).await;
+                owner.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+                owner.batch_execute(&format!("DROP ROLE {name}")).await
             })
         });
         let dropped = matches!(dropped.join(), Ok(Ok(())));

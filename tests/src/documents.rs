@@ -68,7 +68,7 @@ pub fn router() -> BTreeSet<Route> {
 /// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
 #[must_use]
 pub fn template() -> Value {
-    let tags = ["!Ref ", "!Sub ", "!GetAtt ", "!If ", "!Equals "];
+    let tags = ["!Equals ", "!GetAtt ", "!If ", "!Not ", "!Ref ", "!Sub "];
     let plain = tags.iter().fold(read("template.yaml"), |text, tag| text.replace(tag, ""));
     serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
 }

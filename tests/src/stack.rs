@@ -193,7 +193,7 @@ impl StackBuilder {
         self
     }
 
-    /// The database to run on, instead of a new one. It is left as it is: not migrated.
+    /// The database to run on, instead of a new one. It is left as it is: not migrated, and nothing granted.
     #[must_use]
     pub fn on(mut self, database: TestDatabase) -> Self {
         self.database = Some(database);
@@ -216,24 +216,31 @@ impl StackBuilder {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let base_url = format!("http://{address}");
+        let owner = self.environment.get("DATABASE_URL").cloned().unwrap_or_else(|| database.url());
         let defaults = [
-            ("DATABASE_URL", database.url()),
+            ("DATABASE_URL", database.functions_url()),
             ("AWS_ENDPOINT_URL_SES", server("TEST_SES_URL")),
             ("RESET_PASSWORD_URL", format!("{base_url}/reset-password")),
         ];
         for (name, value) in defaults {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
-        let environment: Vec<_> = self.environment.into_iter().collect();
         let routed = documents::routes().into_iter().map(|route| route.function);
         let names: BTreeSet<String> = routed.chain(["authorizer", "migrate", "panics"].map(str::to_owned)).collect();
-        let function =
-            |name: String| (name.clone(), Function::new(&name, &address, environment.clone(), self.max_processes));
+        let function = |name: String| {
+            let mut environment = self.environment.clone();
+            if name == "migrate" {
+                environment.insert("DATABASE_URL".to_owned(), owner.clone());
+            }
+            let environment = environment.into_iter().collect();
+            (name.clone(), Function::new(&name, &address, environment, self.max_processes))
+        };
         let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());
         gateway::serve(listener, Arc::clone(&functions));
         let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
         if fresh {
             stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
+            stack.database.grant().await;
         }
         stack
     }

@@ -15,7 +15,8 @@ use crate::{
     workspace::{Workspace, cargo},
 };
 
-/// Measure whether the time of an answer tells if an address has an account. Takes some minutes on an idle machine.
+/// Measure what no test decides: whether the time of an answer tells if an address has an account, and what it would gain to keep
+/// argon2's memory between two hashes. Takes ten minutes, on an idle machine if it is to mean anything.
 ///
 /// Needs what `cargo xtask test journeys` needs. Prints figures and judges nothing: docs/measurements.md has some, and says what
 /// they mean.
@@ -26,21 +27,27 @@ pub struct Args {
     samples: u32,
 }
 
+/// The programs that measure, in `tests/examples/`.
+const MEASUREMENTS: [&str; 2] = ["hashing", "timing"];
+
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let home = Home::ephemeral(&workspace)?;
     let database = Server::start(&workspace, &home, None, Purpose::Throwaway)?;
     let mail = Mail::start(&workspace, &home, None)?;
-    step("Building the functions and the measurement");
+    step("Building the functions and the measurements");
     let mut build = cargo();
-    build.current_dir(&workspace.root).args(["build", "--workspace", "--bins", "--example", "timing"]);
+    build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);
+    build.args(MEASUREMENTS.iter().flat_map(|name| ["--example", name]));
     process::run("cargo build", &mut build)?;
-    step("Measuring");
-    let mut measurement = Command::new(workspace.binary("examples/timing"));
-    measurement
-        .arg(args.samples.to_string())
-        .env("TEST_DATABASE_URL", database.url("postgres"))
-        .env("TEST_SES_URL", mail.url());
-    process::run("the measurement", &mut measurement)?;
+    for name in MEASUREMENTS {
+        step(format_args!("Measuring: {name}"));
+        let mut measurement = Command::new(workspace.binary(&format!("examples/{name}")));
+        measurement
+            .arg(args.samples.to_string())
+            .env("TEST_DATABASE_URL", database.url("postgres"))
+            .env("TEST_SES_URL", mail.url());
+        process::run(name, &mut measurement)?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -156,3 +156,18 @@ async fn off_the_async_thread<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
     done.unwrap_or_else(|_| Err(HashingFailed("it panicked".to_owned())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hashing_leaves_the_async_thread_to_others() {
+        let (hasher, password) = (PasswordHasher::new(), Password::new("password123"));
+        tokio::select! {
+            biased;
+            _ = hasher.verify(&password, None) => panic!("it was done before anybody else had a turn"),
+            () = std::future::ready(()) => {}
+        }
+    }
+}

@@ -119,3 +119,12 @@ fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
     assert_eq!(origins["AllowedPattern"], "[a-z][a-z0-9+.-]*://[^*/]+", "no wildcard can be deployed");
     assert_eq!(origins["Default"], "http://localhost:3000");
 }
+
+// Requirement 43.
+#[test]
+fn only_migrate_is_given_the_owner_of_the_tables() {
+    for (name, properties) in functions_of(&template()) {
+        let environment = properties["Environment"]["Variables"].to_string();
+        assert_eq!(environment.contains("MigrateDatabaseUrl"), name == "migrate", "{name}");
+    }
+}

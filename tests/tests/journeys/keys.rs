@@ -70,7 +70,7 @@ async fn a_secret_is_rotated_with_nobody_logged_out() {
     let (email, password) = (ada.email.clone(), ada.password.clone());
     let after = Stack::builder().with("JWT_SECRET_KEY", next).with("JWT_ADDITIONAL_SECRET_KEYS", SECRET);
     let after = after
-        .with("DATABASE_URL", &before.database.url())
+        .with("DATABASE_URL", &before.database.functions_url())
         .on(tests::database::TestDatabase::empty().await)
         .start()
         .await;

@@ -293,14 +293,18 @@ async fn goes_wrong(stack: &Stack, marks: &mut Marks) {
     }
     lock.rollback().await.unwrap();
 
-    for (setting, value) in [("default_transaction_read_only", "on"), ("search_path", "pg_catalog")] {
-        alter(&format!("SET {setting} = '{value}'")).await;
+    for (refuses, serves) in [
+        ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
+        ("SET search_path = pg_catalog", "RESET search_path"),
+        ("CONNECTION LIMIT 0", "CONNECTION LIMIT -1"),
+    ] {
+        alter(refuses).await;
         let stranger = marks.person(stack);
         for reply in [stranger.signs_up().await, ada.tries_to_sign_in().await, ada.forgets_password().await] {
             assert!(reply.status >= 500, "{}", reply.text);
         }
         assert!(ada.resets_password(&"A".repeat(43), &marks.secret).await.status >= 500);
-        alter(&format!("RESET {setting}")).await;
+        alter(serves).await;
     }
     marks.sees(&ada.signs_in().await);
 }
@@ -347,7 +351,14 @@ async fn assert_that_functions_keep_silent(stack: &Stack, marks: &Marks) {
 async fn no_log_knows_a_secret_or_a_person() {
     let (stack, log, marks) = on_a_server_that_logs(&[]).await;
     let log = log.read(&stack).await;
-    for provoked in ["lock timeout", "statement timeout", "due to user request", "administrator command", "read-only"] {
+    for provoked in [
+        "lock timeout",
+        "statement timeout",
+        "due to user request",
+        "administrator command",
+        "read-only",
+        "too many connections",
+    ] {
         assert!(log.contains(provoked), "{provoked}");
     }
     marks.assert_no_secret("PostgreSQL", &log);

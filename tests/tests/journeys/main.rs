@@ -12,5 +12,6 @@ mod reset;
 mod sessions;
 mod signin;
 mod signup;
+mod sql;
 mod throttle;
 mod walk_through;

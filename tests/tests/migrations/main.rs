@@ -19,9 +19,10 @@ async fn stack_on(database: TestDatabase) -> Stack {
     Stack::builder().on(database).start().await
 }
 
-/// Migrates, and says what was applied.
+/// Migrates, lets the functions in, and says what was applied.
 async fn migrate(stack: &Stack) -> Value {
     let report = stack.invoke("migrate", &json!({})).await.expect("the database can be migrated");
+    stack.database.grant().await;
     assert_eq!((&report["schema_version"], &report["dropped"]), (&json!(1), &json!([])));
     report["applied"].clone()
 }
