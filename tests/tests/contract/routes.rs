@@ -123,7 +123,7 @@ fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
 // Requirement 43.
 #[test]
 fn only_migrate_is_given_the_owner_of_the_tables() {
-    for (name, properties) in functions_of(&template()) {
+    for (name, properties) in functions() {
         let environment = properties["Environment"]["Variables"].to_string();
         assert_eq!(environment.contains("MigrateDatabaseUrl"), name == "migrate", "{name}");
     }
