@@ -67,9 +67,13 @@ impl Request {
     /// The bearer token of the Authorization header (RFC 6750 §2.1; the scheme's name is case-insensitive, RFC 9110 §11.1).
     pub fn bearer_token(&self) -> Result<&str, ApiError> {
         let credentials = self.event.headers.get(header::AUTHORIZATION).ok_or(ApiError::MissingAuthorization)?;
-        let (scheme, token) =
-            credentials.to_str().ok().and_then(|text| text.trim().split_once(' ')).unwrap_or_default();
-        if scheme.eq_ignore_ascii_case("Bearer") { Ok(token.trim_start()) } else { Err(ApiError::NoBearerToken) }
+        let text = std::str::from_utf8(credentials.as_bytes()).unwrap_or_default().trim_ascii();
+        let (scheme, token) = text.split_once(' ').unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("Bearer") {
+            Ok(token.trim_start_matches(' '))
+        } else {
+            Err(ApiError::NoBearerToken)
+        }
     }
 
     /// The `{token}` of the path, as API Gateway matched it.
@@ -297,6 +301,10 @@ mod tests {
         }
         for value in ["", "Bearer", "Bearer ", "a.b.c", "Basic dTpw", "Bearer\ta.b.c"] {
             assert_eq!(authorized(value), Err(Some("Bearer")), "{value}");
+        }
+        // Somebody did send a token, whatever it is.
+        for token in ["é", "\u{a0}a.b.c", "a.b.c\u{a0}"] {
+            assert_eq!(authorized(&format!("Bearer {token}")).as_deref(), Ok(token));
         }
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
 mod environment;
+mod forged_tokens;
 mod http;
 mod keys;
 mod passwords;
