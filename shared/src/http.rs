@@ -83,9 +83,13 @@ impl Request {
     /// The bearer token of the Authorization header (RFC 6750 §2.1; the scheme's name is case-insensitive, RFC 9110 §11.1).
     pub fn bearer_token(&self) -> Result<&str, ApiError> {
         let credentials = self.event.headers.get(header::AUTHORIZATION).ok_or(ApiError::MissingAuthorization)?;
-        let (scheme, token) =
-            credentials.to_str().ok().and_then(|text| text.trim().split_once(' ')).unwrap_or_default();
-        if scheme.eq_ignore_ascii_case("Bearer") { Ok(token.trim_start()) } else { Err(ApiError::NoBearerToken) }
+        let text = std::str::from_utf8(credentials.as_bytes()).unwrap_or_default().trim_ascii();
+        let (scheme, token) = text.split_once(' ').unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("Bearer") {
+            Ok(token.trim_start_matches(' '))
+        } else {
+            Err(ApiError::NoBearerToken)
+        }
     }
 
     /// The `{token}` of the path, as API Gateway matched it.
@@ -113,7 +117,8 @@ impl Request {
     pub fn caller(&self) -> Result<Caller, ApiError> {
         let passed_on = self.event.request_context.authorizer.as_ref().map(|authorizer| &authorizer.fields);
         let text = |name: &str| passed_on?.get(name)?.as_str();
-        let caller = || Some(Caller { sub: text("sub")?.parse().ok()?, sid: SessionId(text("sid")?.parse().ok()?) });
+        let caller =
+            || Some(Caller { sub: UserId(text("sub")?.parse().ok()?), sid: SessionId(text("sid")?.parse().ok()?) });
         caller().ok_or_else(|| ApiError::Internal("no authorizer stands in front of this route".into()))
     }
 
@@ -365,6 +370,10 @@ mod tests {
         }
         for value in ["", "Bearer", "Bearer ", "a.b.c", "Basic dTpw", "Bearer\ta.b.c"] {
             assert_eq!(authorized(value), Err(Some("Bearer")), "{value}");
+        }
+        // Somebody did send a token, whatever it is.
+        for token in ["é", "\u{a0}a.b.c", "a.b.c\u{a0}"] {
+            assert_eq!(authorized(&format!("Bearer {token}")).as_deref(), Ok(token));
         }
     }
 }

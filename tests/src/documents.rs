@@ -49,6 +49,10 @@ impl Route {
 /// The routes of the local gateway: `[workspace.metadata.lambda.watch.router]` in Cargo.toml.
 #[must_use]
 pub fn router() -> BTreeSet<Route> {
+    ROUTER.clone()
+}
+
+static ROUTER: LazyLock<BTreeSet<Route>> = LazyLock::new(|| {
     let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).expect("Cargo.toml is TOML");
     let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().expect("a router").clone();
     router
@@ -63,7 +67,7 @@ pub fn router() -> BTreeSet<Route> {
             })
         })
         .collect()
-}
+});
 
 /// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
 #[must_use]

@@ -1,7 +1,7 @@
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use rand::CryptoRng;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::{Builder, Uuid};
 
 /// A user. Integers, because the accounts that were taken over have them.
@@ -14,21 +14,13 @@ impl fmt::Display for UserId {
     }
 }
 
-impl FromStr for UserId {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
 /// A session: what one sign-in opened. Tokens name it as `sid`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
 /// A token, by its `jti` (RFC 7519 §4.1.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TokenId(pub Uuid);
 

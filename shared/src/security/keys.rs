@@ -8,6 +8,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, PublicKeyUse, ThumbprintHash},
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 
 use super::policy;
 
@@ -20,7 +21,8 @@ pub(super) struct Signer {
 /// A key that tokens are held against.
 pub(super) struct Verifier {
     /// The one header that tokens of this key have.
-    pub(super) header: Header,
+    pub(super) header: Value,
+    pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
     /// Algorithm and signature; everything else is compared by [`super::Tokens`].
     pub(super) validation: Validation,
@@ -33,16 +35,16 @@ impl Signer {
 }
 
 impl Verifier {
-    fn new(header: Header, key: DecodingKey) -> Self {
+    fn new(header: &Header, key: DecodingKey) -> Self {
         let mut validation = Validation::new(header.alg);
         validation.required_spec_claims.clear();
         validation.validate_aud = false;
         validation.validate_exp = false;
-        Self { header, key, validation }
+        Self { header: json!(header), algorithm: header.alg, key, validation }
     }
 
     pub(super) fn kid(&self) -> String {
-        self.header.kid.clone().unwrap_or_default()
+        self.header["kid"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn secret_signer(secret: &SecretString) -> Signer {
 }
 
 pub(super) fn secret_verifier(secret: &SecretString) -> Verifier {
-    Verifier::new(secret_header(secret), DecodingKey::from_secret(secret.expose_secret().as_bytes()))
+    Verifier::new(&secret_header(secret), DecodingKey::from_secret(secret.expose_secret().as_bytes()))
 }
 
 /// The public half of a key pair, good for one algorithm: RS256, ES256 or `EdDSA`.
@@ -118,7 +120,7 @@ impl PublicKey {
     }
 
     pub(super) fn verifier(&self) -> Verifier {
-        Verifier::new(self.header(), self.decoding_key.clone())
+        Verifier::new(&self.header(), self.decoding_key.clone())
     }
 }
 

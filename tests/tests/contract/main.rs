@@ -4,3 +4,4 @@
 mod events;
 mod openapi;
 mod routes;
+mod workflows;

@@ -4,6 +4,7 @@
 mod authorizer;
 mod cors;
 mod environment;
+mod forged_tokens;
 mod http;
 mod keys;
 mod logs;

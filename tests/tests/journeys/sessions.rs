@@ -126,22 +126,6 @@ async fn a_session_does_not_slide() {
     assert_session_over(&stack, &Tokens::from(&reply)).await;
 }
 
-// Requirement 7.
-#[tokio::test]
-async fn neither_kind_of_token_serves_as_the_other() {
-    let stack = Stack::start().await;
-    let tokens = stack.user("Ada").await.signs_in().await;
-    for (method, path, token) in [
-        (Method::GET, "/api/dashboard", &tokens.refresh),
-        (Method::POST, "/api/logout", &tokens.refresh),
-        (Method::POST, "/api/refresh", &tokens.access),
-    ] {
-        let reply = stack.with_token(method, path, token).await;
-        reply.assert_refused(401, "invalid_token", "Invalid token");
-        assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
-    }
-}
-
 // Requirement 9.
 #[tokio::test]
 async fn tokens_past_their_time_are_told_so() {

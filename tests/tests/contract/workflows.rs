@@ -1,0 +1,38 @@
+//! What the workflows must not stop doing.
+
+use serde_json::Value;
+use tests::documents;
+
+fn steps(workflow: &str) -> Vec<String> {
+    let workflow: Value =
+        serde_saphyr::from_str(&documents::read(&format!(".github/workflows/{workflow}.yml"))).unwrap();
+    let jobs = workflow["jobs"].as_object().unwrap().values();
+    jobs.flat_map(|job| job["steps"].as_array().unwrap()).map(Value::to_string).collect()
+}
+
+fn position(steps: &[String], what: &str) -> usize {
+    steps.iter().position(|step| step.contains(what)).unwrap_or_else(|| panic!("no step has {what}"))
+}
+
+// Requirement 47.
+#[test]
+fn a_dependency_with_a_known_hole_stops_a_change_and_a_release() {
+    // It checks advisories, bans, licences and sources unless told otherwise.
+    let gate = |steps: &[String]| steps[position(steps, "EmbarkStudios/cargo-deny-action@")].clone();
+    for workflow in ["ci", "release"] {
+        let gate = gate(&steps(workflow));
+        assert!(!gate.contains("continue-on-error") && !gate.contains("command"), "{gate}");
+    }
+    let ignored = documents::read("deny.toml");
+    assert!(!ignored.contains("ignore"), "an advisory that is ignored is a decision to be seen here");
+}
+
+// Requirement 47.
+#[test]
+fn a_release_says_what_is_in_each_function() {
+    let steps = steps("release");
+    let [deny, build, sbom, attach] =
+        ["cargo-deny-action", "cargo lambda build --release --arm64", "cargo cyclonedx", "sbom.json"]
+            .map(|what| position(&steps, what));
+    assert!(deny < build && build < sbom && sbom < attach, "{steps:?}");
+}

@@ -1,0 +1,183 @@
+//! Tokens that are not ours: forged, malformed, or genuine and misused. Each is made of an access and of a refresh token and sent
+//! wherever a token is taken, and the session it was made from lives on.
+//!
+//! Most are signed with our own secret, as nobody else can: what they try is what lies behind the signature.
+
+mod draft;
+mod forgeries;
+mod key_pairs;
+
+use std::{io::ErrorKind, net::TcpListener};
+
+use reqwest::Method;
+use serde_json::json;
+use tests::{Person, Stack, Tokens};
+
+use self::{
+    draft::Draft,
+    forgeries::{Forgery, algorithms, claims, headers, signatures, spellings, texts},
+};
+
+const INVALID: (u16, &str, &str) = (401, "invalid_token", "Invalid token");
+const EXPIRED: (u16, &str, &str) = (401, "token_expired", "Token has expired");
+const REVOKED: (u16, &str, &str) = (401, "token_revoked", "Token has been revoked");
+const USER_GONE: (u16, &str, &str) = (404, "user_not_found", "User not found");
+const NO_LONGER: (u16, &str, &str) = (401, "invalid_refresh_token", "Invalid or expired refresh token");
+
+async fn assert_refused(stack: &Stack, path: &str, name: &str, token: &str, refusal: (u16, &str, &str)) {
+    let (status, code, message) = refusal;
+    let method = if path == "/api/dashboard" { Method::GET } else { Method::POST };
+    let credentials = format!("Bearer {token}").into_bytes();
+    let reply = stack.send(method, path, |request| request.header("authorization", credentials)).await;
+    let challenge = (status == 401).then_some(r#"Bearer error="invalid_token""#);
+    assert_eq!(
+        (reply.status, reply.json(), reply.header("www-authenticate"), reply.header("cache-control")),
+        (status, json!({ "message": message, "code": code }), challenge, Some("no-store")),
+        "{name} at {path}: {token}"
+    );
+}
+
+/// Each forgery of either kind of token is refused wherever tokens are taken; what the same hand makes of the same parts, unspoiled, is
+/// accepted afterwards.
+async fn assert_all_refused(forgeries: impl Fn(&Draft) -> Vec<Forgery>) {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    for genuine in [&tokens.access, &tokens.refresh] {
+        for (name, token) in forgeries(&Draft::of(genuine)) {
+            for path in ["/api/dashboard", "/api/logout", "/api/refresh"] {
+                assert_refused(&stack, path, &name, &token, INVALID).await;
+            }
+        }
+    }
+    assert_lives(&ada, &tokens).await;
+}
+
+/// The session lives, and its tokens are good if they are signed anew.
+async fn assert_lives(ada: &Person<'_>, tokens: &Tokens) {
+    let access = Draft::of(&tokens.access);
+    assert_eq!(ada.dashboard(&access.signed()).await.status, 200);
+    assert_eq!(
+        ada.dashboard(&access.claim("role", "admin").signed()).await.status,
+        200,
+        "an unknown claim means nothing"
+    );
+    assert_eq!(ada.refreshes(&Draft::of(&tokens.refresh).signed()).await.status, 200);
+}
+
+// Requirement 1.
+#[tokio::test]
+async fn no_algorithm_but_the_keys_own_is_one() {
+    assert_all_refused(algorithms).await;
+}
+
+// Requirement 2.
+#[tokio::test]
+async fn no_header_but_ours_is_read_and_nothing_it_names_is_fetched() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    assert_all_refused(|genuine| headers(genuine, &url)).await;
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody came");
+}
+
+// Requirement 8.
+#[tokio::test]
+async fn every_claim_is_required_typed_and_written_as_we_write_it() {
+    assert_all_refused(claims).await;
+}
+
+// Requirement 7.
+#[tokio::test]
+async fn no_part_of_one_kind_makes_a_token_of_the_other() {
+    assert_all_refused(|genuine| {
+        let other =
+            if genuine.says("type") == "access" { ("refresh", "jwt-auth/refresh") } else { ("access", "jwt-auth") };
+        vec![
+            ("the other type".to_owned(), genuine.claim("type", other.0).signed()),
+            ("the other audience".to_owned(), genuine.claim("aud", other.1).signed()),
+            ("both audiences".to_owned(), genuine.claim("aud", json!(["jwt-auth", "jwt-auth/refresh"])).signed()),
+        ]
+    })
+    .await;
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    for (path, token) in
+        [("/api/dashboard", &tokens.refresh), ("/api/logout", &tokens.refresh), ("/api/refresh", &tokens.access)]
+    {
+        assert_refused(&stack, path, "the other kind", token, INVALID).await;
+        let expired = Draft::of(token).claim("exp", 1).signed();
+        assert_refused(&stack, path, "the other kind, and expired", &expired, INVALID).await;
+    }
+    assert_lives(&ada, &tokens).await;
+}
+
+// Requirement 9.
+#[tokio::test]
+async fn a_token_is_good_in_its_own_time() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
+    let now = access.says("iat").as_i64().unwrap();
+    for past in [now, now - 1, now - 30, 1, 0, -1, i64::MIN] {
+        let (name, expired) = (format!("exp {past}"), access.claim("exp", past).signed());
+        assert_refused(&stack, "/api/dashboard", &name, &expired, EXPIRED).await;
+        assert_refused(&stack, "/api/logout", &name, &expired, EXPIRED).await;
+        let expired = refresh.claim("exp", past).signed();
+        assert_refused(&stack, "/api/refresh", &name, &expired, NO_LONGER).await;
+    }
+    for claim in ["iat", "nbf"] {
+        for future in [now + 300, now + 3600, now + 86_400 * 365, i64::MAX] {
+            let name = format!("{claim} {future}");
+            assert_refused(&stack, "/api/dashboard", &name, &access.claim(claim, future).signed(), INVALID).await;
+            assert_refused(&stack, "/api/logout", &name, &access.claim(claim, future).signed(), INVALID).await;
+            assert_refused(&stack, "/api/refresh", &name, &refresh.claim(claim, future).signed(), INVALID).await;
+        }
+        assert_eq!(ada.dashboard(&access.claim(claim, now + 29).signed()).await.status, 200, "a clock that runs ahead");
+    }
+    assert_lives(&ada, &tokens).await;
+}
+
+#[tokio::test]
+async fn a_rightly_signed_token_gets_nobody_into_the_session_of_another() {
+    let stack = Stack::start().await;
+    let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
+    let (adas, graces) = (ada.signs_in().await, grace.signs_in().await);
+    let (access, refresh) = (Draft::of(&adas.access), Draft::of(&adas.refresh));
+    let (her_name, her_session) =
+        (Draft::of(&graces.access).says("sub").clone(), Draft::of(&graces.access).says("sid").clone());
+    let nil = "00000000-0000-0000-0000-000000000000";
+    for (name, claim, value, refusal) in [
+        ("Ada's session, Grace's name", "sub", her_name, REVOKED),
+        ("Grace's session, Ada's name", "sid", her_session, REVOKED),
+        ("no session", "sid", json!(nil), REVOKED),
+        ("a session's id, but the token's", "sid", access.says("jti").clone(), REVOKED),
+        ("nobody", "sub", json!("2147483647"), USER_GONE),
+        ("nobody, by a number that is none's", "sub", json!("0"), USER_GONE),
+        ("nobody, by a negative number", "sub", json!("-1"), USER_GONE),
+    ] {
+        let token = access.claim(claim, value.clone()).signed();
+        assert_refused(&stack, "/api/dashboard", name, &token, refusal).await;
+        assert_refused(&stack, "/api/logout", name, &token, refusal).await;
+        assert_refused(&stack, "/api/refresh", name, &refresh.claim(claim, value).signed(), NO_LONGER).await;
+    }
+    assert_lives(&ada, &adas).await;
+    assert_lives(&grace, &graces).await;
+}
+
+#[tokio::test]
+async fn a_token_has_three_parts_and_one_spelling() {
+    assert_all_refused(spellings).await;
+}
+
+#[tokio::test]
+async fn header_and_claims_are_one_json_object_each_and_say_nothing_twice() {
+    assert_all_refused(texts).await;
+}
+
+#[tokio::test]
+async fn no_signature_but_the_secrets_own_is_one() {
+    assert_all_refused(signatures).await;
+}

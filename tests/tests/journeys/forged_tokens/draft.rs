@@ -1,0 +1,127 @@
+//! Tokens taken apart, to be spoiled and put together again.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use serde_json::{Map, Value};
+use tests::stack::SECRET;
+
+/// What signs a draft.
+pub struct Key {
+    key: EncodingKey,
+    algorithm: Algorithm,
+}
+
+impl Key {
+    /// The secret of every stack.
+    pub fn ours() -> Self {
+        Self::secret(SECRET)
+    }
+
+    /// Any secret.
+    pub fn secret(secret: impl AsRef<[u8]>) -> Self {
+        Self { key: EncodingKey::from_secret(secret.as_ref()), algorithm: Algorithm::HS256 }
+    }
+
+    /// The private key in a PEM.
+    pub fn private(pem: &str, algorithm: Algorithm) -> Self {
+        let pem = pem.as_bytes();
+        let key = EncodingKey::from_rsa_pem(pem).or(EncodingKey::from_ec_pem(pem)).or(EncodingKey::from_ed_pem(pem));
+        Self { key: key.unwrap(), algorithm }
+    }
+
+    /// The same key, signing otherwise.
+    pub fn by(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
+    }
+
+    /// The signature, in base64url.
+    pub fn sign(&self, message: &str) -> String {
+        crypto::sign(message.as_bytes(), &self.key, self.algorithm).unwrap()
+    }
+}
+
+/// A token's header and claims.
+#[derive(Clone)]
+pub struct Draft {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+}
+
+impl Draft {
+    /// What a token says.
+    pub fn of(token: &str) -> Self {
+        let mut parts = token.split('.').map(|part| serde_json::from_slice(&decoded(part)));
+        Self { header: parts.next().unwrap().unwrap(), claims: parts.next().unwrap().unwrap() }
+    }
+
+    pub fn header(&self, name: &str, value: impl Into<Value>) -> Self {
+        let mut draft = self.clone();
+        draft.header.insert(name.to_owned(), value.into());
+        draft
+    }
+
+    pub fn without_header(&self, name: &str) -> Self {
+        let mut draft = self.clone();
+        draft.header.remove(name).unwrap();
+        draft
+    }
+
+    pub fn claim(&self, name: &str, value: impl Into<Value>) -> Self {
+        let mut draft = self.clone();
+        draft.claims.insert(name.to_owned(), value.into());
+        draft
+    }
+
+    pub fn without_claim(&self, name: &str) -> Self {
+        let mut draft = self.clone();
+        draft.claims.remove(name).unwrap();
+        draft
+    }
+
+    /// The header as JSON.
+    pub fn header_text(&self) -> String {
+        Value::from(self.header.clone()).to_string()
+    }
+
+    /// The claims as JSON.
+    pub fn claims_text(&self) -> String {
+        Value::from(self.claims.clone()).to_string()
+    }
+
+    pub fn kid(&self) -> &Value {
+        &self.header["kid"]
+    }
+
+    /// A claim's value.
+    pub fn says(&self, name: &str) -> &Value {
+        &self.claims[name]
+    }
+
+    /// The token, signed as ours are.
+    pub fn signed(&self) -> String {
+        self.signed_by(&Key::ours())
+    }
+
+    /// The token, signed by any key.
+    pub fn signed_by(&self, key: &Key) -> String {
+        signed(self.header_text(), self.claims_text(), key)
+    }
+}
+
+/// A token of any two texts.
+pub fn signed(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>, key: &Key) -> String {
+    with_signature(&format!("{}.{}", encoded(header), encoded(payload)), key)
+}
+
+/// A message, and its signature.
+pub fn with_signature(message: &str, key: &Key) -> String {
+    format!("{message}.{}", key.sign(message))
+}
+
+pub fn encoded(part: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(part)
+}
+
+pub fn decoded(part: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(part).unwrap()
+}

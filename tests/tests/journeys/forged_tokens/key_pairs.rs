@@ -1,0 +1,178 @@
+//! Tokens forged where key pairs sign: whose signature counts for what.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+use tests::{Person, Stack, Tokens, keys};
+
+use super::{
+    INVALID, REVOKED, assert_refused,
+    draft::{Draft, Key, decoded, encoded},
+};
+
+/// A stack whose access tokens an RSA key signs, and where tokens of an EC and an Ed25519 key are good, too.
+struct Keyring {
+    stack: Stack,
+    /// The private keys, in PEM, each with its algorithm and `kid`.
+    private: Vec<(String, Algorithm, Value)>,
+}
+
+const ISSUER: &str = "https://auth.example.com";
+
+impl Keyring {
+    async fn start() -> Self {
+        let keys = [keys::rsa(), keys::ec(), keys::ed25519()];
+        let additional = format!("{}\n{}", keys::public_half(&keys[1]), keys::public_half(&keys[2]));
+        let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys[0]);
+        let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &additional).start().await;
+        let published = stack.get("/.well-known/jwks.json").await.json();
+        let algorithms = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+        let kids = published["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone());
+        let private = keys.into_iter().zip(algorithms).zip(kids).map(|((pem, algorithm), kid)| (pem, algorithm, kid));
+        Self { stack, private: private.collect() }
+    }
+
+    async fn signs_in(&self) -> (Person<'_>, Tokens) {
+        let ada = self.stack.user("Ada").await;
+        let tokens = ada.signs_in().await;
+        (ada, tokens)
+    }
+
+    async fn assert_refused_everywhere(&self, name: &str, token: &str) {
+        for path in ["/api/dashboard", "/api/logout", "/api/refresh"] {
+            assert_refused(&self.stack, path, name, token, INVALID).await;
+        }
+    }
+
+    /// Whoever signs tokens here, with what they call themselves: the secret, and the private keys.
+    fn signers(&self, under_the_secret: &Draft) -> Vec<(Key, Value, Value)> {
+        let private = self
+            .private
+            .iter()
+            .map(|(pem, algorithm, kid)| (Key::private(pem, *algorithm), json!(algorithm), kid.clone()));
+        [(Key::ours(), json!("HS256"), under_the_secret.kid().clone())].into_iter().chain(private).collect()
+    }
+}
+
+// Requirements 1, 2.
+#[tokio::test]
+async fn each_key_signs_by_its_own_algorithm_under_its_own_name() {
+    let keyring = Keyring::start().await;
+    let (ada, tokens) = keyring.signs_in().await;
+    let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
+    let signers = keyring.signers(&refresh);
+    for (by, (key, ..)) in signers.iter().enumerate() {
+        for (named, (.., kid)) in signers.iter().enumerate() {
+            for (said, (_, algorithm, _)) in signers.iter().enumerate() {
+                let name = format!("signed by {by} as {algorithm} under the name of {named}");
+                let forged = |genuine: &Draft| {
+                    genuine.header("alg", algorithm.clone()).header("kid", kid.clone()).signed_by(key)
+                };
+                if by == named && named == said {
+                    assert_eq!(ada.dashboard(&forged(&access)).await.status, 200, "{name}");
+                } else {
+                    keyring.assert_refused_everywhere(&name, &forged(&access)).await;
+                    keyring.assert_refused_everywhere(&name, &forged(&refresh)).await;
+                }
+            }
+        }
+    }
+    assert_eq!(ada.refreshes(&refresh.signed()).await.status, 200);
+}
+
+// Requirement 1.
+#[tokio::test]
+async fn a_public_key_is_no_secret() {
+    let keyring = Keyring::start().await;
+    let (ada, tokens) = keyring.signs_in().await;
+    let published = keyring.stack.get("/.well-known/jwks.json").await.json();
+    for ((pem, algorithm, kid), jwk) in keyring.private.iter().zip(published["keys"].as_array().unwrap()) {
+        let (public, der) = (keys::public_half(pem), keys::public_der(pem));
+        let number = |name: &str| decoded(jwk[name].as_str().unwrap_or_default());
+        let secrets = [
+            public.clone().into_bytes(),
+            format!("{public}\n").into_bytes(),
+            public.replace('\n', "\r\n").into_bytes(),
+            public.replace('\n', "\\n").into_bytes(),
+            STANDARD.encode(&der).into_bytes(),
+            der,
+            jwk.to_string().into_bytes(),
+            number("n"),
+            number("x"),
+            kid.as_str().unwrap().as_bytes().to_vec(),
+        ];
+        for secret in secrets {
+            for genuine in [Draft::of(&tokens.access), Draft::of(&tokens.refresh)] {
+                let under_its_name = genuine.header("kid", kid.clone());
+                for draft in [
+                    genuine.header("alg", "HS256"),
+                    under_its_name.header("alg", "HS256"),
+                    under_its_name.header("alg", json!(algorithm)),
+                ] {
+                    let name = format!("{} with {}", draft.header_text(), String::from_utf8_lossy(&secret));
+                    keyring.assert_refused_everywhere(&name, &draft.signed_by(&Key::secret(&secret))).await;
+                }
+            }
+        }
+    }
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200);
+}
+
+// Requirements 1, 7.
+#[tokio::test]
+async fn a_private_key_signs_access_tokens_by_one_algorithm_and_no_refresh_token() {
+    let keyring = Keyring::start().await;
+    let (ada, tokens) = keyring.signs_in().await;
+    let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
+    let of_the_family = [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
+    for (pem, algorithm, kid) in &keyring.private {
+        let by = |algorithm: Algorithm| Key::private(pem, algorithm);
+        let under = |draft: &Draft, said: Algorithm| draft.header("alg", json!(said)).header("kid", kid.clone());
+        let rightly = under(&refresh, *algorithm).signed_by(&by(*algorithm));
+        keyring.assert_refused_everywhere("a refresh token of a private key", &rightly).await;
+        for said in of_the_family.into_iter().filter(|_| *algorithm == Algorithm::RS256) {
+            for draft in [under(&access, said), under(&access, *algorithm)] {
+                let token = draft.signed_by(&by(said));
+                keyring.assert_refused_everywhere(&format!("{} by {said:?}", draft.header_text()), &token).await;
+            }
+        }
+        // No signature at all, and one that is nothing but zeros, which some have taken for one of any message (CVE-2022-21449).
+        let token = under(&access, *algorithm).signed_by(&by(*algorithm));
+        assert_eq!(ada.dashboard(&token).await.status, 200, "{algorithm:?}");
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let length = decoded(signature).len();
+        for signature in
+            [vec![], vec![0; length], vec![1; length], vec![0; length - 1], vec![0x30, 6, 2, 1, 0, 2, 1, 0]]
+        {
+            let name = format!("{algorithm:?} with {signature:?}");
+            keyring.assert_refused_everywhere(&name, &format!("{message}.{}", encoded(signature))).await;
+        }
+    }
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200);
+}
+
+// Requirement 38.
+#[tokio::test]
+async fn a_signature_written_otherwise_dies_with_its_session() {
+    // n - s serves in place of s (SEC 1 §4.1.4), so an ES256 token has a second spelling that anybody can find.
+    const N: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys::ec()).start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    let (message, signature) = tokens.access.rsplit_once('.').unwrap();
+    let mut respelt = decoded(signature);
+    let mut borrowed = 0;
+    for (digit, of_n) in respelt[32..].iter_mut().zip(hex::decode(N).unwrap()).rev() {
+        let difference = i16::from(of_n) - i16::from(*digit) - borrowed;
+        borrowed = i16::from(difference < 0);
+        *digit = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    let respelt = format!("{message}.{}", encoded(respelt));
+    assert_ne!(respelt, tokens.access);
+    assert_eq!(ada.dashboard(&respelt).await.status, 200, "it is the same token");
+    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    for path in ["/api/dashboard", "/api/logout"] {
+        assert_refused(&stack, path, "the other spelling", &respelt, REVOKED).await;
+    }
+}
