@@ -67,7 +67,7 @@ enum Part {
     Verifiers,
     /// Each requirement of docs/security.md has tests that carry its number
     Requirements,
-    /// template.yaml through `sam validate --lint`
+    /// template.yaml through `sam validate --lint`, and what SAM makes of it
     Template,
     /// Licences, sources and bans of every dependency, through cargo deny (advisories: where there is a network, in CI)
     Dependencies,
@@ -279,7 +279,15 @@ fn template(workspace: &Workspace) -> Result<Count> {
         "sam validate --lint",
         sam.args(["validate", "--lint", "--region", "us-east-1", "--template", "template.yaml"]),
     )?;
-    Ok(Count { passed: 1, failed: 0 })
+    // A decision that API Gateway keeps would outlive a logout, and SAM leaves the time out unless told.
+    let translated = tools::translated_template(workspace)?;
+    let kept = translated.pointer(
+        "/Resources/Api/Properties/Body/components/securitySchemes/Authorizer/x-amazon-apigateway-authorizer/authorizerResultTtlInSeconds",
+    );
+    if kept != Some(&Value::from(0)) {
+        bail!("in the translated template, API Gateway keeps what the authorizer decides: {kept:?} seconds, not 0");
+    }
+    Ok(Count { passed: 2, failed: 0 })
 }
 
 fn dependencies(workspace: &Workspace) -> Result<Count> {

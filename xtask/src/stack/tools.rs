@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use serde_json::Value;
+
 use super::{
     home::turn,
     process::{output, run},
@@ -41,6 +43,17 @@ pub fn sam(workspace: &Workspace) -> Result<Command> {
         .envs([("SAM_CLI_TELEMETRY", "0"), ("AWS_DEFAULT_REGION", "us-east-1")])
         .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")]);
     Ok(command)
+}
+
+/// template.yaml as CloudFormation gets to see it.
+pub fn translated_template(workspace: &Workspace) -> Result<Value> {
+    let python = python(workspace, "sam", "requirements-sam.txt", &[])?.join("python");
+    let mut translate = Command::new(python);
+    translate
+        .arg(workspace.pins().join("translated.py"))
+        .current_dir(&workspace.root)
+        .env("AWS_DEFAULT_REGION", "us-east-1");
+    serde_json::from_str(&output("SAM's translator", &mut translate)?).context("SAM's translator printed no JSON")
 }
 
 /// A `node` command that runs the local SES.
