@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let bridge = bridge()?;
     let home = Home::kept(&workspace)?;
     ports::claim(args.stack.port, "the API", "--port")?;
-    let mut backing = Backing::start(&workspace, &home, args.stack.into(), args.stack.state_table)?;
+    let mut backing = Backing::start(&workspace, &home, args.stack.ports(), args.stack.state_table)?;
     let api = format!("http://127.0.0.1:{}", args.stack.port);
     let settings = backing.settings(&home, &api)?;
 
@@ -61,9 +61,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     migrate_only(&workspace, &home, &settings)?;
 
     step("sam build (the first time, it compiles every dependency once more)");
-    let parameter = format!("Architecture={architecture}");
+    let origins = args.stack.allowed_origins.iter().map(|origins| format!("AllowedOrigins={origins}"));
+    let parameters: Vec<String> = [format!("Architecture={architecture}")].into_iter().chain(origins).collect();
     let mut build = tools::sam_build(&workspace)?;
-    build.args(["--parameter-overrides", &parameter]).env("SAM_BUILD_MODE", "debug");
+    build.arg("--parameter-overrides").args(&parameters).env("SAM_BUILD_MODE", "debug");
     process::run("sam build", &mut build)?;
 
     let environment = home.folder().join("sam-env.json");
@@ -71,7 +72,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     step(format_args!("Starting sam local on {api}"));
     let mut start = tools::sam(&workspace)?;
     start.args(["local", "start-api", "--port", &args.stack.port.to_string(), "--warm-containers", "LAZY"]);
-    start.args(["--parameter-overrides", &parameter, "--env-vars"]).arg(&environment);
+    start.arg("--parameter-overrides").args(&parameters).arg("--env-vars").arg(&environment);
     if let Some(bridge) = bridge {
         start.args(["--add-host", &format!("{HOST}:{bridge}")]);
     }

@@ -18,6 +18,7 @@ use crate::{
     requirements,
     stack::{
         Code, Plan, Ports, Stack,
+        cors::Cors,
         dynamodb::DynamoDb,
         home::Home,
         http,
@@ -301,10 +302,11 @@ fn collection(workspace: &Workspace, servers: &Servers) -> Result<Count> {
     let mut newman = tools::newman(workspace)?;
     let home = Home::ephemeral(workspace)?;
     let code = if servers.built { Code::Built } else { Code::Build };
-    let plan = Plan { ports: Ports::default(), state_table: false, concurrency: 2, code };
-    let mut stack = Stack::start(workspace, &home, &plan)?;
+    let cors = Cors::of_template(workspace, None)?;
+    let plan = Plan { ports: Ports::default(), state_table: false, cors, concurrency: 2, code };
+    let mut stack = Stack::start(workspace, &home, plan)?;
     let summary = home.folder().join("newman.json");
-    let variables = [("base_url", stack.url().to_owned()), ("mail_url", stack.backing.mail.url())];
+    let variables = [("base_url", stack.url.clone()), ("mail_url", stack.backing.mail.url())];
     newman
         .current_dir(&workspace.root)
         .args([

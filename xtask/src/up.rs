@@ -7,7 +7,10 @@ use anyhow::Result;
 use crate::{
     console::{say, step},
     interrupt::Interrupted,
-    stack::{Backing, Code, Plan, Ports, Stack, StackArgs, home::Home, postgres::without_password, settings::Settings},
+    stack::{
+        Backing, Code, Plan, Ports, Stack, StackArgs, cors::Cors, home::Home, postgres::without_password,
+        settings::Settings,
+    },
     workspace::Workspace,
 };
 
@@ -28,6 +31,7 @@ Examples:
   cargo xtask up
   cargo xtask up --port 8080
   cargo xtask up --state-table
+  cargo xtask up --allowed-origins http://localhost:5173,http://localhost:4200
   DATABASE_URL=postgres://me:secret@127.0.0.1:5432/auth cargo xtask up
   cargo xtask up --ephemeral          a second one, beside the first
 
@@ -50,13 +54,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (home, ports) = if args.ephemeral {
         (Home::ephemeral(&workspace)?, Ports::default())
     } else {
-        (Home::kept(&workspace)?, args.stack.into())
+        (Home::kept(&workspace)?, args.stack.ports())
     };
-    let plan =
-        Plan { ports, state_table: args.stack.state_table, concurrency: args.concurrency.into(), code: Code::Follow };
-    let mut stack = Stack::start(&workspace, &home, &plan)?;
+    let plan = Plan {
+        ports,
+        state_table: args.stack.state_table,
+        cors: Cors::of_template(&workspace, args.stack.allowed_origins.as_deref())?,
+        concurrency: args.concurrency.into(),
+        code: Code::Follow,
+    };
+    let mut stack = Stack::start(&workspace, &home, plan)?;
 
-    say(welcome(stack.url(), &stack.backing, &stack.settings));
+    say(welcome(&stack.url, &stack.backing, &stack.settings));
     say("Logs follow. Ctrl-C stops everything.\n");
     home.show_logs();
     match stack.tend_until(|| None::<ExitCode>) {

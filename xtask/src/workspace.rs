@@ -17,6 +17,8 @@ pub struct Workspace {
     target: PathBuf,
     /// The binaries of the packages below `functions/`, in alphabetical order.
     pub functions: Vec<String>,
+    /// What leads to them, from the router in Cargo.toml: paths, and the methods of each.
+    pub routes: Vec<(String, Vec<String>)>,
 }
 
 impl Workspace {
@@ -41,7 +43,13 @@ impl Workspace {
         if functions.is_empty() {
             bail!("found no function below {}: run this inside the project", root.join("functions").display());
         }
-        Ok(Self { root, target, functions })
+        let watch = &metadata["metadata"]["lambda"]["watch"];
+        let routes = watch["router"].as_object().into_iter().flatten().map(|(path, routes)| {
+            let methods = list(routes).filter_map(|route| route["method"].as_str().map(String::from));
+            (path.clone(), methods.collect())
+        });
+        let routes = routes.collect();
+        Ok(Self { root, target, functions, routes })
     }
 
     /// Pinned tools, installed on demand.

@@ -1,6 +1,7 @@
 //! `cargo lambda watch` as API Gateway and Lambda: it takes HTTP requests, turns them into events by the routes in Cargo.toml, and
 //! hands them to whichever function process asks. Those processes are ours ([`super::functions`]), not its own: it would start each
-//! with `cargo run` at the first call, again at every change of any file, and watch the whole checkout once per process.
+//! with `cargo run` at the first call, again at every change of any file, and watch the whole checkout once per process. Its port is
+//! for this stack alone; what clients see is in [`super::front`].
 
 use std::{process::Command, sync::mpsc, thread, time::Duration};
 
@@ -20,30 +21,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+    pub fn start(workspace: &Workspace, home: &Home) -> Result<Self> {
         let tools = tools::cargo_lambda(workspace)?;
-        let port = match port {
-            Some(port) => {
-                claim(port)?;
-                port
-            }
-            None => ports::free()?,
-        };
-        let url = format!("http://127.0.0.1:{port}");
-        step(format_args!("Starting the gateway on {url}"));
+        let port = ports::free()?;
+        step("Starting the gateway");
         let mut command = Command::new(tools.join("cargo-lambda"));
         workspace::outside_of_cargo_run(&mut command);
-        command
-            .current_dir(&workspace.root)
-            // It admits pages of every origin; the template's AllowedOrigins decides that for a deployment.
-            .args(["lambda", "watch", "--only-lambda-apis"])
-            .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port.to_string()]);
+        command.current_dir(&workspace.root).args(["lambda", "watch", "--only-lambda-apis", "--disable-cors"]).args([
+            "--invoke-address",
+            "127.0.0.1",
+            "--invoke-port",
+            &port.to_string(),
+        ]);
         let mut service = Service::quiet("gateway", &mut command, home)?;
         service.await_ready(Duration::from_mins(1), || ports::answers(port))?;
-        let gateway = Self { service, url };
-        let runtime = gateway.runtime();
-        thread::spawn(move || refuse_unknown_routes(&runtime));
-        Ok(gateway)
+        Ok(Self { service, url: format!("http://127.0.0.1:{port}") })
     }
 
     pub fn url(&self) -> &str {
@@ -87,22 +79,5 @@ impl Gateway {
 
     pub fn check(&mut self) -> Result<()> {
         self.service.check()
-    }
-}
-
-pub fn claim(port: u16) -> Result<()> {
-    ports::claim(port, "the API", "--port")
-}
-
-/// Answers requests that no route takes as API Gateway does; the emulator leaves them to a function without a name.
-fn refuse_unknown_routes(runtime: &str) {
-    const NOT_FOUND: &str = r#"{"statusCode":404,"headers":{"content-type":"application/json"},"multiValueHeaders":{},"body":"{\"message\":\"Not Found\"}","isBase64Encoded":false,"cookies":[]}"#;
-    let invocations = format!("{runtime}/2018-06-01/runtime/invocation");
-    let agent = http::agent(None);
-    while let Ok(work) = agent.get(format!("{invocations}/next")).call() {
-        let id = work.headers().get("lambda-runtime-aws-request-id").and_then(|id| id.to_str().ok());
-        if let Some(id) = id {
-            _ = agent.post(format!("{invocations}/{id}/response")).send(NOT_FOUND);
-        }
     }
 }

@@ -1,7 +1,9 @@
-//! The local stack: a PostgreSQL, a mail server, a gateway, and the functions behind it.
+//! The local stack: a PostgreSQL, a mail server, a DynamoDB where it is wanted, a gateway, and the functions behind it.
 
+pub mod cors;
 pub mod dynamodb;
 pub mod forward;
+mod front;
 mod functions;
 mod gateway;
 pub mod home;
@@ -19,6 +21,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use self::{
+    cors::Cors,
     dynamodb::DynamoDb,
     functions::{Functions, Place},
     gateway::Gateway,
@@ -45,7 +48,7 @@ pub struct Ports {
 }
 
 /// What a person wants of the stack.
-#[derive(clap::Args, Clone, Copy)]
+#[derive(clap::Args)]
 pub struct StackArgs {
     /// Port of the API
     #[arg(long, value_name = "N", default_value_t = 5001)]
@@ -66,15 +69,19 @@ pub struct StackArgs {
     /// Port of DynamoDB Local
     #[arg(long, value_name = "N", default_value_t = 5005, requires = "state_table")]
     dynamodb_port: u16,
+
+    /// The web origins whose pages may call the API, comma-separated, instead of the template's default
+    #[arg(long, value_name = "ORIGINS")]
+    pub allowed_origins: Option<String>,
 }
 
-impl From<StackArgs> for Ports {
-    fn from(args: StackArgs) -> Self {
-        Self {
-            api: Some(args.port),
-            mail: Some(args.mail_port),
-            database: Some(args.database_port),
-            dynamodb: Some(args.dynamodb_port),
+impl StackArgs {
+    pub fn ports(&self) -> Ports {
+        Ports {
+            api: Some(self.port),
+            mail: Some(self.mail_port),
+            database: Some(self.database_port),
+            dynamodb: Some(self.dynamodb_port),
         }
     }
 }
@@ -83,6 +90,7 @@ impl From<StackArgs> for Ports {
 pub struct Plan {
     pub ports: Ports,
     pub state_table: bool,
+    pub cors: Cors,
     /// Processes of each function.
     pub concurrency: usize,
     pub code: Code,
@@ -140,6 +148,7 @@ pub enum Code {
 
 /// The whole service.
 pub struct Stack<'a> {
+    pub url: String,
     functions: Functions,
     gateway: Gateway,
     pub backing: Backing,
@@ -152,10 +161,10 @@ pub struct Stack<'a> {
 
 impl<'a> Stack<'a> {
     /// Starts everything and applies the migrations; returns when the first request can come.
-    pub fn start(workspace: &'a Workspace, home: &'a Home, plan: &Plan) -> Result<Self> {
-        let Plan { ports, state_table, concurrency, code } = *plan;
+    pub fn start(workspace: &'a Workspace, home: &'a Home, plan: Plan) -> Result<Self> {
+        let Plan { ports, state_table, cors, concurrency, code } = plan;
         // A port that is taken is worth knowing before anything is built.
-        ports.api.map_or(Ok(()), gateway::claim)?;
+        ports.api.map_or(Ok(()), front::claim)?;
         let backing = Backing::start(workspace, home, ports, state_table)?;
         tools::cargo_lambda(workspace)?;
         if code != Code::Built {
@@ -163,16 +172,16 @@ impl<'a> Stack<'a> {
             workspace.build(&workspace.functions)?;
         }
 
-        let mut gateway = Gateway::start(workspace, home, ports.api)?;
-        let settings = backing.settings(home, gateway.url())?;
+        let port = ports.api.map_or_else(ports::free, Ok)?;
+        let url = format!("http://127.0.0.1:{port}");
+        let mut gateway = Gateway::start(workspace, home)?;
+        let settings = backing.settings(home, &url)?;
         let place = Place { workspace, home, settings: &settings, runtime: &gateway.runtime(), concurrency };
         let mut functions = Functions::start(&place, &workspace.functions)?;
         migrate(&mut gateway, &mut functions)?;
-        Ok(Self { functions, gateway, backing, settings, concurrency, code, workspace, home })
-    }
-
-    pub fn url(&self) -> &str {
-        self.gateway.url()
+        step(format_args!("Opening the API on {url}"));
+        front::open(port, &workspace.routes, gateway.url(), cors)?;
+        Ok(Self { url, functions, gateway, backing, settings, concurrency, code, workspace, home })
     }
 
     /// Returns when `until` does so, when a part of the stack dies, or when a person wants to stop.
@@ -202,7 +211,7 @@ impl<'a> Stack<'a> {
 
 /// Applies the migrations to the database of these settings, with a gateway for this purpose alone.
 pub fn migrate_only(workspace: &Workspace, home: &Home, settings: &Settings) -> Result<()> {
-    let mut gateway = Gateway::start(workspace, home, None)?;
+    let mut gateway = Gateway::start(workspace, home)?;
     let place = Place { workspace, home, settings, runtime: &gateway.runtime(), concurrency: 1 };
     let mut functions = Functions::start(&place, &["migrate".to_owned()])?;
     migrate(&mut gateway, &mut functions)
