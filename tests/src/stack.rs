@@ -63,8 +63,6 @@ impl Stack {
             ("MAIL_FROM", "no-reply@example.com"),
             ("PASSWORD_MIN_LENGTH", "8"),
             ("PASSWORD_BLOCKLIST", "off"),
-            // Long enough for the local SES, short enough for a test.
-            ("FORGOT_PASSWORD_FLOOR_MS", "500"),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("AWS_REGION", "us-east-1"),
