@@ -7,7 +7,7 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 -- Nobody's id, name or address changes, and no account is deleted.
 GRANT SELECT, INSERT (name, email, password, created_at), UPDATE (password, credential_version) ON users TO jwt_auth;
 GRANT USAGE ON SEQUENCE users_id_seq TO jwt_auth;
-GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, password_resets, throttle TO jwt_auth;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, password_resets, throttle, outbox TO jwt_auth;
 
 -- The tables of later migrations.
 ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO jwt_auth;

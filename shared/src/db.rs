@@ -4,6 +4,8 @@
 //! us and PostgreSQL can share connections. It leaves the decision to constraints and conditions, and it may be run twice:
 //! a second run after an answer that was lost finds what the first one did. That is what lets [`Database`] retry.
 
+pub mod expired;
+pub mod outbox;
 pub mod password_resets;
 pub mod sessions;
 pub mod throttle;
@@ -20,7 +22,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use crate::{config, security::policy};
+use crate::{config, deadline, security::policy};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,9 +64,9 @@ impl Database {
         Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts of its own") }
     }
 
-    /// Runs one statement, which yields at most one row, within [`policy::DATABASE_DEADLINE`].
+    /// Runs one statement, which yields at most one row, within [`policy::DATABASE_DEADLINE`] and the request's own time.
     async fn query_opt(&self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, DbError> {
-        let deadline = Instant::now() + policy::DATABASE_DEADLINE;
+        let deadline = deadline::at_most(policy::DATABASE_DEADLINE);
         let (mut attempt, mut seen) = (1, false);
         loop {
             match self.attempt(deadline, sql, params).await {

@@ -7,7 +7,7 @@ mod rule;
 mod time;
 
 pub use email::{Email, EmailLookup};
-pub use ids::{SessionId, TokenId, UserId};
+pub use ids::{MailId, SessionId, TokenId, UserId};
 pub use name::Name;
 pub use rule::Rule;
 pub use time::UnixTime;

@@ -10,21 +10,23 @@
 //! | [`db`] | **the SQL**: one query, one named function, one constant |
 //! | [`mail`] | what is written to people, and sending it |
 //!
-//! [`audit`] writes down what happened to whose account.
+//! [`audit`] writes down what happened to whose account, and [`outbox`] sees to it that no mail is lost.
 //!
 //! They share the vocabulary of [`domain`], which knows neither Lambda nor PostgreSQL. [`runtime`] starts a function,
-//! [`config`] reads its environment, and [`error`] is the one table of refusals.
+//! [`config`] reads its environment, [`deadline`] bounds its time, and [`error`] is the one table of refusals.
 //!
-//! Knowledge flows one way: `functions → {http, security, state, db, mail} → domain`. Only `runtime`, `http` and `error` know
-//! Lambda; `security` never touches PostgreSQL; `db` never decides.
+//! Knowledge flows one way: `functions → {http, security, state, db, mail} → domain`. Only `runtime`, `deadline`, `http` and `error`
+//! know Lambda; `security` never touches PostgreSQL; `db` never decides.
 
 pub mod audit;
 pub mod config;
 pub mod db;
+pub mod deadline;
 pub mod domain;
 pub mod error;
 pub mod http;
 pub mod mail;
+pub mod outbox;
 pub mod runtime;
 pub mod security;
 pub mod state;

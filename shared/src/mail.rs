@@ -13,14 +13,14 @@ use aws_sdk_ses::{
 };
 use thiserror::Error;
 
-use crate::config;
+use crate::{config, deadline, security::ResetToken};
 
 /// A mail that could not be handed to SES.
 #[derive(Debug, Error)]
 pub enum MailError {
     /// SES did not take it in time.
-    #[error("SES did not answer within {0:?}")]
-    Late(Duration),
+    #[error("SES did not answer in time")]
+    Late,
     /// SES refused it, or could not be reached.
     #[error("SES did not take the mail: {0}")]
     Refused(String),
@@ -56,10 +56,11 @@ struct PasswordChangedText;
 struct PasswordChangedHtml;
 
 impl Mail {
-    /// The mail with the link to the page for a new password, good for `lifetime`.
+    /// The mail with the link to the page for a new password: `page`, a slash, and the token, which is good for `lifetime`.
     #[must_use]
-    pub fn password_reset(link: &str, lifetime: Duration) -> Self {
+    pub fn password_reset(page: &str, token: &ResetToken, lifetime: Duration) -> Self {
         let minutes = lifetime.as_secs() / 60;
+        let link = &format!("{page}/{}", token.to_link_text());
         Self {
             subject: "Reset your password",
             text: PasswordResetText { link, minutes }.to_string(),
@@ -97,8 +98,8 @@ impl Mailer {
         Self { ses: Client::from_conf(ses.build()), from: config.from }
     }
 
-    /// Hands a mail to SES within `deadline`.
-    pub async fn send(&self, to: &str, mail: Mail, deadline: Duration) -> Result<(), MailError> {
+    /// Hands a mail to SES within `limit`, or whatever the request has left.
+    pub async fn send(&self, to: &str, mail: Mail, limit: Duration) -> Result<(), MailError> {
         let content = |data: String| Content::builder().charset("UTF-8").data(data).build();
         let composed = |problem: aws_sdk_ses::error::BuildError| MailError::Refused(problem.to_string());
         let body =
@@ -111,8 +112,8 @@ impl Mailer {
             .source(&self.from)
             .destination(Destination::builder().to_addresses(to).build())
             .message(message.build());
-        match tokio::time::timeout(deadline, request.send()).await {
-            Err(_) => Err(MailError::Late(deadline)),
+        match tokio::time::timeout_at(deadline::at_most(limit), request.send()).await {
+            Err(_) => Err(MailError::Late),
             // The code alone: SES quotes the address in its messages.
             Ok(Err(problem)) => Err(MailError::Refused(match problem.as_service_error() {
                 Some(refusal) => refusal.meta().code().unwrap_or("unknown").to_owned(),
@@ -130,8 +131,9 @@ mod tests {
     // Requirement 46.
     #[test]
     fn the_reset_mail_carries_its_link_in_both_parts_and_escapes_it_in_html() {
-        let mail = Mail::password_reset("https://example.com/reset-password/t?a=1&b=\"<x>", Duration::from_hours(1));
-        assert!(mail.text.contains("https://example.com/reset-password/t?a=1&b=\"<x>"));
+        let page = "https://example.com/t?a=1&b=\"<x>";
+        let mail = Mail::password_reset(page, &ResetToken::random(&mut crate::system::rng()), Duration::from_hours(1));
+        assert!(mail.text.contains(&format!("{page}/")));
         assert!(mail.text.contains("60 minutes"));
         assert!(!mail.html.contains("<x>") && !mail.html.contains("&b=\""));
         assert!(mail.html.contains("60 minutes"));

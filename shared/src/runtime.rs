@@ -4,11 +4,13 @@ use std::{
     future::{Future, ready},
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future::Either};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use rand::CryptoRng;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFilter};
@@ -16,10 +18,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{ConfigError, Environment},
+    deadline,
     domain::UnixTime,
     error::ApiError,
     http::{Authorization, Reply, Request},
-    security::token::Verified,
+    security::{policy, token::Verified},
     system,
 };
 
@@ -35,7 +38,8 @@ where
     H: Fn(&'static S, Request) -> F + Sync,
     F: Future<Output = Result<Reply, ApiError>> + Send,
 {
-    start(init, Request::new, handler, respond).await
+    let endpoint = Kind { read: Request::new, budget: policy::REQUEST_BUDGET, respond };
+    start(init, endpoint, handler).await
 }
 
 /// Runs an HTTP API's Lambda authorizer (payload format 2.0, simple response), in the same way.
@@ -50,22 +54,53 @@ where
     H: Fn(&'static S, Request) -> F + Sync,
     F: Future<Output = Result<Verified, ApiError>> + Send,
 {
-    start(init, Request::to_authorize, handler, authorize).await
+    let authorizer = Kind { read: Request::to_authorize, budget: policy::REQUEST_BUDGET, respond: authorize };
+    start(init, authorizer, handler).await
 }
 
-/// `read` makes a request of an event, and `respond` an answer of the outcome.
-async fn start<S, I, G, E, H, F, T, R>(
-    init: I,
-    read: fn(E, UnixTime) -> Request,
-    handler: H,
+/// Runs a function that a schedule invokes, in the same way. `handler` says what it did; where it fails, the invocation does, and
+/// Lambda may invoke it again.
+pub async fn run_scheduled<S, I, G, H, F, R>(init: I, handler: H) -> ExitCode
+where
+    S: Sync + 'static,
+    I: FnOnce(Environment) -> G,
+    G: Future<Output = Result<S, ConfigError>>,
+    H: Fn(&'static S, Scheduled) -> F + Sync,
+    F: Future<Output = Result<R, ApiError>> + Send,
+    R: Serialize + Send,
+{
+    let scheduled = Kind { read: |_: Value, _| Scheduled(()), budget: policy::SWEEP_BUDGET, respond: report };
+    start(init, scheduled, handler).await
+}
+
+/// What a schedule says: that it is time.
+pub struct Scheduled(());
+
+impl Scheduled {
+    /// The system's random number generator.
+    #[must_use]
+    pub fn rng(&self) -> impl CryptoRng + use<> {
+        system::rng()
+    }
+}
+
+/// What makes one kind of function differ from another.
+struct Kind<E, Q, T, R> {
+    /// What the handler gets to see of an event.
+    read: fn(E, UnixTime) -> Q,
+    /// The time there is for it.
+    budget: Duration,
+    /// What becomes of its outcome.
     respond: fn(Result<T, ApiError>) -> Result<R, Diagnostic>,
-) -> ExitCode
+}
+
+async fn start<S, I, G, E, Q, H, F, T, R>(init: I, kind: Kind<E, Q, T, R>, handler: H) -> ExitCode
 where
     S: Sync + 'static,
     I: FnOnce(Environment) -> G,
     G: Future<Output = Result<S, ConfigError>>,
     E: DeserializeOwned,
-    H: Fn(&'static S, Request) -> F + Sync,
+    H: Fn(&'static S, Q) -> F + Sync,
     F: Future<Output = Result<T, ApiError>> + Send,
     T: Send,
     R: Serialize,
@@ -75,7 +110,7 @@ where
     let serving = async {
         match init(environment).await {
             // The state lives as long as the process: leaking it spares every handler an Arc.
-            Ok(state) => serve(Box::leak(Box::new(state)), read, handler, respond).await,
+            Ok(state) => serve(Box::leak(Box::new(state)), kind, handler).await,
             Err(problem) => {
                 error!(%problem, "the function cannot start");
                 ExitCode::FAILURE
@@ -85,31 +120,29 @@ where
     serving.instrument(process).await
 }
 
-async fn serve<S, E, H, F, T, R>(
-    state: &'static S,
-    read: fn(E, UnixTime) -> Request,
-    handler: H,
-    respond: fn(Result<T, ApiError>) -> Result<R, Diagnostic>,
-) -> ExitCode
+async fn serve<S, E, Q, H, F, T, R>(state: &'static S, kind: Kind<E, Q, T, R>, handler: H) -> ExitCode
 where
     S: Sync,
     E: DeserializeOwned,
-    H: Fn(&'static S, Request) -> F + Sync,
+    H: Fn(&'static S, Q) -> F + Sync,
     F: Future<Output = Result<T, ApiError>> + Send,
     T: Send,
     R: Serialize,
 {
+    let Kind { read, budget, respond } = kind;
     let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let span = request_span(&event.context);
+        let now = system::now();
+        let budget = deadline::budget(&event.context, now, budget);
         // What API Gateway did not make is answered like any other defect. What exactly is wrong with it stays unsaid: serde would
         // quote it, an Authorization header for one.
         let answer = match serde_json::from_value(event.payload) {
             // On the heap, or every `main` would hold the largest handler on its stack.
-            Ok(payload) => Either::Left(Box::pin(handler(state, read(payload, system::now())))),
+            Ok(payload) => Either::Left(Box::pin(handler(state, read(payload, now)))),
             Err(_) => Either::Right(ready(Err(ApiError::Internal("the event is none of an HTTP API".into())))),
         };
         let answer = async move {
-            let outcome = AssertUnwindSafe(answer).catch_unwind().await;
+            let outcome = AssertUnwindSafe(deadline::within(budget, answer)).catch_unwind().await;
             respond(outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))))
         };
         answer.instrument(span)
@@ -151,14 +184,24 @@ fn authorize(outcome: Result<Verified, ApiError>) -> Result<Authorization, Diagn
         }
         Err(refusal) => {
             log(&refusal);
-            let (status, code) = refusal.status_and_code();
-            if status.is_server_error() {
-                Err(Diagnostic { error_type: code.to_owned(), error_message: refusal.to_string() })
+            if refusal.status_and_code().0.is_server_error() {
+                Err(diagnostic(&refusal))
             } else {
                 Ok(Authorization::denied())
             }
         }
     }
+}
+
+fn report<T>(outcome: Result<T, ApiError>) -> Result<T, Diagnostic> {
+    outcome.map_err(|failure| {
+        log(&failure);
+        diagnostic(&failure)
+    })
+}
+
+fn diagnostic(failure: &ApiError) -> Diagnostic {
+    Diagnostic { error_type: failure.status_and_code().1.to_owned(), error_message: failure.to_string() }
 }
 
 /// One log line for each request that is not served: why, and the cause of a failure, which the client never sees.

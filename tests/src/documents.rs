@@ -1,6 +1,6 @@
 //! The files of the project that say what its routes are and what they answer, read as data.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::LazyLock};
+use std::{collections::BTreeSet, path::PathBuf, sync::LazyLock, time::Duration};
 
 use serde_json::Value;
 
@@ -71,17 +71,20 @@ static ROUTER: LazyLock<BTreeSet<Route>> = LazyLock::new(|| {
 
 /// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
 #[must_use]
-pub fn template() -> Value {
+pub fn template() -> &'static Value {
+    &TEMPLATE
+}
+
+static TEMPLATE: LazyLock<Value> = LazyLock::new(|| {
     let tags = ["!Equals ", "!GetAtt ", "!If ", "!Not ", "!Ref ", "!Sub "];
     let plain = tags.iter().fold(read("template.yaml"), |text, tag| text.replace(tag, ""));
     serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
-}
+});
 
 /// The functions of the template: name, as the folder has it, and properties.
 #[must_use]
 pub fn functions() -> Vec<(String, Value)> {
-    let template = template();
-    let resources = template["Resources"].as_object().expect("resources").values();
+    let resources = template()["Resources"].as_object().expect("resources").values();
     let functions = resources.filter(|resource| resource["Type"] == "AWS::Serverless::Function");
     let named = functions.map(|function| {
         let properties = function["Properties"].clone();
@@ -89,6 +92,15 @@ pub fn functions() -> Vec<(String, Value)> {
         (name.expect("a function's code lies in functions/<name>/").to_owned(), properties)
     });
     named.collect()
+}
+
+/// How long the template lets a function run.
+#[must_use]
+pub fn timeout(function: &str) -> Duration {
+    let own =
+        functions().into_iter().find(|(name, _)| name == function).map(|(_, properties)| properties["Timeout"].clone());
+    let of_all = template()["Globals"]["Function"]["Timeout"].as_u64();
+    Duration::from_secs(own.and_then(|own| own.as_u64()).or(of_all).expect("a number of seconds"))
 }
 
 /// The routes of the template.

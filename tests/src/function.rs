@@ -20,6 +20,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use crate::documents;
+
 /// Longest wait for an answer: API Gateway's own.
 const GATEWAY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -43,6 +45,7 @@ pub(crate) struct Function {
     environment: Vec<(String, String)>,
     runtime_api: String,
     max_processes: usize,
+    pub(crate) timeout: Duration,
     processes: Mutex<Vec<Child>>,
     logs: Arc<Mutex<Vec<String>>>,
     collectors: Mutex<Vec<JoinHandle<()>>>,
@@ -66,6 +69,7 @@ impl Function {
             environment,
             runtime_api: format!("http://{runtime_api}/.rt/{name}"),
             max_processes,
+            timeout: documents::timeout(name),
             processes: Mutex::default(),
             logs: Arc::default(),
             collectors: Mutex::default(),

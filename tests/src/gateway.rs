@@ -1,6 +1,6 @@
 //! The gateway: HTTP on one side, the Lambda runtime interface on the other.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -49,7 +49,7 @@ pub(crate) fn serve(listener: TcpListener, functions: Arc<Functions>) {
 async fn next(State(gateway): State<Arc<Gateway>>, Path(function): Path<String>) -> Response<Body> {
     let invocation = gateway.functions[&function].next().await;
     #[expect(clippy::disallowed_methods, reason = "Lambda tells a function when its time is up")]
-    let deadline = std::time::SystemTime::now() + Duration::from_secs(10);
+    let deadline = std::time::SystemTime::now() + gateway.functions[&function].timeout;
     let deadline = deadline.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
     Response::builder()
         .header("lambda-runtime-aws-request-id", invocation.request_id)

@@ -26,11 +26,13 @@ pub mod keys;
 pub mod mailbox;
 mod person;
 mod reply;
+mod ses;
 pub mod stack;
 mod state_table;
 
 pub use person::{Person, Tokens};
 pub use reply::Reply;
+pub use ses::{Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};
 pub use state_table::{Health, StateTable, Store};
 

@@ -224,7 +224,8 @@ impl StackBuilder {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
         let routed = documents::routes().into_iter().map(|route| route.function);
-        let names: BTreeSet<String> = routed.chain(["authorizer", "migrate", "panics"].map(str::to_owned)).collect();
+        let names: BTreeSet<String> =
+            routed.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
         let function = |name: String| {
             let mut environment = self.environment.clone();
             if name == "migrate" {

@@ -6,11 +6,15 @@ use std::{process::ExitCode, time::Duration};
 use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
-    db::{Database, password_resets},
-    domain::EmailLookup,
+    db::{
+        Database,
+        password_resets::{self, ResetRequest},
+    },
+    domain::{EmailLookup, MailId},
     error::ApiError,
     http::{JsonObject, Message, Reply, Request},
     mail::{Mail, Mailer},
+    outbox::Outbox,
     runtime::run,
     security::{Floor, ResetToken, policy, throttle::Attempt},
     state::{self, Table, Throttle},
@@ -24,7 +28,7 @@ async fn main() -> ExitCode {
 struct App {
     database: Database,
     throttle: Box<dyn Throttle>,
-    mailer: Mailer,
+    outbox: Outbox,
     floor: Duration,
     reset_url: Option<String>,
 }
@@ -36,8 +40,8 @@ impl App {
         let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
             throttle: state::throttle(table.as_ref(), &database),
+            outbox: Outbox::new(database.clone(), Mailer::new(config::Mail::from_env(&env)?).await),
             database,
-            mailer: Mailer::new(config::Mail::from_env(&env)?).await,
             floor,
             reset_url,
         })
@@ -59,18 +63,17 @@ async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError>
 async fn send_link(app: &App, request: &Request, email: &EmailLookup, floor: Floor) -> Result<(), ApiError> {
     app.throttle.count(Attempt::ForgotPassword, &request.source(), request.now()).await??;
     let page = reset_page(app, request)?;
-    let token = ResetToken::random(&mut request.rng());
-    let account = password_resets::request(&app.database, email, &token.hash(), policy::RESET_TOKEN_LIFETIME).await?;
-    let Some(account) = account else { return Ok(()) };
+    let (token, attempt) = (ResetToken::random(&mut request.rng()), MailId::random(&mut request.rng()));
+    let reset = ResetRequest { email, token: &token.hash(), mail: attempt, page: &page };
+    let Some(account) = password_resets::request(&app.database, reset).await? else { return Ok(()) };
     audit::record(Event::PasswordResetRequested, Some(account.id));
 
-    let mail = Mail::password_reset(&format!("{page}/{}", token.to_link_text()), policy::RESET_TOKEN_LIFETIME);
-    // Within the floor, so that its time does not show; without a floor, there is nothing to hide it in.
+    // From here on the mail is owed: one attempt is made now, and `sweep` makes the others. Within the floor, so that its time does not
+    // show; without a floor, there is nothing to hide it in.
+    let mail = Mail::password_reset(&page, &token, policy::RESET_TOKEN_LIFETIME);
     let within = floor.remaining().saturating_sub(policy::FLOOR_MARGIN);
-    let deadline = if app.floor.is_zero() { policy::MAIL_DEADLINE } else { within };
-    if let Err(problem) = app.mailer.send(&account.email, mail, deadline).await {
-        tracing::error!(user_id = account.id.0, %problem, "the reset mail was not sent");
-    }
+    let limit = if app.floor.is_zero() { policy::MAIL_DEADLINE } else { within };
+    app.outbox.attempt(attempt, account.id, &account.email, mail, limit).await;
     Ok(())
 }
 

@@ -24,8 +24,8 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
     refuse_shared_addresses(transaction).await
 }
 
-/// What the first migration makes under names that others like too.
-const NEW_NAMES: [&str; 4] = ["sessions", "password_resets", "throttle", "users_email_lower_key"];
+/// What the migrations make under names that others like too.
+const NEW_NAMES: [&str; 5] = ["sessions", "password_resets", "throttle", "outbox", "users_email_lower_key"];
 
 async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> {
     for name in NEW_NAMES {

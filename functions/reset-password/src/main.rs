@@ -6,9 +6,11 @@ use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
     db::{Database, password_resets},
+    domain::MailId,
     error::ApiError,
     http::{Message, Reply, Request},
     mail::{Mail, Mailer},
+    outbox::Outbox,
     runtime::run,
     security::{PasswordHasher, PasswordRules, ResetToken, policy, throttle::Attempt},
     state::{self, Revocations, Table, Throttle},
@@ -25,7 +27,7 @@ struct App {
     revocations: Box<dyn Revocations>,
     rules: PasswordRules,
     hasher: PasswordHasher,
-    mailer: Mailer,
+    outbox: Outbox,
 }
 
 impl App {
@@ -35,10 +37,10 @@ impl App {
         Ok(Self {
             throttle: state::throttle(table.as_ref(), &database),
             revocations: state::revocations(table.as_ref(), &database),
+            outbox: Outbox::new(database.clone(), Mailer::new(config::Mail::from_env(&env)?).await),
             database,
             rules: PasswordRules::new(&config::PasswordRules::from_env(&env)?),
             hasher: PasswordHasher::new(),
-            mailer: Mailer::new(config::Mail::from_env(&env)?).await,
         })
     }
 }
@@ -54,15 +56,13 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     let password = app.rules.accept(password, &account.name, &account.email)?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     app.revocations.deny_sessions_before(account.id, account.credential_version + 1, request.now()).await?;
-    if !password_resets::redeem(&app.database, &token, account.id, &hash).await? {
+    let notice = MailId::random(&mut request.rng());
+    if !password_resets::redeem(&app.database, &token, account.id, &hash, notice).await? {
         return Err(ApiError::InvalidOrExpiredToken);
     }
-
     audit::record(Event::PasswordReset, Some(account.id));
 
-    // What was committed stands, whatever becomes of the notice.
-    if let Err(problem) = app.mailer.send(&account.email, Mail::password_changed(), policy::MAIL_DEADLINE).await {
-        tracing::error!(user_id = account.id.0, %problem, "the notice of a password reset was not sent");
-    }
+    // What was committed stands, and the notice is owed, whatever becomes of this attempt.
+    app.outbox.attempt(notice, account.id, &account.email, Mail::password_changed(), policy::MAIL_DEADLINE).await;
     Ok(Reply::ok(&Message { message: "Password reset successful" }))
 }

@@ -1,12 +1,10 @@
 //! `password_resets`: the one live reset token of a user. One row a user: a newer token replaces the older one by itself.
 
-use std::time::Duration;
-
 use tokio_postgres::{Row, types::Type};
 
 use super::{Database, DbError, is_foreign_key_violation, seconds};
 use crate::{
-    domain::{EmailLookup, UserId},
+    domain::{EmailLookup, MailId, UserId},
     security::{PasswordHash, ResetTokenHash, policy},
 };
 
@@ -33,29 +31,46 @@ const REQUEST: &str = "
             expires_at = CASE WHEN t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
         WHERE t.attempts < $4 OR t.expires_at <= now()
         RETURNING key
+    ), owed AS (
+        INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
+        SELECT id, 'password_reset', $6, $7, now() + $8 * interval '1 second', now() + $3 * interval '1 second'
+        FROM account, counted
+        ON CONFLICT (user_id, kind) DO UPDATE
+        SET id = excluded.id, page = excluded.page, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
+        RETURNING user_id
     ), reset AS (
         INSERT INTO password_resets (user_id, token_hash, created_at, expires_at)
-        SELECT id, $2, now(), now() + $3 * interval '1 second' FROM account, counted
+        SELECT user_id, $2, now(), now() + $3 * interval '1 second' FROM owed
         ON CONFLICT (user_id) DO UPDATE
         SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
     )
     SELECT id, name, email, credential_version FROM account, counted";
 
-/// Puts a new reset token in place of the account's older one, and says whose it is. `None` where the address has no account, or
-/// where the account has had its mails for now: then the older token stays good.
-pub async fn request(
-    db: &Database,
-    email: &EmailLookup,
-    token: &ResetTokenHash,
-    lifetime: Duration,
-) -> Result<Option<ResetAccount>, DbError> {
+/// A reset that somebody asks for.
+pub struct ResetRequest<'a> {
+    /// Of the account with this address.
+    pub email: &'a EmailLookup,
+    /// What resets the password.
+    pub token: &'a ResetTokenHash,
+    /// The first attempt to mail it.
+    pub mail: MailId,
+    /// The page the mail's link leads to, without the token.
+    pub page: &'a str,
+}
+
+/// Puts a new reset token in place of the account's older one, writes down the mail it is owed, and says whose it is. `None` where the
+/// address has no account, or where the account has had its mails for now: then the older token stays good.
+pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<ResetAccount>, DbError> {
     let limit = policy::RESET_MAILS_OF_ACCOUNT;
     let params = [
-        (&email.as_sql() as _, Type::TEXT),
-        (&token.as_bytes() as _, Type::BYTEA),
-        (&seconds(lifetime) as _, Type::FLOAT8),
+        (&reset.email.as_sql() as _, Type::TEXT),
+        (&reset.token.as_bytes() as _, Type::BYTEA),
+        (&seconds(policy::RESET_TOKEN_LIFETIME) as _, Type::FLOAT8),
         (&limit.attempts as _, Type::INT4),
         (&seconds(limit.window) as _, Type::FLOAT8),
+        (&reset.mail.0 as _, Type::UUID),
+        (&reset.page as _, Type::TEXT),
+        (&seconds(policy::MAIL_FIRST_RETRY) as _, Type::FLOAT8),
     ];
     match db.query_opt(REQUEST, &params).await {
         Err(error) if is_foreign_key_violation(&error) => Ok(None),
@@ -82,15 +97,33 @@ const REDEEM: &str = "
         UPDATE users SET password = $3, credential_version = credential_version + 1
         FROM redeemed WHERE users.id = redeemed.user_id
         RETURNING users.id
+    ), owed AS (
+        INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
+        SELECT id, 'password_changed', $4, now() + $5 * interval '1 second', now() + $6 * interval '1 second' FROM changed
+        ON CONFLICT (user_id, kind) DO UPDATE
+        SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
     )
     SELECT id FROM changed
     UNION ALL
     SELECT id FROM users WHERE id = $2 AND password = $3";
 
-/// Uses the token up and sets the password. False where the token no longer serves.
-pub async fn redeem(db: &Database, token: &ResetTokenHash, user: UserId, hash: &PasswordHash) -> Result<bool, DbError> {
-    let params =
-        [(&token.as_bytes() as _, Type::BYTEA), (&user.0 as _, Type::INT4), (&hash.as_stored() as _, Type::TEXT)];
+/// Uses the token up, sets the password, and writes down the notice that is owed, whose first attempt is `mail`. False where the token
+/// no longer serves.
+pub async fn redeem(
+    db: &Database,
+    token: &ResetTokenHash,
+    user: UserId,
+    hash: &PasswordHash,
+    mail: MailId,
+) -> Result<bool, DbError> {
+    let params = [
+        (&token.as_bytes() as _, Type::BYTEA),
+        (&user.0 as _, Type::INT4),
+        (&hash.as_stored() as _, Type::TEXT),
+        (&mail.0 as _, Type::UUID),
+        (&seconds(policy::MAIL_FIRST_RETRY) as _, Type::FLOAT8),
+        (&seconds(policy::NOTICE_LIFETIME) as _, Type::FLOAT8),
+    ];
     Ok(db.query_opt(REDEEM, &params).await?.is_some())
 }
 

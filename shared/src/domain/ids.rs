@@ -24,6 +24,10 @@ pub struct SessionId(pub Uuid);
 #[serde(transparent)]
 pub struct TokenId(pub Uuid);
 
+/// An attempt to send a mail that is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailId(pub Uuid);
+
 impl SessionId {
     /// A new session's id: a random UUID (RFC 9562 §5.4).
     pub fn random(rng: &mut impl CryptoRng) -> Self {
@@ -33,6 +37,13 @@ impl SessionId {
 
 impl TokenId {
     /// A new token's id: a random UUID (RFC 9562 §5.4).
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        Self(random_uuid(rng))
+    }
+}
+
+impl MailId {
+    /// A new attempt's id: a random UUID (RFC 9562 §5.4).
     pub fn random(rng: &mut impl CryptoRng) -> Self {
         Self(random_uuid(rng))
     }

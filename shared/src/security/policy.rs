@@ -55,8 +55,8 @@ pub const RESET_TOKEN_BYTES: usize = 32;
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// How long every answer of forgot-password takes: longer than SES usually needs, so that its time tells nothing.
 pub const FORGOT_PASSWORD_FLOOR: Duration = Duration::from_secs(1);
-/// How long before its floor an attempt to mail is given up, so that giving up does not show either.
-pub const FLOOR_MARGIN: Duration = Duration::from_millis(20);
+/// How long before its floor an attempt to mail is given up, so that giving up does not show either, nor writing down that it was sent.
+pub const FLOOR_MARGIN: Duration = Duration::from_millis(300);
 
 /// So many attempts within so much time, counted from the first. See [`super::throttle`].
 #[derive(Debug, Clone, Copy)]
@@ -102,9 +102,19 @@ pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from
 /// Refreshes of one session: fifty at once from one page are fine, a loop is not.
 pub const REFRESHES_OF_SESSION: Limit = Limit { attempts: 60, window: Duration::from_mins(1) };
 
+/// Longest time an endpoint waits for others, all its calls together. A quarter of a second is added at the very most, to call off what
+/// nobody waits for any more: so a refresh is answered within 4 seconds, and a client that lost the answer still has half of
+/// [`REFRESH_GRACE`] to ask again.
+pub const REQUEST_BUDGET: Duration = Duration::from_millis(3_500);
+/// Longest time `sweep` takes. It runs every minute.
+pub const SWEEP_BUDGET: Duration = Duration::from_secs(50);
+/// How long before Lambda would end an invocation it ends by itself; Lambda's own clock and ours count whole seconds here.
+pub const LAMBDA_MARGIN: Duration = Duration::from_secs(1);
+/// The longest time Lambda grants an invocation.
+pub const LAMBDA_LONGEST: Duration = Duration::from_mins(15);
 /// Longest wait for a new connection to PostgreSQL.
 pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest time for one statement, a connection and retries included. Sign-in makes three at most, in a function of 15 seconds.
+/// Longest time for one statement, a connection and retries included.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
 /// Longest time to tell PostgreSQL that nobody waits for a statement any more.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
@@ -112,8 +122,22 @@ pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
 /// Longest time for one attempt at it, a connection included. DynamoDB answers in a few milliseconds, or something is wrong.
 pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
-/// Longest time for a mail that no floor hides.
-pub const MAIL_DEADLINE: Duration = Duration::from_secs(3);
+/// When `sweep` attempts a mail again that a request could not send, and how long it waits before the next attempt but one: more than a
+/// request lives, so that the two are never at it together. Doubles with each attempt.
+pub const MAIL_FIRST_RETRY: Duration = Duration::from_secs(30);
+/// The longest wait between two attempts. SES drops what it throttles, and asks to wait up to ten minutes.
+pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
+/// How long the notice of a changed password is worth sending. A link for a new password is not, once its token would have expired.
+pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
+/// Expired rows that one statement deletes: some 10 ms of work.
+pub const SWEEP_BATCH: i64 = 1_000;
+/// What `sweep` keeps of its time for everything but mails: their attempts end there.
+pub const SWEEP_RESERVE: Duration = Duration::from_secs(15);
+
+/// What is kept of an attempt's time to write down that it succeeded.
+pub const MAIL_SETTLING: Duration = Duration::from_millis(100);
+/// Longest time for a mail that no floor hides. One that is late is mailed again by `sweep`.
+pub const MAIL_DEADLINE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

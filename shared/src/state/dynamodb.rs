@@ -27,6 +27,7 @@ use crate::{
         Database, DbError,
         users::{self, Account, Candidate},
     },
+    deadline,
     domain::{EmailLookup, SessionId, UnixTime, UserId},
     security::{
         Source,
@@ -347,9 +348,11 @@ fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Nobody waits longer than that for the table, whatever is asked of it and however often.
+/// Nobody waits longer than that for the table, whatever is asked of it and however often, nor longer than the request has time.
 async fn within<T>(question: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
-    tokio::time::timeout(policy::STATE_DEADLINE, question).await.map_err(|late| DbError::Away(late.into()))?
+    tokio::time::timeout_at(deadline::at_most(policy::STATE_DEADLINE), question)
+        .await
+        .map_err(|late| DbError::Away(late.into()))?
 }
 
 fn contended() -> DbError {

@@ -18,6 +18,7 @@ async fn every_sample_event_is_understood_by_its_function() {
     // As deployed: the defaults refuse short and common passwords.
     let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
     assert_eq!(stack.invoke("migrate", &event("migrate")).await.unwrap()["applied"], json!([]));
+    assert_eq!(stack.invoke("sweep", &event("sweep")).await.unwrap()["mails_owed"], json!(0));
     assert_eq!(event("signup")["isBase64Encoded"], json!(true), "one of them has a base64 body");
     for (function, status, message) in [
         ("welcome", 200, "Welcome to JWT Auth API"),

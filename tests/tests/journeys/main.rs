@@ -8,6 +8,7 @@ mod forged_tokens;
 mod http;
 mod keys;
 mod logs;
+mod outbox;
 mod passwords;
 mod reset;
 mod sessions;

@@ -3,14 +3,14 @@
 use serde_json::json;
 use tests::{Stack, database::TestDatabase};
 
-use crate::{V1, migrate, picture, stack_on};
+use crate::{MIGRATIONS, migrate, picture, stack_on};
 
 #[tokio::test]
 async fn an_empty_database_is_brought_to_the_newest_version() {
     let stack = stack_on(TestDatabase::empty().await).await;
-    assert_eq!(migrate(&stack).await, json!([V1]));
+    assert_eq!(migrate(&stack).await, json!(MIGRATIONS));
     let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
-    assert_eq!(stack.sql_text(tables).await, "password_resets refinery_schema_history sessions throttle users");
+    assert_eq!(stack.sql_text(tables).await, "outbox password_resets refinery_schema_history sessions throttle users");
 }
 
 #[tokio::test]
@@ -20,6 +20,20 @@ async fn a_database_that_is_current_is_left_as_it_is() {
     assert_eq!(migrate(&stack).await, json!([]));
     assert_eq!(migrate(&stack).await, json!([]));
     assert_eq!(picture::of(&stack.database).await, before);
+}
+
+#[tokio::test]
+async fn a_database_of_version_1_is_brought_to_the_newest_with_everybody_in_it() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    stack
+        .sql("DROP TABLE outbox; DROP INDEX password_resets_expires_at_idx; DELETE FROM refinery_schema_history WHERE version > 1")
+        .await;
+    assert_eq!(migrate(&stack).await, json!(MIGRATIONS[1..]));
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    let token = ada.receives_reset_mail(1).await.reset_token();
+    assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
 }
 
 #[tokio::test]

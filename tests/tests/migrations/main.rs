@@ -11,8 +11,8 @@ mod takeover;
 use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
-/// The one migration there is.
-const V1: &str = "V1__accounts_and_sessions";
+/// The migrations there are.
+const MIGRATIONS: [&str; 2] = ["V1__accounts_and_sessions", "V2__outbox"];
 
 /// A stack on a database that no migration has seen.
 async fn stack_on(database: TestDatabase) -> Stack {
@@ -23,7 +23,7 @@ async fn stack_on(database: TestDatabase) -> Stack {
 async fn migrate(stack: &Stack) -> Value {
     let report = stack.invoke("migrate", &json!({})).await.expect("the database can be migrated");
     stack.database.grant().await;
-    assert_eq!((&report["schema_version"], &report["dropped"]), (&json!(1), &json!([])));
+    assert_eq!((&report["schema_version"], &report["dropped"]), (&json!(MIGRATIONS.len()), &json!([])));
     report["applied"].clone()
 }
 

@@ -77,6 +77,12 @@ impl Gateway {
         )
     }
 
+    /// Invokes a function as a schedule does: nobody waits for its answer. What becomes of it is in its log.
+    pub fn invoke_unattended(&self, name: &str) {
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.url);
+        thread::spawn(move || http::agent(None).post(&url).send("{}").map(drop));
+    }
+
     pub fn check(&mut self) -> Result<()> {
         self.service.check()
     }

@@ -17,6 +17,8 @@ pub mod settings;
 pub mod system;
 pub mod tools;
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
@@ -146,6 +148,9 @@ pub enum Code {
     Built,
 }
 
+/// As the template's schedule does.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
 /// The whole service.
 pub struct Stack<'a> {
     pub url: String,
@@ -155,6 +160,7 @@ pub struct Stack<'a> {
     pub settings: Settings,
     concurrency: usize,
     code: Code,
+    swept: Instant,
     workspace: &'a Workspace,
     home: &'a Home,
 }
@@ -181,7 +187,18 @@ impl<'a> Stack<'a> {
         migrate(&mut gateway, &mut functions)?;
         step(format_args!("Opening the API on {url}"));
         front::open(port, &workspace.routes, gateway.url(), cors)?;
-        Ok(Self { url, functions, gateway, backing, settings, concurrency, code, workspace, home })
+        Ok(Self {
+            url,
+            functions,
+            gateway,
+            backing,
+            settings,
+            concurrency,
+            code,
+            swept: Instant::now(),
+            workspace,
+            home,
+        })
     }
 
     /// Returns when `until` does so, when a part of the stack dies, or when a person wants to stop.
@@ -203,6 +220,10 @@ impl<'a> Stack<'a> {
             match self.code {
                 Code::Follow => self.functions.tend(&place)?,
                 Code::Build | Code::Built => self.functions.check()?,
+            }
+            if self.swept.elapsed() > SWEEP_EVERY {
+                self.swept = Instant::now();
+                self.gateway.invoke_unattended("sweep");
             }
             interrupt::sleep(interrupt::GLANCE)?;
         }

@@ -1,0 +1,82 @@
+//! The end of the time that one invocation may take. The runtime sets it; everything that waits for something outside this process
+//! asks [`at_most`] until when it may. It is not an argument of all that lies in between, so that no endpoint can forget to pass
+//! it on.
+
+use std::{future::Future, time::Duration};
+
+use lambda_runtime::Context;
+use tokio::{task_local, time::Instant};
+
+use crate::{domain::UnixTime, security::policy};
+
+task_local! {
+    static DEADLINE: Instant;
+}
+
+/// Does `work`, whose calls to others end within `budget`, and within whatever is left of an outer one.
+pub async fn within<T>(budget: Duration, work: impl Future<Output = T>) -> T {
+    DEADLINE.scope(at_most(budget), work).await
+}
+
+/// Until when something may be waited for that deserves `limit`: no longer than the invocation has time.
+#[must_use]
+pub fn at_most(limit: Duration) -> Instant {
+    let limited = Instant::now() + limit;
+    DEADLINE.try_with(|deadline| limited.min(*deadline)).unwrap_or(limited)
+}
+
+/// The time that is left to the invocation; none outside of one.
+#[must_use]
+pub fn remaining() -> Duration {
+    DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).unwrap_or_default()
+}
+
+/// The time an invocation gets: `most`, if Lambda lets it live so long. An emulator may say nonsense about that: what leaves no time at
+/// all, or more than Lambda ever grants, is not believed.
+pub(crate) fn budget(context: &Context, now: UnixTime, most: Duration) -> Duration {
+    let until = UnixTime(i64::try_from(context.deadline / 1000).unwrap_or(i64::MAX));
+    let left = Duration::from_secs(until.seconds_since(now));
+    match left.checked_sub(policy::LAMBDA_MARGIN) {
+        Some(usable) if !usable.is_zero() && left <= policy::LAMBDA_LONGEST => most.min(usable),
+        _ => most,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_secs(4);
+
+    fn budget_at(deadline_ms: u64) -> Duration {
+        let mut context = Context::default();
+        context.deadline = deadline_ms;
+        budget(&context, UnixTime(1_000), MOST)
+    }
+
+    #[test]
+    fn an_invocation_ends_before_lambda_would_end_it() {
+        assert_eq!(budget_at(1_015_000), MOST);
+        assert_eq!(budget_at(1_003_000), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn nonsense_about_the_deadline_is_not_believed() {
+        for nonsense in [0, 1_000, 999_000, 1_000_000, 1_001_000, 9_999_999, u64::MAX] {
+            assert_eq!(budget_at(nonsense), MOST, "{nonsense}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inner_budget_never_outlasts_the_outer_one() {
+        assert_eq!(remaining(), Duration::ZERO);
+        assert_eq!(at_most(MOST), Instant::now() + MOST);
+        within(Duration::from_secs(2), async {
+            assert_eq!(at_most(MOST), Instant::now() + Duration::from_secs(2));
+            assert_eq!(within(MOST, async { remaining() }).await, Duration::from_secs(2));
+            tokio::time::advance(MOST).await;
+            assert_eq!((remaining(), at_most(MOST)), (Duration::ZERO, Instant::now() - Duration::from_secs(2)));
+        })
+        .await;
+    }
+}
