@@ -295,11 +295,16 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::btree_map, prelude::*, property_test};
+
     use super::*;
+    use crate::arbitrary;
 
     fn request(headers: &[(&str, &str)], body: &[u8]) -> Request {
         let event = serde_json::json!({
-            "headers": headers.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+            "headers": headers.iter().copied().collect::<BTreeMap<_, _>>(),
             "body": STANDARD.encode(body),
             "isBase64Encoded": true,
             "requestContext": { "http": { "method": "POST" } },
@@ -375,5 +380,65 @@ mod tests {
         for token in ["é", "\u{a0}a.b.c", "a.b.c\u{a0}"] {
             assert_eq!(authorized(&format!("Bearer {token}")).as_deref(), Ok(token));
         }
+    }
+
+    #[property_test]
+    fn a_field_is_read_as_it_was_written_whether_or_not_the_gateway_encodes_the_body(
+        #[strategy = btree_map(arbitrary::text(), arbitrary::text(), 0..5)] fields: BTreeMap<String, String>,
+    ) {
+        let body = serde_json::to_string(&fields).unwrap();
+        let mut request = request(&[("content-type", "application/json")], body.as_bytes());
+        let encoded = request.json_object().unwrap();
+        (request.event.body, request.event.is_base64_encoded) = (Some(body), false);
+        let plain = request.json_object().unwrap();
+        for (name, text) in &fields {
+            assert_eq!(plain.text(name), Some(text.as_str()).filter(|text| !text.is_empty()));
+            assert_eq!(plain.text(name), encoded.text(name));
+        }
+    }
+
+    #[property_test]
+    fn a_body_is_an_object_and_of_its_fields_texts_alone_are_read(#[strategy = arbitrary::json()] body: Value) {
+        match (json("application/json", body.to_string()), body.as_object()) {
+            (Ok(object), Some(fields)) => {
+                for (name, value) in fields {
+                    assert_eq!(object.text(name), value.as_str().filter(|text| !text.is_empty()));
+                }
+            }
+            (refused, object) => assert!(refused.err() == Some("invalid_json") && object.is_none()),
+        }
+    }
+
+    #[property_test]
+    fn what_json_cannot_be_is_refused_whatever_it_is(
+        #[strategy = prop_oneof![any::<Vec<u8>>(), arbitrary::damaged(r#"{"a": "\u00e9"}"#).prop_map_into()]] body: Vec<
+            u8,
+        >,
+    ) {
+        let object = serde_json::from_slice::<Value>(&body).is_ok_and(|value| value.is_object());
+        assert_eq!(json("application/json", &body).err(), (!object).then_some("invalid_json"));
+    }
+
+    #[property_test]
+    fn a_content_type_is_known_by_what_stands_before_its_parameters(
+        #[strategy = arbitrary::damaged("application/json")] other: String,
+        #[strategy = "[ -~]{0,20}"] parameters: String,
+    ) {
+        assert!(json(&format!("application/json;{parameters}"), "{}").is_ok());
+        let header = HeaderValue::from_str(&other).is_ok();
+        let json_after_all = other.split(';').next().unwrap().trim().eq_ignore_ascii_case("application/json");
+        prop_assume!(header && !json_after_all);
+        assert_eq!(json(&format!("{other};{parameters}"), "{}").unwrap_err(), "unsupported_media_type");
+    }
+
+    #[property_test]
+    fn a_bearer_token_is_read_as_it_was_sent_and_other_credentials_are_none(
+        #[strategy = "(?i:bearer) {1,3}"] bearer: String,
+        #[strategy = "[!-~]{1,40}"] token: String,
+        #[strategy = "[!-~]{0,10}"] scheme: String,
+    ) {
+        assert_eq!(authorized(&format!("{bearer}{token}")), Ok(token.clone()));
+        prop_assume!(!scheme.eq_ignore_ascii_case("bearer"));
+        assert_eq!(authorized(&format!("{scheme} {token}")), Err(Some("Bearer")));
     }
 }

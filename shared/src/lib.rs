@@ -18,6 +18,8 @@
 //! Knowledge flows one way: `functions → {http, security, state, db, mail} → domain`. Only `runtime`, `deadline`, `http` and `error`
 //! know Lambda; `security` never touches PostgreSQL; `db` never decides.
 
+#[cfg(test)]
+mod arbitrary;
 pub mod audit;
 pub mod config;
 pub mod db;

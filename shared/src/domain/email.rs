@@ -54,7 +54,10 @@ impl EmailLookup {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, property_test, sample::Index};
+
     use super::*;
+    use crate::arbitrary;
 
     #[test]
     fn ordinary_addresses_are_kept_as_given() {
@@ -105,5 +108,40 @@ mod tests {
     fn a_lookup_with_a_nul_finds_nothing() {
         assert_eq!(EmailLookup::new("a\0b").as_sql(), None);
         assert_eq!(EmailLookup::new("not an address").as_sql(), Some("not an address"));
+    }
+
+    /// An address by the letter of the contract.
+    const ADDRESS: &str = r"[!-~&&[^@,<>]]{1,64}@[!-~&&[^@,<>.]]{1,20}(\.[!-~&&[^@,<>.]]{1,20}){1,4}";
+
+    #[property_test]
+    fn every_address_is_kept_as_given(#[strategy = ADDRESS] address: String) {
+        assert_eq!(Email::parse(&address).unwrap().as_str(), address);
+    }
+
+    #[property_test]
+    fn one_wrong_character_anywhere_spoils_an_address(
+        #[strategy = ADDRESS] address: String,
+        at: Index,
+        #[strategy = "[@,<>\\s\\p{Cc}[^\\x00-\\x7f]]"] wrong: String,
+    ) {
+        let at = at.index(address.len() + 1);
+        let spoilt = format!("{}{wrong}{}", &address[..at], &address[at..]);
+        prop_assume!(spoilt.len() <= Email::MAX_LENGTH);
+        assert_eq!(Email::parse(&spoilt), Err(Rule::EmailInvalid));
+    }
+
+    #[property_test]
+    fn an_address_has_two_sides_and_a_domain_of_labels(#[strategy = "[ab@.,<\0 ü]{0,9}"] text: String) {
+        let plain = |text: &str| !text.is_empty() && text.chars().all(|c| "ab.".contains(c));
+        let expected = match *text.split('@').collect::<Vec<_>>() {
+            [local, domain] => plain(local) && domain.contains('.') && domain.split('.').all(plain),
+            _ => false,
+        };
+        assert_eq!(Email::parse(&text).is_ok(), expected);
+    }
+
+    #[property_test]
+    fn a_lookup_is_refused_for_a_nul_alone(#[strategy = arbitrary::text()] text: String) {
+        assert_eq!(EmailLookup::new(&text).as_sql(), Some(text.as_str()).filter(|text| !text.contains('\0')));
     }
 }

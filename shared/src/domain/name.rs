@@ -31,6 +31,8 @@ impl Name {
 
 #[cfg(test)]
 mod tests {
+    use proptest::property_test;
+
     use super::*;
 
     #[test]
@@ -49,6 +51,28 @@ mod tests {
     fn control_characters_are_refused() {
         for text in ["a\0", "a\nb", "\u{1b}[31m", "a\u{85}", "\u{7f}"] {
             assert_eq!(Name::parse(text), Err(Rule::NameHasControlCharacters), "{text:?}");
+        }
+    }
+
+    /// Of every script, with accents of their own, and around the longest.
+    const TEXT: &str = r"(?s)(.\p{Mn}?){0,40}|[a\u{e9}\u{301}]{90,130}|\PC{1,10}";
+
+    #[property_test]
+    fn a_name_is_the_same_however_its_accents_are_written(#[strategy = TEXT] text: String) {
+        let (composed, decomposed): (String, String) = (text.nfc().collect(), text.nfd().collect());
+        assert_eq!(Name::parse(&composed), Name::parse(&text));
+        assert_eq!(Name::parse(&decomposed), Name::parse(&text));
+    }
+
+    #[property_test]
+    fn a_name_is_as_long_as_it_looks_has_no_control_characters_and_is_a_name_again(#[strategy = TEXT] text: String) {
+        let characters = text.nfc().count();
+        match Name::parse(&text) {
+            Ok(name) => {
+                assert!(characters <= 100 && !text.chars().any(char::is_control));
+                assert_eq!(Name::parse(name.as_str()).unwrap(), name);
+            }
+            Err(rule) => assert_eq!(rule == Rule::NameTooLong, characters > 100),
         }
     }
 }

@@ -177,14 +177,16 @@ impl KeyPairs {
 #[cfg(test)]
 pub(super) mod tests {
     use aws_lc_rs::{
-        encoding::AsDer,
+        encoding::{AsDer, PublicKeyX509Der},
         rand::SystemRandom,
         rsa::{KeyPair, KeySize},
         signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _},
     };
     use base64::{Engine, engine::general_purpose::STANDARD};
+    use proptest::{prelude::*, property_test, sample::select};
 
     use super::*;
+    use crate::arbitrary;
 
     fn pem(label: &str, der: &[u8]) -> String {
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
@@ -192,6 +194,17 @@ pub(super) mod tests {
 
     fn rsa(size: KeySize) -> KeyPair {
         KeyPair::generate(size).unwrap()
+    }
+
+    fn public_pem(key: &impl AsDer<PublicKeyX509Der<'static>>) -> String {
+        pem("PUBLIC KEY", key.as_der().unwrap().as_ref())
+    }
+
+    /// One public key of each kind.
+    fn public_pems() -> [String; 3] {
+        let ec = EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let ed = Ed25519KeyPair::generate().unwrap();
+        [public_pem(rsa(KeySize::Rsa2048).public_key()), public_pem(ec.public_key()), public_pem(ed.public_key())]
     }
 
     fn private_pem_of_rsa(key: &KeyPair) -> SecretString {
@@ -203,14 +216,19 @@ pub(super) mod tests {
         pem("PRIVATE KEY", EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap().as_ref()).into()
     }
 
-    /// One key pair of each kind.
-    pub(in super::super) fn key_pairs() -> [PrivateKey; 3] {
+    /// One private key of each kind.
+    fn private_pems() -> [SecretString; 3] {
         let ed = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
         [
-            PrivateKey::from_pem(&private_pem_of_rsa(&rsa(KeySize::Rsa2048))).unwrap(),
-            PrivateKey::from_pem(&private_pem_of_ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING)).unwrap(),
-            PrivateKey::from_pem(&pem("PRIVATE KEY", ed.as_ref()).into()).unwrap(),
+            private_pem_of_rsa(&rsa(KeySize::Rsa2048)),
+            private_pem_of_ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING),
+            pem("PRIVATE KEY", ed.as_ref()).into(),
         ]
+    }
+
+    /// One key pair of each kind.
+    pub(in super::super) fn key_pairs() -> [PrivateKey; 3] {
+        private_pems().map(|pem| PrivateKey::from_pem(&pem).unwrap())
     }
 
     #[test]
@@ -229,8 +247,7 @@ pub(super) mod tests {
     #[test]
     fn the_public_half_is_the_same_key_wherever_it_comes_from() {
         let key = rsa(KeySize::Rsa2048);
-        let der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap();
-        let public = PublicKey::from_pem(&pem("PUBLIC KEY", der.as_ref())).unwrap();
+        let public = PublicKey::from_pem(&public_pem(key.public_key())).unwrap();
         let private = PrivateKey::from_pem(&private_pem_of_rsa(&key)).unwrap();
         assert_eq!(public.as_jwk(), private.public().as_jwk());
     }
@@ -244,5 +261,31 @@ pub(super) mod tests {
         // A secret is a secret, and a private key no public one.
         let private = private_pem_of_ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING);
         assert!(PublicKey::from_pem(private.expose_secret()).is_none());
+    }
+
+    #[property_test]
+    fn whatever_is_taken_for_a_private_key_signs_what_its_public_half_verifies(
+        #[strategy = select(private_pems().to_vec()).prop_flat_map(|pem| arbitrary::damaged(pem.expose_secret()))] pem: String,
+    ) {
+        if let Some(key) = PrivateKey::from_pem(&pem.into()) {
+            let (token, verifier) = (key.signer().sign(&json!({})).unwrap(), key.public().verifier());
+            assert!(jsonwebtoken::decode::<Value>(&token, &verifier.key, &verifier.validation).is_ok());
+        }
+    }
+    #[property_test]
+    fn whatever_is_taken_for_a_public_key_is_published_under_one_name_with_nothing_private(
+        #[strategy = prop_oneof![
+            select(public_pems().to_vec()),
+            select(public_pems().to_vec()).prop_flat_map(|text| arbitrary::damaged(&text)),
+            select(private_pems().to_vec()).prop_map(|pem| pem.expose_secret().replace("PRIVATE", "PUBLIC")),
+        ]]
+        pem: String,
+    ) {
+        if let Some(key) = PublicKey::from_pem(&pem) {
+            let again = PublicKey::from_jwk(key.as_jwk().clone(), key.algorithm()).unwrap();
+            assert_eq!(again.as_jwk(), key.as_jwk());
+            let public = ["kty", "use", "alg", "kid", "n", "e", "crv", "x", "y"];
+            assert!(json!(key.as_jwk()).as_object().unwrap().keys().all(|member| public.contains(&member.as_str())));
+        }
     }
 }

@@ -60,8 +60,10 @@ impl ResetTokenHash {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, property_test};
+
     use super::*;
-    use crate::system;
+    use crate::{arbitrary, system};
 
     #[test]
     fn a_token_survives_its_link() {
@@ -69,6 +71,20 @@ mod tests {
         let text = token.to_link_text();
         assert_eq!(text.len(), 43);
         assert_eq!(ResetToken::parse(&text).unwrap().hash(), token.hash());
+    }
+
+    #[property_test]
+    fn a_token_has_one_spelling_and_no_other_token_has_it(
+        bytes: [u8; 32],
+        #[strategy = prop_oneof![arbitrary::text(), "[A-Za-z0-9_-]{43}", arbitrary::damaged(&"A".repeat(43))]]
+        text: String,
+    ) {
+        let token = ResetToken(bytes.to_vec().into());
+        assert_eq!(ResetToken::parse(&token.to_link_text()).unwrap().hash(), token.hash());
+        if let Some(other) = ResetToken::parse(&text) {
+            assert_eq!(other.to_link_text(), text);
+            assert_eq!(other.hash() == token.hash(), text == token.to_link_text());
+        }
     }
 
     // Requirement 11.

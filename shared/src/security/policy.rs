@@ -149,4 +149,11 @@ mod tests {
         assert_eq!(waits, [0, 0, 0, 0, 0, 30, 60, 120, 240, 480, 900, 900]);
         assert_eq!(signin_wait(i32::MAX), Some(SIGNIN_LONGEST_WAIT));
     }
+
+    #[proptest::property_test]
+    fn a_further_failure_never_makes_a_wait_shorter(#[strategy = 0..i32::MAX] failures: i32) {
+        let (wait, next) = (signin_wait(failures), signin_wait(failures + 1));
+        assert!(wait <= next && next <= Some(SIGNIN_LONGEST_WAIT));
+        assert_eq!(wait.is_none(), failures < SIGNIN_FAILURES);
+    }
 }

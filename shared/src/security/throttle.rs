@@ -72,7 +72,10 @@ pub struct TooMany {
 
 #[cfg(test)]
 mod tests {
+    use proptest::property_test;
+
     use super::*;
+    use crate::arbitrary;
 
     #[test]
     fn an_ipv6_network_is_one_source_and_an_ipv4_address_another() {
@@ -88,5 +91,28 @@ mod tests {
             assert_eq!(Source::of(Some(address)).as_str(), source, "{address}");
         }
         assert_eq!(Source::of(None).as_str(), "unknown");
+    }
+
+    #[property_test]
+    fn an_ipv6_source_is_its_first_64_bits(network: u64, hosts: [u64; 2], other: u64) {
+        let source = |network: u64, host: u64| {
+            Source::of(Some(&Ipv6Addr::from_bits(u128::from(network) << 64 | u128::from(host)).to_string()))
+        };
+        assert_eq!(source(network, hosts[0]), source(network, hosts[1]));
+        assert_eq!(source(network, hosts[0]) == source(other, hosts[0]), network == other);
+    }
+
+    #[property_test]
+    fn an_ipv4_address_is_the_same_source_however_it_is_written(address: [u8; 4]) {
+        let address = std::net::Ipv4Addr::from(address);
+        for written in [address.to_string(), address.to_ipv6_mapped().to_string()] {
+            assert_eq!(Source::of(Some(&written)).as_str(), address.to_string());
+        }
+    }
+
+    /// The names of counters are parted by spaces.
+    #[property_test]
+    fn a_source_has_no_space_in_it(#[strategy = arbitrary::text()] text: String) {
+        assert!(!Source::of(Some(&text)).as_str().contains(' '));
     }
 }

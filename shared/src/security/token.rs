@@ -267,11 +267,17 @@ fn header_of(token: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::{prelude::*, property_test, sample::select};
     use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
-    use crate::security::keys::{KeyPairs, PrivateKey, tests::key_pairs};
+    use crate::{
+        arbitrary,
+        security::keys::{KeyPairs, PrivateKey, tests::key_pairs},
+    };
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -440,5 +446,114 @@ mod tests {
             let forged = Tokens { refresh_signer: key.signer(), ..with_key_pairs(Some(key), &[]) };
             assert_eq!(tokens.verify_refresh(&mint_with(&forged).refresh_token, NOW), Err(TokenError::Invalid));
         }
+    }
+
+    fn any_session() -> impl Strategy<Value = Session> {
+        (any::<(u128, i32, u128)>(), 0..1_i64 << 40, 0..1_000_000_i64, 1..10_000_i64).prop_map(
+            |((id, user_id, refresh_id), now, age, left)| Session {
+                id: SessionId(Uuid::from_u128(id)),
+                user_id: UserId(user_id),
+                refresh_id: TokenId(Uuid::from_u128(refresh_id)),
+                refreshed_at: UnixTime(now - age),
+                expires_at: UnixTime(now + left),
+                now: UnixTime(now),
+            },
+        )
+    }
+
+    // Requirement 9.
+    #[property_test]
+    fn a_token_says_what_it_was_minted_from_and_only_in_its_own_time(
+        #[strategy = any_session()] session: Session,
+        access_id: u128,
+        #[strategy = prop_oneof![-40..40_i64, any::<i64>()]] offset: i64,
+    ) {
+        let access_id = TokenId(Uuid::from_u128(access_id));
+        let reply = tokens().mint(&session, access_id, Freshness::Fresh).unwrap();
+        let access_ends = session.expires_at.min(UnixTime(session.now.0 + 3600));
+        assert_eq!(reply.expires_in, access_ends.seconds_since(session.now));
+        let said = |token_id, issued: UnixTime, ends: UnixTime, now: UnixTime| match now {
+            _ if now.0.saturating_add(30) < issued.0 => Err(TokenError::Invalid),
+            _ if now >= ends => Err(TokenError::Expired),
+            _ => Ok(Verified { user_id: session.user_id, session_id: session.id, token_id }),
+        };
+        for moment in [session.refreshed_at, session.now, access_ends, session.expires_at] {
+            let now = UnixTime(moment.0.saturating_add(offset));
+            let access = tokens().verify_access(&reply.access_token, now);
+            assert_eq!(access, said(access_id, session.now, access_ends, now));
+            let refresh = tokens().verify_refresh(&reply.refresh_token, now);
+            assert_eq!(refresh, said(session.refresh_id, session.refreshed_at, session.expires_at, now));
+        }
+    }
+
+    /// Tokens of every kind and algorithm, and what verifies all of them.
+    static EVERY_KIND: LazyLock<(Tokens, Vec<String>)> = LazyLock::new(|| {
+        let keys = key_pairs();
+        let signed = keys.iter().map(|key| mint_with(&with_key_pairs(Some(key), &[])).access_token);
+        let signed = signed.chain([mint().access_token, mint().refresh_token]).collect();
+        (with_key_pairs(None, &keys.each_ref()), signed)
+    });
+
+    #[property_test]
+    fn a_token_that_is_not_quite_as_it_was_minted_is_none(
+        #[strategy = select(EVERY_KIND.1.clone()).prop_flat_map(|text| arbitrary::damaged(&text))] token: String,
+    ) {
+        assert_eq!(EVERY_KIND.0.verify_access(&token, NOW), Err(TokenError::Invalid));
+        assert_eq!(EVERY_KIND.0.verify_refresh(&token, NOW), Err(TokenError::Invalid));
+    }
+
+    #[property_test]
+    fn what_nobody_minted_is_no_token(
+        #[strategy = prop_oneof![arbitrary::text(), "[A-Za-z0-9_-]{0,60}([.][A-Za-z0-9_-]{0,60}){0,4}"]] text: String,
+        #[strategy = arbitrary::json()] header: Value,
+        #[strategy = arbitrary::json()] claims: Value,
+    ) {
+        for token in [text, forge(&header, &claims), forge(&self::header(), &claims), forge(&header, &self::claims())] {
+            assert_eq!(EVERY_KIND.0.verify_access(&token, NOW), Err(TokenError::Invalid));
+            assert_eq!(EVERY_KIND.0.verify_refresh(&token, NOW), Err(TokenError::Invalid));
+        }
+    }
+
+    fn is_in_its_one_spelling<T: FromStr + ToString>(value: &Value) -> bool {
+        value.as_str().is_some_and(|text| text.parse().is_ok_and(|parsed: T| parsed.to_string() == text))
+    }
+
+    // Requirement 8.
+    #[property_test]
+    fn a_claim_has_one_type_and_one_spelling(
+        #[strategy = select(claims().as_object().unwrap().keys().cloned().collect::<Vec<_>>())] claim: String,
+        #[strategy = prop_oneof![
+            arbitrary::json(),
+            select(claims().as_object().unwrap().values().cloned().collect::<Vec<_>>()),
+            (NOW.0 - 40..NOW.0 + 40).prop_map(Value::from),
+            "(0|[+]|-| )?[0-9]{1,11}".prop_map(Value::from),
+            "[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9A-Fa-f]{12}".prop_map(Value::from),
+        ]]
+        value: Value,
+    ) {
+        let good = match claim.as_str() {
+            "iss" | "aud" => value == "jwt-auth",
+            "type" => value == "access",
+            "sub" => is_in_its_one_spelling::<i32>(&value),
+            "jti" | "sid" => is_in_its_one_spelling::<Uuid>(&value),
+            "fresh" => value.is_boolean(),
+            "exp" => value.as_i64().is_some_and(|time| time > NOW.0),
+            _ => value.as_i64().is_some_and(|time| time <= NOW.0 + 30),
+        };
+        assert_eq!(verify(&header(), &with(&claim, value)).is_ok(), good);
+        let mut without = claims();
+        without.as_object_mut().unwrap().remove(&claim);
+        assert_eq!(verify(&header(), &without), Err(TokenError::Invalid));
+    }
+
+    // Requirement 2.
+    #[property_test]
+    fn a_header_with_anything_else_in_it_is_none(
+        #[strategy = prop_oneof!["typ|alg|kid|crit|b64|jku|jwk|x5u|x5c|cty", arbitrary::text()]] name: String,
+        #[strategy = arbitrary::json()] value: Value,
+    ) {
+        let mut other = header();
+        other[&name] = value;
+        assert_eq!(verify(&other, &claims()).is_ok(), other == header());
     }
 }

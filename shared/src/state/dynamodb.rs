@@ -370,3 +370,24 @@ where
         None => DbError::Away(Box::new(problem)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::property_test;
+
+    use super::*;
+
+    #[property_test]
+    fn accounts_and_sources_have_counters_of_their_own(
+        #[strategy = ["[a1 ]{0,4}", "[a1 ]{0,4}"]] addresses: [String; 2],
+        #[strategy = [1..12, 1..12]] versions: [i32; 2],
+        #[strategy = ["1[.]1[.]1[.]1{1,2}", "1[.]1[.]1[.]1{1,2}"]] sources: [String; 2],
+    ) {
+        let keys = |n: usize| SigninKeys::new(&addresses[n], versions[n], &Source::of(Some(&sources[n])));
+        let (one, other) = (keys(0), keys(1));
+        let same_account = addresses[0] == addresses[1] && versions[0] == versions[1];
+        assert_eq!(one.account == other.account, same_account);
+        assert_eq!(one.source == other.source, sources[0] == sources[1]);
+        assert_eq!(one.both == other.both, same_account && sources[0] == sources[1]);
+    }
+}
