@@ -177,13 +177,15 @@ fn is_loopback(connection: &tokio_postgres::Config) -> bool {
         })
 }
 
+/// The parser of URLs takes UTF-8 in a path, and leaves a fragment unread.
 fn is_http_url(text: &str) -> bool {
     let url = text.parse::<lambda_http::http::Uri>();
-    url.is_ok_and(|url| {
-        matches!(url.scheme_str(), Some("http" | "https"))
-            && url.host().is_some_and(|host| !host.is_empty())
-            && url.query().is_none()
-    })
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        && url.is_ok_and(|url| {
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && url.host().is_some_and(|host| !host.is_empty())
+                && url.query().is_none()
+        })
 }
 
 /// What tokens are minted with and held against.
@@ -211,11 +213,14 @@ impl Tokens {
     /// `REFRESH_GRACE`.
     ///
     /// # Errors
-    /// Where the secret is missing, a secret is shorter than 32 bytes (RFC 7518 §3.2), a key is none, or a number is none.
+    /// Where the secret is missing, a secret is shorter than 32 bytes (RFC 7518 §3.2), a key is none, or a number is none; and where the
+    /// secret could not be listed among the additional ones, when its time is over.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        let secret = |name, text: &str| match text.trim().len() {
-            0..policy::MIN_SECRET_BYTES => Err(ConfigError::Malformed { name, expected: "at least 32 bytes long" }),
-            _ => Ok(SecretString::from(text)),
+        let secret = |name, text: &str| {
+            let expected = "at least 32 bytes long, with no comma in it and no white space around it";
+            let listable = !text.contains(',') && text.trim() == text;
+            let good = listable && text.len() >= policy::MIN_SECRET_BYTES;
+            good.then(|| SecretString::from(text)).ok_or(ConfigError::Malformed { name, expected })
         };
         let (name, additional) = ("JWT_SECRET_KEY", "JWT_ADDITIONAL_SECRET_KEYS");
         let others = env.get(additional).into_iter().flat_map(|secrets| secrets.split(','));
@@ -351,7 +356,8 @@ impl ForgotPassword {
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let reset_url = env.get("RESET_PASSWORD_URL").map(|url| url.trim_end_matches('/').to_owned());
         if reset_url.as_ref().is_some_and(|url| !is_http_url(url)) {
-            return Err(ConfigError::Malformed { name: "RESET_PASSWORD_URL", expected: "an http(s) URL" });
+            let expected = "an http(s) URL of visible ASCII characters, without a query";
+            return Err(ConfigError::Malformed { name: "RESET_PASSWORD_URL", expected });
         }
         Ok(Self { floor: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_FLOOR)?, reset_url })
     }
@@ -408,7 +414,16 @@ impl StateTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{
+        collection::vec,
+        prelude::*,
+        property_test,
+        sample::{Index, select},
+    };
+    use secrecy::ExposeSecret;
+
     use super::*;
+    use crate::arbitrary;
 
     fn env(variables: &[(&str, &str)]) -> Environment {
         variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -507,5 +522,129 @@ mod tests {
         ] {
             assert!(Database::from_env(&env(&[("DATABASE_URL", url)])).is_err(), "{url}");
         }
+    }
+
+    /// Every variable, with a value that is one.
+    const GOOD: [(&str, &str); 21] = [
+        SECRET,
+        ("AWS_ENDPOINT_URL", ""),
+        ("AWS_ENDPOINT_URL_DYNAMODB", ""),
+        ("AWS_ENDPOINT_URL_SES", ""),
+        ("DATABASE_AUTH", "password"),
+        ("DATABASE_TLS", "off"),
+        ("DATABASE_URL", "postgres://user:password@db.internal/database"),
+        ("FORGOT_PASSWORD_FLOOR_MS", "1000"),
+        ("JWT_ACCESS_TOKEN_EXPIRES", "3600"),
+        ("JWT_ADDITIONAL_PUBLIC_KEYS", ""),
+        ("JWT_ADDITIONAL_SECRET_KEYS", ""),
+        ("JWT_AUDIENCE", "jwt-auth"),
+        ("JWT_ISSUER", "https://api.example.com"),
+        ("JWT_PRIVATE_KEY", ""),
+        ("JWT_REFRESH_TOKEN_EXPIRES", "604800"),
+        ("MAIL_FROM", "no-reply@example.com"),
+        ("PASSWORD_BLOCKLIST", "on"),
+        ("PASSWORD_MIN_LENGTH", "15"),
+        ("RESET_PASSWORD_URL", "https://example.com/reset"),
+        ("SIGNIN_FLOOR_MS", "0"),
+        ("STATE_TABLE", "state"),
+    ];
+
+    fn every_function_starts(env: &Environment) -> Result<(), ConfigError> {
+        Database::from_env(env)?;
+        Tokens::from_env(env)?;
+        Discovery::from_env(env)?;
+        PasswordRules::from_env(env)?;
+        Signin::from_env(env)?;
+        ForgotPassword::from_env(env)?;
+        Mail::from_env(env)?;
+        StateTable::from_env(env).map(drop)
+    }
+
+    // Requirement 10.
+    #[property_test]
+    fn one_wrong_variable_is_named_and_its_value_is_not(
+        #[strategy = select(&GOOD[..])] (name, good): (&'static str, &'static str),
+        #[strategy = prop_oneof![
+            arbitrary::text(),
+            select(&GOOD[..]).prop_flat_map(|(_, good)| arbitrary::damaged(good)),
+            "postgres(ql)?://[a-z0-9@:/?=&,%.\\[\\]]{0,20}",
+            "https?://[a-z0-9@:/?=&,%.\\[\\]]{0,20}",
+        ]]
+        value: String,
+    ) {
+        assert_eq!(every_function_starts(&env(&GOOD)), Ok(()));
+        for value in [&value, &format!("{value}hunter2"), &format!("hunter2{good}")] {
+            let environment = env(&GOOD).0.into_iter().chain([(name.to_owned(), value.clone())]).collect();
+            if let Err(refusal) = every_function_starts(&environment) {
+                let refusal = refusal.to_string();
+                assert!(refusal.starts_with(&format!("{name} is ")) && !refusal.contains("hunter2"), "{refusal}");
+            }
+        }
+    }
+
+    #[property_test]
+    fn a_number_is_taken_as_it_is_written_or_refused(#[strategy = r"-?[0-9]{1,11}|\d|1[0-3]\d|10{3}\d"] text: String) {
+        let number = text.parse::<u64>().ok();
+        let tokens = Tokens::from_env(&env(&[SECRET, ("JWT_REFRESH_TOKEN_EXPIRES", &text)]));
+        let seconds = tokens.ok().map(|tokens| tokens.session_lifetime.as_secs());
+        assert_eq!(seconds, number.filter(|seconds| (1..=u32::MAX.into()).contains(seconds)));
+        let signin = Signin::from_env(&env(&[("SIGNIN_FLOOR_MS", &text)]));
+        let milliseconds = signin.ok().map(|signin| signin.floor.as_millis().try_into().unwrap());
+        assert_eq!(milliseconds, number.filter(|milliseconds| *milliseconds <= 10_000));
+        let rules = PasswordRules::from_env(&env(&[("PASSWORD_MIN_LENGTH", &text)]));
+        let characters = rules.ok().map(|rules| rules.min_length.try_into().unwrap());
+        assert_eq!(characters, number.filter(|characters| (8..=128).contains(characters)));
+    }
+
+    // Requirements 10, 39.
+    #[property_test]
+    fn a_secret_that_signs_is_long_and_can_be_listed_when_its_time_is_over(
+        #[strategy = r"(?s)[ ,\t]?(.{20,40}|[!-+\--~]{30,36})[ ,\n]?"] secret: String,
+    ) {
+        let signing = Tokens::from_env(&env(&[("JWT_SECRET_KEY", &secret)]));
+        let listed = format!("{}, {secret}", SECRET.1);
+        let listed = Tokens::from_env(&env(&[SECRET, ("JWT_ADDITIONAL_SECRET_KEYS", &listed)]));
+        match signing {
+            Ok(signing) => {
+                assert!(signing.secret.expose_secret() == secret && secret.len() >= 32);
+                let listed = listed.unwrap().additional_secrets;
+                assert_eq!(listed.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>(), [SECRET.1, &secret]);
+            }
+            Err(_) => assert!(secret.len() < 32 || secret.contains(',') || secret.trim() != secret),
+        }
+    }
+
+    fn reset_url(url: &str) -> Option<String> {
+        ForgotPassword::from_env(&env(&[("RESET_PASSWORD_URL", url)])).ok()?.reset_url
+    }
+
+    #[property_test]
+    fn a_link_to_the_reset_page_is_visible_ascii_and_can_carry_a_token(
+        #[strategy = r"https?://[a-z0-9-]{1,8}([.][a-z0-9-]{1,8}){0,3}(:[0-9]{1,4})?(/[a-zA-Z0-9._~%-]{1,8}){0,3}"] url: String,
+        #[strategy = "(?s)/.{0,10}|[/#?].{1,5}|[#/?a-z]{0,5}"] more: String,
+    ) {
+        assert_eq!(reset_url(&url).as_ref(), Some(&url));
+        assert_eq!(reset_url(&format!("{url}//")).as_ref(), Some(&url));
+        if let Some(page) = reset_url(&format!("{url}{more}")) {
+            assert!(page.bytes().all(|byte| byte.is_ascii_graphic()) && !page.ends_with('/'), "{page}");
+            assert!(!page.split('#').next().unwrap().contains('?'), "{page}");
+        }
+    }
+
+    #[property_test]
+    fn one_host_beyond_this_machine_is_one_too_many_for_a_plain_connection(
+        #[strategy = vec("localhost|127[.]0[.]0[.]1|127[.]8[.]8[.]8|[\\[]::1[\\]]|%2Frun", 1..4)] mut hosts: Vec<
+            String,
+        >,
+        #[strategy = "db[.]internal|10[.]0[.]0[.]7|[\\[]2001:db8::1[\\]]|0[.]0[.]0[.]0|localhost[.]example|"]
+        beyond: String,
+        at: Index,
+    ) {
+        let database = |hosts: &[String]| {
+            Database::from_env(&env(&[("DATABASE_URL", &format!("postgres://u:p@{}/d", hosts.join(",")))]))
+        };
+        assert!(database(&hosts).is_ok());
+        hosts.insert(at.index(hosts.len() + 1), beyond);
+        assert!(database(&hosts).is_err());
     }
 }
