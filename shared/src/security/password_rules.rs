@@ -47,7 +47,7 @@ impl PasswordRules {
             return Err(Rule::PasswordHasNul);
         }
         if self.blocklist {
-            let folded = password.to_lowercase();
+            let folded = folded(&password);
             if COMMON_PASSWORDS.contains(folded.as_str()) {
                 return Err(Rule::PasswordTooCommon);
             }
@@ -59,10 +59,16 @@ impl PasswordRules {
     }
 }
 
-/// Every run of [`policy::PASSWORD_CONTEXT_LENGTH`] characters in `text`, in lower case, whatever they are: an address is guessed
+/// `text` without its case. Character by character, because `str::to_lowercase` looks at a Σ's neighbours; by way of capitals, because
+/// some have two small letters.
+fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
+}
+
+/// Every run of [`policy::PASSWORD_CONTEXT_LENGTH`] characters in `text`, without case, whatever they are: an address is guessed
 /// with its punctuation.
 fn pieces(text: &str) -> impl Iterator<Item = String> {
-    let folded: Vec<char> = text.nfc().collect::<String>().to_lowercase().chars().collect();
+    let folded: Vec<char> = folded(text).chars().collect();
     folded.windows(policy::PASSWORD_CONTEXT_LENGTH).map(|run| run.iter().collect()).collect::<Vec<String>>().into_iter()
 }
 
@@ -72,6 +78,8 @@ static COMMON_PASSWORDS: LazyLock<HashSet<&str>> =
 
 #[cfg(test)]
 mod tests {
+    use proptest::{bits, prelude::*, property_test, sample::Index};
+
     use super::*;
 
     const RULES: PasswordRules = PasswordRules { min_length: 15, blocklist: true };
@@ -121,6 +129,68 @@ mod tests {
         }
     }
 
+    // Requirements 25, 26.
+    #[property_test]
+    fn length_and_nul_alone_decide_where_there_is_no_list_and_what_is_accepted_is_kept_whole(
+        #[strategy = 8..=128_usize] min_length: usize,
+        #[strategy = r"(?s)(.\p{Mn}?){0,150}|[é\x00]{0,20}"] text: String,
+    ) {
+        let rules = PasswordRules { min_length, blocklist: false };
+        let normalised: String = text.nfc().collect();
+        let expected = match normalised.chars().count() {
+            length if length < min_length => Err(Rule::PasswordTooShort { min_length }),
+            129.. => Err(Rule::PasswordTooLong),
+            _ if text.contains('\0') => Err(Rule::PasswordHasNul),
+            _ => Ok(normalised),
+        };
+        for form in [text.clone(), text.nfc().collect(), text.nfd().collect()] {
+            let accepted = rules.accept(&form, "Ada Lovelace", "ada@example.com");
+            assert_eq!(accepted.map(|password| password.expose_secret().to_owned()), expected);
+        }
+    }
+
+    // Requirement 27.
+    #[property_test]
+    fn no_mixture_of_case_makes_a_common_password_rarer(line: Index, #[strategy = bits::u128::ANY] upper: u128) {
+        let list: Vec<_> = COMMON_PASSWORDS.iter().filter(|line| line.len() >= 15).collect();
+        let recased = line.get(&list).chars().enumerate();
+        let recased: String =
+            recased.map(|(n, c)| if upper >> (n % 128) & 1 == 1 { c.to_ascii_uppercase() } else { c }).collect();
+        assert_eq!(refusal(&recased), Some(Rule::PasswordTooCommon));
+    }
+
+    /// Letters whose case is not that simple, too.
+    const NAME: &str = "[A-Za-z .'éÉßẞςσΣΑΒıİiIǅŉſﬁΐ]{4,12}";
+
+    // Requirement 27.
+    #[property_test]
+    fn four_characters_of_the_account_are_refused_wherever_they_stand(
+        #[strategy = NAME] name: String,
+        at: Index,
+        #[strategy = "[0-9A-Za-zΑ-Ω]{12,40}"] around: String,
+        split: Index,
+    ) {
+        let characters: Vec<char> = name.nfc().collect();
+        let part: String = characters.windows(4).nth(at.index(characters.len() - 3)).unwrap().iter().collect();
+        let around: Vec<char> = around.chars().collect();
+        let (before, after) = around.split_at(split.index(around.len() + 1));
+        let password: String = before.iter().copied().chain(part.chars()).chain(after.iter().copied()).collect();
+        let upper = password.to_uppercase();
+        for password in [password, upper] {
+            let refusal = RULES.accept(&password, &name, "q@w.io").err();
+            assert!(matches!(refusal, Some(Rule::PasswordContainsAccount | Rule::PasswordTooCommon)), "{password}");
+        }
+    }
+
+    #[property_test]
+    fn what_shares_three_characters_with_the_account_is_accepted(
+        #[strategy = "[a-j]{3}"] name: String,
+        #[strategy = "[k-z]{12,60}"] rest: String,
+    ) {
+        prop_assume!(!COMMON_PASSWORDS.contains(&*format!("{name}{rest}")));
+        assert!(RULES.accept(&format!("{name}{rest}"), &format!("{name}A"), &format!("{name}@{name}.A")).is_ok());
+    }
+
     #[test]
     fn without_the_list_only_length_counts() {
         let rules = PasswordRules { min_length: 8, blocklist: false };
@@ -132,7 +202,7 @@ mod tests {
     fn the_list_is_in_lower_case_and_normalised() {
         for line in COMMON_PASSWORDS.iter() {
             assert!(line.chars().count() >= policy::PASSWORD_MIN_LENGTH_FLOOR, "{line}");
-            assert_eq!(*line, line.to_lowercase().nfc().collect::<String>());
+            assert_eq!(*line, folded(line));
         }
         let long = COMMON_PASSWORDS.iter().filter(|line| line.chars().count() >= policy::PASSWORD_MIN_LENGTH).count();
         assert!(long >= 3000, "of those that are long enough to be set by default, {long}");
