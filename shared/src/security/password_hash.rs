@@ -2,7 +2,7 @@
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc},
+    password_hash::{Error, PasswordHasher as _, PasswordVerifier as _, phc},
 };
 use rand::CryptoRng;
 use secrecy::{ExposeSecret, SecretString};
@@ -77,7 +77,12 @@ fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString) -> Option<
     let (memory, passes, lanes) = policy::ARGON2_MAX;
     let bearable = Params::try_from(hash)
         .is_ok_and(|params| params.m_cost() <= memory && params.t_cost() <= passes && params.p_cost() <= lanes);
-    bearable.then(|| Argon2::default().verify_password(password.expose_secret().as_bytes(), hash).is_ok())
+    let checkable = bearable && hash.salt.is_some() && hash.hash.is_some();
+    match checkable.then(|| Argon2::default().verify_password(password.expose_secret().as_bytes(), hash))? {
+        Ok(()) => Some(true),
+        Err(Error::PasswordInvalid) => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// Hashing failed, which only a lack of memory can cause.
@@ -159,7 +164,64 @@ async fn off_the_async_thread<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, property_test, sample::select};
+
     use super::*;
+    use crate::arbitrary;
+
+    fn stored(algorithm: &str, version: u32, (m, t, p): (u32, u32, u32)) -> PasswordHash {
+        let digest = "A".repeat(43);
+        PasswordHash::from_stored(format!("${algorithm}$v={version}$m={m},t={t},p={p}$c2FsdHNhbHRzYWx0c2FsdA${digest}"))
+    }
+
+    const TODAY: (u32, u32, u32) = (policy::ARGON2_MEMORY_KIB, policy::ARGON2_PASSES, policy::ARGON2_LANES);
+
+    // Requirement 13.
+    #[property_test]
+    fn a_hash_is_current_if_its_kind_version_and_work_are_todays(
+        #[strategy = select(vec!["argon2id", "argon2i", "argon2d", "scrypt"])] algorithm: &'static str,
+        #[strategy = select(vec![16, 19])] version: u32,
+        #[strategy = prop_oneof![Just(TODAY), (TODAY.0 - 1..=TODAY.0 + 1, 1..4_u32, 1..3_u32)]] work: (u32, u32, u32),
+    ) {
+        assert_eq!(
+            stored(algorithm, version, work).is_current(),
+            (algorithm, version, work) == ("argon2id", 19, TODAY)
+        );
+    }
+
+    #[property_test]
+    fn no_hash_gets_more_work_than_the_policy_bears(#[strategy = beyond()] work: (u32, u32, u32)) {
+        assert_eq!(stored("argon2id", 19, work).verifies(&Password::new("password123")), None);
+    }
+
+    /// Memory, passes and lanes, of which one is too high.
+    fn beyond() -> impl Strategy<Value = (u32, u32, u32)> {
+        let (memory, passes, lanes) = policy::ARGON2_MAX;
+        prop_oneof![
+            (memory + 1.., 1..=passes, 1..=lanes),
+            (64..=memory, passes + 1.., 1..=lanes),
+            (64..=memory, 1..=passes, lanes + 1..),
+        ]
+    }
+
+    #[property_test]
+    fn what_is_no_hash_is_neither_checked_nor_current(
+        #[strategy = prop_oneof![arbitrary::text(), "[$](argon2id?[$])?(v=19[$])?(m=[0-9]{0,9},?)?[a-zA-Z$=]{0,9}"]]
+        text: String,
+    ) {
+        let hash = PasswordHash::from_stored(text);
+        assert!(hash.verifies(&Password::new("password123")).is_none() && !hash.is_current());
+    }
+
+    // Requirement 26.
+    #[property_test]
+    fn a_password_is_tried_in_one_form_however_its_accents_are_written(
+        #[strategy = "(\\PC\\p{Mn}?){0,20}"] text: String,
+    ) {
+        let form = |text: String| Password::new(&text).normalised().expose_secret().to_owned();
+        assert_eq!(form(text.nfd().collect()), form(text.nfc().collect()));
+        assert_eq!(form(form(text.clone())), form(text));
+    }
 
     #[tokio::test]
     async fn hashing_leaves_the_async_thread_to_others() {
