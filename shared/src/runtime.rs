@@ -1,14 +1,14 @@
 //! Starting a function and turning every outcome of its handler into a response.
 
 use std::{
-    future::{Future, ready},
+    future::Future,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::Either};
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use futures_util::FutureExt;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use rand::CryptoRng;
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,8 +38,7 @@ where
     H: Fn(&'static S, Request) -> F + Sync,
     F: Future<Output = Result<Reply, ApiError>> + Send,
 {
-    let endpoint = Kind { read: Request::new, budget: policy::REQUEST_BUDGET, respond };
-    start(init, endpoint, handler).await
+    start(init, ENDPOINT, handler).await
 }
 
 /// Runs an HTTP API's Lambda authorizer (payload format 2.0, simple response), in the same way.
@@ -94,6 +93,9 @@ struct Kind<E, Q, T, R> {
     respond: fn(Result<T, ApiError>) -> Result<R, Diagnostic>,
 }
 
+const ENDPOINT: Kind<ApiGatewayV2httpRequest, Request, Reply, ApiGatewayV2httpResponse> =
+    Kind { read: Request::new, budget: policy::REQUEST_BUDGET, respond };
+
 async fn start<S, I, G, E, Q, H, F, T, R>(init: I, kind: Kind<E, Q, T, R>, handler: H) -> ExitCode
 where
     S: Sync + 'static,
@@ -129,23 +131,10 @@ where
     T: Send,
     R: Serialize,
 {
-    let Kind { read, budget, respond } = kind;
+    let (kind, handler) = (&kind, &handler);
     let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let span = request_span(&event.context);
-        let now = system::now();
-        let budget = deadline::budget(&event.context, now, budget);
-        // What API Gateway did not make is answered like any other defect. What exactly is wrong with it stays unsaid: serde would
-        // quote it, an Authorization header for one.
-        let answer = match serde_json::from_value(event.payload) {
-            // On the heap, or every `main` would hold the largest handler on its stack.
-            Ok(payload) => Either::Left(Box::pin(handler(state, read(payload, now)))),
-            Err(_) => Either::Right(ready(Err(ApiError::Internal("the event is none of an HTTP API".into())))),
-        };
-        let answer = async move {
-            let outcome = AssertUnwindSafe(deadline::within(budget, answer)).catch_unwind().await;
-            respond(outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))))
-        };
-        answer.instrument(span)
+        answer(event, kind, move |request| handler(state, request)).instrument(span)
     }));
     match served.await {
         Ok(()) => ExitCode::SUCCESS,
@@ -154,6 +143,39 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// What [`run`] answers to one event, whatever it is.
+pub async fn answer_http<H, F>(event: Value, handler: H) -> Result<ApiGatewayV2httpResponse, Diagnostic>
+where
+    H: FnOnce(Request) -> F,
+    F: Future<Output = Result<Reply, ApiError>>,
+{
+    answer(LambdaEvent::new(event, Context::default()), &ENDPOINT, handler).await
+}
+
+async fn answer<E, Q, H, F, T, R>(
+    LambdaEvent { payload, context }: LambdaEvent<Value>,
+    &Kind { read, budget, respond }: &Kind<E, Q, T, R>,
+    handler: H,
+) -> Result<R, Diagnostic>
+where
+    E: DeserializeOwned,
+    H: FnOnce(Q) -> F,
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let now = system::now();
+    let outcome = async {
+        // What API Gateway did not make is answered like any other defect. What exactly is wrong with it stays unsaid: serde would
+        // quote it, an Authorization header for one.
+        let event = serde_json::from_value(payload)
+            .map_err(|_| ApiError::Internal("the event is none of an HTTP API".into()))?;
+        // On the heap, or every `main` would hold the largest handler on its stack.
+        Box::pin(handler(read(event, now))).await
+    };
+    let outcome = deadline::within(deadline::budget(&context, now, budget), outcome);
+    let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
+    respond(outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))))
 }
 
 /// The `init` of a function that needs nothing.
@@ -248,4 +270,49 @@ pub fn init_logging(environment: &Environment) -> Span {
 #[must_use]
 pub fn request_span(context: &Context) -> Span {
     error_span!("request", request_id = context.request_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, property_test, sample::select};
+    use serde_json::json;
+
+    use super::*;
+    use crate::arbitrary;
+
+    /// The status, and the code of a refusal.
+    fn answered(event: Value) -> (i64, String) {
+        let look = |request: Request| async move {
+            let (token, host, source) = (request.path_token(), request.domain_name(), request.source());
+            let seen = format!("{token:?} {host:?} {source:?} {:?} {:?}", request.bearer_token(), request.caller());
+            request.json_object().map(|object| Reply::ok(&json!({ "seen": seen, "message": object.text("message") })))
+        };
+        let response = json!(answer_http(event, look).now_or_never().unwrap().unwrap());
+        for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {
+            assert_eq!(response["headers"][name], value);
+        }
+        let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+        (response["statusCode"].as_i64().unwrap(), body["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    // Requirement 24.
+    #[property_test]
+    fn every_odd_event_is_answered(
+        #[strategy = select(vec![
+            "", "/version", "/headers", "/headers/content-type", "/headers/authorization", "/pathParameters", "/requestContext",
+            "/requestContext/http", "/requestContext/http/method", "/requestContext/http/sourceIp", "/requestContext/authorizer",
+            "/requestContext/domainName", "/body", "/isBase64Encoded",
+        ])]
+        place: &'static str,
+        #[strategy = prop_oneof![arbitrary::json(), arbitrary::text().prop_map(Value::from)]] odd: Value,
+    ) {
+        let mut event: Value = serde_json::from_str(include_str!("../../events/reset-password.json")).unwrap();
+        assert_eq!(answered(event.clone()).0, 200);
+        event["headers"]["authorization"] = "Bearer a.b.c".into();
+        event["requestContext"]["authorizer"] = json!({ "lambda": { "sub": "7", "sid": "" } });
+        *event.pointer_mut(place).unwrap() = odd;
+        let (status, code) = answered(event);
+        let known = [(200, ""), (400, "invalid_json"), (415, "unsupported_media_type"), (500, "internal_error")];
+        assert!(known.contains(&(status, &code)), "{status} {code}");
+    }
 }
