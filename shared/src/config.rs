@@ -5,6 +5,10 @@
 
 use std::{collections::HashMap, str::FromStr, time::Duration};
 
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use secrecy::SecretString;
 use thiserror::Error;
 use tracing::warn;
@@ -121,19 +125,28 @@ pub enum ConfigError {
 }
 
 /// Where the database is, and how to get in.
+#[derive(Clone)]
 pub struct Database {
     /// The driver's own configuration, from `DATABASE_URL`.
     pub connection: tokio_postgres::Config,
+    /// Whose word it takes that a server is the one it says it is; none where the connection is not encrypted.
+    pub authorities: Option<RootCertStore>,
+    /// Whether IAM signs a token for each connection, in place of a password.
+    pub iam: bool,
 }
 
+/// The certificates that Amazon RDS answers with, of every region (`cargo xtask rds-certificates`).
+const RDS: &[u8] = include_bytes!("../certificates/rds.pem");
+
 impl Database {
-    /// Reads `DATABASE_URL`, `DATABASE_TLS` and `DATABASE_AUTH`.
+    /// Reads `DATABASE_URL`, `DATABASE_TLS`, `DATABASE_CA` and `DATABASE_AUTH`.
     ///
-    /// Connections are not encrypted in this version, so a server beyond loopback is refused unless `DATABASE_TLS` is
-    /// `off`: nobody shall send a password over a network in the clear without having said so.
+    /// A server beyond loopback is verified unless `DATABASE_TLS` is `off`: nobody shall send a password over a network in the clear, or
+    /// to a stranger, without having said so.
     ///
     /// # Errors
-    /// Where the URL is missing or malformed, or asks for what this version does not do.
+    /// Where the URL is missing or malformed, where there are no certificates to verify by, or where IAM is to sign for a server or a user
+    /// that it cannot sign for.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let url =
             env.required("DATABASE_URL", "the PostgreSQL database, as postgres://user:password@host:5432/database")?;
@@ -147,21 +160,46 @@ impl Database {
             return Err(malformed);
         }
         connection.connect_timeout(policy::DATABASE_CONNECT_TIMEOUT).application_name("jwt-auth");
-        match env.get("DATABASE_TLS") {
-            Some("off") => {}
-            None if is_loopback(&connection) => {}
-            _ => {
-                return Err(ConfigError::Malformed {
-                    name: "DATABASE_TLS",
-                    expected: "`off` where the database is not on this machine: this version does not encrypt connections",
-                });
+        let authorities = match env.get("DATABASE_TLS") {
+            Some("off") => None,
+            None if is_loopback(&connection) => None,
+            None | Some("verify") => Some(authorities(env)?),
+            Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_TLS", expected: "`verify` or `off`" }),
+        };
+        let iam = match env.get("DATABASE_AUTH") {
+            None | Some("password") => false,
+            Some("iam") if !is_for_iam(&connection) => {
+                let expected = "of one host and one user of ASCII letters, digits and _ where IAM signs";
+                return Err(ConfigError::Malformed { name: "DATABASE_URL", expected });
             }
-        }
-        match env.get("DATABASE_AUTH") {
-            None | Some("password") => Ok(Self { connection }),
-            Some(_) => Err(ConfigError::Malformed { name: "DATABASE_AUTH", expected: "`password`" }),
-        }
+            Some("iam") if authorities.is_none() && !is_loopback(&connection) => {
+                return Err(ConfigError::Malformed { name: "DATABASE_TLS", expected: "`verify` where IAM signs" });
+            }
+            Some("iam") => true,
+            Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_AUTH", expected: "`password` or `iam`" }),
+        };
+        Ok(Self { connection, authorities, iam })
     }
+}
+
+/// Reads `DATABASE_CA`.
+fn authorities(env: &Environment) -> Result<RootCertStore, ConfigError> {
+    let expected = "`rds`, `system`, or the path of a file of certificates in PEM";
+    let malformed = ConfigError::Malformed { name: "DATABASE_CA", expected };
+    let certificates = match env.get("DATABASE_CA") {
+        None | Some("rds") => CertificateDer::pem_slice_iter(RDS).collect(),
+        Some("system") => Ok(rustls_native_certs::load_native_certs().certs),
+        Some(path) => CertificateDer::pem_file_iter(path).and_then(Iterator::collect),
+    };
+    let mut authorities = RootCertStore::empty();
+    authorities.add_parsable_certificates(certificates.map_err(|_| malformed.clone())?);
+    if authorities.is_empty() { Err(malformed) } else { Ok(authorities) }
+}
+
+/// What IAM signs names one host and one user, who needs no encoding.
+fn is_for_iam(connection: &tokio_postgres::Config) -> bool {
+    let plain = |user: &str| user.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    matches!(connection.get_hosts(), [tokio_postgres::config::Host::Tcp(_)]) && connection.get_user().is_some_and(plain)
 }
 
 fn is_loopback(connection: &tokio_postgres::Config) -> bool {
@@ -386,6 +424,30 @@ impl Mail {
     }
 }
 
+/// What `migrate` does beside migrating.
+pub struct Migrate {
+    /// The role that the other functions log in as, if it is to be made and granted what they need.
+    pub functions_role: Option<String>,
+}
+
+impl Migrate {
+    /// Reads `FUNCTIONS_ROLE`.
+    ///
+    /// # Errors
+    /// Where it is no plain name: it stands in SQL, where a name cannot be a parameter.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let functions_role = env.get("FUNCTIONS_ROLE").map(str::to_owned);
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let is_name =
+            |role: &String| role.len() < 64 && role.bytes().all(plain) && !role.as_bytes()[0].is_ascii_digit();
+        if !functions_role.as_ref().is_none_or(is_name) {
+            let expected = "a role's name of small ASCII letters, digits and _";
+            return Err(ConfigError::Malformed { name: "FUNCTIONS_ROLE", expected });
+        }
+        Ok(Self { functions_role })
+    }
+}
+
 /// The DynamoDB table for what is hot and expires by itself.
 pub struct StateTable {
     /// Its name.
@@ -494,19 +556,55 @@ mod tests {
         assert_eq!(endpoint("http://ses", "http://any"), Some("http://ses".to_owned()));
     }
 
+    fn database(variables: &[(&str, &str)], host: &str) -> Result<Database, ConfigError> {
+        let url = format!("postgres://u:p@{host}/d");
+        Database::from_env(&env(&[variables, &[("DATABASE_URL", url.as_str())]].concat()))
+    }
+
     #[test]
-    fn a_database_beyond_this_machine_must_be_allowed_to_be_plain() {
-        let database = |tls: &str, host: &str| {
-            Database::from_env(&env(&[
-                ("DATABASE_URL", &format!("postgres://u:p@{host}:5432/d")),
-                ("DATABASE_TLS", tls),
-            ]))
-            .is_ok()
-        };
-        assert!(database("", "127.0.0.1") && database("", "localhost") && database("off", "db.internal"));
+    fn a_database_beyond_this_machine_is_verified_unless_that_is_off() {
+        let verified = |tls: &str, host: &str| database(&[("DATABASE_TLS", tls)], host).unwrap().authorities.is_some();
+        assert!(!verified("", "127.0.0.1") && !verified("", "localhost") && !verified("off", "db.internal"));
+        assert!(verified("", "db.internal") && verified("verify", "db.internal") && verified("verify", "localhost"));
         let elsewhere = "postgres://u@localhost/d?hostaddr=10.255.255.1";
-        assert!(Database::from_env(&env(&[("DATABASE_URL", elsewhere)])).is_err());
-        assert!(!database("", "db.internal") && !database("verify", "db.internal") && !database("verify", "localhost"));
+        assert!(Database::from_env(&env(&[("DATABASE_URL", elsewhere)])).unwrap().authorities.is_some());
+        assert!(database(&[("DATABASE_TLS", "on")], "db.internal").is_err());
+    }
+
+    #[test]
+    fn the_authorities_are_those_of_rds_those_of_the_system_or_a_file() {
+        let authorities =
+            |ca: &str| database(&[("DATABASE_CA", ca)], "db.internal").map(|found| found.authorities.unwrap().len());
+        assert_eq!(authorities("").unwrap(), authorities("rds").unwrap());
+        assert!(authorities("rds").unwrap() > 90, "every region has two or three");
+        let rds = concat!(env!("CARGO_MANIFEST_DIR"), "/certificates/rds.pem");
+        assert_eq!(authorities(rds).unwrap(), authorities("rds").unwrap());
+        for none in ["/nowhere/ca.pem", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")] {
+            assert!(authorities(none).unwrap_err().to_string().starts_with("DATABASE_CA is malformed"), "{none}");
+        }
+    }
+
+    #[test]
+    fn iam_signs_for_one_host_and_one_user_and_nobody_sends_its_token_in_the_clear() {
+        let iam = |tls: &str, host: &str| database(&[("DATABASE_AUTH", "iam"), ("DATABASE_TLS", tls)], host);
+        assert!(iam("", "db.internal").unwrap().iam && iam("", "localhost").unwrap().iam);
+        assert!(!database(&[], "db.internal").unwrap().iam);
+        let refused = |tls, host| iam(tls, host).err().unwrap().to_string();
+        assert!(refused("off", "db.internal").starts_with("DATABASE_TLS"));
+        assert!(refused("", "a.internal,b.internal").starts_with("DATABASE_URL"));
+        let odd = env(&[("DATABASE_AUTH", "iam"), ("DATABASE_URL", "postgres://a%26b@db.internal/d")]);
+        assert!(Database::from_env(&odd).is_err());
+    }
+
+    #[test]
+    fn the_functions_role_is_a_plain_name() {
+        let role =
+            |name: &str| Migrate::from_env(&env(&[("FUNCTIONS_ROLE", name)])).map(|migrate| migrate.functions_role);
+        assert_eq!(role(""), Ok(None));
+        assert_eq!(role("jwt_auth2"), Ok(Some("jwt_auth2".to_owned())));
+        for odd in ["2jwt", "Jwt", "jwt auth", "jwt;--", "jwt-auth", "jwt\"", &"a".repeat(64)] {
+            assert!(role(odd).is_err(), "{odd}");
+        }
     }
 
     #[test]
@@ -641,10 +739,11 @@ mod tests {
         at: Index,
     ) {
         let database = |hosts: &[String]| {
-            Database::from_env(&env(&[("DATABASE_URL", &format!("postgres://u:p@{}/d", hosts.join(",")))]))
+            let url = format!("postgres://u:p@{}/d", hosts.join(","));
+            Database::from_env(&env(&[("DATABASE_URL", &url)])).unwrap().authorities
         };
-        assert!(database(&hosts).is_ok());
+        assert!(database(&hosts).is_none());
         hosts.insert(at.index(hosts.len() + 1), beyond);
-        assert!(database(&hosts).is_err());
+        assert!(database(&hosts).is_some());
     }
 }

@@ -4,6 +4,7 @@
 //! us and PostgreSQL can share connections. It leaves the decision to constraints and conditions, and it may be run twice:
 //! a second run after an answer that was lost finds what the first one did. That is what lets [`Database`] retry.
 
+mod connector;
 pub mod expired;
 pub mod outbox;
 pub mod password_resets;
@@ -17,11 +18,14 @@ use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingM
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::{
-    NoTls, Row,
+    Row,
     error::SqlState,
     types::{ToSql, Type},
 };
 
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+pub use self::connector::Connector;
 use crate::{config, deadline, security::policy};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -44,6 +48,7 @@ type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    tls: MakeRustlsConnect,
 }
 
 impl Database {
@@ -60,8 +65,10 @@ impl Database {
         // Fast: a check before every use would cost each request a round trip. A connection that died while the process was
         // frozen is found out by its first statement, which is then run again on a new one.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config.connection, NoTls, recycling);
-        Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts of its own") }
+        let connector = Connector::new(config);
+        let (tls, config) = (connector.tls(), connector.config().clone());
+        let manager = Manager::from_connect(config, connector, recycling);
+        Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts of its own"), tls }
     }
 
     /// Runs one statement, which yields at most one row, within [`policy::DATABASE_DEADLINE`] and the request's own time.
@@ -109,7 +116,7 @@ impl Database {
             }
             Err(late) => {
                 // Nobody waits for it any more, so it must not take effect later, or hold its place in a queue of locks.
-                let _ = timeout(policy::DATABASE_CANCEL, client.cancel_token().cancel_query(NoTls)).await;
+                let _ = timeout(policy::DATABASE_CANCEL, client.cancel_token().cancel_query(self.tls.clone())).await;
                 discard(client);
                 Err(Attempt::Away(late.into()))
             }

@@ -41,6 +41,12 @@ impl TestDatabase {
         format!("postgres://{name}:{name}@{server}", name = self.name)
     }
 
+    /// A role that is not there, for `migrate` to make. It goes with the database.
+    #[must_use]
+    pub fn role_to_make(&self) -> String {
+        format!("{}_made", self.name)
+    }
+
     /// Lets the functions do what `migrations/grants.sql` says, as whoever deploys does after the first `migrate`.
     pub async fn grant(&self) {
         let grants = documents::read("migrations/grants.sql").replace("jwt_auth", &self.name);
@@ -63,7 +69,8 @@ impl Drop for TestDatabase {
             runtime.block_on(async {
                 let owner = connect(&config).await;
                 owner.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
-                owner.batch_execute(&format!("DROP ROLE {name}")).await
+                owner.batch_execute(&format!("DROP ROLE {name}")).await?;
+                owner.batch_execute(&format!("DROP ROLE IF EXISTS {name}_made")).await
             })
         });
         let dropped = matches!(dropped.join(), Ok(Ok(())));

@@ -6,6 +6,7 @@
 mod console;
 mod interrupt;
 mod measure;
+mod rds_certificates;
 mod requirements;
 mod sam_local;
 mod stack;
@@ -35,6 +36,7 @@ enum Task {
     SamLocal(sam_local::Args),
     Measure(measure::Args),
     Requirements(requirements::Args),
+    RdsCertificates(rds_certificates::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::SamLocal(args) => sam_local::run(&args),
         Task::Measure(args) => measure::run(&args),
         Task::Requirements(args) => requirements::run(&args),
+        Task::RdsCertificates(args) => rds_certificates::run(&args),
     });
     match done {
         Ok(code) => code,

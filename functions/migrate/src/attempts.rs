@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shared::config;
+use shared::{config, db::Connector};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, IsolationLevel, NoTls, types::Type};
+use tokio_postgres::{Client, IsolationLevel, types::Type};
 use tracing::warn;
 
 use crate::{
@@ -43,12 +43,12 @@ const PATIENCE: &str = "
 /// Those of `work`, after which nothing has changed. Where the database cannot be reached, where another invocation or other
 /// people's locks are in the way for too long, or where all of it takes too long.
 pub async fn run<T>(
-    database: &config::Database,
+    mut database: config::Database,
     work: impl AsyncFn(&mut Transaction<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut connection = database.connection.clone();
-    connection.application_name("jwt-auth migrate");
-    let (mut client, driver) = timeout(CONNECTING, connection.connect(NoTls))
+    database.connection.application_name("jwt-auth migrate");
+    let connector = Connector::new(database);
+    let (mut client, driver) = timeout(CONNECTING, Box::pin(connector.connect()))
         .await
         .map_err(|_| Error::Unreachable(format!("no answer within {CONNECTING:?}")))?
         .map_err(|problem| Error::Unreachable(DatabaseError::from(problem).message().to_owned()))?;
@@ -59,7 +59,7 @@ pub async fn run<T>(
     // Neither may fail what has been decided: a server that does not hear us finds out by its own timeouts.
     let _ = timeout(CLOSING, async {
         if matches!(outcome, Err(Error::Deadline(_))) {
-            let _ = cancel.cancel_query(NoTls).await;
+            let _ = cancel.cancel_query(connector.tls()).await;
         }
         // Lambda freezes the process as soon as we answer; the server should have heard of the end by then.
         driver.await

@@ -10,6 +10,7 @@ mod error;
 mod finish;
 mod history;
 mod request;
+mod role;
 mod takeover;
 mod transaction;
 
@@ -19,7 +20,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    config::{Database, Environment},
+    config::{ConfigError, Database, Environment, Migrate},
     runtime,
 };
 use tracing::{Instrument, error, info};
@@ -39,6 +40,19 @@ struct Report {
     applied: Vec<String>,
     /// The old service's tables that were dropped.
     dropped: Vec<&'static str>,
+    /// The role that may use them, where one is configured.
+    granted_to: Option<String>,
+}
+
+struct App {
+    database: Database,
+    settings: Migrate,
+}
+
+impl App {
+    fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self { database: Database::from_env(env)?, settings: Migrate::from_env(env)? })
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -49,14 +63,14 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(environment: &Environment) -> ExitCode {
-    let database = match Database::from_env(environment) {
-        Ok(database) => database,
+    let app = match App::from_env(environment) {
+        Ok(app) => app,
         Err(problem) => {
             error!(%problem, "the function cannot start");
             return ExitCode::FAILURE;
         }
     };
-    match lambda_runtime::run(service_fn(|event| handle(&database, event))).await {
+    match lambda_runtime::run(service_fn(|event| handle(&app, event))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!(%problem, "the Lambda runtime interface failed");
@@ -66,24 +80,26 @@ async fn serve(environment: &Environment) -> ExitCode {
 }
 
 /// Logs what came of an invocation.
-async fn handle(database: &Database, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
+async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
     let span = runtime::request_span(&event.context);
-    let outcome = answer(database, event.payload).instrument(span.clone()).await;
+    let outcome = answer(app, event.payload).instrument(span.clone()).await;
     span.in_scope(|| match &outcome {
-        Ok(Report { schema_version, applied, dropped }) => info!(schema_version, ?applied, ?dropped, "done"),
+        Ok(Report { schema_version, applied, dropped, granted_to }) => {
+            info!(schema_version, ?applied, ?dropped, granted_to, "done");
+        }
         Err(problem) => error!(error_type = problem.name(), %problem, "refused"),
     });
     Ok(outcome?)
 }
 
 /// Takes any JSON, so that a payload that is not understood is refused in our own words.
-async fn answer(database: &Database, payload: Value) -> Result<Report, Error> {
+async fn answer(app: &App, payload: Value) -> Result<Report, Error> {
     let request = Request::parse(payload)?;
-    attempts::run(database, async |transaction| migrate(transaction, request).await).await
+    attempts::run(app.database.clone(), async |transaction| migrate(transaction, request, &app.settings).await).await
 }
 
 /// What happens to the database, in one transaction.
-async fn migrate(transaction: &mut Transaction<'_>, request: Request) -> Result<Report, Error> {
+async fn migrate(transaction: &mut Transaction<'_>, request: Request, settings: &Migrate) -> Result<Report, Error> {
     let migrations = embedded::migrations::runner();
     let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
 
@@ -98,9 +114,13 @@ async fn migrate(transaction: &mut Transaction<'_>, request: Request) -> Result<
 
     let applied = migrations.run_async(transaction).await?;
     let dropped = if request.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
+    if let Some(role) = &settings.functions_role {
+        role::grant(transaction, role).await?;
+    }
     Ok(Report {
         schema_version: known,
         applied: applied.applied_migrations().iter().map(ToString::to_string).collect(),
         dropped,
+        granted_to: settings.functions_role.clone(),
     })
 }

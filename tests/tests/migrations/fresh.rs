@@ -36,6 +36,39 @@ async fn a_database_of_version_1_is_brought_to_the_newest_with_everybody_in_it()
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
 }
 
+// Requirement 43.
+#[tokio::test]
+async fn the_role_of_the_functions_is_made_and_may_do_what_they_need_and_no_more() {
+    let database = TestDatabase::empty().await;
+    let role = database.role_to_make();
+    let owner = database.connect().await;
+    let iam = owner.batch_execute("CREATE ROLE rds_iam").await;
+    let stack = Stack::builder().on(database).with("FUNCTIONS_ROLE", &role).start().await;
+    for applied in [json!(MIGRATIONS), json!([])] {
+        let report = stack.invoke("migrate", &json!({})).await.expect("it may be run again");
+        assert_eq!((&report["applied"], &report["granted_to"]), (&applied, &json!(role)));
+    }
+    let may = |what: &str| format!("SELECT has_{what}::int::bigint");
+    for (what, expected) in [
+        (format!("table_privilege('{role}', 'sessions', 'DELETE')"), 1),
+        (format!("table_privilege('{role}', 'outbox', 'INSERT')"), 1),
+        (format!("table_privilege('{role}', 'users', 'SELECT')"), 1),
+        (format!("table_privilege('{role}', 'users', 'DELETE')"), 0),
+        (format!("column_privilege('{role}', 'users', 'email', 'UPDATE')"), 0),
+        (format!("schema_privilege('{role}', 'public', 'CREATE')"), 0),
+    ] {
+        assert_eq!(stack.sql_number(&may(&what)).await, expected, "{what}");
+    }
+    let logs_in =
+        format!("SELECT rolcanlogin::int::bigint FROM pg_roles WHERE rolname = '{role}'");
+    assert_eq!(stack.sql_number(&logs_in).await, 1);
+    let by_iam = format!("SELECT pg_has_role('{role}', 'rds_iam', 'MEMBER')::int::bigint");
+    assert_eq!(stack.sql_number(&by_iam).await, 1);
+    if iam.is_ok() {
+        owner.batch_execute("DROP ROLE rds_iam").await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_new_user_is_created_now_in_utc_whatever_the_sessions_time_zone() {
     let stack = Stack::start().await;

