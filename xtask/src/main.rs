@@ -1,9 +1,10 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`measure`] measures what no test decides. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`measure`] measures what no test decides, [`fuzz`] sends events nobody thought of. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
 mod console;
+mod fuzz;
 mod interrupt;
 mod measure;
 mod rds_certificates;
@@ -35,6 +36,7 @@ enum Task {
     Test(test::Args),
     SamLocal(sam_local::Args),
     Measure(measure::Args),
+    Fuzz(fuzz::Args),
     Requirements(requirements::Args),
     RdsCertificates(rds_certificates::Args),
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::SamLocal(args) => sam_local::run(&args),
         Task::Measure(args) => measure::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Requirements(args) => requirements::run(&args),
         Task::RdsCertificates(args) => rds_certificates::run(&args),
     });

