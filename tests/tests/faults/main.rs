@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
 mod freezing;
+mod killing;
 mod observed;
 mod server;
