@@ -5,4 +5,5 @@
 mod freezing;
 mod killing;
 mod observed;
+mod pooling;
 mod server;
