@@ -159,7 +159,10 @@ impl Database {
         if connection.get_hosts().is_empty() {
             return Err(malformed);
         }
-        connection.connect_timeout(policy::DATABASE_CONNECT_TIMEOUT).application_name("jwt-auth");
+        connection
+            .connect_timeout(policy::DATABASE_CONNECT_TIMEOUT)
+            .tcp_user_timeout(policy::DATABASE_ACKNOWLEDGED)
+            .application_name("jwt-auth");
         let authorities = match env.get("DATABASE_TLS") {
             Some("off") => None,
             None if is_loopback(&connection) => None,

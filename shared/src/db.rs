@@ -147,6 +147,7 @@ impl From<tokio_postgres::Error> for Attempt {
             SqlState::ADMIN_SHUTDOWN,
             SqlState::CRASH_SHUTDOWN,
             SqlState::CANNOT_CONNECT_NOW,
+            SqlState::IDLE_SESSION_TIMEOUT,
             SqlState::READ_ONLY_SQL_TRANSACTION,
         ];
         let cause = Box::new(Problem::from(&error));

@@ -3,33 +3,42 @@
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::{documents, server};
+use crate::{Postgres, documents, server};
 
 /// A database of its own, and a role of the same name for the functions; both are dropped with this value.
 pub struct TestDatabase {
     name: String,
+    server: String,
     config: tokio_postgres::Config,
+    shared: bool,
 }
 
 impl TestDatabase {
     /// A new database without a table.
     pub async fn empty() -> Self {
-        let mut config: tokio_postgres::Config =
-            server("TEST_DATABASE_URL").parse().expect("TEST_DATABASE_URL is a URL");
+        Self::made_on(server("TEST_DATABASE_URL"), true).await
+    }
+
+    /// The same on a server of the test's own, with which it goes.
+    pub async fn on(server: &Postgres) -> Self {
+        Self::made_on(server.url(), false).await
+    }
+
+    async fn made_on(server: String, shared: bool) -> Self {
+        let mut config: tokio_postgres::Config = server.parse().expect("a server's URL");
         let name = format!("test_{}", Uuid::new_v4().simple());
         let owner = connect(&config).await;
         for made in [format!("CREATE DATABASE {name}"), format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'")] {
             owner.batch_execute(&made).await.expect("the server makes a database and a role");
         }
         config.dbname(&name);
-        Self { name, config }
+        Self { name, server, config, shared }
     }
 
     /// The URL that `migrate` gets: the owner's.
     #[must_use]
     pub fn url(&self) -> String {
-        let server = server("TEST_DATABASE_URL");
-        let (server, _) = server.rsplit_once('/').expect("TEST_DATABASE_URL names a database");
+        let (server, _) = self.server.rsplit_once('/').expect("a server's URL names a database");
         format!("{server}/{}", self.name)
     }
 
@@ -37,8 +46,14 @@ impl TestDatabase {
     #[must_use]
     pub fn functions_url(&self) -> String {
         let owner = self.url();
-        let (_, server) = owner.rsplit_once('@').expect("TEST_DATABASE_URL has a password");
+        let (_, server) = owner.rsplit_once('@').expect("a server's URL has a password");
         format!("postgres://{name}:{name}@{server}", name = self.name)
+    }
+
+    /// The same, by another port.
+    pub(crate) fn functions_url_by(&self, port: u16) -> String {
+        let own = format!(":{}/", self.config.get_ports()[0]);
+        self.functions_url().replace(&own, &format!(":{port}/"))
     }
 
     /// A role that is not there, for `migrate` to make. It goes with the database.
@@ -53,6 +68,12 @@ impl TestDatabase {
         self.connect().await.batch_execute(&grants).await.expect("the tables are there");
     }
 
+    /// Its name, which is the role's as well.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A connection of the test's own, to look at rows or to shift their times.
     pub async fn connect(&self) -> Client {
         connect(&self.config).await
@@ -62,6 +83,9 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     /// On a thread and a runtime of its own: the test's runtime may be ending, and a panic may be under way.
     fn drop(&mut self) {
+        if !self.shared {
+            return;
+        }
         let (name, mut config) = (self.name.clone(), self.config.clone());
         config.dbname("postgres");
         let dropped = std::thread::spawn(move || {

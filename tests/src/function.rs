@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
@@ -55,6 +59,21 @@ pub(crate) struct Function {
     answers: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
 }
 
+/// One event more that is under way, until it is answered or its client has gone.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl<'a> Busy<'a> {
+    fn with_one_more(outstanding: &'a AtomicUsize) -> (Self, usize) {
+        (Self(outstanding), outstanding.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Function {
     pub(crate) fn new(name: &str, runtime_api: &str, environment: Vec<(String, String)>, max_processes: usize) -> Self {
         // target/<profile>/deps/<this test> → target/<profile>/<function>
@@ -86,16 +105,14 @@ impl Function {
         let request_id = request_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let (answer, answered) = oneshot::channel();
         self.answers.lock().expect("no panic").insert(request_id.clone(), answer);
-        let busy = self.outstanding.fetch_add(1, Ordering::SeqCst) + 1;
+        let (_busy, busy) = Busy::with_one_more(&self.outstanding);
         self.start_one_for(busy);
         self.queue.send(Invocation { request_id, event }).expect("the queue is open");
-        let outcome = tokio::select! {
+        tokio::select! {
             outcome = answered => outcome.expect("nobody else drops the sender"),
             () = tokio::time::sleep(GATEWAY_TIMEOUT) => panic!("{} did not answer in time; its log:\n{}", self.name, self.log()),
             () = self.all_ended() => panic!("{} ended; its log:\n{}", self.name, self.log()),
-        };
-        self.outstanding.fetch_sub(1, Ordering::SeqCst);
-        outcome
+        }
     }
 
     /// Returns when none of its processes is left to answer.
@@ -116,6 +133,25 @@ impl Function {
         if let Some(waiting) = self.answers.lock().expect("no panic").remove(request_id) {
             // Nobody waits any more where the client has gone.
             let _ = waiting.send(outcome);
+        }
+    }
+
+    /// Kills its processes, as Lambda does with one that takes too long: what they were at comes to nothing.
+    pub(crate) async fn kill(&self) {
+        for (_, waiting) in std::mem::take(&mut *self.answers.lock().expect("no panic")) {
+            let _ = waiting.send(Outcome::Error(json!({ "errorType": "Runtime.ExitError" })));
+        }
+        let killed = std::mem::take(&mut *self.processes.lock().expect("no panic"));
+        for mut child in killed {
+            child.kill().await.expect("a child can be killed");
+        }
+    }
+
+    /// Sends its processes a signal, such as the two that do what Lambda does between requests: freeze and thaw them.
+    pub(crate) fn signal(&self, signal: Signal) {
+        for child in &*self.processes.lock().expect("no panic") {
+            let id = child.id().expect("the process lives").cast_signed();
+            signal::kill(Pid::from_raw(id), signal).expect("a child can be signalled");
         }
     }
 

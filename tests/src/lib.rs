@@ -12,6 +12,9 @@
 //! | `TEST_DATABASE_LOG` | the file that server logs to |
 //! | `TEST_SES_URL` | a local SES whose mails are read back |
 //! | `TEST_DYNAMODB_URL` | a DynamoDB Local, one for all credentials and regions: each test makes a table with a name of its own |
+//! | `TEST_POSTGRES`, `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the folder of PostgreSQL's programs, whom they run as (`uid:gid`, empty if this user), and a folder of theirs |
+//! | `TEST_PGBOUNCER` | the program `pgbouncer` |
+//! | `TEST_FAULTS` | the file where each test of a fault writes what users saw of it |
 //! | `TEST_WEBDRIVER_URL` | a chromedriver, for the browser's tests |
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python and a folder of npm packages, for the verifiers' tests |
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]
@@ -25,16 +28,22 @@ mod gateway;
 pub mod keys;
 pub mod mailbox;
 mod person;
+mod postgres;
+mod proxy;
 mod reply;
 mod ses;
 pub mod stack;
 mod state_table;
+mod walk_through;
 
 pub use person::{Person, Tokens};
+pub use postgres::{PgBouncer, Postgres, Shutdown};
+pub use proxy::{Moment, Network, Proxy, Statement};
 pub use reply::Reply;
 pub use ses::{Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};
 pub use state_table::{Health, StateTable, Store};
+pub use walk_through::walk_through;
 
 /// A variable that `cargo xtask test` sets.
 #[must_use]

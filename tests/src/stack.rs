@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -39,8 +40,14 @@ pub struct Stack {
 /// What a stack is to be like, where it differs from the ordinary.
 pub struct StackBuilder {
     environment: BTreeMap<String, String>,
+    /// What single functions have in theirs.
+    own_environment: BTreeMap<String, Vec<(String, String)>>,
     max_processes: usize,
     database: Option<TestDatabase>,
+    /// Whether the database is to be migrated, and granted.
+    prepared: bool,
+    /// The port by which functions get to the database, where it is not its own.
+    database_port: Option<u16>,
     store: Store,
 }
 
@@ -68,7 +75,15 @@ impl Stack {
             ("AWS_REGION", "us-east-1"),
         ];
         let environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        StackBuilder { environment, max_processes: 2, database: None, store: Store::PostgreSql }
+        StackBuilder {
+            environment,
+            own_environment: BTreeMap::new(),
+            max_processes: 2,
+            database: None,
+            prepared: true,
+            database_port: None,
+            store: Store::PostgreSql,
+        }
     }
 
     /// Somebody new, whose address nobody else has.
@@ -132,6 +147,21 @@ impl Stack {
         }
     }
 
+    /// Kills a function's processes, as Lambda does with one that takes too long.
+    pub async fn kill(&self, function: &str) {
+        self.functions[function].kill().await;
+    }
+
+    /// Freezes a function's processes, as Lambda does between requests.
+    pub fn freeze(&self, function: &str) {
+        self.functions[function].signal(Signal::SIGSTOP);
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self, function: &str) {
+        self.functions[function].signal(Signal::SIGCONT);
+    }
+
     /// Everything a function has logged so far.
     #[must_use]
     pub fn log_of(&self, function: &str) -> String {
@@ -177,6 +207,13 @@ impl StackBuilder {
         self
     }
 
+    /// Sets a variable of one function's environment alone.
+    #[must_use]
+    pub fn with_for(mut self, function: &str, name: &str, value: &str) -> Self {
+        self.own_environment.entry(function.to_owned()).or_default().push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// How many processes a function may have at once.
     #[must_use]
     pub fn processes(mut self, max: usize) -> Self {
@@ -195,14 +232,29 @@ impl StackBuilder {
     #[must_use]
     pub fn on(mut self, database: TestDatabase) -> Self {
         self.database = Some(database);
+        self.prepared = false;
+        self
+    }
+
+    /// The new database to run on: it is migrated, and the functions may use it.
+    #[must_use]
+    pub fn on_new(mut self, database: TestDatabase) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// The port of 127.0.0.1 by which all functions but `migrate` get to the database.
+    #[must_use]
+    pub fn through(mut self, port: u16) -> Self {
+        self.database_port = Some(port);
         self
     }
 
     /// Starts the stack.
     pub async fn start(mut self) -> Stack {
-        let (database, fresh) = match self.database.take() {
-            Some(database) => (database, false),
-            None => (TestDatabase::empty().await, true),
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => TestDatabase::empty().await,
         };
         let state_table = match self.store {
             Store::PostgreSql => None,
@@ -215,8 +267,9 @@ impl StackBuilder {
         let address = listener.local_addr().expect("an address").to_string();
         let base_url = format!("http://{address}");
         let owner = self.environment.get("DATABASE_URL").cloned().unwrap_or_else(|| database.url());
+        let by_proxy = self.database_port.map(|port| database.functions_url_by(port));
         let defaults = [
-            ("DATABASE_URL", database.functions_url()),
+            ("DATABASE_URL", by_proxy.unwrap_or_else(|| database.functions_url())),
             ("AWS_ENDPOINT_URL_SES", server("TEST_SES_URL")),
             ("RESET_PASSWORD_URL", format!("{base_url}/reset-password")),
         ];
@@ -231,13 +284,14 @@ impl StackBuilder {
             if name == "migrate" {
                 environment.insert("DATABASE_URL".to_owned(), owner.clone());
             }
+            environment.extend(self.own_environment.get(&name).cloned().unwrap_or_default());
             let environment = environment.into_iter().collect();
             (name.clone(), Function::new(&name, &address, environment, self.max_processes))
         };
         let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());
         gateway::serve(listener, Arc::clone(&functions));
         let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
-        if fresh {
+        if self.prepared {
             stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
             stack.database.grant().await;
         }

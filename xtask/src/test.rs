@@ -34,8 +34,8 @@ use crate::{
 
 /// Run every test there is, or some parts, against real servers that are started for it and leave nothing behind.
 ///
-/// Needs what `cargo xtask up` needs, Java 17 for DynamoDB Local, and for the browser Chromium with its chromedriver (as root on
-/// Debian and Ubuntu these are installed when missing). Ends with a line per part and `N passed, N failed`; fails if a test failed, or if a part ran none.
+/// Needs what `cargo xtask up` needs, Java 17 for DynamoDB Local, for the browser Chromium with its chromedriver, and for the faults
+/// PgBouncer, libfaketime and libnss-wrapper (as root on Debian and Ubuntu these are installed when missing). Ends with a line per part and `N passed, N failed`; fails if a test failed, or if a part ran none.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -58,6 +58,8 @@ enum Part {
     Unit,
     /// The contract, over HTTP and the functions' binaries, a database for each test
     Journeys,
+    /// Servers that fail, hang and come back, functions that are killed: what users see, and how soon it heals
+    Faults,
     /// One list of routes, openapi.yaml held to the answers, the sample events
     Contract,
     /// An empty database, a current one, both forms of the old service's, and refusals
@@ -86,11 +88,14 @@ impl Part {
     }
 
     fn needs_servers(self) -> bool {
-        matches!(self, Self::Journeys | Self::Contract | Self::Migrations | Self::Browser | Self::Verifiers)
+        matches!(
+            self,
+            Self::Journeys | Self::Faults | Self::Contract | Self::Migrations | Self::Browser | Self::Verifiers
+        )
     }
 
     fn needs_dynamodb(self) -> bool {
-        matches!(self, Self::Journeys | Self::Contract)
+        matches!(self, Self::Journeys | Self::Faults | Self::Contract)
     }
 }
 
@@ -155,6 +160,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
     let cargo_test = |targets: &[&str]| rust_tests(workspace, servers, targets, libtest);
     match part {
         Part::Unit => Ok(cargo_test(&["--lib", "--bins"])? + cargo_test(&["--doc"])?),
+        Part::Faults => faults(workspace, servers, libtest),
         Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
             cargo_test(&["--test", &part.name()])
         }
@@ -173,6 +179,7 @@ struct Servers {
     dynamodb: Option<DynamoDb>,
     mail: Option<Mail>,
     database: Option<Server>,
+    faults: Option<Faults>,
     /// Whether the functions are built, too.
     built: bool,
 }
@@ -196,6 +203,9 @@ impl Servers {
             process::run("cargo build", &mut build)?;
             servers.built = true;
         }
+        if parts.contains(&Part::Faults) {
+            servers.faults = Some(Faults::prepare(home)?);
+        }
         if parts.contains(&Part::Browser) {
             servers.webdriver = Some(webdriver(home)?);
         }
@@ -207,7 +217,20 @@ impl Servers {
 
     fn environment(&self) -> impl Iterator<Item = (&str, String)> {
         let database = self.database.iter().flat_map(|server| {
-            [("TEST_DATABASE_URL", server.url("postgres")), ("TEST_DATABASE_LOG", server.log().display().to_string())]
+            let (programs, user, folder) = server.makings();
+            [
+                ("TEST_DATABASE_URL", server.url("postgres")),
+                ("TEST_DATABASE_LOG", server.log().display().to_string()),
+                ("TEST_POSTGRES", programs.display().to_string()),
+                ("TEST_POSTGRES_USER", user),
+                ("TEST_POSTGRES_FOLDER", folder.display().to_string()),
+            ]
+        });
+        let faults = self.faults.iter().flat_map(|faults| {
+            [
+                ("TEST_PGBOUNCER", faults.pgbouncer.display().to_string()),
+                ("TEST_FAULTS", faults.table.display().to_string()),
+            ]
         });
         let mail = self.mail.iter().map(|mail| ("TEST_SES_URL", mail.url()));
         let dynamodb = self.dynamodb.iter().map(|dynamodb| ("TEST_DYNAMODB_URL", dynamodb.url().to_owned()));
@@ -215,7 +238,7 @@ impl Servers {
         let verifiers = self.verifiers.iter().flat_map(|(python, packages)| {
             [("TEST_PYTHON", python.display().to_string()), ("TEST_NODE_PACKAGES", packages.display().to_string())]
         });
-        database.chain(mail).chain(dynamodb).chain(webdriver).chain(verifiers)
+        database.chain(faults).chain(mail).chain(dynamodb).chain(webdriver).chain(verifiers)
     }
 
     fn check(&mut self) -> Result<()> {
@@ -246,6 +269,48 @@ fn ensure_browser() -> Result<()> {
          chromium chromium-driver), or name the other parts: cargo xtask test unit journeys …";
     let there = || on_path("chromedriver").is_some() && BROWSERS.into_iter().any(|name| on_path(name).is_some());
     system::ensure(there, &["chromium", "chromium-driver"], ADVICE)
+}
+
+/// What the tests of faults need beside a server.
+struct Faults {
+    pgbouncer: PathBuf,
+    /// Where each of them writes its row.
+    table: PathBuf,
+}
+
+impl Faults {
+    fn prepare(home: &Home) -> Result<Self> {
+        const ADVICE: &str = "the tests of faults need PgBouncer, libfaketime and libnss-wrapper. Install them (Debian: apt install pgbouncer \
+             faketime libnss-wrapper), or name the other parts: cargo xtask test unit journeys …";
+        // Debian keeps servers where only root looks for programs.
+        let pgbouncer = || {
+            on_path("pgbouncer").or_else(|| Some(PathBuf::from("/usr/sbin/pgbouncer")).filter(|path| path.is_file()))
+        };
+        let nss_wrapper = || {
+            let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+            folders.chain([PathBuf::from("/usr/lib")]).any(|folder| folder.join("libnss_wrapper.so").is_file())
+        };
+        let there = || pgbouncer().is_some() && on_path("faketime").is_some() && nss_wrapper();
+        system::ensure(there, &["pgbouncer", "faketime", "libnss-wrapper"], ADVICE)?;
+        Ok(Self { pgbouncer: pgbouncer().context(ADVICE)?, table: home.folder().join("faults.md") })
+    }
+}
+
+/// The tests of faults, many at once because they mostly wait, and what they found.
+fn faults(workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
+    let threads = ["--test-threads=6".to_owned()];
+    let many = if libtest.iter().any(|argument| argument.starts_with("--test-threads")) { &[] } else { &threads[..] };
+    let count = rust_tests(workspace, servers, &["--test", "faults"], &[many, libtest].concat())?;
+    let table = servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok()).unwrap_or_default();
+    let mut rows: Vec<_> = table.lines().collect();
+    rows.sort_by_key(|row| row.split(' ').nth(1).and_then(|number| number.parse::<u32>().ok()));
+    say(format_args!(
+        "\n| | fault | users saw | longest answer, ms | healed after, ms |\n| --- | --- | --- | --- | --- |"
+    ));
+    for row in rows {
+        say(row);
+    }
+    Ok(count)
 }
 
 /// `cargo test`, counted by its own "test result" lines.

@@ -114,6 +114,10 @@ pub const LAMBDA_MARGIN: Duration = Duration::from_secs(1);
 pub const LAMBDA_LONGEST: Duration = Duration::from_mins(15);
 /// Longest wait for a new connection to PostgreSQL.
 pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait until PostgreSQL's machine has acknowledged what was sent to it, however busy PostgreSQL itself is. A network forgets
+/// connections that were idle while Lambda froze the process (AWS: after 350 seconds), and says nothing; a statement sent by
+/// such a connection is run again on a new one.
+pub const DATABASE_ACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Longest time for one statement, a connection and retries included.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
 /// Longest time to tell PostgreSQL that nobody waits for a statement any more.

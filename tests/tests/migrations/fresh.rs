@@ -59,8 +59,7 @@ async fn the_role_of_the_functions_is_made_and_may_do_what_they_need_and_no_more
     ] {
         assert_eq!(stack.sql_number(&may(&what)).await, expected, "{what}");
     }
-    let logs_in =
-        format!("SELECT rolcanlogin::int::bigint FROM pg_roles WHERE rolname = '{role}'");
+    let logs_in = format!("SELECT rolcanlogin::int::bigint FROM pg_roles WHERE rolname = '{role}'");
     assert_eq!(stack.sql_number(&logs_in).await, 1);
     let by_iam = format!("SELECT pg_has_role('{role}', 'rds_iam', 'MEMBER')::int::bigint");
     assert_eq!(stack.sql_number(&by_iam).await, 1);

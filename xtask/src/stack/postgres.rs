@@ -75,6 +75,9 @@ pub struct Server {
     service: Service,
     port: u16,
     password: String,
+    programs: PathBuf,
+    user: Option<User>,
+    place: PathBuf,
 }
 
 impl Server {
@@ -105,7 +108,8 @@ impl Server {
         // SIGTERM would wait for every client to leave.
         let service = Service::quiet("postgres", &mut command, home)?.stopped_by(Signal::SIGINT);
 
-        let mut server = Self { service, port, password };
+        let programs = binaries.postgres.parent().unwrap_or(Path::new("/")).to_owned();
+        let mut server = Self { service, port, password, programs, user, place };
         let url = server.url("postgres");
         // Recovery after a power cut takes its time.
         server.service.await_ready(Duration::from_secs(90), || Client::connect(&url, NoTls).is_ok())?;
@@ -120,6 +124,12 @@ impl Server {
     /// The file it logs to.
     pub fn log(&self) -> &Path {
         &self.service.log
+    }
+
+    /// What it takes to start another server like this one: the folder of its programs, whom they run as, and a folder for data.
+    pub fn makings(&self) -> (&Path, String, &Path) {
+        let user = self.user.as_ref().map(|user| format!("{}:{}", user.uid, user.gid));
+        (&self.programs, user.unwrap_or_default(), &self.place)
     }
 
     /// Makes a database unless it is there.

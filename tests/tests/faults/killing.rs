@@ -1,0 +1,191 @@
+//! A function is killed, by Lambda's timeout or with its machine, at any moment of its work.
+
+use rstest::rstest;
+use serde_json::json;
+use tests::{
+    Moment::{self, After, Before},
+    Person, Proxy, Reply, Stack, Tokens, mailbox,
+};
+
+use crate::observed::Fault;
+
+/// What somebody is about when the function that serves it is killed.
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    SignUp,
+    SignIn,
+    Refresh,
+    LogOut,
+    Forget,
+    Reset,
+}
+
+/// Whoever is about it, with what it takes.
+struct Situation<'a> {
+    ada: Person<'a>,
+    tokens: Option<Tokens>,
+    link: Option<String>,
+}
+
+const NEW: &str = "another password";
+
+impl Deed {
+    fn function(self) -> &'static str {
+        match self {
+            Self::SignUp => "signup",
+            Self::SignIn => "signin",
+            Self::Refresh => "refresh",
+            Self::LogOut => "logout",
+            Self::Forget => "forgot-password",
+            Self::Reset => "reset-password",
+        }
+    }
+
+    async fn prepared(self, stack: &Stack) -> Situation<'_> {
+        let ada = match self {
+            Self::SignUp => stack.stranger("Ada"),
+            _ => stack.user("Ada").await,
+        };
+        let tokens = match self {
+            Self::Refresh | Self::LogOut => Some(ada.signs_in().await),
+            _ => None,
+        };
+        let link = match self {
+            Self::Reset => Some(ada.receives_reset_mail(1).await.reset_token()),
+            _ => None,
+        };
+        Situation { ada, tokens, link }
+    }
+
+    async fn done(self, Situation { ada, tokens, link }: &Situation<'_>) -> Reply {
+        match (self, tokens, link) {
+            (Self::SignUp, ..) => ada.signs_up().await,
+            (Self::SignIn, ..) => ada.tries_to_sign_in().await,
+            (Self::Refresh, Some(tokens), _) => ada.refreshes(&tokens.refresh).await,
+            (Self::LogOut, Some(tokens), _) => ada.logs_out(&tokens.access).await,
+            (Self::Forget, ..) => ada.forgets_password().await,
+            (Self::Reset, _, Some(link)) => ada.resets_password(link, NEW).await,
+            _ => unreachable!("it was prepared"),
+        }
+    }
+
+    /// Does it again, as a client does that got no answer. Where it had been done, the answer may say so; either way it is done now,
+    /// whole, and once.
+    async fn retried(self, stack: &Stack, situation: &Situation<'_>) -> Reply {
+        let ada = &situation.ada;
+        let again = self.done(situation).await;
+        match (self, again.status) {
+            (Self::SignUp, 201 | 400) => {
+                assert!(again.status == 201 || again.text_at("code") == "user_already_exists");
+                ada.signs_in().await;
+            }
+            (Self::SignIn, 200) => assert_eq!(ada.dashboard(&Tokens::from(&again).access).await.status, 200),
+            (Self::Refresh, 200) => {
+                let successor = Tokens::from(&again);
+                assert_eq!(ada.dashboard(&successor.access).await.status, 200);
+                assert_eq!(ada.refreshes(&successor.refresh).await.status, 200);
+            }
+            (Self::LogOut, 200 | 401) => {
+                let tokens = situation.tokens.as_ref().unwrap();
+                let over = ada.dashboard(&tokens.access).await;
+                over.assert_refused(401, "token_revoked", "Token has been revoked");
+                assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
+            }
+            (Self::Forget, 200) => {
+                let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
+                assert_eq!(ada.resets_password(&newest.reset_token(), NEW).await.status, 200);
+                ada.with_password(NEW).signs_in().await;
+            }
+            (Self::Reset, 200 | 400) => {
+                ada.with_password(NEW).signs_in().await;
+                assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password");
+                swept(stack).await;
+                let mails = mailbox::mails_to(&ada.email).await;
+                assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice");
+            }
+            (_, status) => panic!("{self:?} again: {status} {}", again.text),
+        }
+        assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE due_at <= now()").await, 0);
+        again
+    }
+}
+
+/// What is owed is due, and mailed.
+async fn swept(stack: &Stack) {
+    stack.sql("UPDATE outbox SET due_at = now()").await;
+    let report = stack.invoke("sweep", &json!({})).await.unwrap();
+    assert_eq!(report["mails_owed"], 0);
+}
+
+// Fault 12.
+#[rstest]
+#[tokio::test]
+async fn a_function_that_is_killed_around_any_statement_leaves_what_a_retry_completes(
+    #[values(Deed::SignUp, Deed::SignIn, Deed::Refresh, Deed::LogOut, Deed::Forget, Deed::Reset)] deed: Deed,
+) {
+    let proxy = Proxy::before_the_shared_server().await;
+    let stack = Stack::builder().through(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let what = format!("`{}` is killed before, or after, each statement; the client asks again", deed.function());
+    let mut fault = Fault::new(12, what);
+    for moment in [Before, After] {
+        // Until there is no statement of that number: one that is added later is killed by itself.
+        for number in 1.. {
+            let situation = deed.prepared(&stack).await;
+            if !killed(&proxy, &stack, deed, &situation, number, moment).await {
+                assert!(number > 1, "there is a statement to be killed at");
+                break;
+            }
+            fault.saw(&deed.retried(&stack, &situation).await);
+        }
+    }
+}
+
+/// Whether it was, before it could answer.
+async fn killed(
+    proxy: &Proxy,
+    stack: &Stack,
+    deed: Deed,
+    situation: &Situation<'_>,
+    number: usize,
+    moment: Moment,
+) -> bool {
+    proxy.hold(number, moment);
+    let answered = tokio::select! {
+        reply = deed.done(situation) => Some(reply),
+        () = proxy.held() => None,
+    };
+    proxy.release();
+    if let Some(reply) = answered {
+        assert!(reply.status < 300, "{}", reply.text);
+        return false;
+    }
+    stack.kill(deed.function()).await;
+    true
+}
+
+// Fault 12.
+#[tokio::test]
+async fn a_statement_whose_function_was_killed_holds_nobody_up() {
+    let mut fault = Fault::new(12, "`refresh` is killed while its statement waits for a lock");
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    let mut rival = stack.database.connect().await;
+    let held = rival.transaction().await.unwrap();
+    held.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND wait_event_type = 'Lock'",
+        stack.database.name()
+    );
+    let waits = async { while stack.sql_number(&waiting).await == 0 {} };
+    tokio::select! {
+        reply = ada.refreshes(&tokens.refresh) => panic!("{}", reply.text),
+        () = waits => {}
+    }
+    stack.kill("refresh").await;
+    held.rollback().await.unwrap();
+    // Now it commits, though nobody waits for it: the token the client has is the parent of one that nobody has.
+    let again = ada.refreshes(&tokens.refresh).await;
+    fault.saw_served(&again);
+    fault.saw_served(&ada.refreshes(&Tokens::from(&again).refresh).await);
+}
