@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -88,6 +89,28 @@ impl Postgres {
         let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await?;
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// Puts a file that only the server may read among its own.
+    pub fn takes_file(&self, name: &str, content: &str) {
+        let mut shell = unprivileged("sh");
+        shell.args(["-c", "umask 077; cat > \"$0\""]).arg(self.folder.join(name)).stdin(Stdio::piped());
+        let mut shell = shell.spawn().expect("a shell runs");
+        shell.stdin.take().expect("piped").write_all(content.as_bytes()).expect("it reads");
+        assert!(shell.wait().expect("a child").success(), "{name} cannot be written");
+    }
+
+    /// Changes a setting, and waits until it holds for whoever connects.
+    pub async fn set(&self, setting: &str) {
+        const LOADED: &str = "SELECT pg_conf_load_time()::text";
+        let superuser = self.connect().await;
+        let loaded = async || superuser.query_one(LOADED, &[]).await.expect("it answers").get::<_, String>(0);
+        let before = loaded().await;
+        superuser.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.expect("it takes the setting");
+        superuser.execute("SELECT pg_reload_conf()", &[]).await.expect("it looks again");
+        while loaded().await == before {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Starts it on the port and the data it had, and waits until it takes connections.

@@ -7,3 +7,4 @@ mod killing;
 mod observed;
 mod pooling;
 mod server;
+mod way_in;
