@@ -298,7 +298,7 @@ impl Faults {
 
 /// The tests of faults, many at once because they mostly wait, and what they found.
 fn faults(workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
-    let threads = ["--test-threads=6".to_owned()];
+    let threads = ["--test-threads=4".to_owned()];
     let many = if libtest.iter().any(|argument| argument.starts_with("--test-threads")) { &[] } else { &threads[..] };
     let count = rust_tests(workspace, servers, &["--test", "faults"], &[many, libtest].concat())?;
     let table = servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok()).unwrap_or_default();

@@ -2,8 +2,11 @@
 //! carries the number of its fault in docs/operations.md, and writes what it saw for the table there.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
+mod conflicts;
+mod failover;
 mod freezing;
 mod killing;
 mod observed;
 mod pooling;
 mod server;
+mod slowness;
