@@ -2,6 +2,7 @@
 //! carries the number of its fault in docs/operations.md, and writes what it saw for the table there.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
+mod clocks;
 mod conflicts;
 mod failover;
 mod freezing;
