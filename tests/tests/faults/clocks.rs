@@ -1,5 +1,7 @@
 //! Functions whose clocks are wrong. What is issued, rotates or ends goes by PostgreSQL's; a function's own only checks tokens.
 
+use std::{fs, path::Path};
+
 use rstest::rstest;
 use tests::{Reply, Stack, StackBuilder, Tokens};
 
@@ -11,9 +13,22 @@ fn off(builder: StackBuilder, function: &str, seconds: i32) -> StackBuilder {
         ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1"),
         ("FAKETIME", &format!("{seconds:+}")),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ("FAKETIME_DISABLE_SHM", "1"),
     ];
     faked.into_iter().fold(builder, |builder, (name, value)| builder.with_for(function, name, value))
+}
+
+/// Removes the shared memory that libfaketime gives each process, and one that is killed leaves behind.
+async fn clear_up(stack: &Stack) {
+    for function in ["dashboard", "refresh", "reset-password", "signin"] {
+        stack.kill(function).await;
+    }
+    for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let gone = |id: &str| !Path::new("/proc").join(id).exists();
+        if name.contains("faketime_s") && name.rsplit('_').next().is_some_and(gone) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn code(reply: &Reply) -> String {
@@ -43,6 +58,7 @@ async fn a_function_that_checks_tokens_may_be_half_a_minute_behind_and_never_ser
         fault.saw(reply);
         assert_eq!((reply.status, code(reply)), (if refusal.is_empty() { 200 } else { 401 }, refusal.to_owned()));
     }
+    clear_up(&stack).await;
 }
 
 // Fault 16.
@@ -55,6 +71,7 @@ async fn a_function_that_issues_tokens_may_have_any_clock(#[values(-120, 120)] s
     let tokens = ada.signs_in().await;
     fault.saw_served(&ada.dashboard(&tokens.access).await);
     fault.saw_served(&ada.refreshes(&tokens.refresh).await);
+    clear_up(&stack).await;
 }
 
 // Fault 16.
@@ -74,4 +91,5 @@ async fn what_ends_ends_by_the_clock_of_postgresql() {
     fault.saw(&over);
     let link = ada.receives_reset_mail(1).await.reset_token();
     fault.saw_served(&ada.resets_password(&link, "another password").await);
+    clear_up(&stack).await;
 }
