@@ -68,7 +68,7 @@ enum Part {
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,
-    /// Each requirement of docs/security.md has tests that carry its number
+    /// Each requirement of docs/security.md, and each fault of docs/operations.md, has tests that carry its number
     Requirements,
     /// template.yaml through `sam validate --lint`, and what SAM makes of it
     Template,
@@ -303,10 +303,8 @@ fn faults(workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Resul
     let count = rust_tests(workspace, servers, &["--test", "faults"], &[many, libtest].concat())?;
     let table = servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok()).unwrap_or_default();
     let mut rows: Vec<_> = table.lines().collect();
-    rows.sort_by_key(|row| row.split(' ').nth(1).and_then(|number| number.parse::<u32>().ok()));
-    say(format_args!(
-        "\n| | fault | users saw | longest answer, ms | healed after, ms |\n| --- | --- | --- | --- | --- |"
-    ));
+    rows.sort_by_key(|row| row.split([' ', ':']).nth(1).and_then(|number| number.parse::<u32>().ok()));
+    say(format_args!("\n| fault | users saw | longest answer, ms | healed after, ms |\n| --- | --- | --- | --- |"));
     for row in rows {
         say(row);
     }
