@@ -103,7 +103,7 @@ impl Database {
         let client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
             Ok(Err(problem)) => return Err(Attempt::Away(problem.into())),
-            Err(late) => return Err(Attempt::Away(late.into())),
+            Err(_) => return Err(Attempt::Away("PostgreSQL took no connection in time".into())),
         };
         match timeout_at(deadline, client.query_typed_opt(sql, params)).await {
             Ok(Ok(row)) => Ok(row),
@@ -114,11 +114,11 @@ impl Database {
                 }
                 Err(verdict)
             }
-            Err(late) => {
+            Err(_) => {
                 // Nobody waits for it any more, so it must not take effect later, or hold its place in a queue of locks.
                 let _ = timeout(policy::DATABASE_CANCEL, client.cancel_token().cancel_query(self.tls.clone())).await;
                 discard(client);
-                Err(Attempt::Away(late.into()))
+                Err(Attempt::Away("PostgreSQL did not answer in time".into()))
             }
         }
     }

@@ -1,4 +1,5 @@
-//! `cargo xtask requirements`: docs/security.md says for each requirement which tests prove it, and each of those tests carries its number.
+//! `cargo xtask requirements`: docs/security.md says for each requirement which tests prove it, docs/operations.md for each fault which
+//! tests make it happen, and each of those tests carries its number.
 
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 
@@ -6,51 +7,69 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{console::say, workspace::Workspace};
 
-/// List each requirement of docs/security.md with the tests that prove it, and fail if one has none.
+/// List each requirement of docs/security.md, and each fault of docs/operations.md, with its tests, and fail if one has none.
 ///
-/// A test names what it proves in a line above it: `// Requirement 15.` or `// Requirements 14, 33.` The last column of the table in
-/// docs/security.md is written from these lines.
+/// A test names what it proves in a line above it: `// Requirement 15.` or `// Requirements 14, 33.`, `// Fault 5.` The last column of
+/// the table in the document is written from these lines.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Write the last column anew, instead of comparing it
+    /// Write the last columns anew, instead of comparing them
     #[arg(long)]
     write: bool,
 }
 
-const DOCUMENT: &str = "docs/security.md";
+/// A document with numbered rows, and the word by which tests name their numbers.
+struct Register {
+    document: &'static str,
+    word: &'static str,
+}
+
+const REGISTERS: [Register; 2] = [
+    Register { document: "docs/security.md", word: "Requirement" },
+    Register { document: "docs/operations.md", word: "Fault" },
+];
 const SOURCES: [&str; 4] = ["shared/src", "functions", "tests", "xtask/src"];
 
-/// The tests of each requirement, by number.
+/// The tests of each number.
 type Tests = BTreeMap<u32, Vec<String>>;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     if args.write {
-        let path = workspace.root.join(DOCUMENT);
-        let written = with_tests(&fs::read_to_string(&path)?, &carried_by_tests(&workspace.root)?);
-        fs::write(path, written)?;
+        for Register { document, word } in REGISTERS {
+            let path = workspace.root.join(document);
+            let written = with_tests(&fs::read_to_string(&path)?, &carried_by_tests(&workspace.root, word)?);
+            fs::write(path, written)?;
+        }
     }
     check(&workspace)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Compares the document with the tests; returns how many requirements there are.
+/// Compares the documents with the tests; returns how many rows there are.
 pub fn check(workspace: &Workspace) -> Result<u64> {
-    let document = fs::read_to_string(workspace.root.join(DOCUMENT))?;
-    let tests = carried_by_tests(&workspace.root)?;
-    let numbers: Vec<u32> = document.lines().filter_map(number).collect();
-    for number in &numbers {
-        let tests = tests.get(number).map_or_else(|| "NO TEST".to_owned(), |tests| tests.join(", "));
-        say(format_args!("{number:>3}  {tests}"));
+    REGISTERS.iter().map(|register| register.check(&workspace.root)).sum()
+}
+
+impl Register {
+    fn check(&self, root: &Path) -> Result<u64> {
+        let Self { document: name, word } = self;
+        let document = fs::read_to_string(root.join(name))?;
+        let tests = carried_by_tests(root, word)?;
+        let numbers: Vec<u32> = document.lines().filter_map(number).collect();
+        for number in &numbers {
+            let tests = tests.get(number).map_or_else(|| "NO TEST".to_owned(), |tests| tests.join(", "));
+            say(format_args!("{word} {number:>2}  {tests}"));
+        }
+        let problems = problems(&numbers, &tests);
+        if !problems.is_empty() {
+            bail!("{name} and the tests disagree: {}", problems.join("; "));
+        }
+        if with_tests(&document, &tests) != document {
+            bail!("the last column of {name} is out of date: run `cargo xtask requirements --write`");
+        }
+        Ok(numbers.len().try_into()?)
     }
-    let problems = problems(&numbers, &tests);
-    if !problems.is_empty() {
-        bail!("{DOCUMENT} and the tests disagree: {}", problems.join("; "));
-    }
-    if with_tests(&document, &tests) != document {
-        bail!("the last column of {DOCUMENT} is out of date: run `cargo xtask requirements --write`");
-    }
-    Ok(numbers.len().try_into()?)
 }
 
 fn problems(numbers: &[u32], tests: &Tests) -> Vec<String> {
@@ -79,10 +98,10 @@ fn with_tests(document: &str, tests: &Tests) -> String {
     document.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-fn carried_by_tests(root: &Path) -> Result<Tests> {
+fn carried_by_tests(root: &Path, word: &str) -> Result<Tests> {
     let mut tests = Tests::new();
     for folder in SOURCES {
-        collect(&root.join(folder), &mut tests)?;
+        collect(&root.join(folder), word, &mut tests)?;
     }
     for names in tests.values_mut() {
         names.sort();
@@ -90,14 +109,14 @@ fn carried_by_tests(root: &Path) -> Result<Tests> {
     Ok(tests)
 }
 
-fn collect(folder: &Path, tests: &mut Tests) -> Result<()> {
+fn collect(folder: &Path, word: &str, tests: &mut Tests) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {
-            collect(&path, tests)?;
+            collect(&path, word, tests)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path)?;
-            read(&module(&path), &text, tests).with_context(|| path.display().to_string())?;
+            read(&module(&path), &text, word, tests).with_context(|| path.display().to_string())?;
         }
     }
     Ok(())
@@ -113,13 +132,11 @@ fn module(path: &Path) -> String {
     }
 }
 
-fn read(module: &str, text: &str, tests: &mut Tests) -> Result<()> {
+fn read(module: &str, text: &str, word: &str, tests: &mut Tests) -> Result<()> {
+    let (one, several) = (format!("// {word} "), format!("// {word}s "));
     let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {
-        let Some(numbers) = line.strip_prefix("// Requirements ").or_else(|| line.strip_prefix("// Requirement "))
-        else {
-            continue;
-        };
+        let Some(numbers) = line.strip_prefix(&several).or_else(|| line.strip_prefix(&one)) else { continue };
         let mut below = lines.by_ref().take_while(|line| !line.is_empty());
         let function = below
             .find_map(|line| line.split_once("fn ")?.1.split(['(', '<']).next())
@@ -138,7 +155,7 @@ mod tests {
 
     fn carried(source: &str) -> Tests {
         let mut tests = Tests::new();
-        read("file", source, &mut tests).expect("a source");
+        read("file", source, "Requirement", &mut tests).expect("a source");
         tests
     }
 
@@ -148,8 +165,9 @@ mod tests {
         let tests = carried(source);
         assert_eq!(tests[&1], ["file::one"]);
         assert_eq!(tests[&3], ["file::one", "file::other"]);
-        assert!(read("file", "// Requirement 1.\n\nfn apart() {}", &mut Tests::new()).is_err());
-        assert!(read("file", "// Requirement one.\nfn odd() {}", &mut Tests::new()).is_err());
+        assert!(carried("// Fault 1.\nfn one() {}").is_empty());
+        assert!(read("file", "// Requirement 1.\n\nfn apart() {}", "Requirement", &mut Tests::new()).is_err());
+        assert!(read("file", "// Requirement one.\nfn odd() {}", "Requirement", &mut Tests::new()).is_err());
     }
 
     #[test]

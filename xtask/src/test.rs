@@ -68,7 +68,7 @@ enum Part {
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,
-    /// Each requirement of docs/security.md has tests that carry its number
+    /// Each requirement of docs/security.md, and each fault of docs/operations.md, has tests that carry its number
     Requirements,
     /// template.yaml through `sam validate --lint`, and what SAM makes of it
     Template,
@@ -298,15 +298,13 @@ impl Faults {
 
 /// The tests of faults, many at once because they mostly wait, and what they found.
 fn faults(workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
-    let threads = ["--test-threads=6".to_owned()];
+    let threads = ["--test-threads=4".to_owned()];
     let many = if libtest.iter().any(|argument| argument.starts_with("--test-threads")) { &[] } else { &threads[..] };
     let count = rust_tests(workspace, servers, &["--test", "faults"], &[many, libtest].concat())?;
     let table = servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok()).unwrap_or_default();
     let mut rows: Vec<_> = table.lines().collect();
-    rows.sort_by_key(|row| row.split(' ').nth(1).and_then(|number| number.parse::<u32>().ok()));
-    say(format_args!(
-        "\n| | fault | users saw | longest answer, ms | healed after, ms |\n| --- | --- | --- | --- | --- |"
-    ));
+    rows.sort_by_key(|row| row.split([' ', ':']).nth(1).and_then(|number| number.parse::<u32>().ok()));
+    say(format_args!("\n| fault | users saw | longest answer, ms | healed after, ms |\n| --- | --- | --- | --- |"));
     for row in rows {
         say(row);
     }

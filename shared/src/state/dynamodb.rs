@@ -352,7 +352,7 @@ fn number(value: i64) -> AttributeValue {
 async fn within<T>(question: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
     tokio::time::timeout_at(deadline::at_most(policy::STATE_DEADLINE), question)
         .await
-        .map_err(|late| DbError::Away(late.into()))?
+        .unwrap_or_else(|_| Err(DbError::Away("DynamoDB did not answer in time".into())))
 }
 
 fn contended() -> DbError {

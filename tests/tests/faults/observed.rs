@@ -93,7 +93,7 @@ impl Drop for Fault {
         }
         let seen = self.seen.iter().map(|(status, times)| format!("{times} × {status}")).collect::<Vec<_>>().join(", ");
         let healed = self.healed.map_or_else(|| "–".to_owned(), |healed| healed.as_millis().to_string());
-        let row = format!("| {} | {} | {seen} | {} | {healed} |\n", self.number, self.what, self.longest.as_millis());
+        let row = format!("| {}: {} | {seen} | {} | {healed} |\n", self.number, self.what, self.longest.as_millis());
         let table = File::options().create(true).append(true).open(server("TEST_FAULTS"));
         table.and_then(|mut table| table.write_all(row.as_bytes())).expect("the table takes a row");
     }

@@ -148,6 +148,7 @@ async fn a_newer_request_takes_the_place_of_what_was_owed() {
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200, "the one link is good");
 }
 
+// Fault 13.
 // A schedule may deliver twice, and Lambda invokes again what failed.
 #[tokio::test]
 async fn sweeps_at_once_send_each_mail_once() {

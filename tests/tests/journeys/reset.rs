@@ -124,6 +124,7 @@ async fn a_reset_ends_every_session_signs_nobody_in_and_is_told_by_mail() {
     assert!(!notice.text.contains("http"), "nothing to click");
 }
 
+// Fault 8.
 // Requirement 11.
 #[tokio::test]
 async fn a_reset_token_works_once_even_if_fifty_try_at_once() {
@@ -241,6 +242,7 @@ async fn what_is_no_token_resets_nothing() {
     }
 }
 
+// Fault 11.
 // Requirement 6.
 #[tokio::test]
 async fn a_sign_in_with_the_old_password_that_races_a_reset_leaves_no_live_session() {

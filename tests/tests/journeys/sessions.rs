@@ -73,6 +73,7 @@ async fn a_used_refresh_token_ends_its_session_after_the_grace() {
     assert_session_over(&stack, &second).await;
 }
 
+// Fault 10.
 #[tokio::test]
 async fn of_fifty_refreshes_at_once_one_rotates_and_the_others_repeat_it() {
     let stack = Stack::builder().processes(6).start().await;
@@ -84,6 +85,7 @@ async fn of_fifty_refreshes_at_once_one_rotates_and_the_others_repeat_it() {
     assert_eq!(ada.refreshes(&successors[0]).await.status, 200, "and serves");
 }
 
+// Fault 10.
 // Requirement 5.
 #[tokio::test]
 async fn a_refresh_that_races_a_logout_leaves_no_live_session() {

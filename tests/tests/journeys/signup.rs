@@ -14,6 +14,7 @@ async fn an_address_has_one_account_in_whatever_case_it_is_written() {
     assert_eq!(stack.sql_text("SELECT email::text FROM users").await, ada.email, "kept as given");
 }
 
+// Fault 9.
 #[tokio::test]
 async fn of_fifty_sign_ups_at_once_for_one_address_one_makes_an_account() {
     let stack = Stack::builder().processes(6).start().await;

@@ -1,0 +1,53 @@
+//! Transactions that PostgreSQL undoes because they are in each other's way.
+
+use tests::{Proxy, Stack};
+
+use crate::observed::{Fault, warm};
+
+// Fault 8.
+#[tokio::test]
+async fn whoever_loses_a_deadlock_tries_again() {
+    let mut fault = Fault::new(8, "A deadlock with somebody else (40P01)");
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let link = ada.receives_reset_mail(1).await.reset_token();
+    let mut rival = stack.database.connect().await;
+    // Whoever looks first loses: after a second, that is the function.
+    rival.batch_execute("SET deadlock_timeout = '10s'").await.unwrap();
+    let rival = rival.transaction().await.unwrap();
+    rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND wait_event_type = 'Lock'",
+        stack.database.name()
+    );
+    let meets_it = async {
+        while stack.sql_number(&waiting).await == 0 {}
+        rival.execute("SELECT FROM password_resets FOR UPDATE", &[]).await.unwrap();
+        rival.rollback().await.unwrap();
+    };
+    let (reset, ()) = tokio::join!(ada.resets_password(&link, "another password"), meets_it);
+    fault.saw_served(&reset);
+    assert!(stack.log_of("reset-password").contains("40P01"));
+    assert_eq!(stack.sql_number("SELECT credential_version::bigint FROM users").await, 2, "once");
+    ada.with_password("another password").signs_in().await;
+}
+
+// Fault 8.
+#[tokio::test]
+async fn what_postgresql_undoes_is_run_again_but_not_for_ever() {
+    let mut fault = Fault::new(8, "PostgreSQL undoes a statement (40001), once and for good");
+    let proxy = Proxy::before_the_shared_server().await;
+    let stack = Stack::builder().through(proxy.port).start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = warm(&ada).await;
+    for code in ["40001", "40P01"] {
+        proxy.refuses(code, 1);
+        fault.saw_served(&ada.dashboard(&tokens.access).await);
+    }
+    proxy.forget();
+    proxy.refuses("40001", 1000);
+    fault.saw_unavailable(&[ada.dashboard(&tokens.access).await]);
+    assert_eq!(proxy.statements().len(), 3, "attempts");
+    proxy.refuses("40001", 0);
+    fault.has_ended(|| Box::pin(ada.dashboard(&tokens.access))).await;
+}
