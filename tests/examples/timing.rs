@@ -8,7 +8,7 @@ use tests::{Person, Reply, Stack};
 use tokio::net::TcpListener;
 
 /// Longer than the local SES takes; the default is a second.
-const FLOOR: &str = "300";
+const FLOOR: &str = "600";
 
 /// Samples nobody counts: processes start, connections are made.
 const WARM_UP: usize = 10;

@@ -92,6 +92,7 @@ impl Deed {
                 assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
             }
             (Self::Forget, 200) => {
+                swept(stack).await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
                 assert_eq!(ada.resets_password(&newest.reset_token(), NEW).await.status, 200);
                 ada.with_password(NEW).signs_in().await;
