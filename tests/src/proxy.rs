@@ -2,10 +2,7 @@
 //! a busy server, or the moment at which a function dies.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,13 +24,22 @@ pub enum Network {
     Silent,
 }
 
-/// Where a statement is held.
+/// When something happens to a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// It never gets to PostgreSQL.
     Before,
     /// It has been committed, and nobody is told.
     After,
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accident {
+    /// Nobody hears of it any more.
+    Held,
+    /// Its connection ends.
+    Cut,
 }
 
 /// A statement that came by.
@@ -65,8 +71,8 @@ struct State {
     upstream: u16,
     /// Statements since the last [`Proxy::forget`].
     statements: Vec<Statement>,
-    /// At which of them, counted from one, a function is held.
-    hold: Option<(usize, Moment)>,
+    /// At which of them, counted from one, something happens.
+    at: Option<(usize, Moment, Accident)>,
     /// With what, and how often yet, a statement is answered instead of being run.
     refusal: Option<(&'static str, usize)>,
 }
@@ -132,14 +138,23 @@ impl Proxy {
 
     /// Holds the statement of this number, counted from one and from now; whoever waits in [`Proxy::held`] learns of it.
     pub fn hold(&self, number: usize, moment: Moment) {
-        let mut state = self.state();
-        state.statements.clear();
-        state.hold = Some((number, moment));
+        self.happens(number, moment, Accident::Held);
     }
 
-    /// Holds nothing any more.
+    /// Ends the connection at the statement of this number, counted in the same way.
+    pub fn cut(&self, number: usize, moment: Moment) {
+        self.happens(number, moment, Accident::Cut);
+    }
+
+    fn happens(&self, number: usize, moment: Moment, accident: Accident) {
+        let mut state = self.state();
+        state.statements.clear();
+        state.at = Some((number, moment, accident));
+    }
+
+    /// Lets everything pass again.
     pub fn release(&self) {
-        self.state().hold = None;
+        self.state().at = None;
     }
 
     /// Waits until a statement is held.
@@ -158,7 +173,7 @@ async fn relay(mut client: TcpStream, shared: Arc<Shared>) {
     let vanished = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let connection = Connection { to_client: AsyncMutex::new(to_client), withheld: AtomicBool::new(false), shared };
+        let connection = Connection { to_client: AsyncMutex::new(to_client), after: Mutex::default(), shared };
         tokio::select! {
             () = connection.questions(from_client, to_server) => false,
             () = connection.answers(from_server) => false,
@@ -178,15 +193,15 @@ async fn relay(mut client: TcpStream, shared: Arc<Shared>) {
 
 struct Connection<W> {
     to_client: AsyncMutex<W>,
-    /// Whether the client learns nothing of what the server says.
-    withheld: AtomicBool,
+    /// What happens once the server has run the statement it is at; until then, the client learns nothing of what it says.
+    after: Mutex<Option<Accident>>,
     shared: Arc<Shared>,
 }
 
 /// What becomes of a statement.
 enum Fate {
     Run,
-    Held,
+    Struck(Accident),
     Refused(&'static str),
 }
 
@@ -217,7 +232,8 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
                         return;
                     }
                 }
-                Fate::Held => {
+                Fate::Struck(Accident::Cut) => return,
+                Fate::Struck(Accident::Held) => {
                     self.shared.held.notify_one();
                     // Whatever it says from here on is for nobody.
                     let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
@@ -253,10 +269,10 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             *times -= 1;
             return Fate::Refused(code);
         }
-        match state.hold {
-            Some((number, Moment::Before)) if number == state.statements.len() => Fate::Held,
-            Some((number, Moment::After)) if number == state.statements.len() => {
-                self.withheld.store(true, Ordering::SeqCst);
+        match state.at {
+            Some((number, Moment::Before, accident)) if number == state.statements.len() => Fate::Struck(accident),
+            Some((number, Moment::After, accident)) if number == state.statements.len() => {
+                *self.after.lock().expect("no panic") = Some(accident);
                 Fate::Run
             }
             _ => Fate::Run,
@@ -266,13 +282,13 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
     /// From the server to the client, until either has gone.
     async fn answers(&self, mut server: impl AsyncRead + Unpin) {
         while let Some(message) = message(&mut server, true).await {
-            if !self.withheld.load(Ordering::SeqCst) {
-                if self.to_client.lock().await.write_all(&message).await.is_err() {
-                    return;
-                }
-            } else if message[0] == b'Z' {
+            let accident = *self.after.lock().expect("no panic");
+            match accident {
+                None if self.to_client.lock().await.write_all(&message).await.is_err() => return,
                 // The transaction is over.
-                self.shared.held.notify_one();
+                Some(Accident::Held) if message[0] == b'Z' => self.shared.held.notify_one(),
+                Some(Accident::Cut) if message[0] == b'Z' => return,
+                _ => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A function is killed, by Lambda's timeout or with its machine, at any moment of its work.
+//! A function is killed, by Lambda's timeout or with its machine, or its connection ends, at any moment of its work.
 
 use rstest::rstest;
 use serde_json::json;
@@ -162,6 +162,35 @@ async fn killed(
     }
     stack.kill(deed.function()).await;
     true
+}
+
+// Fault 7.
+#[rstest]
+#[tokio::test]
+async fn a_connection_that_ends_around_any_statement_is_noticed_by_nobody(
+    #[values(Deed::SignUp, Deed::SignIn, Deed::Refresh, Deed::LogOut, Deed::Forget, Deed::Reset)] deed: Deed,
+) {
+    let proxy = Proxy::before_the_shared_server().await;
+    let stack = Stack::builder().through(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let mut fault =
+        Fault::new(7, format!("The connection of `{}` ends before, or after, each statement", deed.function()));
+    for moment in [Before, After] {
+        for number in 1.. {
+            let situation = deed.prepared(&stack).await;
+            proxy.cut(number, moment);
+            let reply = deed.done(&situation).await;
+            if proxy.statements().len() < number {
+                break;
+            }
+            proxy.release();
+            match (deed, moment) {
+                // docs/decisions/0002: the session is over, as its owner wished.
+                (Deed::LogOut, After) => reply.assert_refused(401, "token_revoked", "Token has been revoked"),
+                _ => fault.saw_served(&reply),
+            }
+            assert_eq!(stack.sql_number("SELECT count(*) FROM outbox").await, 0, "every mail was sent");
+        }
+    }
 }
 
 // Fault 12.
