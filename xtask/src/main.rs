@@ -1,8 +1,9 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`measure`] measures what no test decides. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`check_template`] checks that, [`measure`] measures what no test decides. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
+mod check_template;
 mod console;
 mod interrupt;
 mod measure;
@@ -35,6 +36,7 @@ enum Task {
     SamLocal(sam_local::Args),
     Measure(measure::Args),
     Requirements(requirements::Args),
+    CheckTemplate(check_template::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::SamLocal(args) => sam_local::run(&args),
         Task::Measure(args) => measure::run(&args),
         Task::Requirements(args) => requirements::run(&args),
+        Task::CheckTemplate(args) => check_template::run(&args),
     });
     match done {
         Ok(code) => code,
