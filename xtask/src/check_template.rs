@@ -328,13 +328,14 @@ fn too_large(translation: &Translation) -> Vec<String> {
 /// About how many bytes a variable has once what it refers to is put in.
 fn estimate(name: &str, value: &Value) -> usize {
     const NAME: usize = 80;
-    match (name, value) {
-        (_, Value::String(text)) => text.len(),
+    match (name, value.as_str().or(value["Fn::Sub"].as_str())) {
+        (_, Some("")) => 0,
         // PEM: RSA of 2048 bits, and two public keys of that size.
         ("JWT_PRIVATE_KEY", _) => 1800,
         ("JWT_ADDITIONAL_PUBLIC_KEYS", _) => 2 * 460,
         ("JWT_SECRET_KEY" | "JWT_ADDITIONAL_SECRET_KEYS", _) => 64,
-        (_, value) => value["Fn::Sub"].as_str().map_or(NAME, |text| text.len() + NAME * text.matches("${").count()),
+        (_, Some(text)) => text.len() + NAME * (text.matches("${").count() + text.matches("{{resolve:").count()),
+        (_, None) => NAME,
     }
 }
 
