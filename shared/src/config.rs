@@ -408,12 +408,14 @@ impl ForgotPassword {
 pub struct Mail {
     /// The sender's address.
     pub from: String,
+    /// The SES configuration set that mails go through, if any but the identity's own.
+    pub configuration_set: Option<String>,
     /// Where SES is, if not where the AWS SDK would look for it.
     pub endpoint: Option<String>,
 }
 
 impl Mail {
-    /// Reads `MAIL_FROM`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`. Region and credentials are the SDK's own variables.
+    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`. Region and credentials are the SDK's own variables.
     ///
     /// # Errors
     /// Where the sender is missing, or the endpoint no URL.
@@ -423,7 +425,8 @@ impl Mail {
         if !from.contains('@') {
             return Err(ConfigError::Malformed { name, expected: "an address" });
         }
-        Ok(Self { from, endpoint: env.aws_endpoint("AWS_ENDPOINT_URL_SES")? })
+        let configuration_set = env.get("MAIL_CONFIGURATION_SET").map(str::to_owned);
+        Ok(Self { from, configuration_set, endpoint: env.aws_endpoint("AWS_ENDPOINT_URL_SES")? })
     }
 }
 

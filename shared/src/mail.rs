@@ -83,6 +83,7 @@ impl Mail {
 pub struct Mailer {
     ses: Client,
     from: String,
+    configuration_set: Option<String>,
 }
 
 impl Mailer {
@@ -94,8 +95,9 @@ impl Mailer {
             .timeout_config(TimeoutConfig::disabled())
             .load()
             .await;
-        let ses = aws_sdk_ses::Config::new(&sdk).to_builder().set_endpoint_url(config.endpoint).clone();
-        Self { ses: Client::from_conf(ses.build()), from: config.from }
+        let config::Mail { from, configuration_set, endpoint } = config;
+        let ses = aws_sdk_ses::Config::new(&sdk).to_builder().set_endpoint_url(endpoint).clone();
+        Self { ses: Client::from_conf(ses.build()), from, configuration_set }
     }
 
     /// Hands a mail to SES within `limit`, or whatever the request has left.
@@ -110,6 +112,7 @@ impl Mailer {
             .ses
             .send_email()
             .source(&self.from)
+            .set_configuration_set_name(self.configuration_set.clone())
             .destination(Destination::builder().to_addresses(to).build())
             .message(message.build());
         match tokio::time::timeout_at(deadline::at_most(limit), request.send()).await {

@@ -76,7 +76,7 @@ pub fn template() -> &'static Value {
 }
 
 static TEMPLATE: LazyLock<Value> = LazyLock::new(|| {
-    let tags = ["!Equals ", "!GetAtt ", "!If ", "!Not ", "!Ref ", "!Sub "];
+    let tags = ["!Equals ", "!GetAtt ", "!GetAZs ", "!If ", "!Not ", "!Ref ", "!Select ", "!Sub "];
     let plain = tags.iter().fold(read("template.yaml"), |text, tag| text.replace(tag, ""));
     serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
 });

@@ -1,7 +1,7 @@
 //! A way to the local SES that can be cut.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU8, Ordering},
 };
 
@@ -38,18 +38,32 @@ pub struct Ses {
 
 struct Proxy {
     health: AtomicU8,
+    asked: Mutex<Vec<String>>,
     client: Client,
 }
 
 impl Ses {
     /// A new one, which is well.
     pub async fn new() -> Self {
-        let proxy = Arc::new(Proxy { health: AtomicU8::new(SesHealth::Well as u8), client: Client::new() });
+        let proxy = Arc::new(Proxy {
+            health: AtomicU8::new(SesHealth::Well as u8),
+            asked: Mutex::default(),
+            client: Client::new(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let app = Router::new().fallback(forward).with_state(Arc::clone(&proxy));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { endpoint, proxy }
+    }
+
+    /// What it was asked to do, as form data, oldest first.
+    ///
+    /// # Panics
+    /// If a request to it panicked.
+    #[must_use]
+    pub fn asked(&self) -> Vec<String> {
+        self.proxy.asked.lock().expect("no request panicked").clone()
     }
 
     /// Lets it fail, or be well again.
@@ -63,6 +77,7 @@ async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
         let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
         (StatusCode::BAD_REQUEST, format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>").into())
     };
+    proxy.asked.lock().expect("no request panicked").push(String::from_utf8_lossy(&body).into_owned());
     match proxy.health.load(Ordering::SeqCst) {
         health if health == SesHealth::Throttled as u8 => refusal("Throttling", "Maximum sending rate exceeded."),
         health if health == SesHealth::Rejecting as u8 => refusal("MessageRejected", "Email address is not verified."),

@@ -1,8 +1,10 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`measure`] measures what no test decides, [`fuzz`] sends events nobody thought of. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`check_template`] checks that, [`measure`] measures what no test decides, [`fuzz`] sends events nobody thought of. What
+//! they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
+mod check_template;
 mod console;
 mod fuzz;
 mod interrupt;
@@ -39,6 +41,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Requirements(requirements::Args),
     RdsCertificates(rds_certificates::Args),
+    CheckTemplate(check_template::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Requirements(args) => requirements::run(&args),
         Task::RdsCertificates(args) => rds_certificates::run(&args),
+        Task::CheckTemplate(args) => check_template::run(&args),
     });
     match done {
         Ok(code) => code,

@@ -31,6 +31,17 @@ use crate::{
 /// The host's name inside the containers.
 const HOST: &str = "host.docker.internal";
 
+/// Variables that the template leads to a secret, a resource or a way to log in which the containers do not have.
+const ONLY_DEPLOYED: [&str; 7] = [
+    "DATABASE_AUTH",
+    "FUNCTIONS_ROLE",
+    "JWT_ADDITIONAL_PUBLIC_KEYS",
+    "JWT_ADDITIONAL_SECRET_KEYS",
+    "JWT_PRIVATE_KEY",
+    "MAIL_CONFIGURATION_SET",
+    "STATE_TABLE",
+];
+
 /// Serve the same API with `sam local`: template.yaml's routes, in containers of Lambda's own image.
 ///
 /// Needs what `cargo xtask up` needs, and a running Docker engine. The database and the mail server are those of `cargo xtask up`,
@@ -137,6 +148,10 @@ fn for_containers(settings: &Settings, bridge: Option<IpAddr>) -> Result<String>
     }
     // The way to this machine is no network, though its name does not look like 127.0.0.1.
     variables.insert("DATABASE_TLS".to_owned(), json!("off"));
+    // What is there only once it is deployed.
+    for name in ONLY_DEPLOYED {
+        variables.entry(name).or_insert_with(|| json!(""));
+    }
     Ok(format!("{:#}\n", json!({ "Parameters": variables })))
 }
 

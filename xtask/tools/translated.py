@@ -1,10 +1,28 @@
-"""Prints template.yaml as CloudFormation gets to see it: translated by SAM's own translator, without an AWS account."""
+"""Prints template.yaml as CloudFormation gets to see it, once for every combination of its switches: translated by SAM's own translator,
+then with its parameters and conditions put in. Needs no AWS account."""
 
+import itertools
 import json
+import multiprocessing
+import os
+import re
 import sys
 
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
+
+# What a switch may be. "Database" is two in one: an existing database has one URL, or another for the owner of the tables.
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+SWITCHES = [
+    [{}, {"Database": "existing"}, {"Database": "existing", "MigrateDatabaseUrlSecret": "jwt-auth/owner"}],
+    [{}, {"JwtSigner": "b"}],
+    [{}, {"JwtPrivateKeySecret": "jwt-auth/private-key", "JwtPublicKeysSecret": "jwt-auth/public-keys"}],
+    [{}, {"MailIdentity": "create"}],
+    [{}, {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}],
+    [{}, {"ReserveConcurrency": "on"}],
+    [{}, {"AlarmMail": "operations@example.com"}],
+]
+GIVEN = {"MailFrom": "no-reply@example.com", "MailDomain": "example.com", "DatabaseUrlSecret": "jwt-auth/database"}
 
 
 class NoManagedPolicies:
@@ -12,10 +30,66 @@ class NoManagedPolicies:
         return {}
 
 
-with open("template.yaml", encoding="utf-8") as file:
+class Resolver:
+    """Puts values in for parameters and conditions; what only a deployed resource knows stays as it is."""
+
+    def __init__(self, template, parameters):
+        defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+        self.parameters = {name: str(value) for name, value in {**defaults, **parameters}.items()}
+        self.conditions = template["Conditions"]
+
+    def holds(self, condition):
+        return self.resolve(self.conditions[condition])
+
+    def resolve(self, node):
+        if isinstance(node, list):
+            return [item for item in map(self.resolve, node) if item != {"Ref": "AWS::NoValue"}]
+        if not isinstance(node, dict):
+            return node
+        match list(node.items()):
+            case [("Ref", name)] if name in self.parameters:
+                return self.parameters[name]
+            case [("Fn::If", [condition, yes, no])]:
+                return self.resolve(yes if self.holds(condition) else no)
+            case [("Fn::Equals", [one, other])]:
+                return self.resolve(one) == self.resolve(other)
+            case [("Fn::Not", [condition])]:
+                return not self.resolve(condition)
+            case [("Fn::Sub", str(text))]:
+                text = re.sub(r"\$\{(\w+)\}", lambda name: self.parameters.get(name[1], name[0]), text)
+                return {"Fn::Sub": text} if "${" in text else text
+        resolved = {name: self.resolve(value) for name, value in node.items()}
+        return {name: value for name, value in resolved.items() if value != {"Ref": "AWS::NoValue"}}
+
+    def resolve_all(self, template):
+        there = {}
+        for section in ["Resources", "Outputs"]:
+            items = template[section].items()
+            there[section] = {name: self.resolve(item) for name, item in items if self.holds_for(item)}
+        for item in [*there["Resources"].values(), *there["Outputs"].values()]:
+            item.pop("Condition", None)
+        return {"AWSTemplateFormatVersion": template["AWSTemplateFormatVersion"], **there}
+
+    def holds_for(self, item):
+        return "Condition" not in item or self.holds(item["Condition"])
+
+
+def translated(combination):
+    parameters = GIVEN | combination
     # Through JSON, because the translator changes in place what a YAML alias shares.
-    template = json.loads(json.dumps(yaml_parse(file.read())))
-for resource in template["Resources"].values():
-    if resource["Type"] == "AWS::Serverless::Function":
-        resource["Properties"]["CodeUri"] = "s3://bucket/key"
-json.dump(transform(template, {}, NoManagedPolicies()), sys.stdout)
+    template = json.loads(SOURCE)
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
+    template = transform(template, dict(parameters), NoManagedPolicies())
+    return {"switches": combination, "template": Resolver(template, parameters).resolve_all(template)}
+
+
+with open("template.yaml", encoding="utf-8") as file:
+    SOURCE = json.dumps(yaml_parse(file.read()))
+
+if __name__ == "__main__":
+    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*SWITCHES)]
+    # The translator complains on its standard error about metrics that nobody asked for.
+    with multiprocessing.get_context("fork").Pool() as pool:
+        json.dump(pool.map(translated, combinations, chunksize=4), sys.stdout)

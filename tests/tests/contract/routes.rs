@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::documents::{self, OPENAPI, Route, functions, template};
 
 /// The functions that no route leads to.
@@ -70,6 +70,7 @@ fn every_function_is_known_by_one_name() {
     }
 }
 
+// Requirement 43.
 #[test]
 fn a_function_may_do_what_it_needs_and_nothing_more() {
     let allowed = |name: &str| match name {
@@ -110,8 +111,8 @@ fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
     let template = template();
     let cors = &template["Resources"]["Api"]["Properties"]["CorsConfiguration"];
     let methods: BTreeSet<String> = documents::router().into_iter().map(|route| route.method).collect();
-    assert_eq!(cors["AllowMethods"], serde_json::json!(methods));
-    assert_eq!(cors["AllowHeaders"], serde_json::json!(["authorization", "content-type"]));
+    assert_eq!(cors["AllowMethods"], json!(methods));
+    assert_eq!(cors["AllowHeaders"], json!(["authorization", "content-type"]));
     assert!(cors.get("AllowCredentials").is_none(), "tokens are no cookies: nothing travels by itself");
     assert!(!cors.to_string().contains('*'), "no wildcard: {cors}");
 
@@ -126,6 +127,73 @@ fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
 fn only_migrate_is_given_the_owner_of_the_tables() {
     for (name, properties) in functions() {
         let environment = properties["Environment"]["Variables"].to_string();
-        assert_eq!(environment.contains("MigrateDatabaseUrl"), name == "migrate", "{name}");
+        for owner in ["MigrateDatabaseUrlSecret", "PostgresOwner"] {
+            assert_eq!(environment.contains(owner), name == "migrate", "{name}");
+        }
     }
+}
+
+// Requirement 39.
+#[test]
+fn the_secret_that_signs_and_the_other_one_change_places() {
+    let [a, b] = ["A", "B"].map(|secret| {
+        format!("{{{{resolve:secretsmanager:${{JwtSecret{secret}}}:SecretString:${{JwtGeneration{secret}}}}}}}")
+    });
+    for (name, properties) in functions() {
+        let variables = &properties["Environment"]["Variables"];
+        if !variables["JWT_SECRET_KEY"].is_null() {
+            assert_eq!(variables["JWT_SECRET_KEY"], json!(["ASigns", a, b]), "{name}");
+            assert_eq!(variables["JWT_ADDITIONAL_SECRET_KEYS"], json!(["ASigns", b, a]), "{name}");
+        }
+    }
+    for secret in ["A", "B"] {
+        // A key of that name is only in the version that is made for it.
+        let made = &template()["Resources"][format!("JwtSecret{secret}")]["Properties"]["GenerateSecretString"];
+        assert_eq!(made["GenerateStringKey"], format!("JwtGeneration{secret}"));
+        assert!(made["PasswordLength"].as_u64() >= Some(32) && made["ExcludePunctuation"] == true, "{made}");
+    }
+}
+
+/// SAM publishes a version for what the template says, and overlooks what its parameters say.
+#[test]
+fn a_parameter_that_reaches_an_environment_publishes_a_version() {
+    let template = template();
+    let settings = template["Globals"]["Function"]["Description"].as_str().unwrap();
+    let named = |text: &str, name: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| word == name);
+    let mut named_somewhere = 0;
+    for (function, properties) in functions() {
+        assert_eq!(properties["VersionDescription"], settings, "{function}");
+        let environment = properties["Environment"].to_string();
+        for parameter in template["Parameters"].as_object().unwrap().keys() {
+            let mut conditions = template["Conditions"].as_object().unwrap().iter();
+            let by_condition = conditions
+                .any(|(name, condition)| named(&environment, name) && named(&condition.to_string(), parameter));
+            // Whoever deploys invokes `migrate` itself, and no version of it.
+            if function != "migrate" && (by_condition || named(&environment, parameter)) {
+                assert!(settings.contains(&format!("${{{parameter}}}")), "{parameter} reaches {function}");
+                named_somewhere += 1;
+            }
+        }
+    }
+    assert!(named_somewhere > 0);
+}
+
+/// Each process has one connection. While a new version takes over from an old one, there are processes of both.
+#[test]
+fn what_is_reserved_fits_into_the_connections_of_the_database() {
+    let resources = &template()["Resources"];
+    let number = |value: &Value| value.as_str().unwrap().parse::<u64>().unwrap();
+    let connections = number(&resources["PostgresSettings"]["Properties"]["Parameters"]["max_connections"]);
+    let mut reserved = 0;
+    for (function, properties) in functions() {
+        let asks = properties["Environment"]["Variables"]["DATABASE_AUTH"].is_array() || function == "migrate";
+        let own = properties["ReservedConcurrentExecutions"].as_array().map(|either| either[1].as_u64().unwrap());
+        assert_eq!(own.is_some(), asks, "{function}");
+        reserved += own.unwrap_or_default();
+    }
+    assert!(2 * reserved + 10 <= connections, "2 × {reserved} + 10 connections, of {connections}");
+    assert_eq!(resources["DatabaseIsCrowded"]["Properties"]["Threshold"], connections * 4 / 5);
+    let told = template()["Parameters"]["ReserveConcurrency"]["Description"].as_str().unwrap();
+    assert!(told.contains(&format!("reserves {reserved} ")), "{told}");
+    assert!(documents::read("docs/database.md").contains(&format!("2 × {reserved} + 10")), "docs/database.md says so");
 }

@@ -48,6 +48,29 @@ async fn a_mail_that_ses_took_is_owed_no_more() {
 }
 
 #[tokio::test]
+async fn every_mail_goes_through_the_configured_set_and_through_none_without() {
+    for set in ["jwt-auth-mails", ""] {
+        let ses = Ses::new().await;
+        let stack = builder(&ses).with("MAIL_CONFIGURATION_SET", set).start().await;
+        let ada = stack.user("Ada").await;
+        let token = ada.receives_reset_mail(1).await.reset_token();
+        ada.resets_password(&token, "another password").await;
+        stack.sql("DELETE FROM throttle").await;
+        ses.is(Throttled);
+        ada.forgets_password().await;
+        ses.is(Well);
+        becomes_due(&stack).await;
+        assert_eq!(sweep(&stack).await["mails_sent"], 1);
+        let asked = ses.asked();
+        assert_eq!(asked.len(), 4, "a link, the notice, a link that was refused, and its sweep");
+        for mail in asked {
+            let named = mail.split('&').find_map(|field| field.strip_prefix("ConfigurationSetName="));
+            assert_eq!(named.unwrap_or_default(), set, "{mail}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_ses_did_not_take_is_mailed_by_the_next_sweep_with_a_token_of_its_own() {
     let ses = Ses::new().await;
     let stack = stack_with(&ses).await;

@@ -12,14 +12,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use serde_json::Value;
-
 use super::{
     home::turn,
     process::{output, run},
     system,
 };
 use crate::{
+    check_template::Translation,
     console::step,
     workspace::{Workspace, cargo, outside_of_cargo_run},
 };
@@ -45,8 +44,8 @@ pub fn sam(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// template.yaml as CloudFormation gets to see it.
-pub fn translated_template(workspace: &Workspace) -> Result<Value> {
+/// template.yaml as CloudFormation gets to see it, for every combination of its switches.
+pub fn translations(workspace: &Workspace) -> Result<Vec<Translation>> {
     let python = python(workspace, "sam", "requirements-sam.txt", &[])?.join("python");
     let mut translate = Command::new(python);
     translate
@@ -54,6 +53,31 @@ pub fn translated_template(workspace: &Workspace) -> Result<Value> {
         .current_dir(&workspace.root)
         .env("AWS_DEFAULT_REGION", "us-east-1");
     serde_json::from_str(&output("SAM's translator", &mut translate)?).context("SAM's translator printed no JSON")
+}
+
+/// A command that lints the CloudFormation templates in a folder.
+pub fn cfn_lint(workspace: &Workspace, folder: &Path) -> Result<Command> {
+    let mut command = Command::new(python(workspace, "sam", "requirements-sam.txt", &[])?.join("cfn-lint"));
+    command.args(["--region", "us-east-1", "--template"]).arg(folder.join("*.json"));
+    Ok(command)
+}
+
+/// A command that asks checkov of the CloudFormation templates in a folder. It asks nobody else.
+pub fn checkov(workspace: &Workspace, folder: &Path) -> Result<Command> {
+    let mut command = Command::new(python(workspace, "checkov", "requirements-checkov.txt", &[])?.join("checkov"));
+    command.args(["--framework", "cloudformation", "--skip-download", "--compact", "--quiet", "--config-file"]);
+    command.arg(workspace.pins().join("checkov.yaml")).arg("--directory").arg(folder);
+    Ok(command)
+}
+
+/// What checks the template, with versions.
+pub fn template_pins(workspace: &Workspace) -> Result<String> {
+    let mut pins = Vec::new();
+    for file in ["requirements-sam.txt", "requirements-checkov.txt"] {
+        let text = fs::read_to_string(workspace.pins().join(file))?;
+        pins.extend(text.lines().filter(|line| !line.starts_with('#')).map(|pin| pin.replace("==", " ")));
+    }
+    Ok(pins.join(", "))
 }
 
 /// A `node` command that runs the local SES.
