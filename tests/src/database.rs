@@ -25,6 +25,12 @@ impl TestDatabase {
         Self { name, config }
     }
 
+    /// What the database is called, and the functions' role.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The URL that `migrate` gets: the owner's.
     #[must_use]
     pub fn url(&self) -> String {

@@ -29,10 +29,11 @@ mod reply;
 mod ses;
 pub mod stack;
 mod state_table;
+pub mod traffic;
 
 pub use person::{Person, Tokens};
 pub use reply::Reply;
-pub use ses::{Ses, SesHealth};
+pub use ses::{Ses, SesHealth, Taken};
 pub use stack::{Stack, StackBuilder};
 pub use state_table::{Health, StateTable, Store};
 

@@ -1,13 +1,15 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`measure`] measures what no test decides. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`measure`] measures what no test decides, [`soak`] lets faults strike it. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
 mod console;
 mod interrupt;
 mod measure;
+mod programs;
 mod requirements;
 mod sam_local;
+mod soak;
 mod stack;
 mod test;
 mod up;
@@ -34,6 +36,7 @@ enum Task {
     Test(test::Args),
     SamLocal(sam_local::Args),
     Measure(measure::Args),
+    Soak(soak::Args),
     Requirements(requirements::Args),
 }
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::SamLocal(args) => sam_local::run(&args),
         Task::Measure(args) => measure::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Requirements(args) => requirements::run(&args),
     });
     match done {
