@@ -15,7 +15,12 @@ use std::{
 
 use futures_util::future::join_all;
 
-pub use self::{books::Books, dice::Dice, life::Life, record::Record};
+pub use self::{
+    books::Books,
+    dice::Dice,
+    life::Life,
+    record::{Record, median},
+};
 use crate::{Ses, Stack};
 
 /// People who use a stack, and what they were answered.

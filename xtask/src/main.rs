@@ -1,10 +1,11 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`measure`] measures what no test decides, [`soak`] lets faults strike it. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`measure`] and [`load`] measure what no test decides, [`soak`] lets faults strike it. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
 mod console;
 mod interrupt;
+mod load;
 mod measure;
 mod programs;
 mod requirements;
@@ -36,6 +37,7 @@ enum Task {
     Test(test::Args),
     SamLocal(sam_local::Args),
     Measure(measure::Args),
+    Load(load::Args),
     Soak(soak::Args),
     Requirements(requirements::Args),
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::SamLocal(args) => sam_local::run(&args),
         Task::Measure(args) => measure::run(&args),
+        Task::Load(args) => load::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Requirements(args) => requirements::run(&args),
     });

@@ -75,7 +75,7 @@ impl Record {
     pub fn median(&self, endpoint: &str) -> Duration {
         let answers = self.answers.lock().expect("no panic");
         let of_endpoint = |answer: &&Answer| answer.endpoint == endpoint && answer.status < 300;
-        percentile(answers.iter().filter(of_endpoint).map(|answer| answer.took).collect(), 50)
+        median(answers.iter().filter(of_endpoint).map(|answer| answer.took).collect())
     }
 
     /// A line on how it goes.
@@ -126,6 +126,12 @@ impl Display for Record {
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
+}
+
+/// The median of some times.
+#[must_use]
+pub fn median(times: Vec<Duration>) -> Duration {
+    percentile(times, 50)
 }
 
 /// The least time that so many percent of all do not exceed.
