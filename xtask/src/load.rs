@@ -9,8 +9,8 @@ use crate::programs;
 /// Let many people use the service at once, with fewer connections to the database than the functions have processes.
 ///
 /// Prints how it goes; then requests, answers and times of each endpoint, refusals by kind, and the books: what people were told
-/// against what there is. Fails if they do not balance, or if anything was answered 500. A figure of docs/measurements.md is one
-/// of a machine that does nothing else.
+/// against what there is. Fails if they do not balance, or if anything was answered 500. docs/measurements.md has
+/// such figures, and says what they mean.
 #[derive(clap::Args)]
 pub struct Args {
     /// How long
