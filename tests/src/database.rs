@@ -35,6 +35,12 @@ impl TestDatabase {
         Self { name, server, config, shared }
     }
 
+    /// What the database is called, and the functions' role.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The URL that `migrate` gets: the owner's.
     #[must_use]
     pub fn url(&self) -> String {
@@ -66,12 +72,6 @@ impl TestDatabase {
     pub async fn grant(&self) {
         let grants = documents::read("migrations/grants.sql").replace("jwt_auth", &self.name);
         self.connect().await.batch_execute(&grants).await.expect("the tables are there");
-    }
-
-    /// Its name, which is the role's as well.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// A connection of the test's own, to look at rows or to shift their times.

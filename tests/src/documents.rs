@@ -106,6 +106,10 @@ pub fn timeout(function: &str) -> Duration {
 /// The routes of the template.
 #[must_use]
 pub fn routes() -> BTreeSet<Route> {
+    ROUTES.clone()
+}
+
+static ROUTES: LazyLock<BTreeSet<Route>> = LazyLock::new(|| {
     let routes = functions().into_iter().flat_map(|(function, properties)| {
         let events = properties["Events"].as_object().cloned().unwrap_or_default();
         let events = events.into_values().filter(|event| event["Type"] == "HttpApi");
@@ -117,7 +121,7 @@ pub fn routes() -> BTreeSet<Route> {
         })
     });
     routes.collect()
-}
+});
 
 /// `openapi.yaml`, with its references to examples resolved.
 pub static OPENAPI: LazyLock<Value> = LazyLock::new(|| {

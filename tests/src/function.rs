@@ -1,7 +1,7 @@
 //! A function: its binary, as many processes of it as are busy, and the queue of what it is to answer.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     process::Stdio,
     sync::{
@@ -35,12 +35,20 @@ pub(crate) enum Outcome {
     Answer(Value),
     /// The error it reported, as Lambda would pass it on.
     Error(Value),
+    /// Nothing: its process was killed over it.
+    Lost,
 }
 
 /// An event on its way to a process.
 pub(crate) struct Invocation {
     pub(crate) request_id: String,
     pub(crate) event: Value,
+}
+
+/// A process, and the event it was last given.
+struct Process {
+    child: Child,
+    serves: Option<String>,
 }
 
 pub(crate) struct Function {
@@ -50,7 +58,8 @@ pub(crate) struct Function {
     runtime_api: String,
     max_processes: usize,
     pub(crate) timeout: Duration,
-    processes: Mutex<Vec<Child>>,
+    processes: Mutex<BTreeMap<usize, Process>>,
+    started: AtomicUsize,
     logs: Arc<Mutex<Vec<String>>>,
     collectors: Mutex<Vec<JoinHandle<()>>>,
     outstanding: AtomicUsize,
@@ -90,6 +99,7 @@ impl Function {
             max_processes,
             timeout: documents::timeout(name),
             processes: Mutex::default(),
+            started: AtomicUsize::new(0),
             logs: Arc::default(),
             collectors: Mutex::default(),
             outstanding: AtomicUsize::new(0),
@@ -109,7 +119,7 @@ impl Function {
         self.start_one_for(busy);
         self.queue.send(Invocation { request_id, event }).expect("the queue is open");
         tokio::select! {
-            outcome = answered => outcome.expect("nobody else drops the sender"),
+            outcome = answered => outcome.unwrap_or(Outcome::Lost),
             () = tokio::time::sleep(GATEWAY_TIMEOUT) => panic!("{} did not answer in time; its log:\n{}", self.name, self.log()),
             () = self.all_ended() => panic!("{} ended; its log:\n{}", self.name, self.log()),
         }
@@ -117,15 +127,38 @@ impl Function {
 
     /// Returns when none of its processes is left to answer.
     async fn all_ended(&self) {
-        let ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
-        while !self.processes.lock().expect("no panic").iter_mut().all(ended) {
+        let ended = |process: &mut Process| process.child.try_wait().is_ok_and(|status| status.is_some());
+        while !self.processes.lock().expect("no panic").values_mut().all(ended) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
     /// The next event for one of the function's processes.
-    pub(crate) async fn next(&self) -> Invocation {
-        self.waiting.lock().await.recv().await.expect("the queue is open")
+    pub(crate) async fn next(&self, process: usize) -> Invocation {
+        let invocation = self.waiting.lock().await.recv().await.expect("the queue is open");
+        if let Some(process) = self.processes.lock().expect("no panic").get_mut(&process) {
+            process.serves = Some(invocation.request_id.clone());
+            return invocation;
+        }
+        // It was killed while it waited: the event is for another.
+        self.queue.send(invocation).expect("the queue is open");
+        std::future::pending().await
+    }
+
+    /// Kills one of its processes, if it has any. What that was serving is lost, and another process takes its place.
+    pub(crate) fn kill_one(&self, which: usize) {
+        let mut processes = self.processes.lock().expect("no panic");
+        let Some(number) = processes.keys().copied().nth(which % processes.len().max(1)) else { return };
+        let killed = processes.remove(&number).expect("it was there");
+        self.start_one(&mut processes);
+        if let Some(served) = killed.serves {
+            self.answers.lock().expect("no panic").remove(&served);
+        }
+    }
+
+    /// The system's ids of its processes.
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        self.processes.lock().expect("no panic").values().filter_map(|process| process.child.id()).collect()
     }
 
     /// Takes a process's answer.
@@ -142,16 +175,15 @@ impl Function {
             let _ = waiting.send(Outcome::Error(json!({ "errorType": "Runtime.ExitError" })));
         }
         let killed = std::mem::take(&mut *self.processes.lock().expect("no panic"));
-        for mut child in killed {
-            child.kill().await.expect("a child can be killed");
+        for mut process in killed.into_values() {
+            process.child.kill().await.expect("a child can be killed");
         }
     }
 
     /// Sends its processes a signal, such as the two that do what Lambda does between requests: freeze and thaw them.
     pub(crate) fn signal(&self, signal: Signal) {
-        for child in &*self.processes.lock().expect("no panic") {
-            let id = child.id().expect("the process lives").cast_signed();
-            signal::kill(Pid::from_raw(id), signal).expect("a child can be signalled");
+        for id in self.process_ids() {
+            signal::kill(Pid::from_raw(id.cast_signed()), signal).expect("a child can be signalled");
         }
     }
 
@@ -172,13 +204,17 @@ impl Function {
 
     fn start_one_for(&self, busy: usize) {
         let mut processes = self.processes.lock().expect("no panic");
-        if busy <= processes.len() || processes.len() >= self.max_processes {
-            return;
+        if busy > processes.len() && processes.len() < self.max_processes {
+            self.start_one(&mut processes);
         }
+    }
+
+    fn start_one(&self, processes: &mut BTreeMap<usize, Process>) {
+        let number = self.started.fetch_add(1, Ordering::SeqCst);
         let mut child = Command::new(&self.binary)
             .env_clear()
             .envs(self.environment.iter().cloned())
-            .env("AWS_LAMBDA_RUNTIME_API", &self.runtime_api)
+            .env("AWS_LAMBDA_RUNTIME_API", format!("{}/{number}", self.runtime_api))
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -189,7 +225,7 @@ impl Function {
             .expect("the function's binary starts");
         self.collect(child.stdout.take().expect("piped"));
         self.collect(child.stderr.take().expect("piped"));
-        processes.push(child);
+        processes.insert(number, Process { child, serves: None });
     }
 
     fn collect(&self, stream: impl AsyncRead + Unpin + Send + 'static) {

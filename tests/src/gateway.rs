@@ -38,16 +38,16 @@ const MAX_BODY: usize = 10 * 1024 * 1024;
 pub(crate) fn serve(listener: TcpListener, functions: Arc<Functions>) {
     let gateway = Arc::new(Gateway { routes: documents::routes().into_iter().collect(), functions });
     let app = Router::new()
-        .route("/.rt/{function}/2018-06-01/runtime/invocation/next", get(next))
-        .route("/.rt/{function}/2018-06-01/runtime/invocation/{request_id}/response", post(response))
-        .route("/.rt/{function}/2018-06-01/runtime/invocation/{request_id}/error", post(error))
+        .route("/.rt/{function}/{process}/2018-06-01/runtime/invocation/next", get(next))
+        .route("/.rt/{function}/{process}/2018-06-01/runtime/invocation/{request_id}/response", post(response))
+        .route("/.rt/{function}/{process}/2018-06-01/runtime/invocation/{request_id}/error", post(error))
         .fallback(request.layer(from_fn_with_state(Arc::new(Cors::of_the_template()), cors::apply)))
         .with_state(gateway);
     tokio::spawn(async move { axum::serve(listener, app).await });
 }
 
-async fn next(State(gateway): State<Arc<Gateway>>, Path(function): Path<String>) -> Response<Body> {
-    let invocation = gateway.functions[&function].next().await;
+async fn next(State(gateway): State<Arc<Gateway>>, Path((function, process)): Path<(String, usize)>) -> Response<Body> {
+    let invocation = gateway.functions[&function].next(process).await;
     #[expect(clippy::disallowed_methods, reason = "Lambda tells a function when its time is up")]
     let deadline = std::time::SystemTime::now() + gateway.functions[&function].timeout;
     let deadline = deadline.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
@@ -64,7 +64,7 @@ async fn next(State(gateway): State<Arc<Gateway>>, Path(function): Path<String>)
 
 async fn response(
     State(gateway): State<Arc<Gateway>>,
-    Path((function, request_id)): Path<(String, String)>,
+    Path((function, _, request_id)): Path<(String, usize, String)>,
     body: Bytes,
 ) -> StatusCode {
     let answer = serde_json::from_slice(&body).expect("a function answers JSON");
@@ -74,7 +74,7 @@ async fn response(
 
 async fn error(
     State(gateway): State<Arc<Gateway>>,
-    Path((function, request_id)): Path<(String, String)>,
+    Path((function, _, request_id)): Path<(String, usize, String)>,
     body: Bytes,
 ) -> StatusCode {
     let error = serde_json::from_slice(&body).expect("a function reports an error as JSON");
@@ -103,6 +103,8 @@ async fn request(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     match gateway.functions[&route.function].invoke(event, Some(request_id)).await {
         Outcome::Answer(answer) => http(&answer),
         Outcome::Error(_) => gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        // API Gateway says 500 here, too. Another status tells what a test did from a defect.
+        Outcome::Lost => gateways_own(StatusCode::BAD_GATEWAY, "Bad Gateway"),
     }
 }
 
@@ -120,7 +122,7 @@ async fn authorize(authorizer: &Function, event: &Value) -> Result<Value, (Statu
     match authorizer.invoke(question, None).await {
         Outcome::Answer(answer) if answer["isAuthorized"] == true => Ok(answer["context"].clone()),
         Outcome::Answer(_) => Err((StatusCode::FORBIDDEN, "Forbidden")),
-        Outcome::Error(_) => Err((StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
+        Outcome::Error(_) | Outcome::Lost => Err((StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")),
     }
 }
 

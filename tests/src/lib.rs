@@ -34,13 +34,14 @@ mod reply;
 mod ses;
 pub mod stack;
 mod state_table;
+pub mod traffic;
 mod walk_through;
 
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
 pub use proxy::{Moment, Network, Proxy, Statement};
 pub use reply::Reply;
-pub use ses::{Ses, SesHealth};
+pub use ses::{Ses, SesHealth, Taken};
 pub use stack::{Stack, StackBuilder};
 pub use state_table::{Health, StateTable, Store};
 pub use walk_through::walk_through;

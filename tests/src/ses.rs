@@ -1,8 +1,12 @@
 //! A way to the local SES that can be cut.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Instant,
 };
 
 use axum::{
@@ -13,8 +17,9 @@ use axum::{
 };
 use reqwest::Client;
 use tokio::net::TcpListener;
+use url::form_urlencoded;
 
-use crate::server;
+use crate::{mailbox::Mail, server};
 
 /// What SES does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +41,13 @@ pub struct Ses {
     proxy: Arc<Proxy>,
 }
 
+/// A mail, and when SES had taken it.
+pub type Taken = (Instant, Mail);
+
 struct Proxy {
     health: AtomicU8,
     asked: Mutex<Vec<String>>,
+    taken: Mutex<HashMap<String, Vec<Taken>>>,
     client: Client,
 }
 
@@ -48,6 +57,7 @@ impl Ses {
         let proxy = Arc::new(Proxy {
             health: AtomicU8::new(SesHealth::Well as u8),
             asked: Mutex::default(),
+            taken: Mutex::default(),
             client: Client::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -70,6 +80,12 @@ impl Ses {
     pub fn is(&self, health: SesHealth) {
         self.proxy.health.store(health as u8, Ordering::SeqCst);
     }
+
+    /// What it has taken for an address so far, oldest first.
+    #[must_use]
+    pub fn taken_for(&self, address: &str) -> Vec<Taken> {
+        self.proxy.taken.lock().expect("no panic").get(address).cloned().unwrap_or_default()
+    }
 }
 
 async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
@@ -83,9 +99,27 @@ async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
         health if health == SesHealth::Rejecting as u8 => refusal("MessageRejected", "Email address is not verified."),
         health if health == SesHealth::Hanging as u8 => std::future::pending().await,
         _ => {
-            let request = proxy.client.post(server("TEST_SES_URL")).headers(headers).body(body);
+            let request = proxy.client.post(server("TEST_SES_URL")).headers(headers).body(body.clone());
             let response = request.send().await.expect("the local SES answers");
-            (response.status(), response.bytes().await.expect("a body"))
+            let (status, answer) = (response.status(), response.bytes().await.expect("a body"));
+            if status.is_success() {
+                let (address, mail) = read(&body);
+                proxy.taken.lock().expect("no panic").entry(address).or_default().push((Instant::now(), mail));
+            }
+            (status, answer)
         }
     }
+}
+
+/// The mail of a `SendEmail`, and to whom it goes.
+fn read(request: &[u8]) -> (String, Mail) {
+    let mut fields: HashMap<_, _> = form_urlencoded::parse(request).into_owned().collect();
+    let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+    let mail = Mail {
+        subject: field("Message.Subject.Data"),
+        from: field("Source"),
+        text: field("Message.Body.Text.Data"),
+        html: field("Message.Body.Html.Data"),
+    };
+    (field("Destination.ToAddresses.member.1"), mail)
 }

@@ -1,6 +1,6 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`check_template`] checks that, [`measure`] measures what no test decides, [`fuzz`] sends events nobody thought of. What
-//! they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`check_template`] checks that, [`measure`] and [`load`] measure what no test decides, [`soak`] lets faults strike it, [`fuzz`]
+//! sends events nobody thought of. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
@@ -8,10 +8,13 @@ mod check_template;
 mod console;
 mod fuzz;
 mod interrupt;
+mod load;
 mod measure;
+mod programs;
 mod rds_certificates;
 mod requirements;
 mod sam_local;
+mod soak;
 mod stack;
 mod test;
 mod up;
@@ -39,6 +42,8 @@ enum Task {
     SamLocal(sam_local::Args),
     Measure(measure::Args),
     Fuzz(fuzz::Args),
+    Load(load::Args),
+    Soak(soak::Args),
     Requirements(requirements::Args),
     RdsCertificates(rds_certificates::Args),
     CheckTemplate(check_template::Args),
@@ -52,6 +57,8 @@ fn main() -> ExitCode {
         Task::SamLocal(args) => sam_local::run(&args),
         Task::Measure(args) => measure::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Load(args) => load::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Requirements(args) => requirements::run(&args),
         Task::RdsCertificates(args) => rds_certificates::run(&args),
         Task::CheckTemplate(args) => check_template::run(&args),

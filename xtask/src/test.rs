@@ -69,6 +69,8 @@ enum Part {
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,
+    /// A minute of mixed traffic with a fault every few seconds, after which nothing may be lost
+    Soak,
     /// Each requirement of docs/security.md, and each fault of docs/operations.md, has tests that carry its number
     Requirements,
     /// template.yaml as CloudFormation gets to see it, whatever its switches: cargo xtask check-template
@@ -91,12 +93,23 @@ impl Part {
     fn needs_servers(self) -> bool {
         matches!(
             self,
-            Self::Journeys | Self::Faults | Self::Contract | Self::Migrations | Self::Browser | Self::Verifiers
+            Self::Journeys
+                | Self::Faults
+                | Self::Contract
+                | Self::Migrations
+                | Self::Browser
+                | Self::Verifiers
+                | Self::Soak
         )
     }
 
     fn needs_dynamodb(self) -> bool {
-        matches!(self, Self::Journeys | Self::Faults | Self::Contract)
+        matches!(self, Self::Journeys | Self::Faults | Self::Contract | Self::Soak)
+    }
+
+    /// What cargo builds for it.
+    fn target(self) -> [String; 2] {
+        [if self == Self::Soak { "--example" } else { "--test" }.to_owned(), self.name()]
     }
 }
 
@@ -165,6 +178,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
             cargo_test(&["--test", &part.name()])
         }
+        Part::Soak => soak(workspace, servers),
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => template(workspace),
         Part::Dependencies => dependencies(workspace),
@@ -188,7 +202,7 @@ struct Servers {
 impl Servers {
     fn start(workspace: &Workspace, home: &Home, parts: &[Part]) -> Result<Self> {
         let mut servers = Self::default();
-        let mut tests = parts.iter().filter(|part| part.needs_servers()).map(|part| part.name()).peekable();
+        let mut tests = parts.iter().filter(|part| part.needs_servers()).peekable();
         if tests.peek().is_some() {
             servers.database = Some(Server::start(workspace, home, None, Purpose::Throwaway)?);
             servers.mail = Some(Mail::start(workspace, home, None)?);
@@ -200,7 +214,7 @@ impl Servers {
             // and compiles each once.
             let mut build = cargo();
             build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);
-            build.args(tests.flat_map(|test| ["--test".to_owned(), test]));
+            build.args(tests.flat_map(|part| part.target()));
             process::run("cargo build", &mut build)?;
             servers.built = true;
         }
@@ -336,6 +350,13 @@ fn test_result(line: &str) -> Option<Count> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let number = |of| counts.split("; ").find_map(|part| part.strip_suffix(of)?.trim().parse().ok());
     Some(Count { passed: number("passed")?, failed: number("failed")? })
+}
+
+/// Another minute each time: the seed that brings one back is in what it says.
+fn soak(workspace: &Workspace, servers: &Servers) -> Result<Count> {
+    let mut soak = Command::new(workspace.binary("examples/soak"));
+    process::run("soak", soak.arg("60").envs(servers.environment()))?;
+    Ok(Count { passed: 1, failed: 0 })
 }
 
 fn template(workspace: &Workspace) -> Result<Count> {

@@ -1,0 +1,142 @@
+//! What was answered, and what should not have been.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use crate::Reply;
+
+/// No answer takes longer: a request's own budget, what is added to call things off, and a process that is frozen or starts meanwhile.
+const LONGEST: Duration = Duration::from_secs(6);
+
+/// All answers so far.
+pub struct Record {
+    began: Instant,
+    answers: Mutex<Vec<Answer>>,
+    broken: Mutex<Vec<String>>,
+}
+
+struct Answer {
+    endpoint: &'static str,
+    status: u16,
+    code: String,
+    took: Duration,
+}
+
+impl Record {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), answers: Mutex::default(), broken: Mutex::default() }
+    }
+
+    pub(super) fn note(&self, endpoint: &'static str, reply: &Reply) {
+        let code = reply.json()["code"].as_str().unwrap_or_default().to_owned();
+        match reply.status {
+            500 => self.breaks(format!("{endpoint} answered 500")),
+            503 if reply.header("retry-after").is_none() => {
+                self.breaks(format!("{endpoint}: a 503 without Retry-After"));
+            }
+            _ => {}
+        }
+        if reply.took > LONGEST {
+            self.breaks(format!("{endpoint} took {:?} for a {}", reply.took, reply.status));
+        }
+        let answer = Answer { endpoint, status: reply.status, code, took: reply.took };
+        self.answers.lock().expect("no panic").push(answer);
+    }
+
+    /// Takes down that something is not as it must be.
+    pub fn breaks(&self, what: impl Into<String>) {
+        self.broken.lock().expect("no panic").push(what.into());
+    }
+
+    /// What was not as it must be.
+    #[must_use]
+    pub fn broken(&self) -> Vec<String> {
+        self.broken.lock().expect("no panic").clone()
+    }
+
+    /// How many answers there were, with a status or in all.
+    #[must_use]
+    pub fn count(&self, status: Option<u16>) -> usize {
+        let answers = self.answers.lock().expect("no panic");
+        answers.iter().filter(|answer| status.is_none_or(|status| answer.status == status)).count()
+    }
+
+    /// How many requests have no answer.
+    pub(super) fn unanswered(&self) -> usize {
+        self.count(Some(502)) + self.count(Some(503))
+    }
+
+    /// The median time of an endpoint's successes.
+    #[must_use]
+    pub fn median(&self, endpoint: &str) -> Duration {
+        let answers = self.answers.lock().expect("no panic");
+        let of_endpoint = |answer: &&Answer| answer.endpoint == endpoint && answer.status < 300;
+        median(answers.iter().filter(of_endpoint).map(|answer| answer.took).collect())
+    }
+
+    /// A line on how it goes.
+    #[must_use]
+    pub fn progress(&self) -> String {
+        let [lost, away, defects] = [502, 503, 500].map(|status| self.count(Some(status)));
+        let (seconds, all, broken) = (self.began.elapsed().as_secs(), self.count(None), self.broken().len());
+        format!("{seconds:>4} s: {all} requests, {away} × 503, {lost} lost, {defects} × 500, {broken} broken")
+    }
+}
+
+/// The tables: each endpoint with its answers and times, then the refusals by kind.
+impl Display for Record {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let answers = self.answers.lock().expect("no panic");
+        let seconds = self.began.elapsed().as_secs_f64();
+        let (mut endpoints, mut refusals) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, usize>::new());
+        for answer in answers.iter() {
+            endpoints.entry(answer.endpoint).or_default().push(answer);
+            if answer.status >= 300 {
+                *refusals.entry((answer.status, answer.code.as_str())).or_default() += 1;
+            }
+        }
+        writeln!(f, "| endpoint | requests | a second | statuses | p50 | p95 | p99 | max, ms |")?;
+        writeln!(f, "| --- | --- | --- | --- | --- | --- | --- | --- |")?;
+        for (endpoint, answers) in endpoints {
+            let mut statuses = BTreeMap::<u16, usize>::new();
+            for answer in &answers {
+                *statuses.entry(answer.status).or_default() += 1;
+            }
+            let statuses: Vec<_> = statuses.iter().map(|(status, count)| format!("{count} × {status}")).collect();
+            let times: Vec<_> = answers.iter().map(|answer| answer.took).collect();
+            let times =
+                [50, 95, 99, 100].map(|percent| format!("{:.1}", milliseconds(percentile(times.clone(), percent))));
+            #[expect(clippy::cast_precision_loss, reason = "a rate")]
+            let rate = answers.len() as f64 / seconds;
+            let (statuses, times) = (statuses.join(", "), times.join(" | "));
+            writeln!(f, "| {endpoint} | {} | {rate:.1} | {statuses} | {times} |", answers.len())?;
+        }
+        writeln!(f, "\n| refusal | times |\n| --- | --- |")?;
+        for ((status, code), count) in refusals {
+            let code = if status == 502 { "lost" } else { code };
+            writeln!(f, "| {status} {code} | {count} |")?;
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// The median of some times.
+#[must_use]
+pub fn median(times: Vec<Duration>) -> Duration {
+    percentile(times, 50)
+}
+
+/// The least time that so many percent of all do not exceed.
+fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort_unstable();
+    let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
+    times.get(place).copied().unwrap_or_default()
+}

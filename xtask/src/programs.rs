@@ -1,0 +1,42 @@
+//! The programs in `tests/examples/`, with the servers they need.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{
+    console::step,
+    stack::{
+        dynamodb::DynamoDb,
+        home::Home,
+        mail::Mail,
+        postgres::{Purpose, Server},
+        process,
+    },
+    workspace::{Workspace, cargo},
+};
+
+/// Builds them with the functions, and runs each with its arguments; fails where one does. DynamoDB Local is there if `with_dynamodb`.
+pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> {
+    let workspace = Workspace::load()?;
+    let home = Home::ephemeral(&workspace)?;
+    let database = Server::start(&workspace, &home, None, Purpose::Throwaway)?;
+    let mail = Mail::start(&workspace, &home, None)?;
+    let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &home, None)).transpose()?;
+    step("Building the functions and the programs");
+    let mut build = cargo();
+    build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);
+    build.args(programs.iter().flat_map(|(name, _)| ["--example", name]));
+    process::run("cargo build", &mut build)?;
+    for (name, arguments) in programs {
+        step(format_args!("Running {name}"));
+        let mut program = Command::new(workspace.binary(&format!("examples/{name}")));
+        program
+            .args(arguments)
+            .env("TEST_DATABASE_URL", database.url("postgres"))
+            .env("TEST_SES_URL", mail.url())
+            .envs(dynamodb.iter().map(|dynamodb| ("TEST_DYNAMODB_URL", dynamodb.url())));
+        process::run(name, &mut program)?;
+    }
+    Ok(())
+}
