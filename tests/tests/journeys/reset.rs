@@ -153,6 +153,47 @@ async fn a_newer_mail_or_a_reset_voids_the_older_link() {
     ada.resets_password(&newer, "yet another one").await.assert_refused(EXPIRED.0, EXPIRED.1, EXPIRED.2);
 }
 
+// Requirement 29.
+#[tokio::test]
+async fn of_two_links_used_at_once_the_newer_serves_and_the_older_never() {
+    let stack = Stack::builder().processes(4).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let race = async || {
+        let ada = stack.user("Ada").await;
+        let older = ada.receives_reset_mail(1).await.reset_token();
+        let newer = ada.receives_reset_mail(2).await.reset_token();
+        let (refused, served) =
+            tokio::join!(ada.resets_password(&older, "the older one"), ada.resets_password(&newer, "the newer one"));
+        refused.assert_refused(EXPIRED.0, EXPIRED.1, EXPIRED.2);
+        assert_eq!(served.status, 200);
+        ada.with_password("the newer one").signs_in().await;
+    };
+    join_all((0..20).map(|_| race())).await;
+}
+
+// Requirement 29.
+#[tokio::test]
+async fn a_link_used_while_a_newer_one_is_asked_for_serves_before_it_or_not_at_all() {
+    let stack = Stack::builder().processes(4).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let mut took = Duration::ZERO;
+    for n in 0..15 {
+        let ada = stack.user("Ada").await;
+        let older = ada.receives_reset_mail(1).await.reset_token();
+        // A password is hashed before its link is used up: of two requests sent at once, the newer link's would always be the first.
+        let forgets = async {
+            tokio::time::sleep(took * n / 10).await;
+            ada.forgets_password().await
+        };
+        let (reset, forgot) = tokio::join!(ada.resets_password(&older, "the older one"), forgets);
+        assert_eq!(forgot.status, 200);
+        took = took.max(reset.took);
+        let mails = ada.mails(if reset.status == 200 { 3 } else { 2 }).await;
+        let newer = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap().reset_token();
+        ada.resets_password(&older, "the older one").await.assert_refused(EXPIRED.0, EXPIRED.1, EXPIRED.2);
+        assert_eq!(ada.resets_password(&newer, "the newer one").await.status, 200);
+        ada.with_password("the newer one").signs_in().await;
+    }
+}
+
 #[tokio::test]
 async fn a_link_is_good_for_an_hour() {
     let stack = Stack::start().await;
