@@ -460,3 +460,27 @@ fn without_event(translations: &[Translation], events: &Path) -> Vec<String> {
     let names: BTreeSet<_> = functions.collect();
     names.into_iter().filter(|name| !events.join(format!("{name}.json")).is_file()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_found_in_whatever_way_it_is_made() {
+        let resource = json!({ "DependsOn": ["A"], "Properties": {
+            "One": { "Ref": "B" },
+            "Two": [{ "Fn::GetAtt": ["C", "Arn"] }],
+            "Three": { "Fn::Sub": "x/${D.Arn}/${E}" },
+            "Four": { "Fn::Sub": ["${Given}/${F}", { "Given": { "Ref": "G" } }] },
+        } });
+        let found: BTreeSet<_> = references(&resource).into_iter().collect();
+        assert_eq!(found, ["A", "B", "C", "D", "E", "F", "G"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn a_reference_is_as_large_as_what_it_stands_for() {
+        assert_eq!(estimate("JWT_PRIVATE_KEY", &json!("")), 0);
+        assert_eq!(estimate("JWT_PRIVATE_KEY", &json!("{{resolve:secretsmanager:key}}")), 1800);
+        assert!(estimate("DATABASE_URL", &json!({ "Fn::Sub": "postgres://${Postgres.Endpoint.Address}" })) > 100);
+    }
+}

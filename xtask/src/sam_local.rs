@@ -171,7 +171,28 @@ fn reachable(address: &str, bridge: Option<IpAddr>) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::reachable;
+    use serde_json::Value;
+
+    use super::{ONLY_DEPLOYED, reachable};
+
+    #[test]
+    fn nothing_that_only_a_deployment_has_gets_into_a_container() {
+        let template: Value = serde_saphyr::from_str(include_str!("../../template.yaml")).expect("YAML");
+        let resources = template["Resources"].as_object().expect("resources");
+        let mut deployed = Vec::new();
+        for function in resources.values() {
+            let variables = function["Properties"]["Environment"]["Variables"].as_object();
+            for (name, value) in variables.into_iter().flatten() {
+                let resource = value.as_str().is_some_and(|name| resources.contains_key(name));
+                if resource || value.is_array() || value.to_string().contains("{{resolve:") {
+                    let in_settings = ["DATABASE_URL", "JWT_SECRET_KEY"].contains(&name.as_str());
+                    assert!(in_settings || ONLY_DEPLOYED.contains(&name.as_str()), "{name}");
+                    deployed.push(name);
+                }
+            }
+        }
+        assert!(ONLY_DEPLOYED.iter().all(|name| deployed.iter().any(|deployed| deployed == name)), "{deployed:?}");
+    }
 
     #[test]
     fn only_an_address_of_this_machine_gets_another_name_in_containers() {
