@@ -1,17 +1,20 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`check_template`] checks that, [`measure`] and [`load`] measure what no test decides, [`soak`] lets faults strike it, [`fuzz`]
+//! template, [`check_template`] checks that, [`deploy`] ships it, [`rehearse`] rehearses that, [`measure`] and [`load`] measure what no test decides, [`soak`] lets faults strike it, [`fuzz`]
 //! sends events nobody thought of. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
+mod aws;
 mod check_template;
 mod console;
+mod deploy;
 mod fuzz;
 mod interrupt;
 mod load;
 mod measure;
 mod programs;
 mod rds_certificates;
+mod rehearse;
 mod requirements;
 mod sam_local;
 mod soak;
@@ -47,6 +50,8 @@ enum Task {
     Requirements(requirements::Args),
     RdsCertificates(rds_certificates::Args),
     CheckTemplate(check_template::Args),
+    Deploy(deploy::Args),
+    Rehearse(rehearse::Args),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
         Task::Requirements(args) => requirements::run(&args),
         Task::RdsCertificates(args) => rds_certificates::run(&args),
         Task::CheckTemplate(args) => check_template::run(&args),
+        Task::Deploy(args) => deploy::run(&args),
+        Task::Rehearse(args) => rehearse::run(&args),
     });
     match done {
         Ok(code) => code,

@@ -16,7 +16,7 @@ use crate::{
     check_template::{self, Verdict},
     console::{complain, say, step},
     interrupt::Interrupted,
-    requirements,
+    rehearse, requirements,
     stack::{
         Code, Plan, Ports, Stack,
         cors::Cors,
@@ -75,6 +75,8 @@ enum Part {
     Requirements,
     /// template.yaml as CloudFormation gets to see it, whatever its switches: cargo xtask check-template
     Template,
+    /// Deployments that succeed, fail half-way and are taken back, to an AWS in one process: cargo xtask rehearse
+    Delivery,
     /// Licences, sources and bans of every dependency, through cargo deny (advisories: where there is a network, in CI)
     Dependencies,
     /// The Postman collection through newman, against `cargo xtask up`
@@ -181,6 +183,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Soak => soak(workspace, servers),
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => template(workspace),
+        Part::Delivery => Ok(Count { passed: rehearse::rehearse(workspace)?, failed: 0 }),
         Part::Dependencies => dependencies(workspace),
         Part::Collection => collection(workspace, servers),
     }

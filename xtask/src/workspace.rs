@@ -71,16 +71,14 @@ impl Workspace {
         self.target.join("debug").join(function)
     }
 
+    /// Where `cargo lambda build` leaves a function's zip.
+    pub fn package(&self, function: &str) -> PathBuf {
+        self.target.join("lambda").join(function).join("bootstrap.zip")
+    }
+
     /// A folder on the machine's own disk for what cannot live in the checkout, told apart by the checkout's path.
     pub fn outside(&self) -> PathBuf {
-        // FNV-1a: the name must be the same tomorrow, whatever compiler builds this.
-        let hash = self
-            .root
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        PathBuf::from(format!("/var/tmp/jwt-auth-{hash:016x}"))
+        PathBuf::from(format!("/var/tmp/jwt-auth-{}", fingerprint(self.root.as_os_str().as_encoded_bytes())))
     }
 
     /// Builds functions, in one command, so that cargo settles the features of shared dependencies once.
@@ -90,6 +88,14 @@ impl Workspace {
         command.args(functions.iter().flat_map(|name| ["--package", name]));
         process::run("cargo build", &mut command)
     }
+}
+
+/// FNV-1a: it must be the same tomorrow, whatever compiler builds this.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// The cargo that runs this.

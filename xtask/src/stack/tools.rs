@@ -44,10 +44,39 @@ pub fn sam(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
+/// A `sam deploy` command, as whom the terminal says.
+pub fn sam_deploy(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(python(workspace, "sam", "requirements-sam.txt", &[])?.join("sam"));
+    command.current_dir(&workspace.root).env("SAM_CLI_TELEMETRY", "0").arg("deploy");
+    // SAM does not know the newer name of the two.
+    if let Some(region) = env::var_os("AWS_REGION") {
+        command.env("AWS_DEFAULT_REGION", region);
+    }
+    Ok(command)
+}
+
+/// A program that asks AWS what it reads, as whom the terminal says.
+pub fn aws(workspace: &Workspace) -> Result<Command> {
+    let mut command = sam_python(workspace)?;
+    command.arg(workspace.pins().join("aws.py"));
+    Ok(command)
+}
+
+/// A Python that has what SAM needs.
+pub fn sam_python(workspace: &Workspace) -> Result<Command> {
+    Ok(Command::new(python(workspace, "sam", "requirements-sam.txt", &[])?.join("python")))
+}
+
+/// An AWS for rehearsals. Its argument is its port.
+pub fn moto(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(python(workspace, "moto", "requirements-moto.txt", &[])?.join("python"));
+    command.arg(workspace.pins().join("rehearsal.py"));
+    Ok(command)
+}
+
 /// template.yaml as CloudFormation gets to see it, for every combination of its switches.
 pub fn translations(workspace: &Workspace) -> Result<Vec<Translation>> {
-    let python = python(workspace, "sam", "requirements-sam.txt", &[])?.join("python");
-    let mut translate = Command::new(python);
+    let mut translate = sam_python(workspace)?;
     translate
         .arg(workspace.pins().join("translated.py"))
         .current_dir(&workspace.root)
@@ -155,12 +184,25 @@ pub fn postgres(workspace: &Workspace, tools: &Path) -> Result<Option<PathBuf>> 
 
 /// `sam build`, which finds `cargo lambda` and its linker on its PATH.
 pub fn sam_build(workspace: &Workspace) -> Result<Command> {
-    // Each brings a python3; the linker is found as a module of the first one.
-    let folders = [python(workspace, "zig", "requirements-zig.txt", &[])?, cargo_lambda(workspace)?];
     let mut command = sam(workspace)?;
-    command.env("PATH", path_with(folders)).arg("build");
+    command.env("PATH", path_to_cargo_lambda(workspace)?).arg("build");
     outside_of_cargo_run(&mut command);
     Ok(command)
+}
+
+/// A command that builds every function for Lambda, as a zip.
+pub fn cargo_lambda_build(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(cargo_lambda(workspace)?.join("cargo-lambda"));
+    command.current_dir(&workspace.root).env("PATH", path_to_cargo_lambda(workspace)?);
+    command.args(["lambda", "build", "--release", "--arm64", "--output-format", "zip"]);
+    outside_of_cargo_run(&mut command);
+    Ok(command)
+}
+
+/// A PATH with `cargo lambda` and its linker.
+fn path_to_cargo_lambda(workspace: &Workspace) -> Result<OsString> {
+    // Each brings a python3; the linker is found as a module of the first one.
+    Ok(path_with([python(workspace, "zig", "requirements-zig.txt", &[])?, cargo_lambda(workspace)?]))
 }
 
 /// The PATH with these folders in front.

@@ -1,0 +1,395 @@
+//! `cargo xtask deploy`. What routes call is each function's alias `live`. The alias remembers in its description the version it led to
+//! before, and the stack in a tag which template it was made from: nothing else is kept anywhere.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    aws::Aws,
+    console::{complain, say, step},
+    interrupt,
+    stack::{process, tools},
+    workspace::{Workspace, fingerprint},
+};
+
+/// Ship what is checked out: the database's tables first, then the template if it changed, then every function.
+///
+/// Functions are built once. Each gets a new version, which has to answer a sample event before any request reaches it; then `live`
+/// leads to all of the new versions. If anything fails, `live` leads again where it led before. The first deployment makes the stack.
+/// Whose AWS account it is, is said by what every AWS tool goes by: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, …
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask deploy --stage production --set MailFrom=no-reply@example.com --set MailDomain=example.com
+  cargo xtask deploy --stage production
+  cargo xtask deploy --stage production --rollback")]
+pub struct Args {
+    /// A section of samconfig.toml, which names the stack
+    #[arg(long, value_name = "STAGE")]
+    stage: String,
+
+    /// Ship what is in target/lambda/, and build nothing
+    #[arg(long)]
+    built: bool,
+
+    /// Deploy the template even if it has not changed
+    #[arg(long)]
+    template: bool,
+
+    /// A parameter of the template, which the stack keeps from then on; may be repeated
+    #[arg(long = "set", value_name = "PARAMETER=VALUE")]
+    parameters: Vec<String>,
+
+    /// Let `live` lead where it led before the last deployment, and do nothing else. The database stays as it is
+    #[arg(long, conflicts_with_all = ["built", "template", "parameters"])]
+    rollback: bool,
+}
+
+/// The stack's tag that holds a fingerprint of what it was made from.
+pub const TAG: &str = "template";
+
+/// What `target/lambda/` is built for.
+const MACHINE: &str = "arm64";
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let stack = stack_of(&workspace, &args.stage)?;
+    let mut aws = Aws::new(&workspace, &[])?;
+    let identity = aws.ask("sts", "get_caller_identity", &json!({})).context(
+        "AWS does not know who asks. Log in (aws sso login, or AWS_PROFILE, or a workflow's role), and set AWS_REGION; then try again",
+    )?;
+    say(format_args!("Stack {stack} of stage {}, as {}", args.stage, text(&identity["Arn"])));
+    let commit = process::output("git", Command::new("git").args(["describe", "--always", "--dirty"]))?;
+    let mut delivery = Delivery { workspace: &workspace, aws, stack, commit: commit.trim().to_owned() };
+    if args.rollback {
+        delivery.roll_back()?;
+    } else {
+        delivery.deliver(args)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name that a stage's section of samconfig.toml gives its stack.
+fn stack_of(workspace: &Workspace, stage: &str) -> Result<String> {
+    let settings: toml::Table = fs::read_to_string(workspace.root.join("samconfig.toml"))?.parse()?;
+    let name =
+        settings.get(stage).and_then(|stage| stage.get("global")?.get("parameters")?.get("stack_name")?.as_str());
+    name.map(str::to_owned).with_context(|| {
+        let stages: Vec<_> = settings.iter().filter(|(_, section)| section.is_table()).map(|(name, _)| name.as_str()).collect();
+        format!(
+            "samconfig.toml names no stack for the stage `{stage}` (it knows {}). Add a section: [{stage}.global.parameters]",
+            stages.join(", ")
+        )
+    })
+}
+
+/// What identifies a template with its configuration.
+pub fn fingerprint_of_template(workspace: &Workspace) -> Result<String> {
+    let files = ["template.yaml", "samconfig.toml"].map(|file| fs::read(workspace.root.join(file)));
+    let [template, settings] = files;
+    Ok(fingerprint(&[template?, settings?].concat()))
+}
+
+/// Where an alias leads, and what it remembers.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Alias {
+    function_version: String,
+    description: String,
+}
+
+impl Alias {
+    /// What it led to before, in the words that [`Delivery::flip`] left.
+    fn before(&self) -> Option<&str> {
+        self.description.strip_prefix("before: ")
+    }
+}
+
+/// A zip of ours: what it is for, and its hash, by which Lambda knows code.
+#[derive(Deserialize)]
+struct Package {
+    machine: String,
+    sha256: String,
+}
+
+type Versions = BTreeMap<String, String>;
+type Aliases = BTreeMap<String, Alias>;
+
+struct Delivery<'a> {
+    workspace: &'a Workspace,
+    aws: Aws,
+    stack: String,
+    commit: String,
+}
+
+impl Delivery<'_> {
+    fn deliver(&mut self, args: &Args) -> Result<()> {
+        if !args.built {
+            step("Building every function (the first time, for minutes each)");
+            process::run("cargo lambda build", &mut tools::cargo_lambda_build(self.workspace)?)?;
+        }
+        let packages = self.packages()?;
+        let template = fingerprint_of_template(self.workspace)?;
+        let stacks = self.aws.ask("cloudformation", "describe_stacks", &json!({ "StackName": self.stack }))?;
+        let deployed = stacks["Stacks"].get(0);
+        let same = |tag: &Value| tag["Key"] == TAG && tag["Value"] == template.as_str();
+        let unchanged = deployed.is_some_and(|stack| list(&stack["Tags"]).any(same));
+        let with_template = !unchanged || args.template || !args.parameters.is_empty();
+
+        let before = self.aliases()?;
+        let missing: Vec<_> = self.workspace.functions.iter().filter(|name| !before.contains_key(*name)).collect();
+        if !with_template && !missing.is_empty() {
+            bail!(
+                "the stack {} has no {missing:?} with a version `live`. Deploy the template, too: --template",
+                self.stack
+            );
+        }
+        say(format_args!("live: {}", listed(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
+
+        let delivered = self.replace(args, &packages, with_template.then_some(&*template), &before);
+        if let Err(problem) = delivered {
+            step("Something failed: putting every `live` back");
+            return Err(problem.context(self.put_back(&before)));
+        }
+        Ok(())
+    }
+
+    /// Everything that may fail half-way.
+    fn replace(
+        &mut self,
+        args: &Args,
+        packages: &BTreeMap<String, Package>,
+        template: Option<&str>,
+        before: &Aliases,
+    ) -> Result<()> {
+        // New tables before new functions, so that nothing asks for what is not there. Only the first time there is nobody to make them.
+        if before.contains_key("migrate") {
+            self.migrate(packages)?;
+        }
+        if let Some(template) = template {
+            step("Deploying the template");
+            process::run("sam deploy", &mut self.sam_deploy(args, template)?)?;
+        }
+        if !before.contains_key("migrate") {
+            self.migrate(packages)?;
+        }
+        let mut versions = Versions::new();
+        for name in &self.workspace.functions {
+            let version = self.ship(name, packages)?;
+            if name != "migrate" {
+                self.smoke(name, &version)?;
+            }
+            versions.insert(name.clone(), version);
+        }
+        if versions
+            .iter()
+            .all(|(name, version)| before.get(name).is_some_and(|alias| alias.function_version == *version))
+        {
+            say("Nothing is new: live leads where it led");
+            return Ok(());
+        }
+        step("Every new version answers: live leads there");
+        for (name, version) in &versions {
+            interrupt::check()?;
+            let before = before.get(name).map_or(version.as_str(), |alias| alias.function_version.as_str());
+            self.flip(name, version, &format!("before: {before}"))?;
+        }
+        say(format_args!("live: {}", listed(&versions)));
+        Ok(())
+    }
+
+    /// Leads every alias where it remembers to have led. It remembers the way back, so that doing it twice undoes it.
+    fn roll_back(&mut self) -> Result<()> {
+        let now = self.aliases()?;
+        let back: Vec<_> = now.iter().filter_map(|(name, alias)| Some((name, alias, alias.before()?))).collect();
+        if back.is_empty() {
+            bail!(
+                "no alias `live` of {} remembers another version: this command has not deployed anything yet",
+                self.stack
+            );
+        }
+        for (name, alias, before) in &back {
+            self.flip(name, before, &format!("before: {}", alias.function_version))?;
+        }
+        say(format_args!("live: {}", listed(back.iter().map(|(name, _, before)| (name, before)))));
+        say("Those are the functions of before, on the tables of now. The same command once more goes forward again.");
+        Ok(())
+    }
+
+    /// Every package, if all are there and for the machine that is built for.
+    fn packages(&mut self) -> Result<BTreeMap<String, Package>> {
+        let mut packages = BTreeMap::new();
+        for name in &self.workspace.functions {
+            let path = self.workspace.package(name);
+            let advice = || format!("{} cannot be shipped. Build it: leave out --built", path.display());
+            let package = self.aws.ask("package", &path.to_string_lossy(), &json!({})).with_context(advice)?;
+            packages.insert(name.clone(), serde_json::from_value(package)?);
+        }
+        let foreign = packages.iter().find(|(_, package): &(_, &Package)| package.machine != MACHINE);
+        if let Some((name, package)) = foreign {
+            bail!(
+                "the package of {name} is for {}, not for {MACHINE}. Build it again: leave out --built",
+                package.machine
+            );
+        }
+        Ok(packages)
+    }
+
+    /// The aliases `live` that are there.
+    fn aliases(&mut self) -> Result<Aliases> {
+        let mut aliases = Aliases::new();
+        for name in &self.workspace.functions {
+            let alias = self.of_function("get_alias", name, json!({ "Name": "live" }))?;
+            if !alias.is_null() {
+                aliases.insert(name.clone(), serde_json::from_value(alias)?);
+            }
+        }
+        Ok(aliases)
+    }
+
+    fn migrate(&mut self, packages: &BTreeMap<String, Package>) -> Result<()> {
+        let version = self.ship("migrate", packages)?;
+        step("Migrating the database");
+        let report =
+            self.invoke("migrate", &version, &json!({})).context("the database was not migrated, and is as it was")?;
+        say(format_args!("  {report}"));
+        Ok(())
+    }
+
+    /// `sam deploy` of the template with the very packages that are shipped otherwise, so that there is one build of everything.
+    fn sam_deploy(&self, args: &Args, template: &str) -> Result<Command> {
+        let file = packaged_template(self.workspace)?;
+        let mut sam = tools::sam_deploy(self.workspace)?;
+        sam.arg("--template-file").arg(file).arg("--config-file").arg(self.workspace.root.join("samconfig.toml"));
+        sam.args(["--config-env", &args.stage, "--stack-name", &self.stack, "--tags", &format!("{TAG}={template}")]);
+        sam.args([
+            "--resolve-s3",
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--no-confirm-changeset",
+            "--no-fail-on-empty-changeset",
+        ]);
+        if !args.parameters.is_empty() {
+            sam.arg("--parameter-overrides").args(&args.parameters);
+        }
+        Ok(sam)
+    }
+
+    /// A version with our package that is ready to answer. What has not changed makes no new one.
+    fn ship(&mut self, name: &str, packages: &BTreeMap<String, Package>) -> Result<String> {
+        interrupt::check()?;
+        let now = self.of_function("get_function_configuration", name, json!({}))?;
+        if now.is_null() {
+            bail!(
+                "the stack {} has no function {name}. Is it in template.yaml? Deploy that, too: --template",
+                self.stack
+            );
+        }
+        let machine = text(&now["Architectures"][0]);
+        if machine != MACHINE {
+            bail!("{name} runs on {machine} and is built for {MACHINE}. Deploy with --set Architecture={MACHINE}");
+        }
+        if now["CodeSha256"] != packages[name].sha256.as_str() {
+            let path = self.workspace.package(name);
+            self.of_function("update_function_code", name, json!({ "ZipFile": path }))?;
+            self.of_function("function_updated_v2", name, json!({}))?;
+        }
+        let version = self.of_function("publish_version", name, json!({ "Description": self.commit }))?;
+        let version = text(&version["Version"]).to_owned();
+        self.of_function("function_active_v2", name, json!({ "Qualifier": version }))?;
+        say(format_args!("  {name}: version {version}"));
+        Ok(version)
+    }
+
+    /// Whether a version starts, finds what it needs, and answers.
+    fn smoke(&mut self, name: &str, version: &str) -> Result<()> {
+        let file = self.workspace.root.join(format!("events/{name}.json"));
+        let mut event: Value = serde_json::from_str(
+            &fs::read_to_string(&file)
+                .with_context(|| format!("{name} is not shipped without a sample event. Add {}", file.display()))?,
+        )?;
+        // Nobody signs up, and no mail is sent, because something is deployed.
+        if ["signup", "forgot-password"].contains(&name) {
+            event["body"] = json!("{}");
+            event["isBase64Encoded"] = json!(false);
+        }
+        let answer = self.invoke(name, version, &event)?;
+        if answer["statusCode"].as_u64().is_some_and(|status| status >= 500) {
+            bail!("version {version} of {name} answers its sample event with {answer}: its log says why");
+        }
+        Ok(())
+    }
+
+    fn invoke(&mut self, name: &str, version: &str, event: &Value) -> Result<Value> {
+        let arguments = json!({ "Qualifier": version, "Payload": event.to_string() });
+        let invoked = self.of_function("invoke", name, arguments)?;
+        let payload = text(&invoked["Payload"]);
+        if !invoked["FunctionError"].is_null() {
+            bail!("version {version} of {name} failed: {payload}");
+        }
+        serde_json::from_str(payload).with_context(|| format!("version {version} of {name} answers no JSON: {payload}"))
+    }
+
+    fn flip(&mut self, name: &str, version: &str, description: &str) -> Result<()> {
+        let arguments = json!({ "Name": "live", "FunctionVersion": version, "Description": description });
+        self.of_function("update_alias", name, arguments).map(drop)
+    }
+
+    /// Leads every alias where it led, and returns what to tell of that.
+    fn put_back(&mut self, before: &Aliases) -> String {
+        let mut stuck = Vec::new();
+        for (name, Alias { function_version, description }) in before {
+            if let Err(problem) = self.flip(name, function_version, description) {
+                complain(format_args!("{problem:#}"));
+                stuck.push(format!("{name} {function_version}"));
+            }
+        }
+        match stuck.as_slice() {
+            _ if before.is_empty() => "nothing was `live` before, so nothing was put back".to_owned(),
+            [] => "not deployed; every `live` leads where it led before".to_owned(),
+            stuck => format!("not deployed, and `live` has to be put back by hand: {}", stuck.join(", ")),
+        }
+    }
+
+    fn of_function(&mut self, operation: &str, name: &str, mut arguments: Value) -> Result<Value> {
+        arguments["FunctionName"] = json!(format!("{}-{name}", self.stack));
+        self.aws.ask("lambda", operation, &arguments).with_context(|| name.to_owned())
+    }
+}
+
+/// The template, with our packages where it names the functions' folders.
+pub fn packaged_template(workspace: &Workspace) -> Result<std::path::PathBuf> {
+    let mut template = fs::read_to_string(workspace.root.join("template.yaml"))?;
+    for name in &workspace.functions {
+        let folder = format!("CodeUri: functions/{name}/\n");
+        template = template.replace(&folder, &format!("CodeUri: {}\n", workspace.package(name).display()));
+    }
+    if let Some(line) = template.lines().find(|line| line.contains("CodeUri: functions/")) {
+        bail!("template.yaml has `{}`, which is no folder of a function", line.trim());
+    }
+    let folder = workspace.root.join(".aws-sam");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("packaged.yaml");
+    fs::write(&file, template)?;
+    Ok(file)
+}
+
+fn listed<N: std::fmt::Display, V: std::fmt::Display>(versions: impl IntoIterator<Item = (N, V)>) -> String {
+    let versions: Vec<_> = versions.into_iter().map(|(name, version)| format!("{name} {version}")).collect();
+    if versions.is_empty() { "nothing".to_owned() } else { versions.join(", ") }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
