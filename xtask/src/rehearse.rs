@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
@@ -203,7 +203,8 @@ impl<'a> Stage<'a> {
 
     /// `cargo xtask deploy`; returns whether it succeeded, and what went wrong in its words.
     fn deploy(&self, arguments: &[&str]) -> Result<(bool, String)> {
-        let mut deploy = Command::new(env::current_exe()?);
+        // Not the file of this very process: a build of the whole workspace meanwhile may have put another in its place.
+        let mut deploy = Command::new(self.workspace.binary("xtask"));
         deploy.current_dir(&self.workspace.root).args(["deploy", "--stage", "default"]);
         deploy.args(if arguments.is_empty() { &["--built"] } else { arguments });
         let done = deploy.envs(self.environment.iter().map(|(name, value)| (name, value))).output()?;
