@@ -71,7 +71,9 @@ impl TestDatabase {
     /// Lets the functions do what `migrations/grants.sql` says, as whoever deploys does after the first `migrate`.
     pub async fn grant(&self) {
         let grants = documents::read("migrations/grants.sql").replace("jwt_auth", &self.name);
-        self.connect().await.batch_execute(&grants).await.expect("the tables are there");
+        // One after the other, where a test migrates several times at once: PostgreSQL refuses two grants on one table in the same moment.
+        let alone = format!("SELECT pg_advisory_xact_lock(1); {grants}");
+        self.connect().await.batch_execute(&alone).await.expect("the tables are there");
     }
 
     /// A connection of the test's own, to look at rows or to shift their times.

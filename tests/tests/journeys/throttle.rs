@@ -72,8 +72,8 @@ async fn of_fifty_guesses_at_once_five_are_tried(#[values(PostgreSql, DynamoDb)]
     let replies = join_all((0..50).map(|_| ada.tries_to_sign_in())).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 5);
     for reply in replies.iter().filter(|reply| reply.status != 401) {
-        // One second more where the wait began after this guess did.
-        assert_must_wait(reply, 15..=31);
+        // More than 30 where the wait began after this guess did, which on a busy machine is seconds.
+        assert_must_wait(reply, 15..=40);
     }
 }
 
