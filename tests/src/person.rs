@@ -129,8 +129,8 @@ impl<'a> Person<'a> {
         if let Some(mails) = mailbox::wait_a_while_for(&self.email, count, Duration::from_secs(1)).await {
             return mails;
         }
-        self.stack.sql("UPDATE outbox SET due_at = now()").await;
-        self.stack.invoke("sweep", &json!({})).await.expect("there is nothing in the way of sweeping");
+        self.stack.mails_become_due().await;
+        self.stack.sweep().await;
         mailbox::wait_for(&self.email, count).await
     }
 

@@ -175,6 +175,16 @@ impl Stack {
         self.functions[function].process_ids()
     }
 
+    /// Lets the time pass after which the mails that are owed are due.
+    pub async fn mails_become_due(&self) {
+        self.sql("UPDATE outbox SET due_at = now()").await;
+    }
+
+    /// Sweeps, as the schedule does, and gives the report.
+    pub async fn sweep(&self) -> Value {
+        self.invoke("sweep", &serde_json::json!({})).await.expect("there is nothing in the way of sweeping")
+    }
+
     /// Everything a function has logged so far.
     #[must_use]
     pub fn log_of(&self, function: &str) -> String {

@@ -143,7 +143,7 @@ impl<'a> Traffic<'a> {
         while self.stack.sql_number(ACTIVE).await > 0 && Instant::now() < patience {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        self.stack.sql("UPDATE outbox SET due_at = now()").await;
+        self.stack.mails_become_due().await;
         let report = self.stack.invoke("sweep", &json!({})).await;
         if self.stack.sql_number("SELECT count(*) FROM outbox").await > 0 {
             self.record.breaks(format!("mails are owed after a sweep in the calm: {report:?}"));

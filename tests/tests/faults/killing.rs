@@ -1,7 +1,6 @@
 //! A function is killed, by Lambda's timeout or with its machine, or its connection ends, at any moment of its work.
 
 use rstest::rstest;
-use serde_json::json;
 use tests::{
     Moment::{self, After, Before},
     Person, Proxy, Reply, Stack, Tokens, mailbox,
@@ -113,9 +112,8 @@ impl Deed {
 
 /// What is owed is due, and mailed.
 async fn swept(stack: &Stack) {
-    stack.sql("UPDATE outbox SET due_at = now()").await;
-    let report = stack.invoke("sweep", &json!({})).await.unwrap();
-    assert_eq!(report["mails_owed"], 0);
+    stack.mails_become_due().await;
+    assert_eq!(stack.sweep().await["mails_owed"], 0);
 }
 
 // Fault 12.

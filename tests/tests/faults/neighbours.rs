@@ -82,8 +82,8 @@ async fn nobody_sees_that_ses_is_away_and_the_next_sweep_sends_what_is_owed(
         fault.saw_served(&reply);
     }
     let sweep = async || {
-        stack.sql("UPDATE outbox SET due_at = now()").await;
-        stack.invoke("sweep", &json!({})).await.unwrap()
+        stack.mails_become_due().await;
+        stack.sweep().await
     };
     let report = sweep().await;
     assert_eq!((&report["mails_failed"], &report["mails_owed"]), (&json!(2), &json!(2)), "{report}");

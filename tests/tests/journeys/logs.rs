@@ -221,7 +221,7 @@ async fn goes_well(stack: &Stack, marks: &mut Marks) {
     stack
         .sql("INSERT INTO outbox (user_id, kind, id, due_at, expires_at) SELECT id, 'password_changed', gen_random_uuid(), now(), now() + interval '1 hour' FROM users")
         .await;
-    assert_eq!(stack.invoke("sweep", &json!({})).await.unwrap()["mails_sent"], 1);
+    assert_eq!(stack.sweep().await["mails_sent"], 1);
 }
 
 /// Somebody sends what nobody should, wherever there is room for it.

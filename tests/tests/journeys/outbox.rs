@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder};
 
 /// A stack whose SES can be made ill.
@@ -13,15 +13,6 @@ async fn stack_with(ses: &Ses) -> Stack {
 
 fn builder(ses: &Ses) -> StackBuilder {
     Stack::builder().with("AWS_ENDPOINT_URL_SES", &ses.endpoint)
-}
-
-/// Lets the minute pass after which what is owed is due.
-async fn becomes_due(stack: &Stack) {
-    stack.sql("UPDATE outbox SET due_at = now()").await;
-}
-
-async fn sweep(stack: &Stack) -> Value {
-    stack.invoke("sweep", &json!({})).await.expect("there is nothing in the way of sweeping")
 }
 
 async fn owed(stack: &Stack) -> i64 {
@@ -59,8 +50,8 @@ async fn every_mail_goes_through_the_configured_set_and_through_none_without() {
         ses.is(Throttled);
         ada.forgets_password().await;
         ses.is(Well);
-        becomes_due(&stack).await;
-        assert_eq!(sweep(&stack).await["mails_sent"], 1);
+        stack.mails_become_due().await;
+        assert_eq!(stack.sweep().await["mails_sent"], 1);
         let asked = ses.asked();
         assert_eq!(asked.len(), 4, "a link, the notice, a link that was refused, and its sweep");
         for mail in asked {
@@ -84,12 +75,12 @@ async fn a_link_that_ses_did_not_take_is_mailed_by_the_next_sweep_with_a_token_o
         assert_eq!(owed(&stack).await, 1, "{health:?}");
         assert!(ada.mails(0).await.is_empty());
     }
-    assert_eq!(sweep(&stack).await["mails_sent"], 0, "not due yet");
+    assert_eq!(stack.sweep().await["mails_sent"], 0, "not due yet");
     let asked_for = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
 
     ses.is(Well);
-    becomes_due(&stack).await;
-    let report = sweep(&stack).await;
+    stack.mails_become_due().await;
+    let report = stack.sweep().await;
     assert_eq!((&report["mails_sent"], &report["mails_owed"]), (&json!(1), &json!(0)));
     let mail = ada.mails(1).await.pop().unwrap();
     assert!(mail.link().starts_with(&format!("{}/reset-password/", stack.base_url)));
@@ -109,8 +100,8 @@ async fn a_notice_that_ses_did_not_take_is_mailed_by_the_next_sweep() {
     reset.assert_ok(&json!({ "message": "Password reset successful" }));
     assert_eq!(owed(&stack).await, 1);
     ses.is(Well);
-    becomes_due(&stack).await;
-    sweep(&stack).await;
+    stack.mails_become_due().await;
+    stack.sweep().await;
     assert_eq!(ada.mails(2).await[1].subject, "Your password was changed");
     assert_eq!(owed(&stack).await, 0);
 }
@@ -125,8 +116,8 @@ async fn attempts_are_made_less_and_less_often_until_the_link_would_have_expired
     let until_due = "SELECT ceil(extract(epoch FROM due_at - now()))::bigint FROM outbox";
     assert!((1..=30).contains(&stack.sql_number(until_due).await));
     for (attempt, wait) in [(2, 30), (3, 60), (4, 120), (5, 240), (6, 480), (7, 600), (8, 600)] {
-        becomes_due(&stack).await;
-        let report = sweep(&stack).await;
+        stack.mails_become_due().await;
+        let report = stack.sweep().await;
         assert_eq!((&report["mails_failed"], &report["mails_owed"]), (&json!(1), &json!(1)));
         assert_eq!(stack.sql_number("SELECT attempts::bigint FROM outbox").await, attempt);
         let until_due = stack.sql_number(until_due).await;
@@ -134,7 +125,7 @@ async fn attempts_are_made_less_and_less_often_until_the_link_would_have_expired
     }
     stack.sql("UPDATE outbox SET due_at = now(), expires_at = now()").await;
     ses.is(Well);
-    let report = sweep(&stack).await;
+    let report = stack.sweep().await;
     assert_eq!((&report["mails_sent"], &report["mails_given_up"]), (&json!(0), &json!(1)));
     assert!(ada.mails(0).await.is_empty());
     assert!(stack.log_of("sweep").contains("mails were given up"));
@@ -152,7 +143,7 @@ async fn no_link_is_mailed_that_nobody_needs_any_more() {
         .await;
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
     ada.mails(2).await;
-    assert_eq!(sweep(&stack).await["mails_owed"], 0);
+    assert_eq!(stack.sweep().await["mails_owed"], 0);
     assert_eq!(ada.mails(2).await.len(), 2);
 }
 
@@ -166,8 +157,8 @@ async fn a_newer_request_takes_the_place_of_what_was_owed() {
     ses.is(Well);
     let token = ada.receives_reset_mail(1).await.reset_token();
     assert_eq!(owed(&stack).await, 0);
-    becomes_due(&stack).await;
-    sweep(&stack).await;
+    stack.mails_become_due().await;
+    stack.sweep().await;
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200, "the one link is good");
 }
 
@@ -182,8 +173,8 @@ async fn sweeps_at_once_send_each_mail_once() {
     join_all(people.iter().map(Person::forgets_password)).await;
     assert_eq!(owed(&stack).await, 12);
     ses.is(Well);
-    becomes_due(&stack).await;
-    let sweeps = join_all((0..8).map(|_| sweep(&stack))).await;
+    stack.mails_become_due().await;
+    let sweeps = join_all((0..8).map(|_| stack.sweep())).await;
     let sent: i64 = sweeps.iter().map(|report| report["mails_sent"].as_i64().unwrap()).sum();
     assert_eq!(sent, 12);
     for person in &people {
@@ -208,7 +199,7 @@ async fn what_has_expired_is_swept_out_and_nothing_else() {
         .await;
     let counters = stack.sql_number("SELECT count(*) FROM throttle WHERE expires_at > now()").await;
 
-    let report = sweep(&stack).await;
+    let report = stack.sweep().await;
     let deleted = ["sessions_deleted", "password_resets_deleted", "counters_deleted"].map(|name| report[name].clone());
     assert_eq!(deleted, [json!(1), json!(1), json!(2500)]);
     assert_eq!(stack.sql_number("SELECT count(*) FROM throttle").await, counters);
@@ -226,7 +217,7 @@ async fn sweeping_waits_for_no_request_and_no_request_for_it() {
     let mut request = stack.database.connect().await;
     let held = request.transaction().await.unwrap();
     held.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
-    assert_eq!(sweep(&stack).await["sessions_deleted"], 0, "it is locked");
+    assert_eq!(stack.sweep().await["sessions_deleted"], 0, "it is locked");
     held.rollback().await.unwrap();
-    assert_eq!(sweep(&stack).await["sessions_deleted"], 1);
+    assert_eq!(stack.sweep().await["sessions_deleted"], 1);
 }
