@@ -2,7 +2,7 @@
 
 use tests::{Proxy, Stack};
 
-use crate::observed::{Fault, warm};
+use crate::observed::{Fault, waits_for_a_lock, warm};
 
 // Fault 8.
 #[tokio::test]
@@ -16,12 +16,8 @@ async fn whoever_loses_a_deadlock_tries_again() {
     rival.batch_execute("SET deadlock_timeout = '10s'").await.unwrap();
     let rival = rival.transaction().await.unwrap();
     rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();
-    let waiting = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND wait_event_type = 'Lock'",
-        stack.database.name()
-    );
     let meets_it = async {
-        while stack.sql_number(&waiting).await == 0 {}
+        waits_for_a_lock(&stack).await;
         rival.execute("SELECT FROM password_resets FOR UPDATE", &[]).await.unwrap();
         rival.rollback().await.unwrap();
     };

@@ -6,7 +6,7 @@ use tests::{
     Person, Proxy, Reply, Stack, Tokens, mailbox,
 };
 
-use crate::observed::Fault;
+use crate::observed::{Fault, waits_for_a_lock};
 
 /// What somebody is about when the function that serves it is killed.
 #[derive(Debug, Clone, Copy)]
@@ -201,14 +201,9 @@ async fn a_statement_whose_function_was_killed_holds_nobody_up() {
     let mut rival = stack.database.connect().await;
     let held = rival.transaction().await.unwrap();
     held.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
-    let waiting = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND wait_event_type = 'Lock'",
-        stack.database.name()
-    );
-    let waits = async { while stack.sql_number(&waiting).await == 0 {} };
     tokio::select! {
         reply = ada.refreshes(&tokens.refresh) => panic!("{}", reply.text),
-        () = waits => {}
+        () = waits_for_a_lock(&stack) => {}
     }
     stack.kill("refresh").await;
     held.rollback().await.unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, join_all};
-use tests::{Person, Reply, Tokens, server};
+use tests::{Person, Reply, Stack, Tokens, server};
 
 /// The longest an answer may take. 4 s is promised, and docs/operations.md has what was measured; a machine that has other work may
 /// take longer to start a process or to hash a password.
@@ -130,4 +130,12 @@ pub async fn warm(ada: &Person<'_>) -> Tokens {
     assert_eq!(ada.forgets_password().await.status, 200);
     assert_eq!(ada.resets_password(&"A".repeat(43), "another password").await.status, 400);
     tokens
+}
+
+/// Returns when a statement of a function waits for a lock.
+pub async fn waits_for_a_lock(stack: &Stack) {
+    let role = stack.database.name();
+    let waiting =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event_type = 'Lock'");
+    while stack.sql_number(&waiting).await == 0 {}
 }
