@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Instant,
 };
 
@@ -45,7 +42,7 @@ pub struct Ses {
 pub type Taken = (Instant, Mail);
 
 struct Proxy {
-    health: AtomicU8,
+    health: Mutex<SesHealth>,
     asked: Mutex<Vec<String>>,
     taken: Mutex<HashMap<String, Vec<Taken>>>,
     client: Client,
@@ -55,7 +52,7 @@ impl Ses {
     /// A new one, which is well.
     pub async fn new() -> Self {
         let proxy = Arc::new(Proxy {
-            health: AtomicU8::new(SesHealth::Well as u8),
+            health: Mutex::new(SesHealth::Well),
             asked: Mutex::default(),
             taken: Mutex::default(),
             client: Client::new(),
@@ -78,7 +75,7 @@ impl Ses {
 
     /// Lets it fail, or be well again.
     pub fn is(&self, health: SesHealth) {
-        self.proxy.health.store(health as u8, Ordering::SeqCst);
+        *self.proxy.health.lock().expect("no panic") = health;
     }
 
     /// What it has taken for an address so far, oldest first.
@@ -94,11 +91,12 @@ async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
         (StatusCode::BAD_REQUEST, format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>").into())
     };
     proxy.asked.lock().expect("no request panicked").push(String::from_utf8_lossy(&body).into_owned());
-    match proxy.health.load(Ordering::SeqCst) {
-        health if health == SesHealth::Throttled as u8 => refusal("Throttling", "Maximum sending rate exceeded."),
-        health if health == SesHealth::Rejecting as u8 => refusal("MessageRejected", "Email address is not verified."),
-        health if health == SesHealth::Hanging as u8 => std::future::pending().await,
-        _ => {
+    let health = *proxy.health.lock().expect("no panic");
+    match health {
+        SesHealth::Throttled => refusal("Throttling", "Maximum sending rate exceeded."),
+        SesHealth::Rejecting => refusal("MessageRejected", "Email address is not verified."),
+        SesHealth::Hanging => std::future::pending().await,
+        SesHealth::Well => {
             let request = proxy.client.post(server("TEST_SES_URL")).headers(headers).body(body.clone());
             let response = request.send().await.expect("the local SES answers");
             let (status, answer) = (response.status(), response.bytes().await.expect("a body"));

@@ -1,9 +1,6 @@
 //! A DynamoDB table for each test, behind a proxy that can take it away.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU8, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
@@ -57,7 +54,7 @@ pub struct Asked {
 }
 
 struct Proxy {
-    health: AtomicU8,
+    health: Mutex<Health>,
     asked: Mutex<Vec<Asked>>,
     client: Client,
 }
@@ -66,7 +63,7 @@ impl StateTable {
     /// A new table, as the template makes it.
     pub async fn new() -> Self {
         let name = format!("test-{}", Uuid::new_v4().simple());
-        let proxy = Proxy { health: AtomicU8::new(Health::Well as u8), asked: Mutex::default(), client: Client::new() };
+        let proxy = Proxy { health: Mutex::new(Health::Well), asked: Mutex::default(), client: Client::new() };
         let proxy = Arc::new(proxy);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -85,7 +82,7 @@ impl StateTable {
 
     /// Lets the table fail, or be well again.
     pub fn is(&self, health: Health) {
-        self.proxy.health.store(health as u8, Ordering::SeqCst);
+        *self.proxy.health.lock().expect("no panic") = health;
     }
 
     /// Everything functions have asked so far.
@@ -149,11 +146,11 @@ async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
         operation: operation.unwrap_or_default().to_owned(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     });
-    let health = proxy.health.load(Ordering::SeqCst);
-    if health == Health::Hanging as u8 {
+    let health = *proxy.health.lock().expect("no panic");
+    if health == Health::Hanging {
         std::future::pending::<()>().await;
     }
-    if health == Health::Throttled as u8 {
+    if health == Health::Throttled {
         let refusal = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#;
         return (StatusCode::BAD_REQUEST, HeaderMap::new(), refusal.into());
     }
