@@ -66,8 +66,9 @@ impl Database {
         // frozen is found out by its first statement, which is then run again on a new one.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let connector = Connector::new(config);
-        let (tls, config) = (connector.tls(), connector.config().clone());
-        let manager = Manager::from_connect(config, connector, recycling);
+        let tls = connector.tls();
+        // The connector knows where to; what the manager would tell it is left empty.
+        let manager = Manager::from_connect(tokio_postgres::Config::new(), connector, recycling);
         Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts of its own"), tls }
     }
 

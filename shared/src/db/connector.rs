@@ -45,12 +45,6 @@ impl Connector {
         Self { config, tls: MakeRustlsConnect::new(tls(authorities)), iam: iam.then(OnceCell::new) }
     }
 
-    /// What is known of the database.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// The way to a server that is to be told to stop something.
     #[must_use]
     pub fn tls(&self) -> MakeRustlsConnect {
