@@ -166,11 +166,6 @@ impl Translation {
             .map(|(id, resource)| (id, &resource["Properties"]))
     }
 
-    /// The properties of every function, by its name.
-    pub fn named_functions(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.functions().map(|function| (function.name, function.properties))
-    }
-
     fn functions(&self) -> impl Iterator<Item = Function<'_>> {
         self.of_type("AWS::Lambda::Function").map(|(id, properties)| {
             let name = properties["FunctionName"]["Fn::Sub"].as_str().unwrap_or_default();

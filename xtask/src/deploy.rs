@@ -15,6 +15,7 @@ use crate::{
     aws::Aws,
     console::{complain, say, step},
     interrupt,
+    package::{self, MACHINE, Package},
     stack::{process, tools},
     workspace::{Workspace, fingerprint},
 };
@@ -54,9 +55,6 @@ pub struct Args {
 
 /// The stack's tag that holds a fingerprint of what it was made from.
 pub const TAG: &str = "template";
-
-/// What `target/lambda/` is built for.
-const MACHINE: &str = "arm64";
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
@@ -112,13 +110,6 @@ impl Alias {
     }
 }
 
-/// A zip of ours: what it is for, and its hash, by which Lambda knows code.
-#[derive(Deserialize)]
-struct Package {
-    machine: String,
-    sha256: String,
-}
-
 type Versions = BTreeMap<String, String>;
 type Aliases = BTreeMap<String, Alias>;
 
@@ -132,8 +123,7 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     fn deliver(&mut self, args: &Args) -> Result<()> {
         if !args.built {
-            step("Building every function (the first time, for minutes each)");
-            process::run("cargo lambda build", &mut tools::cargo_lambda_build(self.workspace)?)?;
+            package::build(self.workspace, &self.workspace.functions)?;
         }
         let packages = self.packages()?;
         let template = fingerprint_of_template(self.workspace)?;
@@ -224,20 +214,18 @@ impl Delivery<'_> {
     }
 
     /// Every package, if all are there and for the machine that is built for.
-    fn packages(&mut self) -> Result<BTreeMap<String, Package>> {
+    fn packages(&self) -> Result<BTreeMap<String, Package>> {
         let mut packages = BTreeMap::new();
         for name in &self.workspace.functions {
-            let path = self.workspace.package(name);
-            let advice = || format!("{} cannot be shipped. Build it: leave out --built", path.display());
-            let package = self.aws.ask("package", &path.to_string_lossy(), &json!({})).with_context(advice)?;
-            packages.insert(name.clone(), serde_json::from_value(package)?);
-        }
-        let foreign = packages.iter().find(|(_, package): &(_, &Package)| package.machine != MACHINE);
-        if let Some((name, package)) = foreign {
-            bail!(
-                "the package of {name} is for {}, not for {MACHINE}. Build it again: leave out --built",
-                package.machine
-            );
+            let package = Package::read(&self.workspace.package(name))
+                .with_context(|| format!("{name} cannot be shipped. Build it: leave out --built"))?;
+            if package.machine != MACHINE {
+                bail!(
+                    "the package of {name} is for {}, not for {MACHINE}. Build it again: leave out --built",
+                    package.machine
+                );
+            }
+            packages.insert(name.clone(), package);
         }
         Ok(packages)
     }
@@ -310,6 +298,11 @@ impl Delivery<'_> {
 
     /// Whether a version starts, finds what it needs, and answers.
     fn smoke(&mut self, name: &str, version: &str) -> Result<()> {
+        let reserved = self.of_function("get_function_concurrency", name, json!({}))?;
+        if reserved["ReservedConcurrentExecutions"] == 0 {
+            say(format_args!("  {name} is kept from running: not asked"));
+            return Ok(());
+        }
         let file = self.workspace.root.join(format!("events/{name}.json"));
         let mut event: Value = serde_json::from_str(
             &fs::read_to_string(&file)

@@ -1,6 +1,7 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`check_template`] checks that, [`deploy`] ships it, [`rehearse`] rehearses that, [`measure`] and [`load`] measure what no test decides, [`soak`] lets faults strike it, [`fuzz`]
-//! sends events nobody thought of. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
+//! template, [`check_template`] checks that, [`package`] builds it for Lambda, [`deploy`] ships it, [`rehearse`] rehearses that, [`release`]
+//! puts a version together, [`measure`] and [`load`] measure what no test decides, [`soak`] lets faults strike it, [`fuzz`] sends events
+//! nobody thought of. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
@@ -12,9 +13,11 @@ mod fuzz;
 mod interrupt;
 mod load;
 mod measure;
+mod package;
 mod programs;
 mod rds_certificates;
 mod rehearse;
+mod release;
 mod requirements;
 mod sam_local;
 mod soak;
@@ -50,8 +53,10 @@ enum Task {
     Requirements(requirements::Args),
     RdsCertificates(rds_certificates::Args),
     CheckTemplate(check_template::Args),
+    Package(package::Args),
     Deploy(deploy::Args),
     Rehearse(rehearse::Args),
+    Release(release::Args),
 }
 
 fn main() -> ExitCode {
@@ -67,8 +72,10 @@ fn main() -> ExitCode {
         Task::Requirements(args) => requirements::run(&args),
         Task::RdsCertificates(args) => rds_certificates::run(&args),
         Task::CheckTemplate(args) => check_template::run(&args),
+        Task::Package(args) => package::run(&args),
         Task::Deploy(args) => deploy::run(&args),
         Task::Rehearse(args) => rehearse::run(&args),
+        Task::Release(args) => release::run(&args),
     });
     match done {
         Ok(code) => code,

@@ -16,7 +16,7 @@ use crate::{
     check_template::{self, Verdict},
     console::{complain, say, step},
     interrupt::Interrupted,
-    rehearse, requirements,
+    package, rehearse, requirements,
     stack::{
         Code, Plan, Ports, Stack,
         cors::Cors,
@@ -75,7 +75,9 @@ enum Part {
     Requirements,
     /// template.yaml as CloudFormation gets to see it, whatever its switches: cargo xtask check-template
     Template,
-    /// Deployments that succeed, fail half-way and are taken back, to an AWS in one process: cargo xtask rehearse
+    /// Two functions as Lambda gets them, the largest one and one that asks nobody: cargo xtask package
+    Package,
+    /// Deployments that succeed, fail half-way and are taken back, to an AWS in one process, and docs/deploying.md: cargo xtask rehearse
     Delivery,
     /// What GitHub is to run, through actionlint
     Workflows,
@@ -185,6 +187,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Soak => soak(workspace, servers),
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => template(workspace),
+        Part::Package => package(workspace),
         Part::Delivery => Ok(Count { passed: rehearse::rehearse(workspace)?, failed: 0 }),
         Part::Workflows => workflows(workspace),
         Part::Dependencies => dependencies(workspace),
@@ -368,6 +371,14 @@ fn soak(workspace: &Workspace, servers: &Servers) -> Result<Count> {
 fn template(workspace: &Workspace) -> Result<Count> {
     let Verdict { passed, failed } = check_template::check(workspace)?;
     Ok(Count { passed, failed })
+}
+
+/// All of them take longer than everything else: `cargo xtask package` builds those.
+fn package(workspace: &Workspace) -> Result<Count> {
+    let functions = ["reset-password", "public"].map(str::to_owned);
+    package::build(workspace, &functions)?;
+    let failed = package::check(workspace, &functions)?;
+    Ok(Count { passed: functions.len() as u64 - failed, failed })
 }
 
 fn workflows(workspace: &Workspace) -> Result<Count> {

@@ -76,6 +76,11 @@ impl Workspace {
         self.target.join("lambda").join(function).join("bootstrap.zip")
     }
 
+    /// Where what a release carries is put together.
+    pub fn delivery(&self) -> PathBuf {
+        self.target.join("delivery")
+    }
+
     /// A folder on the machine's own disk for what cannot live in the checkout, told apart by the checkout's path.
     pub fn outside(&self) -> PathBuf {
         PathBuf::from(format!("/var/tmp/jwt-auth-{}", fingerprint(self.root.as_os_str().as_encoded_bytes())))

@@ -1,23 +1,31 @@
-"""An AWS for the rehearsal of a deployment: moto's, on the port given, whose functions are not run: they answer what their package says."""
+"""An AWS for the rehearsal of a deployment, on the port given: moto's, with a CloudFormation of its own, and functions that are not run: they
+answer what their package says."""
 
 import io
 import json
 import sys
 import zipfile
 
-from moto.awslambda.exceptions import InvalidParameterValueException
+import cloudformation
+from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
 from moto.awslambda.models import LambdaBackend
 from moto.awslambda.responses import LambdaResponse
+from moto.rds.models import RDSBackend
 from moto.server import main
+
+# After so much of an ELF header, the program of a stand-in is JSON.
+HEADER = 64
 
 
 def words(backend, name, version):
-    """What the package of a version has in words.json: its "answer", or an "error", or that it is "stuck" and takes no requests."""
+    """What the program of a version is to say: an "answer", or an "error", or that it is "stuck" and takes no requests."""
     with zipfile.ZipFile(io.BytesIO(backend.get_function(name, version).code_bytes)) as package:
-        return json.loads(package.read("words.json"))
+        return json.loads(package.read("bootstrap")[HEADER:])
 
 
 def invoke(self, function_name, qualifier, body, headers, response_headers):
+    if self.get_function(function_name).reserved_concurrency == 0:
+        raise LambdaClientError("TooManyRequestsException", f"{function_name} is kept from running")
     said = words(self, function_name, qualifier)
     if "error" in said:
         response_headers["x-amz-function-error"] = "Unhandled"
@@ -37,7 +45,16 @@ def update_alias(self, name, function_name, function_version, description, routi
     return update(self, name, function_name, function_version, description, routing_config)
 
 
+def restore(self, *args, restore=RDSBackend.restore_db_instance_to_point_in_time, **kwargs):
+    database = restore(self, *args, **kwargs)
+    # moto would protect it like the one it was made from, whatever it is asked.
+    database.deletion_protection = False
+    return database
+
+
 LambdaBackend.invoke = invoke
 LambdaResponse.invoke = invoke_version
 LambdaBackend.update_alias = update_alias
+RDSBackend.restore_db_instance_to_point_in_time = restore
+cloudformation.take_over()
 main(["--host", "127.0.0.1", "--port", sys.argv[1]])

@@ -8,8 +8,10 @@ import os
 import re
 import sys
 
-from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
+
+# The translator wants to know, and says nothing of it.
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
 # What a switch may be. "Database" is two in one: an existing database has one URL, or another for the owner of the tables.
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
@@ -34,9 +36,9 @@ class Resolver:
     """Puts values in for parameters and conditions; what only a deployed resource knows stays as it is."""
 
     def __init__(self, template, parameters):
-        defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+        defaults = {name: parameter.get("Default") for name, parameter in template.get("Parameters", {}).items()}
         self.parameters = {name: str(value) for name, value in {**defaults, **parameters}.items()}
-        self.conditions = template["Conditions"]
+        self.conditions = template.get("Conditions", {})
 
     def holds(self, condition):
         return self.resolve(self.conditions[condition])
@@ -64,32 +66,37 @@ class Resolver:
     def resolve_all(self, template):
         there = {}
         for section in ["Resources", "Outputs"]:
-            items = template[section].items()
+            items = template.get(section, {}).items()
             there[section] = {name: self.resolve(item) for name, item in items if self.holds_for(item)}
         for item in [*there["Resources"].values(), *there["Outputs"].values()]:
             item.pop("Condition", None)
-        return {"AWSTemplateFormatVersion": template["AWSTemplateFormatVersion"], **there}
+        return {"AWSTemplateFormatVersion": template.get("AWSTemplateFormatVersion"), **there}
 
     def holds_for(self, item):
         return "Condition" not in item or self.holds(item["Condition"])
 
 
-def translated(combination):
-    parameters = GIVEN | combination
+def translated(template, parameters):
+    """What CloudFormation gets to see of a template, which is changed in place, with these values of its parameters."""
+    template = transform(template, dict(parameters), NoManagedPolicies())
+    return Resolver(template, parameters).resolve_all(template)
+
+
+def with_switches(combination):
     # Through JSON, because the translator changes in place what a YAML alias shares.
     template = json.loads(SOURCE)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
-    template = transform(template, dict(parameters), NoManagedPolicies())
-    return {"switches": combination, "template": Resolver(template, parameters).resolve_all(template)}
+    return {"switches": combination, "template": translated(template, GIVEN | combination)}
 
-
-with open("template.yaml", encoding="utf-8") as file:
-    SOURCE = json.dumps(yaml_parse(file.read()))
 
 if __name__ == "__main__":
+    from samcli.yamlhelper import yaml_parse
+
+    with open("template.yaml", encoding="utf-8") as file:
+        SOURCE = json.dumps(yaml_parse(file.read()))
     combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*SWITCHES)]
     # The translator complains on its standard error about metrics that nobody asked for.
     with multiprocessing.get_context("fork").Pool() as pool:
-        json.dump(pool.map(translated, combinations, chunksize=4), sys.stdout)
+        json.dump(pool.map(with_switches, combinations, chunksize=4), sys.stdout)

@@ -63,7 +63,7 @@ pub fn aws(workspace: &Workspace) -> Result<Command> {
 }
 
 /// A Python that has what SAM needs.
-pub fn sam_python(workspace: &Workspace) -> Result<Command> {
+fn sam_python(workspace: &Workspace) -> Result<Command> {
     Ok(Command::new(python(workspace, "sam", "requirements-sam.txt", &[])?.join("python")))
 }
 
@@ -74,13 +74,15 @@ pub fn moto(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
+/// A PATH with AWS's own command line and `cargo lambda`.
+pub fn path_to_aws_and_cargo_lambda(workspace: &Workspace) -> Result<OsString> {
+    Ok(path_with([python(workspace, "awscli", "requirements-awscli.txt", &[])?, cargo_lambda(workspace)?]))
+}
+
 /// template.yaml as CloudFormation gets to see it, for every combination of its switches.
 pub fn translations(workspace: &Workspace) -> Result<Vec<Translation>> {
     let mut translate = sam_python(workspace)?;
-    translate
-        .arg(workspace.pins().join("translated.py"))
-        .current_dir(&workspace.root)
-        .env("AWS_DEFAULT_REGION", "us-east-1");
+    translate.arg(workspace.pins().join("translated.py")).current_dir(&workspace.root);
     serde_json::from_str(&output("SAM's translator", &mut translate)?).context("SAM's translator printed no JSON")
 }
 
@@ -159,15 +161,17 @@ pub fn cargo_deny(workspace: &Workspace) -> Result<Command> {
 
 /// A `cargo fuzz` command, to be run at the root of the workspace.
 pub fn cargo_fuzz(workspace: &Workspace) -> Result<Command> {
-    let pin = workspace.pins().join("cargo-fuzz.txt");
-    install(&workspace.tools(), "cargo-fuzz", &[&pin], |folder| {
-        let mut install = cargo();
-        install.args(["install", "cargo-fuzz", "--quiet", "--locked", "--version", fs::read_to_string(&pin)?.trim()]);
-        run("cargo install", install.arg("--root").arg(folder)).context("is the network there? Try again when it is")
-    })?;
-    let mut command = Command::new(workspace.tools().join("cargo-fuzz/bin/cargo-fuzz"));
-    outside_of_cargo_run(&mut command);
-    command.current_dir(&workspace.root);
+    cargo_program(workspace, "cargo-fuzz")
+}
+
+/// What [`cargo_cyclonedx`] leaves in each package's folder.
+pub const SBOM: &str = "sbom.json";
+
+/// A command that writes down what each function for Lambda is made of.
+pub fn cargo_cyclonedx(workspace: &Workspace) -> Result<Command> {
+    let mut command = cargo_program(workspace, "cargo-cyclonedx")?;
+    command.args(["cyclonedx", "--format", "json", "--target", TARGET]);
+    command.arg("--override-filename").arg(SBOM.trim_end_matches(".json"));
     Ok(command)
 }
 
@@ -198,8 +202,18 @@ pub fn sam_build(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// A command that builds every function for Lambda, as a zip.
+/// Lambda's machines, as Rust calls them.
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// A command that builds functions for Lambda, as zips. Its arguments are which.
 pub fn cargo_lambda_build(workspace: &Workspace) -> Result<Command> {
+    // Whoever has Rust without rustup has seen to the target, or is told by the compiler.
+    if system::on_path("rustup").is_some() {
+        run(
+            "rustup target add",
+            Command::new("rustup").args(["--quiet", "target", "add", TARGET]).current_dir(&workspace.root),
+        )?;
+    }
     let mut command = Command::new(cargo_lambda(workspace)?.join("cargo-lambda"));
     command.current_dir(&workspace.root).env("PATH", path_to_cargo_lambda(workspace)?);
     command.args(["lambda", "build", "--release", "--arm64", "--output-format", "zip"]);
@@ -241,6 +255,20 @@ fn python_on_path() -> Result<&'static str> {
         .into_iter()
         .find(|python| output(python, Command::new(python).args(["-c", OLDEST])).is_ok())
         .context("Python 3.10 or later, with its module venv, is needed. Install it (python3 and python3-venv), then try again")
+}
+
+/// A program of crates.io, in the version that its pin file has.
+fn cargo_program(workspace: &Workspace, name: &str) -> Result<Command> {
+    let pin = workspace.pins().join(format!("{name}.txt"));
+    install(&workspace.tools(), name, &[&pin], |folder| {
+        let mut install = cargo();
+        install.args(["install", name, "--quiet", "--locked", "--version", fs::read_to_string(&pin)?.trim()]);
+        run("cargo install", install.arg("--root").arg(folder)).context("is the network there? Try again when it is")
+    })?;
+    let mut command = Command::new(workspace.tools().join(name).join("bin").join(name));
+    outside_of_cargo_run(&mut command);
+    command.current_dir(&workspace.root);
+    Ok(command)
 }
 
 fn node_program(workspace: &Workspace, tool: &str, program: &str) -> Result<Command> {

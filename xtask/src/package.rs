@@ -1,0 +1,184 @@
+//! `cargo xtask package`: the functions as Lambda gets them, and what is in each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use zip::ZipArchive;
+
+use crate::{
+    console::{complain, say, step},
+    stack::{process, tools},
+    workspace::Workspace,
+};
+
+/// Build functions as zips for Lambda, and show what is in them.
+///
+/// They are cross-compiled for arm64 by `cargo lambda build`, into target/lambda/. A function must hold a client of what its environment in
+/// template.yaml leads to, and of nothing else: whoever breaks into it finds no code that mails, or asks the database.
+#[derive(clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  cargo xtask package                     all of them: 15 minutes on two cores
+  cargo xtask package signin public")]
+pub struct Args {
+    /// Which functions; all of them if none is named
+    #[arg(value_name = "FUNCTION")]
+    functions: Vec<String>,
+}
+
+/// What functions are built for.
+pub const MACHINE: &str = "arm64";
+
+/// What a function may hold a client of: the variable that leads there, and how the client's source is named in the program, for
+/// messages of panics and logs.
+const CLIENTS: [(&str, &str, &str); 3] = [
+    ("DynamoDB", "STATE_TABLE", "aws-sdk-dynamodb-"),
+    ("PostgreSQL", "DATABASE_URL", "tokio-postgres-"),
+    ("SES", "MAIL_FROM", "aws-sdk-ses-"),
+];
+
+/// A zip with a function in it.
+pub struct Package {
+    /// As Lambda's API calls machines.
+    pub machine: &'static str,
+    /// By which Lambda knows code: SHA-256 in base64.
+    pub sha256: String,
+    /// The program itself.
+    pub program: Vec<u8>,
+    bytes: usize,
+}
+
+impl Package {
+    pub fn read(path: &Path) -> Result<Self> {
+        let zip = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut program = Vec::new();
+        ZipArchive::new(File::open(path)?)?.by_name("bootstrap")?.read_to_end(&mut program)?;
+        // e_machine of the ELF header.
+        let machine = match program.get(18..20) {
+            Some([0xb7, 0]) => "arm64",
+            Some([0x3e, 0]) => "x86_64",
+            _ => "no machine that Lambda has",
+        };
+        Ok(Self { machine, sha256: BASE64.encode(Sha256::digest(&zip)), program, bytes: zip.len() })
+    }
+
+    /// Whom it holds a client of.
+    fn clients(&self) -> BTreeSet<&'static str> {
+        let holds = |source: &str| self.program.windows(source.len()).any(|window| window == source.as_bytes());
+        CLIENTS.into_iter().filter(|(_, _, source)| holds(source)).map(|(name, ..)| name).collect()
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let unknown: Vec<_> = args.functions.iter().filter(|name| !workspace.functions.contains(name)).collect();
+    if !unknown.is_empty() {
+        bail!("there is no function {unknown:?}. There are {}", workspace.functions.join(", "));
+    }
+    let functions = if args.functions.is_empty() { &workspace.functions } else { &args.functions };
+    build(&workspace, functions)?;
+    let wrong = check(&workspace, functions)?;
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub fn build(workspace: &Workspace, functions: &[String]) -> Result<()> {
+    step(format_args!(
+        "Building {} for {MACHINE} (minutes for the first, less for each after it)",
+        functions.join(", ")
+    ));
+    process::run("cargo lambda build", tools::cargo_lambda_build(workspace)?.args(packages_of(functions)))
+}
+
+fn packages_of(functions: &[String]) -> impl Iterator<Item = &str> {
+    functions.iter().flat_map(|name| ["--package", name])
+}
+
+/// Prints a table of packages, and returns how many are not what the template says.
+pub fn check(workspace: &Workspace, functions: &[String]) -> Result<u64> {
+    let environments = environments(&fs::read_to_string(workspace.root.join("template.yaml"))?)?;
+    let mut wrong = 0;
+    say(format_args!("\n| function | zip, KiB | program, KiB | holds a client of |\n| --- | --- | --- | --- |"));
+    let packages = functions.iter().map(|name| Ok((name, Package::read(&workspace.package(name))?)));
+    for (name, package) in packages.collect::<Result<Vec<_>>>()? {
+        let clients = package.clients();
+        let [zip, program] = [package.bytes, package.program.len()].map(|bytes| bytes.div_ceil(1024));
+        say(format_args!("| `{name}` | {zip} | {program} | {} |", listed(&clients)));
+        let environment = environments.get(name).with_context(|| format!("template.yaml has no function {name}"))?;
+        let led_to: BTreeSet<_> = CLIENTS
+            .into_iter()
+            .filter(|(_, variable, _)| environment.contains(*variable))
+            .map(|(name, ..)| name)
+            .collect();
+        if clients != led_to {
+            complain(format_args!(
+                "template.yaml leads {name} to {}, and it has a client of {}",
+                listed(&led_to),
+                listed(&clients)
+            ));
+            wrong += 1;
+        } else if package.machine != MACHINE {
+            complain(format_args!("{name} is for {}, not for {MACHINE}", package.machine));
+            wrong += 1;
+        }
+    }
+    Ok(wrong)
+}
+
+fn listed(names: &BTreeSet<&str>) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.iter().copied().collect::<Vec<_>>().join(", ") }
+}
+
+/// The variables that a template gives each function.
+fn environments(template: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let template: Value = serde_saphyr::from_str(template)?;
+    let functions = template["Resources"].as_object().into_iter().flatten().filter_map(|(_, resource)| {
+        let name = resource["Properties"]["CodeUri"].as_str()?.strip_prefix("functions/")?.trim_end_matches('/');
+        let variables = resource["Properties"]["Environment"]["Variables"].as_object().into_iter().flatten();
+        Some((name.to_owned(), variables.map(|(name, _)| name.clone()).collect()))
+    });
+    Ok(functions.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_package_says_what_it_is_for_and_whom_its_program_can_talk_to() {
+        let path = std::env::temp_dir().join(format!("package-{}.zip", std::process::id()));
+        let mut program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\xb7\0".to_vec();
+        program.extend(b" /registry/tokio-postgres-0.7.18/src/client.rs ");
+        let mut zip = ZipWriter::new(File::create(&path).expect("a file"));
+        zip.start_file("bootstrap", SimpleFileOptions::default()).expect("a file in it");
+        zip.write_all(&program).expect("its content");
+        zip.finish().expect("a zip");
+
+        let package = Package::read(&path).expect("a package");
+        fs::remove_file(&path).expect("to be removed");
+        assert_eq!(package.machine, "arm64");
+        assert_eq!(package.clients(), ["PostgreSQL"].into());
+        assert_eq!(package.sha256.len(), 44);
+    }
+
+    #[test]
+    fn a_function_is_led_where_its_environment_says_shared_parts_of_it_too() {
+        let environments = environments(include_str!("../../template.yaml")).expect("environments");
+        assert!(environments["public"].is_empty());
+        assert!(environments["signup"].contains("STATE_TABLE") && environments["signup"].contains("DATABASE_URL"));
+        let mailers = environments.iter().filter(|(_, variables)| variables.contains("MAIL_FROM"));
+        assert_eq!(mailers.map(|(name, _)| name).collect::<Vec<_>>(), ["forgot-password", "reset-password", "sweep"]);
+    }
+}
