@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ pub struct Args {
 
 /// The template as CloudFormation gets to see it, with these switches. Parameters and conditions are put in.
 #[derive(Deserialize)]
-pub struct Translation {
+struct Translation {
     switches: Value,
     template: Value,
 }
@@ -106,7 +106,9 @@ fn check_rules(workspace: &Workspace) -> Result<(Verdict, Vec<Translation>)> {
     let mut verdict = Verdict::default();
     say(format_args!("With {}", tools::template_pins(workspace)?));
     step("Translating the template for every combination of its switches");
-    let translations = tools::translations(workspace)?;
+    let translated = process::output("SAM's translator", &mut tools::sam_translator(workspace)?)?;
+    let translations: Vec<Translation> =
+        serde_json::from_str(&translated).context("SAM's translator printed no JSON")?;
     say(format_args!("{} combinations", translations.len()));
     for (rule, problems) in RULES {
         // A problem that many combinations have is told once.

@@ -18,7 +18,6 @@ use super::{
     system,
 };
 use crate::{
-    check_template::Translation,
     console::step,
     workspace::{Workspace, cargo, outside_of_cargo_run},
 };
@@ -79,11 +78,11 @@ pub fn path_to_aws_and_cargo_lambda(workspace: &Workspace) -> Result<OsString> {
     Ok(path_with([python(workspace, "awscli", "requirements-awscli.txt", &[])?, cargo_lambda(workspace)?]))
 }
 
-/// template.yaml as CloudFormation gets to see it, for every combination of its switches.
-pub fn translations(workspace: &Workspace) -> Result<Vec<Translation>> {
-    let mut translate = sam_python(workspace)?;
-    translate.arg(workspace.pins().join("translated.py")).current_dir(&workspace.root);
-    serde_json::from_str(&output("SAM's translator", &mut translate)?).context("SAM's translator printed no JSON")
+/// A command that prints template.yaml as CloudFormation gets to see it, for every combination of its switches.
+pub fn sam_translator(workspace: &Workspace) -> Result<Command> {
+    let mut command = sam_python(workspace)?;
+    command.arg(workspace.pins().join("translated.py")).current_dir(&workspace.root);
+    Ok(command)
 }
 
 /// A command that lints CloudFormation templates, which may be named by a pattern.
