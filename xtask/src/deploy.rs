@@ -1,10 +1,12 @@
-//! `cargo xtask deploy`. What routes call is each function's alias `live`. The alias remembers in its description the version it led to
-//! before, and the stack in a tag which template it was made from: nothing else is kept anywhere.
+//! `cargo xtask deploy`. What routes call is each function's alias `live`. The alias remembers in its description which deployment led it
+//! there, and from where; the stack, in a tag, which template it was made from: nothing else is kept anywhere.
 
 use std::{
     collections::BTreeMap,
     fs,
     process::{Command, ExitCode},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     aws::Aws,
     console::{complain, say, step},
-    interrupt,
+    interrupt::{self, Interrupted},
     package::{self, MACHINE, Package},
     stack::{process, tools},
     workspace::{Workspace, fingerprint},
@@ -103,11 +105,40 @@ struct Alias {
     description: String,
 }
 
-impl Alias {
-    /// What it led to before, in the words that [`Delivery::flip`] left.
-    fn before(&self) -> Option<&str> {
-        self.description.strip_prefix("before: ")
+/// What an alias remembers: the deployment that led it where it leads, and where it led before. A deployment has a number, and a
+/// fingerprint of what it ships, by which one that was killed half-way knows itself when it is tried again.
+#[derive(Clone, Debug, PartialEq)]
+struct Memory {
+    deployment: u32,
+    shipped: String,
+    before: String,
+}
+
+impl Memory {
+    fn written(&self) -> String {
+        format!("deployment {} of {}, before: {}", self.deployment, self.shipped, self.before)
     }
+
+    fn read(description: &str) -> Option<Self> {
+        let (deployment, rest) = description.strip_prefix("deployment ")?.split_once(" of ")?;
+        let (shipped, before) = rest.split_once(", before: ")?;
+        Some(Self { deployment: deployment.parse().ok()?, shipped: shipped.to_owned(), before: before.to_owned() })
+    }
+}
+
+/// The number of a deployment that ships this: the newest one's if it is that one again, or the next.
+fn number(aliases: &Aliases, shipped: &str) -> u32 {
+    let newest =
+        aliases.values().filter_map(|alias| Memory::read(&alias.description)).max_by_key(|memory| memory.deployment);
+    newest.map_or(1, |newest| newest.deployment + u32::from(newest.shipped != shipped))
+}
+
+/// What the newest deployment moved, with what each remembers: nothing that an older one did.
+fn moved_last(aliases: &Aliases) -> Vec<(String, Memory)> {
+    let memories: Vec<_> =
+        aliases.iter().filter_map(|(name, alias)| Some((name.clone(), Memory::read(&alias.description)?))).collect();
+    let newest = memories.iter().map(|(_, memory)| memory.deployment).max();
+    memories.into_iter().filter(|(_, memory)| Some(memory.deployment) == newest).collect()
 }
 
 type Versions = BTreeMap<String, String>;
@@ -127,10 +158,19 @@ impl Delivery<'_> {
         }
         let packages = self.packages()?;
         let template = fingerprint_of_template(self.workspace)?;
-        let stacks = self.aws.ask("cloudformation", "describe_stacks", &json!({ "StackName": self.stack }))?;
-        let deployed = stacks["Stacks"].get(0);
+        let stack = self.stack()?;
+        let status = text(&stack["StackStatus"]);
+        if ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"].contains(&status) {
+            bail!(
+                "the stack {} is {status}: nothing can be deployed to it. Delete it (docs/deploying.md, Tearing it down)",
+                self.stack
+            );
+        }
+        if status == "UPDATE_ROLLBACK_FAILED" || (at_work(status) && status != "REVIEW_IN_PROGRESS") {
+            bail!("the stack {} is {status}. See to that in CloudFormation, or wait; then try again", self.stack);
+        }
         let same = |tag: &Value| tag["Key"] == TAG && tag["Value"] == template.as_str();
-        let unchanged = deployed.is_some_and(|stack| list(&stack["Tags"]).any(same));
+        let unchanged = status != "REVIEW_IN_PROGRESS" && list(&stack["Tags"]).any(same);
         let with_template = !unchanged || args.template || !args.parameters.is_empty();
 
         let before = self.aliases()?;
@@ -146,7 +186,30 @@ impl Delivery<'_> {
         let delivered = self.replace(args, &packages, with_template.then_some(&*template), &before);
         if let Err(problem) = delivered {
             step("Something failed: putting every `live` back");
-            return Err(problem.context(self.put_back(&before)));
+            if with_template {
+                self.await_stack()?;
+            }
+            let put_back = self.put_back(&before);
+            // Of an interruption nothing else is told.
+            if problem.is::<Interrupted>() {
+                say(&put_back);
+            }
+            return Err(problem.context(put_back));
+        }
+        Ok(())
+    }
+
+    /// What CloudFormation says of the stack; null if there is none.
+    fn stack(&mut self) -> Result<Value> {
+        let stacks = self.aws.ask("cloudformation", "describe_stacks", &json!({ "StackName": self.stack }))?;
+        Ok(stacks["Stacks"][0].clone())
+    }
+
+    /// CloudFormation goes on by itself when `sam deploy` does not, and would lead `live` away again.
+    fn await_stack(&mut self) -> Result<()> {
+        while at_work(text(&self.stack()?["StackStatus"])) {
+            say("  CloudFormation is still at work on the stack: waiting for it");
+            thread::sleep(Duration::from_secs(10));
         }
         Ok(())
     }
@@ -159,15 +222,15 @@ impl Delivery<'_> {
         template: Option<&str>,
         before: &Aliases,
     ) -> Result<()> {
+        let shipped = fingerprint_of_packages(packages);
         // New tables before new functions, so that nothing asks for what is not there. Only the first time there is nobody to make them.
         if before.contains_key("migrate") {
             self.migrate(packages)?;
         }
         if let Some(template) = template {
             step("Deploying the template");
-            process::run("sam deploy", &mut self.sam_deploy(args, template)?)?;
-        }
-        if !before.contains_key("migrate") {
+            process::run("sam deploy", &mut self.sam_deploy(args, template, &shipped)?)?;
+            // It may have another database now.
             self.migrate(packages)?;
         }
         let mut versions = Versions::new();
@@ -178,37 +241,44 @@ impl Delivery<'_> {
             }
             versions.insert(name.clone(), version);
         }
-        if versions
-            .iter()
-            .all(|(name, version)| before.get(name).is_some_and(|alias| alias.function_version == *version))
-        {
+        let leads_there = |(name, version): &(&String, &String)| {
+            before.get(*name).is_some_and(|alias| alias.function_version == **version)
+        };
+        if versions.iter().all(|function| leads_there(&function)) {
             say("Nothing is new: live leads where it led");
             return Ok(());
         }
-        step("Every new version answers: live leads there");
-        for (name, version) in &versions {
+        step("Nothing failed: live leads there");
+        let deployment = number(before, &shipped);
+        // One that leads there already was moved by this deployment when it was tried before, or is none of its business.
+        for (name, version) in versions.iter().filter(|function| !leads_there(function)) {
             interrupt::check()?;
-            let before = before.get(name).map_or(version.as_str(), |alias| alias.function_version.as_str());
-            self.flip(name, version, &format!("before: {before}"))?;
+            let before = before.get(name).map_or(version, |alias| &alias.function_version).clone();
+            self.flip(name, version, &Memory { deployment, shipped: shipped.clone(), before }.written())?;
         }
         say(format_args!("live: {}", listed(&versions)));
         Ok(())
     }
 
-    /// Leads every alias where it remembers to have led. It remembers the way back, so that doing it twice undoes it.
+    /// Leads back what the newest deployment moved. Each remembers where it came from, so that doing it twice undoes it.
     fn roll_back(&mut self) -> Result<()> {
         let now = self.aliases()?;
-        let back: Vec<_> = now.iter().filter_map(|(name, alias)| Some((name, alias, alias.before()?))).collect();
+        let back = moved_last(&now);
         if back.is_empty() {
             bail!(
                 "no alias `live` of {} remembers another version: this command has not deployed anything yet",
                 self.stack
             );
         }
-        for (name, alias, before) in &back {
-            self.flip(name, before, &format!("before: {}", alias.function_version))?;
+        for (name, Memory { deployment, shipped, before }) in &back {
+            let memory = Memory {
+                deployment: deployment + 1,
+                shipped: format!("back from {}", shipped.trim_start_matches("back from ")),
+                before: now[name].function_version.clone(),
+            };
+            self.flip(name, before, &memory.written())?;
         }
-        say(format_args!("live: {}", listed(back.iter().map(|(name, _, before)| (name, before)))));
+        say(format_args!("live: {}", listed(back.iter().map(|(name, memory)| (name, &memory.before)))));
         say("Those are the functions of before, on the tables of now. The same command once more goes forward again.");
         Ok(())
     }
@@ -252,7 +322,7 @@ impl Delivery<'_> {
     }
 
     /// `sam deploy` of the template with the very packages that are shipped otherwise, so that there is one build of everything.
-    fn sam_deploy(&self, args: &Args, template: &str) -> Result<Command> {
+    fn sam_deploy(&self, args: &Args, template: &str, shipped: &str) -> Result<Command> {
         let file = packaged_template(self.workspace)?;
         let mut sam = tools::sam_deploy(self.workspace)?;
         sam.arg("--template-file").arg(file).arg("--config-file").arg(self.workspace.root.join("samconfig.toml"));
@@ -264,8 +334,11 @@ impl Delivery<'_> {
             "--no-confirm-changeset",
             "--no-fail-on-empty-changeset",
         ]);
-        if !args.parameters.is_empty() {
-            sam.arg("--parameter-overrides").args(&args.parameters);
+        // Lambda publishes no version of what is the same as the last one, and CloudFormation fails where it asked for one.
+        sam.arg("--parameter-overrides").arg(format!("Build={shipped}"));
+        for parameter in &args.parameters {
+            let (name, value) = parameter.split_once('=').with_context(|| format!("--set {parameter} has no ="))?;
+            sam.arg(format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")));
         }
         Ok(sam)
     }
@@ -280,13 +353,9 @@ impl Delivery<'_> {
                 self.stack
             );
         }
-        let machine = text(&now["Architectures"][0]);
-        if machine != MACHINE {
-            bail!("{name} runs on {machine} and is built for {MACHINE}. Deploy with --set Architecture={MACHINE}");
-        }
         if now["CodeSha256"] != packages[name].sha256.as_str() {
             let path = self.workspace.package(name);
-            self.of_function("update_function_code", name, json!({ "ZipFile": path }))?;
+            self.of_function("update_function_code", name, json!({ "ZipFile": path, "Architectures": [MACHINE] }))?;
             self.of_function("function_updated_v2", name, json!({}))?;
         }
         let version = self.of_function("publish_version", name, json!({ "Description": self.commit }))?;
@@ -346,7 +415,8 @@ impl Delivery<'_> {
         }
         match stuck.as_slice() {
             _ if before.is_empty() => "nothing was `live` before, so nothing was put back".to_owned(),
-            [] => "not deployed; every `live` leads where it led before".to_owned(),
+            [] => "not deployed; every `live` leads where it led before (the template stays, where that was deployed)"
+                .to_owned(),
             stuck => format!("not deployed, and `live` has to be put back by hand: {}", stuck.join(", ")),
         }
     }
@@ -355,6 +425,16 @@ impl Delivery<'_> {
         arguments["FunctionName"] = json!(format!("{}-{name}", self.stack));
         self.aws.ask("lambda", operation, &arguments).with_context(|| name.to_owned())
     }
+}
+
+/// CloudFormation's word for a stack that it has not done with.
+fn at_work(status: &str) -> bool {
+    status.ends_with("_IN_PROGRESS")
+}
+
+/// What identifies all packages together.
+fn fingerprint_of_packages(packages: &BTreeMap<String, Package>) -> String {
+    fingerprint(packages.values().map(|package| &*package.sha256).collect::<String>().as_bytes())
 }
 
 /// The template, with our packages where it names the functions' folders.
@@ -385,4 +465,39 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Alias, Aliases, Memory, moved_last, number};
+
+    fn aliases(of: &[(&str, &str, &str)]) -> Aliases {
+        let alias = |version: &str, description: &str| Alias {
+            function_version: version.to_owned(),
+            description: description.to_owned(),
+        };
+        of.iter().map(|(name, version, description)| ((*name).to_owned(), alias(version, description))).collect()
+    }
+
+    #[test]
+    fn what_an_alias_remembers_it_can_tell() {
+        let memory = Memory { deployment: 7, shipped: "back from a1".to_owned(), before: "3".to_owned() };
+        assert_eq!(Memory::read(&memory.written()), Some(memory));
+        assert_eq!(Memory::read("somebody's own words"), None);
+    }
+
+    #[test]
+    fn only_what_the_newest_deployment_moved_is_led_back() {
+        // Of three, the last deployment changed two and was killed after one of these.
+        let aliases = aliases(&[
+            ("signin", "4", "deployment 3 of c, before: 3"),
+            ("signup", "3", "deployment 2 of b, before: 2"),
+            ("public", "1", ""),
+        ]);
+        let moved: Vec<_> = moved_last(&aliases).into_iter().map(|(name, memory)| (name, memory.before)).collect();
+        assert_eq!(moved, [("signin".to_owned(), "3".to_owned())]);
+        assert_eq!(number(&aliases, "c"), 3, "the same again goes on with it");
+        assert_eq!(number(&aliases, "d"), 4);
+        assert_eq!(number(&Aliases::new(), "a"), 1);
+    }
 }

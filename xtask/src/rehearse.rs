@@ -87,6 +87,17 @@ fn deployments(stage: &mut Stage) -> Result<()> {
     stage.packages("fourth", &[])?;
     stage.deploys(&["--built", "--template"])?;
     stage.scene("template and functions in one go", "fourth")?;
+    stage.deploys(&["--rollback"])?;
+    stage.scene("which is taken back as well", "third")?;
+    stage.deploys(&["--rollback"])?;
+    stage.scene("and forth again, too", "fourth")?;
+
+    stage.packages("later", &[])?;
+    stage.deploys(&["--built"])?;
+    stage.scene("functions alone", "later")?;
+    stage.deploys(&["--built", "--set", "AlarmMail=operations@example.com"])?;
+    stage.begins_anew("later");
+    stage.scene("and after that the template, with the same functions", "later")?;
 
     stage.package("public", ARM64, &fine("fifth"))?;
     stage.cargo_lambda_deploy("public")?;

@@ -1,5 +1,5 @@
 """Asks AWS. Each line it reads is a question, [service, operation or waiter, arguments]; each line it prints is the answer to one:
-{"answer": …}, null for what is not there, or {"refused": why}. Whose account it is, is said by what every AWS tool goes by (AWS_PROFILE, …)."""
+{"answer": …}, null for what is asked about and not there, or {"refused": why}. Whose account it is, is said by what every AWS tool goes by (AWS_PROFILE, …)."""
 
 import json
 import os
@@ -23,11 +23,12 @@ def with_content(arguments):
 def ask(service, operation, arguments):
     client = SESSION.client(service, config=CONFIG)
     call = getattr(client, operation, None) or client.get_waiter(operation).wait
+    asks = operation.startswith(("get_", "describe_"))
     try:
         return call(**arguments) or {}
     except ClientError as problem:
         error = problem.response["Error"]
-        if error["Code"] == "ResourceNotFoundException" or error["Message"].endswith("does not exist"):
+        if asks and (error["Code"] == "ResourceNotFoundException" or error["Message"].endswith("does not exist")):
             return None
         raise
 

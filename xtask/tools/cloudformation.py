@@ -6,13 +6,23 @@ import re
 from types import SimpleNamespace
 
 import yaml
-from moto.awslambda.models import lambda_backends
+from moto.awslambda.models import LambdaBackend, lambda_backends
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Stack
 from moto.iam.models import iam_backends
 from moto.rds.models import rds_backends
 from moto.s3.models import s3_backends
 from translated import translated
+
+
+# Code and settings of the last version of each function: CloudFormation refuses to publish the same once more.
+PUBLISHED = {}
+
+
+def publish_version(self, name, description="", publish=LambdaBackend.publish_version):
+    function = self.get_function(name)
+    PUBLISHED[function.function_name] = (function.code_sha_256, function.description)
+    return publish(self, name, description)
 
 
 def settings(declared, given):
@@ -141,6 +151,9 @@ class Resources:
         return function
 
     def Version(self, name, properties):
+        function = self.lambdas.get_function(properties["FunctionName"])
+        if PUBLISHED.get(function.function_name) == (function.code_sha_256, function.description):
+            raise ValidationError(message=f"A version for this Lambda function exists: {function.function_name}")
         version = self.lambdas.publish_version(properties["FunctionName"], properties.get("Description", ""))
         return f"{properties['FunctionName']}:{version.version}"
 
@@ -203,6 +216,7 @@ def delete(self):
 
 
 def take_over():
+    LambdaBackend.publish_version = publish_version
     CloudFormationBackend.create_change_set = create_change_set
     ChangeSet._parse_template, ChangeSet.diff, ChangeSet.apply = parse_template, diff, apply
     Stack.stack_parameters, Stack.has_parameters = property(lambda self: self.settings), lambda self, given: given == self.settings

@@ -26,6 +26,11 @@ def words(backend, name, version):
 def invoke(self, function_name, qualifier, body, headers, response_headers):
     if self.get_function(function_name).reserved_concurrency == 0:
         raise LambdaClientError("TooManyRequestsException", f"{function_name} is kept from running")
+    # What every deployment owes: it asks the version it is about to lead to, and makes no account and sends no mail by that.
+    if qualifier in (None, "$LATEST"):
+        raise LambdaClientError("InvalidParameterValueException", f"which version of {function_name}?")
+    if function_name.endswith(("-signup", "-forgot-password")) and json.loads(body or "{}").get("body") not in (None, "{}"):
+        raise LambdaClientError("InvalidParameterValueException", f"{function_name} was asked for real")
     said = words(self, function_name, qualifier)
     if "error" in said:
         response_headers["x-amz-function-error"] = "Unhandled"

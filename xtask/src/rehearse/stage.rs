@@ -150,6 +150,11 @@ impl<'a> Stage<'a> {
         process::run("cargo lambda deploy", &mut ship)
     }
 
+    /// A generation whose versions are others from now on.
+    pub fn begins_anew(&mut self, generation: &str) {
+        self.versions.remove(generation);
+    }
+
     /// Takes `live` away from a function, as if the stack had none.
     pub fn loses(&mut self, name: &str) -> Result<()> {
         self.aws.ask("lambda", "delete_alias", &of(name, json!({ "Name": "live" })))?;
