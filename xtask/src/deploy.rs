@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::PathBuf,
     process::{Command, ExitCode},
     thread,
     time::Duration,
@@ -56,7 +57,7 @@ pub struct Args {
 }
 
 /// The stack's tag that holds a fingerprint of what it was made from.
-pub const TAG: &str = "template";
+const TAG: &str = "template";
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
@@ -91,7 +92,7 @@ fn stack_of(workspace: &Workspace, stage: &str) -> Result<String> {
 }
 
 /// What identifies a template with its configuration.
-pub fn fingerprint_of_template(workspace: &Workspace) -> Result<String> {
+fn fingerprint_of_template(workspace: &Workspace) -> Result<String> {
     let files = ["template.yaml", "samconfig.toml"].map(|file| fs::read(workspace.root.join(file)));
     let [template, settings] = files;
     Ok(fingerprint(&[template?, settings?].concat()))
@@ -158,19 +159,8 @@ impl Delivery<'_> {
         }
         let packages = self.packages()?;
         let template = fingerprint_of_template(self.workspace)?;
-        let stack = self.stack()?;
-        let status = text(&stack["StackStatus"]);
-        if ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"].contains(&status) {
-            bail!(
-                "the stack {} is {status}: nothing can be deployed to it. Delete it (docs/deploying.md, Tearing it down)",
-                self.stack
-            );
-        }
-        if status == "UPDATE_ROLLBACK_FAILED" || (at_work(status) && status != "REVIEW_IN_PROGRESS") {
-            bail!("the stack {} is {status}. See to that in CloudFormation, or wait; then try again", self.stack);
-        }
-        let same = |tag: &Value| tag["Key"] == TAG && tag["Value"] == template.as_str();
-        let unchanged = status != "REVIEW_IN_PROGRESS" && list(&stack["Tags"]).any(same);
+        let stack = self.stack_at_rest()?;
+        let unchanged = list(&stack["Tags"]).any(|tag| tag["Key"] == TAG && tag["Value"] == template.as_str());
         let with_template = !unchanged || args.template || !args.parameters.is_empty();
 
         let before = self.aliases()?;
@@ -183,11 +173,13 @@ impl Delivery<'_> {
         }
         say(format_args!("live: {}", listed(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
 
-        let delivered = self.replace(args, &packages, with_template.then_some(&*template), &before);
+        let delivered = self.replace(args, &packages, &template, with_template, &before);
         if let Err(problem) = delivered {
             step("Something failed: putting every `live` back");
-            if with_template {
-                self.await_stack()?;
+            // CloudFormation goes on by itself when `sam deploy` does not, and would lead them away again.
+            while with_template && self.stack().is_ok_and(|stack| at_work(status(&stack))) {
+                say("  CloudFormation is still at work on the stack: waiting for it");
+                thread::sleep(Duration::from_secs(10));
             }
             let put_back = self.put_back(&before);
             // Of an interruption nothing else is told.
@@ -205,13 +197,20 @@ impl Delivery<'_> {
         Ok(stacks["Stacks"][0].clone())
     }
 
-    /// CloudFormation goes on by itself when `sam deploy` does not, and would lead `live` away again.
-    fn await_stack(&mut self) -> Result<()> {
-        while at_work(text(&self.stack()?["StackStatus"])) {
-            say("  CloudFormation is still at work on the stack: waiting for it");
-            thread::sleep(Duration::from_secs(10));
+    /// The same of a stack that can be deployed to; null if that has to be made.
+    fn stack_at_rest(&mut self) -> Result<Value> {
+        let stack = self.stack()?;
+        let name = &self.stack;
+        match status(&stack) {
+            "REVIEW_IN_PROGRESS" => Ok(Value::Null),
+            dead @ ("CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "DELETE_FAILED") => bail!(
+                "the stack {name} is {dead}: nothing can be deployed to it. Delete it (docs/deploying.md, Tearing it down)"
+            ),
+            busy if busy == "UPDATE_ROLLBACK_FAILED" || at_work(busy) => {
+                bail!("the stack {name} is {busy}. See to that in CloudFormation, or wait; then try again")
+            }
+            _ => Ok(stack),
         }
-        Ok(())
     }
 
     /// Everything that may fail half-way.
@@ -219,17 +218,18 @@ impl Delivery<'_> {
         &mut self,
         args: &Args,
         packages: &BTreeMap<String, Package>,
-        template: Option<&str>,
+        template: &str,
+        with_template: bool,
         before: &Aliases,
     ) -> Result<()> {
-        let shipped = fingerprint_of_packages(packages);
+        let build = fingerprint_of_packages(packages);
         // New tables before new functions, so that nothing asks for what is not there. Only the first time there is nobody to make them.
         if before.contains_key("migrate") {
             self.migrate(packages)?;
         }
-        if let Some(template) = template {
+        if with_template {
             step("Deploying the template");
-            process::run("sam deploy", &mut self.sam_deploy(args, template, &shipped)?)?;
+            process::run("sam deploy", &mut self.sam_deploy(args, template, &build)?)?;
             // It may have another database now.
             self.migrate(packages)?;
         }
@@ -249,6 +249,7 @@ impl Delivery<'_> {
             return Ok(());
         }
         step("Nothing failed: live leads there");
+        let shipped = fingerprint(format!("{build} {template}").as_bytes());
         let deployment = number(before, &shipped);
         // One that leads there already was moved by this deployment when it was tried before, or is none of its business.
         for (name, version) in versions.iter().filter(|function| !leads_there(function)) {
@@ -322,7 +323,7 @@ impl Delivery<'_> {
     }
 
     /// `sam deploy` of the template with the very packages that are shipped otherwise, so that there is one build of everything.
-    fn sam_deploy(&self, args: &Args, template: &str, shipped: &str) -> Result<Command> {
+    fn sam_deploy(&self, args: &Args, template: &str, build: &str) -> Result<Command> {
         let file = packaged_template(self.workspace)?;
         let mut sam = tools::sam_deploy(self.workspace)?;
         sam.arg("--template-file").arg(file).arg("--config-file").arg(self.workspace.root.join("samconfig.toml"));
@@ -335,7 +336,7 @@ impl Delivery<'_> {
             "--no-fail-on-empty-changeset",
         ]);
         // Lambda publishes no version of what is the same as the last one, and CloudFormation fails where it asked for one.
-        sam.arg("--parameter-overrides").arg(format!("Build={shipped}"));
+        sam.arg("--parameter-overrides").arg(format!("Build={build}"));
         for parameter in &args.parameters {
             let (name, value) = parameter.split_once('=').with_context(|| format!("--set {parameter} has no ="))?;
             sam.arg(format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")));
@@ -427,7 +428,11 @@ impl Delivery<'_> {
     }
 }
 
-/// CloudFormation's word for a stack that it has not done with.
+fn status(stack: &Value) -> &str {
+    text(&stack["StackStatus"])
+}
+
+/// Whether it is CloudFormation's word for a stack that it has not done with.
 fn at_work(status: &str) -> bool {
     status.ends_with("_IN_PROGRESS")
 }
@@ -438,7 +443,7 @@ fn fingerprint_of_packages(packages: &BTreeMap<String, Package>) -> String {
 }
 
 /// The template, with our packages where it names the functions' folders.
-pub fn packaged_template(workspace: &Workspace) -> Result<std::path::PathBuf> {
+fn packaged_template(workspace: &Workspace) -> Result<PathBuf> {
     let mut template = fs::read_to_string(workspace.root.join("template.yaml"))?;
     for name in &workspace.functions {
         let folder = format!("CodeUri: functions/{name}/\n");
