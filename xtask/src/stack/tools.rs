@@ -256,7 +256,7 @@ fn python_on_path() -> Result<&'static str> {
         .context("Python 3.10 or later, with its module venv, is needed. Install it (python3 and python3-venv), then try again")
 }
 
-/// A program of crates.io, in the version that its pin file has.
+/// A program that cargo installs, in the version that its pin file has.
 fn cargo_program(workspace: &Workspace, name: &str) -> Result<Command> {
     let pin = workspace.pins().join(format!("{name}.txt"));
     install(&workspace.tools(), name, &[&pin], |folder| {
