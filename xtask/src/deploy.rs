@@ -108,7 +108,7 @@ struct Alias {
 
 /// What an alias remembers: the deployment that led it where it leads, and where it led before. A deployment has a number, and a
 /// fingerprint of what it ships, by which one that was killed half-way knows itself when it is tried again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Memory {
     deployment: u32,
     shipped: String,
@@ -129,9 +129,7 @@ impl Memory {
 
 /// The number of a deployment that ships this: the newest one's if it is that one again, or the next.
 fn number(aliases: &Aliases, shipped: &str) -> u32 {
-    let newest =
-        aliases.values().filter_map(|alias| Memory::read(&alias.description)).max_by_key(|memory| memory.deployment);
-    newest.map_or(1, |newest| newest.deployment + u32::from(newest.shipped != shipped))
+    moved_last(aliases).first().map_or(1, |(_, newest)| newest.deployment + u32::from(newest.shipped != shipped))
 }
 
 /// What the newest deployment moved, with what each remembers: nothing that an older one did.

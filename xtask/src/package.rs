@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::Read as _,
+    fs,
+    io::{Cursor, Read as _},
     path::Path,
     process::ExitCode,
 };
@@ -52,8 +52,7 @@ pub struct Package {
     pub machine: &'static str,
     /// By which Lambda knows code: SHA-256 in base64.
     pub sha256: String,
-    /// The program itself.
-    pub program: Vec<u8>,
+    program: Vec<u8>,
     bytes: usize,
 }
 
@@ -61,7 +60,7 @@ impl Package {
     pub fn read(path: &Path) -> Result<Self> {
         let zip = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut program = Vec::new();
-        ZipArchive::new(File::open(path)?)?.by_name("bootstrap")?.read_to_end(&mut program)?;
+        ZipArchive::new(Cursor::new(&zip))?.by_name("bootstrap")?.read_to_end(&mut program)?;
         // e_machine of the ELF header.
         let machine = match program.get(18..20) {
             Some([0xb7, 0]) => "arm64",
@@ -95,11 +94,8 @@ pub fn build(workspace: &Workspace, functions: &[String]) -> Result<()> {
         "Building {} for {MACHINE} (minutes for the first, less for each after it)",
         functions.join(", ")
     ));
-    process::run("cargo lambda build", tools::cargo_lambda_build(workspace)?.args(packages_of(functions)))
-}
-
-fn packages_of(functions: &[String]) -> impl Iterator<Item = &str> {
-    functions.iter().flat_map(|name| ["--package", name])
+    let packages = functions.iter().flat_map(|name| ["--package", name]);
+    process::run("cargo lambda build", tools::cargo_lambda_build(workspace)?.args(packages))
 }
 
 /// Prints a table of packages, and returns how many are not what the template says.
@@ -150,7 +146,7 @@ fn environments(template: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{fs::File, io::Write as _};
 
     use zip::{ZipWriter, write::SimpleFileOptions};
 

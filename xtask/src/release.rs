@@ -54,8 +54,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     fs::write(folder.join("NOTES.md"), notes)?;
     let mut sums = Vec::new();
     for name in &workspace.functions {
-        let boms = workspace.root.join("functions").join(name).join(tools::SBOM);
-        for (from, to) in [(workspace.package(name), format!("{name}.zip")), (boms, format!("{name}.sbom.json"))] {
+        let sbom = workspace.root.join("functions").join(name).join(tools::SBOM);
+        for (from, to) in [(workspace.package(name), format!("{name}.zip")), (sbom, format!("{name}.sbom.json"))] {
             let content = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
             sums.push(format!("{}  {to}\n", hex::encode(Sha256::digest(&content))));
             fs::write(folder.join(to), content)?;

@@ -14,7 +14,6 @@ from moto.rds.models import rds_backends
 from moto.s3.models import s3_backends
 from translated import translated
 
-
 # Code and settings of the last version of each function: CloudFormation refuses to publish the same once more.
 PUBLISHED = {}
 
@@ -103,12 +102,12 @@ class Resources:
         return f"{self.stack.name}-{name}"
 
     def Bucket(self, name, properties):
-        bucket = f"{self.stack.name}-{name}".lower()
+        bucket = self.note(name, properties).lower()
         s3_backends[self.stack.account_id]["aws"].create_bucket(bucket, self.stack.region_name)
         return bucket
 
     def Role(self, name, properties):
-        role = f"{self.stack.name}-{name}"
+        role = self.note(name, properties)
         if name not in self.names:
             trust = json.dumps(properties["AssumeRolePolicyDocument"])
             iam_backends[self.stack.account_id]["aws"].create_role(role, trust, "/", None, "", [], None)
