@@ -460,23 +460,17 @@ pub struct StateTable {
     pub name: String,
     /// Where DynamoDB is, if not where the AWS SDK would look for it.
     pub endpoint: Option<String>,
-    /// How long an access token lives, at most: so long must be remembered that its session has ended.
-    pub access_lifetime: Duration,
 }
 
 impl StateTable {
-    /// Reads `STATE_TABLE`, `JWT_ACCESS_TOKEN_EXPIRES`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. `None` where no table
-    /// is named: PostgreSQL keeps it all.
+    /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. `None` where no table is named: PostgreSQL keeps the
+    /// counters.
     ///
     /// # Errors
-    /// Where the lifetime or the endpoint is malformed.
+    /// Where the endpoint is malformed.
     pub fn from_env(env: &Environment) -> Result<Option<Self>, ConfigError> {
         let Some(name) = env.get("STATE_TABLE") else { return Ok(None) };
-        Ok(Some(Self {
-            name: name.to_owned(),
-            endpoint: env.aws_endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
-            access_lifetime: env.lifetime("JWT_ACCESS_TOKEN_EXPIRES", policy::ACCESS_TOKEN_LIFETIME)?,
-        }))
+        Ok(Some(Self { name: name.to_owned(), endpoint: env.aws_endpoint("AWS_ENDPOINT_URL_DYNAMODB")? }))
     }
 }
 

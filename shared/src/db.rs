@@ -15,8 +15,9 @@ pub mod users;
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use rand::Rng;
 use thiserror::Error;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::{
     Row,
     error::SqlState,
@@ -26,7 +27,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::connector::Connector;
-use crate::{config, deadline, security::policy};
+use crate::{config, deadline, security::policy, system};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -52,8 +53,8 @@ pub struct Database {
 }
 
 impl Database {
-    /// How often a statement is run that a conflict or a dead connection undid.
-    const ATTEMPTS: u32 = 3;
+    /// How many connections a statement is tried on. A process that Lambda froze may hold a dead one; its replacement may die in a restart.
+    const CONNECTIONS: u32 = 3;
 
     /// A pool of one connection: a Lambda process serves one request at a time. Nothing is connected yet, so a function starts
     /// without its database, answers 503, and recovers.
@@ -75,20 +76,27 @@ impl Database {
     /// Runs one statement, which yields at most one row, within [`policy::DATABASE_DEADLINE`] and the request's own time.
     async fn query_opt(&self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, DbError> {
         let deadline = deadline::at_most(policy::DATABASE_DEADLINE);
-        let (mut attempt, mut seen) = (1, false);
+        let (mut conflicts, mut connections, mut ran_again) = (0, 1, false);
         loop {
             match self.attempt(deadline, sql, params).await {
-                Err(Attempt::Undone(cause)) if attempt < Self::ATTEMPTS => {
-                    tracing::warn!(attempt, %cause, "a statement was undone and is run again");
-                    tokio::time::sleep(Duration::from_millis(5) * attempt).await;
-                    attempt += 1;
+                Err(Attempt::Conflicted(cause)) => {
+                    let pause = backoff(conflicts, system::rng().next_u32());
+                    if Instant::now() + pause >= deadline {
+                        return Err(DbError::Away(cause));
+                    }
+                    tracing::debug!(conflicts, %cause, "another transaction undid a statement, which is run again");
+                    sleep(pause).await;
+                    conflicts += 1;
                 }
-                Err(Attempt::Undone(cause) | Attempt::Away(cause)) => return Err(DbError::Away(cause)),
+                Err(Attempt::Disconnected(cause)) if connections < Self::CONNECTIONS => {
+                    tracing::warn!(connections, %cause, "a connection died under a statement, which is run again on another");
+                    sleep(Duration::from_millis(5) * connections).await;
+                    connections += 1;
+                }
+                Err(Attempt::Disconnected(cause) | Attempt::Away(cause)) => return Err(DbError::Away(cause)),
                 Err(Attempt::Failed(cause)) => return Err(DbError::Failed(cause)),
-                // The first run may have been alive yet when this one began: what it committed meanwhile, the next one sees.
-                Ok(None) if attempt > 1 && !seen => {
-                    seen = true;
-                }
+                // The run on the dead connection may still have been under way when this one began. One more run sees what it committed.
+                Ok(None) if connections > 1 && !ran_again => ran_again = true,
                 Ok(row) => return Ok(row),
             }
         }
@@ -110,7 +118,8 @@ impl Database {
             Ok(Ok(row)) => Ok(row),
             Ok(Err(problem)) => {
                 let verdict = Attempt::from(problem);
-                if !matches!(verdict, Attempt::Failed(_)) {
+                // After a conflict, as after a refusal, the connection is good.
+                if !matches!(verdict, Attempt::Conflicted(_) | Attempt::Failed(_)) {
                     discard(client);
                 }
                 Err(verdict)
@@ -130,10 +139,20 @@ fn discard(client: Client) {
     drop(Object::take(client));
 }
 
-/// What became of one attempt at a statement.
+/// How long a statement waits before it is run again that a conflict undid for the `conflicts`th time: twice as long each time, and
+/// anything between half and all of it (`random`), so that those who met once do not meet again.
+fn backoff(conflicts: u32, random: u32) -> Duration {
+    let longest =
+        policy::CONFLICT_FIRST_PAUSE.saturating_mul(1 << conflicts.min(16)).min(policy::CONFLICT_LONGEST_PAUSE);
+    longest / 2 + (longest / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+/// Why one attempt at a statement has no result.
 enum Attempt {
-    /// It was rolled back, or its connection died under it: worth running again.
-    Undone(Cause),
+    /// PostgreSQL undid it because of another transaction: worth running again, for as long as there is time.
+    Conflicted(Cause),
+    /// Its connection died under it, or its server is going away: worth running again on another connection.
+    Disconnected(Cause),
     /// The database is away.
     Away(Cause),
     /// The statement itself is at fault.
@@ -142,9 +161,8 @@ enum Attempt {
 
 impl From<tokio_postgres::Error> for Attempt {
     fn from(error: tokio_postgres::Error) -> Self {
-        let undone = [
-            SqlState::T_R_SERIALIZATION_FAILURE,
-            SqlState::T_R_DEADLOCK_DETECTED,
+        let conflicted = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+        let disconnected = [
             SqlState::ADMIN_SHUTDOWN,
             SqlState::CRASH_SHUTDOWN,
             SqlState::CANNOT_CONNECT_NOW,
@@ -153,12 +171,13 @@ impl From<tokio_postgres::Error> for Attempt {
         ];
         let cause = Box::new(Problem::from(&error));
         match error.code() {
-            Some(code) if undone.contains(code) => Self::Undone(cause),
+            Some(code) if conflicted.contains(code) => Self::Conflicted(cause),
+            Some(code) if disconnected.contains(code) => Self::Disconnected(cause),
             Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Away(cause),
             // 08: the connection, as a pooler says it. 53: insufficient resources. 57: operator intervention, a statement
             // timeout among them.
             Some(code) if ["08", "53", "57"].contains(&&code.code()[..2]) => Self::Away(cause),
-            None if error.is_closed() || is_io(&error) => Self::Undone(cause),
+            None if error.is_closed() || is_io(&error) => Self::Disconnected(cause),
             _ => Self::Failed(cause),
         }
     }

@@ -6,7 +6,7 @@ use lambda_http::http::StatusCode;
 use thiserror::Error;
 
 use crate::{
-    db::DbError,
+    db::{DbError, throttle::NotCounted},
     domain::Rule,
     security::{TokenError, password_hash::HashingFailed, throttle::TooMany},
 };
@@ -120,9 +120,22 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyAttempts(TooMany { retry_after }) => Some(*retry_after),
+            Self::TooManyAttempts(TooMany { retry_after, .. }) => Some(*retry_after),
             // The time a database takes to restart.
             Self::ServiceUnavailable(_) => Some(5),
+            _ => None,
+        }
+    }
+}
+
+impl ApiError {
+    /// What else the person can do, where waiting is not the only way.
+    #[must_use]
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyAttempts(TooMany { reset_helps: true, .. }) => {
+                Some("Reset your password to sign in without waiting.")
+            }
             _ => None,
         }
     }
@@ -131,6 +144,15 @@ impl ApiError {
 impl From<TooMany> for ApiError {
     fn from(too_many: TooMany) -> Self {
         Self::TooManyAttempts(too_many)
+    }
+}
+
+impl From<NotCounted> for ApiError {
+    fn from(refusal: NotCounted) -> Self {
+        match refusal {
+            NotCounted::TooMany(too_many) => too_many.into(),
+            NotCounted::Failed(error) => error.into(),
+        }
     }
 }
 

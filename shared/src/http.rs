@@ -262,9 +262,11 @@ impl From<&ApiError> for Reply {
         struct Refusal {
             message: String,
             code: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            help: Option<&'static str>,
         }
         let (status, code) = error.status_and_code();
-        let mut reply = Self::json(status, &Refusal { message: error.to_string(), code });
+        let mut reply = Self::json(status, &Refusal { message: error.to_string(), code, help: error.help() });
         if let Some(challenge) = error.challenge() {
             reply = reply.with(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }

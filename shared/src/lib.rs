@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`http`] | reading a request, writing a [`http::Reply`] |
 //! | [`security`] | **the rules**: passwords, tokens, every number with its reason in [`security::policy`] |
-//! | [`state`] | what is hot and expires by itself: counters, and what has ended |
+//! | [`counters`] | how often something was attempted lately, in PostgreSQL or DynamoDB |
 //! | [`db`] | **the SQL**: one query, one named function, one constant |
 //! | [`mail`] | what is written to people, and sending it |
 //!
@@ -15,13 +15,14 @@
 //! They share the vocabulary of [`domain`], which knows neither Lambda nor PostgreSQL. [`runtime`] starts a function,
 //! [`config`] reads its environment, [`deadline`] bounds its time, and [`error`] is the one table of refusals.
 //!
-//! Knowledge flows one way: `functions → {http, security, state, db, mail} → domain`. Only `runtime`, `deadline`, `http` and `error`
+//! Knowledge flows one way: `functions → {http, security, counters, db, mail} → domain`. Only `runtime`, `deadline`, `http` and `error`
 //! know Lambda; `security` never touches PostgreSQL; `db` never decides.
 
 #[cfg(test)]
 mod arbitrary;
 pub mod audit;
 pub mod config;
+pub mod counters;
 pub mod db;
 pub mod deadline;
 pub mod domain;
@@ -31,5 +32,4 @@ pub mod mail;
 pub mod outbox;
 pub mod runtime;
 pub mod security;
-pub mod state;
 mod system;

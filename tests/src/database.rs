@@ -76,6 +76,12 @@ impl TestDatabase {
         self.connect().await.batch_execute(&alone).await.expect("the tables are there");
     }
 
+    /// Sets the isolation level of the functions' transactions.
+    pub async fn isolate(&self, level: &str) {
+        let setting = format!("ALTER ROLE {} SET default_transaction_isolation = '{level}'", self.name);
+        self.connect().await.batch_execute(&setting).await.expect("the owner may change the role");
+    }
+
     /// A connection of the test's own, to look at rows or to shift their times.
     pub async fn connect(&self) -> Client {
         connect(&self.config).await

@@ -15,6 +15,7 @@
 //! | `TEST_POSTGRES`, `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the folder of PostgreSQL's programs, whom they run as (`uid:gid`, empty if this user), and a folder of theirs |
 //! | `TEST_PGBOUNCER` | the program `pgbouncer` |
 //! | `TEST_FAULTS` | the file where each test of a fault writes what users saw of it |
+//! | `TEST_ISOLATION` | the isolation level of the functions' transactions, where it is not to be the server's default |
 //! | `TEST_WEBDRIVER_URL` | a chromedriver, for the browser's tests |
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python and a folder of npm packages, for the verifiers' tests |
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]
@@ -48,7 +49,12 @@ pub use walk_through::walk_through;
 
 /// A variable that `cargo xtask test` sets.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "a harness is configured by its environment")]
 pub fn server(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with `cargo xtask test`"))
+    optional(variable).unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`"))
+}
+
+/// A variable that may be set.
+#[expect(clippy::disallowed_methods, reason = "a harness is configured by its environment")]
+pub(crate) fn optional(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }

@@ -18,7 +18,7 @@ use crate::{
     documents,
     function::{Function, Outcome},
     gateway::{self, Functions},
-    server,
+    optional, server,
     state_table::{StateTable, Store},
 };
 
@@ -48,6 +48,8 @@ pub struct StackBuilder {
     prepared: bool,
     /// The port by which functions get to the database, where it is not its own.
     database_port: Option<u16>,
+    /// The isolation level of the functions' transactions, where it is not the server's default.
+    isolation: Option<String>,
     store: Store,
 }
 
@@ -57,7 +59,7 @@ impl Stack {
         Self::builder().start().await
     }
 
-    /// The same, with throttling and revocations kept there.
+    /// The same, with attempts counted there.
     pub async fn with_state_in(store: Store) -> Self {
         Self::builder().state_in(store).start().await
     }
@@ -82,6 +84,7 @@ impl Stack {
             database: None,
             prepared: true,
             database_port: None,
+            isolation: optional("TEST_ISOLATION"),
             store: Store::PostgreSql,
         }
     }
@@ -244,7 +247,7 @@ impl StackBuilder {
         self
     }
 
-    /// Where throttling and revocations are kept; in the database unless told otherwise.
+    /// Where attempts are counted; in the database unless told otherwise.
     #[must_use]
     pub fn state_in(mut self, store: Store) -> Self {
         self.store = store;
@@ -266,6 +269,13 @@ impl StackBuilder {
         self
     }
 
+    /// The isolation level of the functions' transactions. Without it, what `TEST_ISOLATION` says, or PostgreSQL's own default.
+    #[must_use]
+    pub fn isolation(mut self, level: &str) -> Self {
+        self.isolation = Some(level.to_owned());
+        self
+    }
+
     /// The port of 127.0.0.1 by which all functions but `migrate` get to the database.
     #[must_use]
     pub fn through(mut self, port: u16) -> Self {
@@ -279,6 +289,9 @@ impl StackBuilder {
             Some(database) => database,
             None => TestDatabase::empty().await,
         };
+        if let Some(level) = &self.isolation {
+            database.isolate(level).await;
+        }
         let state_table = match self.store {
             Store::PostgreSql => None,
             Store::DynamoDb => Some(StateTable::new().await),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::server;
 
-/// Where throttling and revocations are kept.
+/// Where attempts are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     /// In the database, beside everything else.

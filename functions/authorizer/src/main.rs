@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use shared::{
     config::{self, ConfigError, Environment},
-    db::Database,
+    db::{
+        Database,
+        users::{self, Bearer},
+    },
     error::ApiError,
     http::Request,
     runtime::run_authorizer,
     security::{Tokens, token::Verified},
-    state::{Revocations, Table},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,23 +21,23 @@ async fn main() -> ExitCode {
 }
 
 struct App {
-    revocations: Box<dyn Revocations>,
+    database: Database,
     tokens: Tokens,
 }
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        let tokens = Tokens::new(&config::Tokens::from_env(&env)?);
-        // With a table it needs no database, nor a way to one.
-        let revocations: Box<dyn Revocations> = match Table::new(config::StateTable::from_env(&env)?).await {
-            Some(table) => Box::new(table),
-            None => Box::new(Database::new(config::Database::from_env(&env)?)),
-        };
-        Ok(Self { revocations, tokens })
+        Ok(Self {
+            database: Database::new(config::Database::from_env(&env)?),
+            tokens: Tokens::new(&config::Tokens::from_env(&env)?),
+        })
     }
 }
 
 async fn authorize(app: &App, request: Request) -> Result<Verified, ApiError> {
     let token = app.tokens.verify_access(request.bearer_token()?, request.now())?;
-    if app.revocations.is_live(token, request.now()).await? { Ok(token) } else { Err(ApiError::TokenRevoked) }
+    match users::find_bearer(&app.database, token.user_id, token.session_id).await? {
+        Bearer::Live(_) => Ok(token),
+        Bearer::SessionEnded | Bearer::UserGone => Err(ApiError::TokenRevoked),
+    }
 }

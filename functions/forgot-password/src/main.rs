@@ -6,6 +6,7 @@ use std::{process::ExitCode, time::Duration};
 use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
+    counters::{Counters, Table, counters},
     db::{
         Database,
         password_resets::{self, ResetRequest},
@@ -17,7 +18,6 @@ use shared::{
     outbox::Outbox,
     runtime::run,
     security::{Floor, ResetToken, policy, throttle::Attempt},
-    state::{self, Table, Throttle},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
-    throttle: Box<dyn Throttle>,
+    counters: Box<dyn Counters>,
     outbox: Outbox,
     floor: Duration,
     reset_url: Option<String>,
@@ -39,7 +39,7 @@ impl App {
         let database = Database::new(config::Database::from_env(&env)?);
         let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            throttle: state::throttle(table.as_ref(), &database),
+            counters: counters(table, &database),
             outbox: Outbox::new(database.clone(), Mailer::new(config::Mail::from_env(&env)?).await),
             database,
             floor,
@@ -61,7 +61,7 @@ async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError>
 }
 
 async fn send_link(app: &App, request: &Request, email: &EmailLookup, floor: Floor) -> Result<(), ApiError> {
-    app.throttle.count(Attempt::ForgotPassword, &request.source(), request.now()).await??;
+    app.counters.count(Attempt::ForgotPassword, &request.source(), request.now()).await?;
     let page = reset_page(app, request)?;
     let (token, attempt) = (ResetToken::random(&mut request.rng()), MailId::random(&mut request.rng()));
     let reset = ResetRequest { email, token: &token.hash(), mail: attempt, page: &page };

@@ -11,15 +11,14 @@ use shared::{
         Database,
         sessions::{self, Refreshed},
     },
-    domain::{TokenId, UnixTime},
+    domain::TokenId,
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
     security::{
         TokenError, Tokens,
-        token::{Freshness, TokenReply, Verified},
+        token::{Freshness, TokenReply},
     },
-    state::{self, Revocations, Table},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,7 +28,6 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
-    revocations: Box<dyn Revocations>,
     tokens: Tokens,
     grace: Duration,
 }
@@ -37,11 +35,8 @@ struct App {
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let tokens = config::Tokens::from_env(&env)?;
-        let database = Database::new(config::Database::from_env(&env)?);
-        let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            revocations: state::revocations(table.as_ref(), &database),
-            database,
+            database: Database::new(config::Database::from_env(&env)?),
             tokens: Tokens::new(&tokens),
             grace: tokens.refresh_grace,
         })
@@ -67,19 +62,12 @@ async fn refresh(app: &App, request: Request) -> Result<Reply, ApiError> {
         // The revocation is committed: only now is the caller refused.
         Refreshed::Reused(user) => {
             audit::record(Event::RefreshReused, Some(user));
-            return refuse(app, presented, request.now()).await;
+            return Err(ApiError::InvalidRefreshToken);
         }
         Refreshed::TooMany(too_many) => return Err(too_many.into()),
-        Refreshed::Gone => return refuse(app, presented, request.now()).await,
+        Refreshed::Gone => return Err(ApiError::InvalidRefreshToken),
     };
     audit::record(Event::Refreshed, Some(session.user_id));
     let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Refreshed)?;
     Ok(Reply::ok(&TokenRefreshed { message: "Token refreshed successfully", tokens }))
-}
-
-/// Detecting theft and revoking the session are one statement, so here the row comes first. Should the denial fail, whoever next
-/// presents a token of the session finds it gone, and completes it.
-async fn refuse(app: &App, presented: Verified, now: UnixTime) -> Result<Reply, ApiError> {
-    app.revocations.deny_session(presented.session_id, now).await?;
-    Err(ApiError::InvalidRefreshToken)
 }

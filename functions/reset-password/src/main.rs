@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
+    counters::{Counters, Table, counters},
     db::{Database, password_resets},
     domain::MailId,
     error::ApiError,
@@ -13,7 +14,6 @@ use shared::{
     outbox::Outbox,
     runtime::run,
     security::{PasswordHasher, PasswordRules, ResetToken, policy, throttle::Attempt},
-    state::{self, Revocations, Table, Throttle},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,8 +23,7 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
-    throttle: Box<dyn Throttle>,
-    revocations: Box<dyn Revocations>,
+    counters: Box<dyn Counters>,
     rules: PasswordRules,
     hasher: PasswordHasher,
     outbox: Outbox,
@@ -35,8 +34,7 @@ impl App {
         let database = Database::new(config::Database::from_env(&env)?);
         let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            throttle: state::throttle(table.as_ref(), &database),
-            revocations: state::revocations(table.as_ref(), &database),
+            counters: counters(table, &database),
             outbox: Outbox::new(database.clone(), Mailer::new(config::Mail::from_env(&env)?).await),
             database,
             rules: PasswordRules::new(&config::PasswordRules::from_env(&env)?),
@@ -50,12 +48,11 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     let password = body.text("password").ok_or(ApiError::NewPasswordRequired)?;
     let token = request.path_token().and_then(ResetToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
 
-    app.throttle.count(Attempt::ResetPassword, &request.source(), request.now()).await??;
+    app.counters.count(Attempt::ResetPassword, &request.source(), request.now()).await?;
     // The token is looked up first and used up last: a password that breaks a rule leaves the link good.
     let account = password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     let password = app.rules.accept(password, &account.name, &account.email)?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
-    app.revocations.deny_sessions_before(account.id, account.credential_version + 1, request.now()).await?;
     let notice = MailId::random(&mut request.rng());
     if !password_resets::redeem(&app.database, &token, account.id, &hash, notice).await? {
         return Err(ApiError::InvalidOrExpiredToken);

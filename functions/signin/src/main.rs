@@ -6,9 +6,11 @@ use serde::Serialize;
 use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
+    counters::{Counters, Table, counters},
     db::{
         Database,
         sessions::{self, NewSession},
+        throttle::CountedSignIn,
         users::{self, Account},
     },
     domain::{EmailLookup, SessionId, TokenId},
@@ -19,7 +21,6 @@ use shared::{
         Floor, Password, PasswordHasher, Tokens,
         token::{Freshness, TokenReply},
     },
-    state::{self, Revocations, Table, Throttle},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,8 +30,7 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
-    throttle: Box<dyn Throttle>,
-    revocations: Box<dyn Revocations>,
+    counters: Box<dyn Counters>,
     hasher: PasswordHasher,
     tokens: Tokens,
     signin: config::Signin,
@@ -43,8 +43,7 @@ impl App {
         let database = Database::new(config::Database::from_env(&env)?);
         let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            throttle: state::throttle(table.as_ref(), &database),
-            revocations: state::revocations(table.as_ref(), &database),
+            counters: counters(table, &database),
             database,
             hasher: PasswordHasher::new(),
             tokens: Tokens::new(&tokens),
@@ -94,7 +93,7 @@ async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
 
 async fn open_session(app: &App, request: &Request, Signin { email, password }: Signin) -> Result<Reply, ApiError> {
     let source = request.source();
-    let account = app.throttle.count_sign_in(&email, &source, request.now()).await??;
+    let CountedSignIn { account, counted } = app.counters.count_sign_in(&email, &source, request.now()).await?;
     // Equal work, account or not.
     let verified = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
     if !verified {
@@ -110,13 +109,11 @@ async fn open_session(app: &App, request: &Request, Signin { email, password }: 
         refresh_id: TokenId::random(&mut rng),
         account: &account,
         source: &source,
+        counted: &counted,
         lifetime: app.session_lifetime,
     };
     let session = sessions::open(&app.database, new).await?.ok_or(ApiError::InvalidCredentials)?;
-    tokio::try_join!(
-        app.revocations.session_opened(session.id, &account, request.now()),
-        app.throttle.forgive_sign_in(&account, &source),
-    )?;
+    app.counters.forgive_sign_in(&counted).await?;
     audit::record(Event::SignedIn, Some(account.id));
     let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?;
     let user = User { name: account.name, email: account.email };

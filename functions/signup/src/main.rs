@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use shared::{
     audit::{self, Event},
     config::{self, ConfigError, Environment},
+    counters::{Counters, Table, counters},
     db::{Database, users},
     domain::{Email, Name},
     error::ApiError,
     http::{JsonObject, Message, Reply, Request},
     runtime::run,
     security::{NewPassword, PasswordHasher, PasswordRules, throttle::Attempt},
-    state::{self, Table, Throttle},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
 
 struct App {
     database: Database,
-    throttle: Box<dyn Throttle>,
+    counters: Box<dyn Counters>,
     rules: PasswordRules,
     hasher: PasswordHasher,
 }
@@ -31,7 +31,7 @@ impl App {
         let database = Database::new(config::Database::from_env(&env)?);
         let table = Table::new(config::StateTable::from_env(&env)?).await;
         Ok(Self {
-            throttle: state::throttle(table.as_ref(), &database),
+            counters: counters(table, &database),
             database,
             rules: PasswordRules::new(&config::PasswordRules::from_env(&env)?),
             hasher: PasswordHasher::new(),
@@ -59,7 +59,7 @@ impl Signup {
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
     let Signup { name, email, password } = Signup::parse(&request.json_object()?, &app.rules)?;
-    app.throttle.count(Attempt::SignUp, &request.source(), request.now()).await??;
+    app.counters.count(Attempt::SignUp, &request.source(), request.now()).await?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     let user = users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
     audit::record(Event::SignedUp, Some(user));

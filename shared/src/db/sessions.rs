@@ -5,41 +5,46 @@ use std::time::Duration;
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Database, DbError, is_foreign_key_violation, seconds, throttle::too_many, users::Account};
+use super::{Database, DbError, is_foreign_key_violation, seconds, users::Account};
 use crate::{
     domain::{SessionId, TokenId, UnixTime, UserId},
     security::{
         Source,
         policy::{self, Limit},
-        throttle::TooMany,
+        throttle::{SignInCounters, TooMany},
         token::{Session, Verified},
     },
 };
 
-/// The version that was read together with the hash decides: a reset since then has raised it, and no session opens. Ends on
-/// a whole second, so that a token can say it exactly. What opens one was no failure: the counters of [`super::throttle`] learn of
-/// it, in the order in which an attempt locks them.
+/// The version that was read together with the hash decides: a reset since then has raised it, and no session opens. The session ends on
+/// a whole second, so that a token can say it exactly.
+///
+/// `evicted` keeps the sessions of an account below [`policy::SESSIONS_OF_ACCOUNT`]: dead ones go first, then the one that was signed in or
+/// refreshed longest ago. Sign-ins at the same moment may overshoot; the next one makes up for it. It deletes by key, and skips what
+/// somebody else deletes.
+///
+/// A successful attempt was no failure, so its counters are taken back, in the order in which [`super::throttle`] locks them.
 const OPEN: &str = "
     WITH opened AS (
         INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source)
-        SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $7
+        SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $6
         FROM users WHERE id = $3 AND credential_version = $4
         ON CONFLICT (id) DO UPDATE SET refresh_id = excluded.refresh_id
         RETURNING id, user_id, refresh_id, refreshed_at, expires_at
-    ), named AS (
-        SELECT sha256(convert_to('signin both ' || $7 || ' ' || $6 || ' ' || $4, 'UTF8')) AS both_key,
-            sha256(convert_to('signin source ' || $7, 'UTF8')) AS source_key,
-            sha256(convert_to('signin account ' || $6 || ' ' || $4, 'UTF8')) AS account_key
-        FROM opened
+    ), evicted AS (
+        DELETE FROM sessions WHERE id IN (
+            SELECT s.id FROM sessions s JOIN opened ON opened.user_id = s.user_id AND opened.id <> s.id
+            ORDER BY s.credential_version = $4 AND s.revoked_at IS NULL AND s.expires_at > now() DESC, s.refreshed_at DESC
+            OFFSET $10 - 1 LIMIT $11
+        )
     ), both_cleared AS (
-        DELETE FROM throttle t USING named WHERE t.key = named.both_key RETURNING t.key
+        DELETE FROM throttle t USING opened WHERE t.key = $7 RETURNING t.key
     ), source_uncounted AS (
-        UPDATE throttle t SET attempts = t.attempts - 1 FROM named
-        WHERE t.key = named.source_key AND t.attempts > 0 AND (SELECT count(*) FROM both_cleared) >= 0
+        UPDATE throttle t SET attempts = t.attempts - 1 FROM opened
+        WHERE t.key = $8 AND t.attempts > 0 AND (SELECT count(*) FROM both_cleared) >= 0
         RETURNING t.key
     ), account_cleared AS (
-        DELETE FROM throttle t USING named
-        WHERE t.key = named.account_key AND (SELECT count(*) FROM source_uncounted) >= 0
+        DELETE FROM throttle t USING opened WHERE t.key = $9 AND (SELECT count(*) FROM source_uncounted) >= 0
     )
     SELECT id, user_id, refresh_id,
         floor(extract(epoch FROM refreshed_at))::bigint AS refreshed_at,
@@ -57,6 +62,8 @@ pub struct NewSession<'a> {
     pub account: &'a Account,
     /// Where the attempt came from.
     pub source: &'a Source,
+    /// The counters that counted the attempt as a failure.
+    pub counted: &'a SignInCounters,
     /// How long it lives.
     pub lifetime: Duration,
 }
@@ -69,8 +76,12 @@ pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>,
         (&new.account.id.0 as _, Type::INT4),
         (&new.account.credential_version as _, Type::INT4),
         (&seconds(new.lifetime) as _, Type::FLOAT8),
-        (&new.account.address as _, Type::TEXT),
         (&new.source.as_str() as _, Type::TEXT),
+        (&new.counted.both.as_bytes() as _, Type::BYTEA),
+        (&new.counted.source.as_bytes() as _, Type::BYTEA),
+        (&new.counted.account.as_bytes() as _, Type::BYTEA),
+        (&policy::SESSIONS_OF_ACCOUNT as _, Type::INT8),
+        (&policy::SESSIONS_EVICTED as _, Type::INT8),
     ];
     match db.query_opt(OPEN, &params).await {
         Err(error) if is_foreign_key_violation(&error) => Ok(None),
@@ -159,7 +170,7 @@ async fn wait_to_refresh(db: &Database, token: Verified, limit: Limit) -> Result
         (&limit.attempts as _, Type::INT4),
         (&seconds(limit.window) as _, Type::FLOAT8),
     ];
-    Ok(db.query_opt(WAIT_TO_REFRESH, &params).await?.map(|row| too_many(row.get("wait"))))
+    Ok(db.query_opt(WAIT_TO_REFRESH, &params).await?.map(|row| TooMany::wait(row.get("wait"))))
 }
 
 /// What became of a session that was to end.

@@ -72,40 +72,41 @@ pub struct Account {
     pub name: String,
     /// As its owner wrote it.
     pub email: String,
-    /// The same as PostgreSQL compares it, which is how attempts are counted.
-    pub address: String,
     /// What the password is held against.
     pub password_hash: PasswordHash,
     /// Rises at every reset; a session opened under an older one is dead.
     pub credential_version: i32,
 }
 
-/// What an attempt to sign in is about, where it is counted elsewhere.
+/// What somebody tries to sign in to, where attempts are counted outside PostgreSQL.
 pub struct Candidate {
     /// The account, if the address has one.
     pub account: Option<Account>,
-    /// The address as PostgreSQL compares it.
+    /// The address that was typed, in the case that addresses are compared in.
     pub address: String,
-    /// Whether a session of the account lives that was opened from the same source.
-    pub at_home: bool,
+    /// Whether the account has a live session that was opened from the same source.
+    pub is_signed_in_here: bool,
 }
 
 const FIND_CANDIDATE: &str = "
     WITH account AS (
-        SELECT id, name, email, password, credential_version, lower(email) AS address FROM users
-        WHERE lower(email) = lower($1)
+        SELECT id, name, email, password, credential_version FROM users WHERE lower(email) = lower($1)
     )
-    SELECT account.*, coalesce(lower($1), '') AS typed, EXISTS (
+    SELECT account.*, coalesce(lower($1), '') AS address, EXISTS (
         SELECT FROM sessions s
         WHERE s.user_id = account.id AND s.credential_version = account.credential_version AND s.source = $2
             AND s.revoked_at IS NULL AND s.expires_at > now()
-    ) AS at_home
+    ) AS is_signed_in_here
     FROM (SELECT) AS one LEFT JOIN account ON true";
 
 /// The account of an address, in whatever case it is written.
 pub async fn find_candidate(db: &Database, email: &EmailLookup, source: &Source) -> Result<Candidate, DbError> {
     let row = db.query_one(FIND_CANDIDATE, &[(&email.as_sql(), Type::TEXT), (&source.as_str(), Type::TEXT)]).await?;
-    Ok(Candidate { account: account(&row), address: row.get("typed"), at_home: row.get("at_home") })
+    Ok(Candidate {
+        account: account(&row),
+        address: row.get("address"),
+        is_signed_in_here: row.get("is_signed_in_here"),
+    })
 }
 
 /// The account of a row, where it has one.
@@ -114,7 +115,6 @@ pub(super) fn account(row: &Row) -> Option<Account> {
         id: UserId(id),
         name: row.get("name"),
         email: row.get("email"),
-        address: row.get("address"),
         password_hash: PasswordHash::from_stored(row.get("password")),
         credential_version: row.get("credential_version"),
     })

@@ -80,17 +80,21 @@ pub fn signin_wait(failures: i32) -> Option<Duration> {
     let wait = SIGNIN_FIRST_WAIT.checked_mul(2_u32.saturating_pow(doublings)).unwrap_or(SIGNIN_LONGEST_WAIT);
     Some(wait.min(SIGNIN_LONGEST_WAIT))
 }
-/// How long failures are remembered if no more follow.
-pub const SIGNIN_MEMORY: Duration = Duration::from_hours(24);
+/// How long the failures of one account from one source are remembered after the last one. Longer than the longest wait, so that nobody
+/// can sit a wait out and begin again at five; and not longer than that needs, because anybody can cause such a counter for any address.
+pub const SIGNIN_MEMORY: Duration = Duration::from_hours(1);
 /// Failed sign-ins from one source, over all accounts: a stuffed list of credentials, not an office behind one address.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
-/// Failed sign-ins in a row to one account, over all sources. NIST SP 800-63B-4 §3.2.2: at most 100. From then on only networks
-/// where its owner is signed in may try, until a sign-in or a reset succeeds.
+/// Failed sign-ins in a row to one account, over all sources. NIST SP 800-63B-4 §3.2.2: at most 100. After that only sources with a live
+/// session of the account may try, until a sign-in or a reset succeeds.
 pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
-/// What a source that such an account is closed to is told to wait.
-pub const SIGNIN_CLOSED_WAIT: Duration = Duration::from_mins(15);
-/// How long such an account stays closed if nobody tries: a month.
-pub const SIGNIN_CLOSED_MEMORY: Duration = Duration::from_hours(30 * 24);
+/// How long each failure in a row is remembered, one after the other. A hundred at once close the account for a month, so a month allows
+/// a hundred guesses, fast or slow. A single failure at an address that nobody has leaves a counter for hours, not for a month.
+pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
+/// Most live sessions of one account. A person has a few devices; a program that signs in for every call has thousands.
+pub const SESSIONS_OF_ACCOUNT: i64 = 50;
+/// Most sessions that opening one deletes. One at a time is enough; more clear what was there before the limit.
+pub const SESSIONS_EVICTED: i64 = 100;
 /// New accounts from one source: a class of students on their first day.
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Forgotten passwords from one source.
@@ -120,6 +124,11 @@ pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DATABASE_ACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Longest time for one statement, a connection and retries included.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
+/// Longest pause before a statement is run again that another transaction undid (SQLSTATE 40001, 40P01), the first time. It doubles with each
+/// conflict. A statement takes a millisecond or two, so those who met are through by then.
+pub const CONFLICT_FIRST_PAUSE: Duration = Duration::from_millis(4);
+/// The longest such pause. Fifty at one row need some fifty turns, and a request has three seconds.
+pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
 /// Longest time to tell PostgreSQL that nobody waits for a statement any more.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 /// Longest time for what is asked of DynamoDB at once, retries included: twice in a sign-in.

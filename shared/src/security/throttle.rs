@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::policy::{self, Limit};
 
 /// Where a request comes from, as API Gateway saw it: an IPv4 address, or the /64 of an IPv6 one, which is what one household gets and
@@ -63,11 +65,60 @@ impl Attempt {
     }
 }
 
-/// An attempt that is not let through.
+/// The SHA-256 of a counter's name: no address can be read from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CounterKey([u8; 32]);
+
+impl CounterKey {
+    /// The key of a counter. Its name is the words, parted by spaces.
+    #[must_use]
+    pub fn of(words: &[&str]) -> Self {
+        Self::from_stored(digest(&SHA256, words.join(" ").as_bytes()).as_ref())
+    }
+
+    /// A key as a store keeps it.
+    ///
+    /// # Panics
+    /// Where it does not have 32 bytes.
+    #[must_use]
+    pub fn from_stored(key: &[u8]) -> Self {
+        Self(key.try_into().expect("a SHA-256 has 32 bytes"))
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The three counters of an attempt to sign in.
+pub struct SignInCounters {
+    /// Of the account and the source together.
+    pub both: CounterKey,
+    /// Of the source, over all accounts.
+    pub source: CounterKey,
+    /// Of the account, over all sources.
+    pub account: CounterKey,
+}
+
+/// An attempt that is refused because there were too many before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TooMany {
-    /// Seconds until the next one may be; at least one.
+    /// Seconds until the next attempt is let through; at least one.
     pub retry_after: u64,
+    /// Whether a password reset lets the account's owner sign in before that.
+    pub reset_helps: bool,
+}
+
+impl TooMany {
+    /// A refusal that only time lifts. `seconds` are rounded up.
+    #[must_use]
+    pub fn wait(seconds: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a wait is small and at least 1")]
+        let retry_after = seconds.ceil().max(1.0) as u64;
+        Self { retry_after, reset_helps: false }
+    }
 }
 
 #[cfg(test)]

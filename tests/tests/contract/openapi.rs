@@ -35,7 +35,7 @@ fn refusals() -> Vec<ApiError> {
         ApiError::InvalidToken,
         ApiError::InvalidRefreshToken,
         ApiError::UserNotFound,
-        ApiError::TooManyAttempts(TooMany { retry_after: 30 }),
+        ApiError::TooManyAttempts(TooMany { retry_after: 30, reset_helps: false }),
         ApiError::NoBearerToken,
         ApiError::ServiceUnavailable("a cause".into()),
         ApiError::Internal("a cause".into()),

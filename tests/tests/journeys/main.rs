@@ -10,6 +10,7 @@ mod keys;
 mod logs;
 mod outbox;
 mod passwords;
+mod races;
 mod reset;
 mod sessions;
 mod signin;

@@ -142,11 +142,71 @@ async fn tokens_past_their_time_are_told_so() {
     let tokens = ada.signs_in().await;
     tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
     ada.dashboard(&tokens.access).await.assert_refused(401, "token_expired", "Token has expired");
-    ada.logs_out(&tokens.access).await.assert_refused(401, "token_expired", "Token has expired");
     assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);
     // An expired token of the wrong kind is the wrong kind of token first.
     ada.dashboard(&tokens.refresh).await.assert_refused(401, "invalid_token", "Invalid token");
     ada.refreshes(&tokens.access).await.assert_refused(401, "invalid_token", "Invalid token");
+}
+
+// Requirement 5.
+#[tokio::test]
+async fn a_logout_needs_no_young_access_token_but_a_live_session() {
+    let stack = Stack::builder().with("JWT_ACCESS_TOKEN_EXPIRES", "1").start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    ada.dashboard(&tokens.access).await.assert_refused(401, "token_expired", "Token has expired");
+    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);
+    ada.logs_out(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
+    // Its age is the only fault it may have.
+    let (body, _) = tokens.access.rsplit_once('.').unwrap();
+    for token in [tokens.refresh, format!("{body}.{}", "A".repeat(43))] {
+        ada.logs_out(&token).await.assert_refused(401, "invalid_token", "Invalid token");
+    }
+}
+
+#[tokio::test]
+async fn an_account_has_fifty_live_sessions_and_the_next_ends_the_one_unused_longest() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let (unused, refreshed) = (ada.signs_in().await, ada.signs_in().await);
+    stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '1 hour'").await;
+    let refreshed = Tokens::from(&ada.refreshes(&refreshed.refresh).await);
+    let mut others = Vec::new();
+    for _ in 0..48 {
+        others.push(ada.signs_in().await);
+    }
+    assert_eq!(ada.dashboard(&unused.access).await.status, 200, "that makes fifty");
+    let newest = ada.signs_in().await;
+    assert_session_over(&stack, &unused).await;
+    let example = async |tokens: &Tokens| stack.with_token(Method::GET, "/api/example", &tokens.access).await.status;
+    assert_eq!(example(&unused).await, 403, "at the authorizer, too");
+    for lives in [&refreshed, &others[0], &others[47], &newest] {
+        assert_eq!(ada.dashboard(&lives.access).await.status, 200);
+        assert_eq!(example(lives).await, 200);
+    }
+    // A session that has ended takes nobody's place.
+    assert_eq!(ada.logs_out(&others[47].access).await.status, 200);
+    ada.signs_in().await;
+    assert_eq!(ada.dashboard(&others[0].access).await.status, 200);
+}
+
+#[tokio::test]
+async fn sign_ins_at_the_same_moment_overshoot_the_bound_and_the_next_one_keeps_it() {
+    let stack = Stack::builder().processes(4).start().await;
+    let ada = stack.user("Ada").await;
+    stack
+        .sql("INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at)
+            SELECT gen_random_uuid(), id, 1, gen_random_uuid(), now() + interval '1 day' FROM users, generate_series(1, 80)")
+        .await;
+    let replies = join_all((0..20).map(|_| ada.tries_to_sign_in())).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    let last = ada.signs_in().await;
+    assert_eq!(stack.sql_number("SELECT count(*) FROM sessions").await, 50);
+    for tokens in replies.iter().map(Tokens::from).chain([last]) {
+        assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the newest live");
+    }
 }
 
 // Requirement 19.
