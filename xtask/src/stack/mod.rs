@@ -64,7 +64,7 @@ pub struct StackArgs {
     #[arg(long, value_name = "N", default_value_t = 5004)]
     database_port: u16,
 
-    /// Counters and revocations in DynamoDB instead of PostgreSQL: DynamoDB Local, with a table `state` (needs Java 17)
+    /// Counters of attempts in DynamoDB instead of PostgreSQL: DynamoDB Local, with a table `state` (needs Java 17)
     #[arg(long)]
     pub state_table: bool,
 
