@@ -84,7 +84,10 @@ impl Database {
                     if Instant::now() + pause >= deadline {
                         return Err(DbError::Away(cause));
                     }
-                    tracing::debug!(conflicts, %cause, "another transaction undid a statement, which is run again");
+                    // Once for each statement: where every transaction is `repeatable read`, there are many.
+                    if conflicts == 0 {
+                        tracing::warn!(%cause, "another transaction undid a statement, which is run again");
+                    }
                     sleep(pause).await;
                     conflicts += 1;
                 }

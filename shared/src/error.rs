@@ -20,6 +20,9 @@ pub enum ApiError {
     /// The body is not exactly one JSON object.
     #[error("Invalid JSON payload")]
     InvalidJson,
+    /// The body is longer than any endpoint needs.
+    #[error("Request body too large")]
+    PayloadTooLarge,
     /// Sign-up without a name, an address or a password.
     #[error("Missing required fields")]
     MissingRequiredFields,
@@ -83,6 +86,7 @@ impl ApiError {
         match self {
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::InvalidJson => (StatusCode::BAD_REQUEST, "invalid_json"),
+            Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
             Self::MissingRequiredFields => (StatusCode::BAD_REQUEST, "missing_required_fields"),
             Self::UserAlreadyExists => (StatusCode::BAD_REQUEST, "user_already_exists"),
             Self::Rule(rule) => (StatusCode::BAD_REQUEST, rule.code()),

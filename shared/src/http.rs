@@ -1,5 +1,7 @@
 //! Reading a request and writing a reply, at API Gateway's HTTP API (payload format 2.0).
 
+mod fields;
+
 use std::{borrow::Cow, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -12,12 +14,11 @@ use lambda_http::{
 };
 use rand::CryptoRng;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::{
     domain::{SessionId, UnixTime, UserId},
     error::ApiError,
-    security::{Source, token::Verified},
+    security::{Source, policy, token::Verified},
     system,
 };
 
@@ -59,25 +60,30 @@ impl Request {
         system::rng()
     }
 
-    /// The body, which must be one JSON object declared as JSON (parameters such as a charset allowed).
-    ///
-    /// An object is asked for before any field is read, because serde would take an array for a struct.
-    pub fn json_object(&self) -> Result<JsonObject, ApiError> {
+    /// The texts of these names in the body, which must be one JSON object, declared as JSON (parameters such as a charset allowed), and at
+    /// most [`policy::BODY_MAX_BYTES`] long. A field that is no string, or an empty one, is `None`. Other fields are skipped.
+    pub fn texts<const N: usize>(&self, names: [&str; N]) -> Result<[Option<String>; N], ApiError> {
         let declared = self.header(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
         if !declared.trim().eq_ignore_ascii_case("application/json") {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let body = self.body().ok_or(ApiError::InvalidJson)?;
-        serde_json::from_slice(&body).map(JsonObject).map_err(|_| ApiError::InvalidJson)
+        fields::texts(&self.body()?, names).map_err(|_| ApiError::InvalidJson)
     }
 
-    fn body(&self) -> Option<Cow<'_, [u8]>> {
+    /// The body's bytes. Nothing longer than it may be is decoded.
+    fn body(&self) -> Result<Cow<'_, [u8]>, ApiError> {
+        const ENCODED_MAX_BYTES: usize = policy::BODY_MAX_BYTES.div_ceil(3) * 4;
         let text = self.event.body.as_deref().unwrap_or_default();
-        if self.event.is_base64_encoded {
-            STANDARD.decode(text).ok().map(Cow::Owned)
+        let (max, body) = if self.event.is_base64_encoded {
+            (ENCODED_MAX_BYTES, None)
         } else {
-            Some(text.as_bytes().into())
+            (policy::BODY_MAX_BYTES, Some(Cow::Borrowed(text.as_bytes())))
+        };
+        if text.len() > max {
+            return Err(ApiError::PayloadTooLarge);
         }
+        let body = body.map_or_else(|| STANDARD.decode(text).map(Cow::Owned), Ok).map_err(|_| ApiError::InvalidJson)?;
+        if body.len() > policy::BODY_MAX_BYTES { Err(ApiError::PayloadTooLarge) } else { Ok(body) }
     }
 
     /// The bearer token of the Authorization header (RFC 6750 §2.1; the scheme's name is case-insensitive, RFC 9110 §11.1).
@@ -163,18 +169,6 @@ impl Authorization {
     #[must_use]
     pub fn denied() -> Self {
         Self { is_authorized: false, context: None }
-    }
-}
-
-/// A JSON object a client sent.
-#[derive(Debug)]
-pub struct JsonObject(Map<String, Value>);
-
-impl JsonObject {
-    /// The field of that name, if it is a string and not empty.
-    #[must_use]
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 }
 
@@ -299,7 +293,7 @@ impl Reply {
 mod tests {
     use std::collections::BTreeMap;
 
-    use proptest::{collection::btree_map, prelude::*, property_test};
+    use proptest::{prelude::*, property_test};
 
     use super::*;
     use crate::arbitrary;
@@ -314,9 +308,10 @@ mod tests {
         Request::new(serde_json::from_value(event).unwrap(), UnixTime(0))
     }
 
-    fn json(content_type: &str, body: impl AsRef<[u8]>) -> Result<JsonObject, &'static str> {
+    /// The field `a` of a body that says it is JSON, or the code of the refusal.
+    fn read(content_type: &str, body: impl AsRef<[u8]>) -> Result<Option<String>, &'static str> {
         let request = request(&[("content-type", content_type)], body.as_ref());
-        request.json_object().map_err(|error| error.status_and_code().1)
+        request.texts(["a"]).map(|[a]| a).map_err(|error| error.status_and_code().1)
     }
 
     fn authorized(value: &str) -> Result<String, Option<&'static str>> {
@@ -329,7 +324,7 @@ mod tests {
         for content_type in
             ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json ;x=y"]
         {
-            assert!(json(content_type, "{}").is_ok(), "{content_type}");
+            assert!(read(content_type, "{}").is_ok(), "{content_type}");
         }
     }
 
@@ -338,35 +333,27 @@ mod tests {
         for content_type in
             ["", "text/plain", "application/jsonp", "application/json, text/plain", "x application/json"]
         {
-            assert_eq!(json(content_type, "not json").unwrap_err(), "unsupported_media_type", "{content_type}");
+            assert_eq!(read(content_type, "not json").unwrap_err(), "unsupported_media_type", "{content_type}");
         }
-    }
-
-    #[test]
-    fn only_one_json_object_is_a_body() {
-        for body in
-            ["", "[]", "1", "null", "\"a\"", "{} {}", "{}x", "\u{feff}{}", r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, "{"]
-        {
-            assert_eq!(json("application/json", body).unwrap_err(), "invalid_json", "{body}");
-        }
-        assert_eq!(json("application/json", b"{\"a\":\"\xff\"}").unwrap_err(), "invalid_json");
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
-        assert_eq!(json("application/json", deep).unwrap_err(), "invalid_json");
     }
 
     #[test]
     fn a_body_that_is_not_the_base64_it_says_it_is_is_refused() {
         let mut request = request(&[("content-type", "application/json")], b"{}");
         request.event.body = Some("{}".to_owned());
-        assert_eq!(request.json_object().unwrap_err().status_and_code().1, "invalid_json");
+        assert_eq!(request.texts(["a"]).unwrap_err().status_and_code().1, "invalid_json");
     }
 
     #[test]
-    fn a_field_is_a_string_that_is_not_empty() {
-        let body = json("application/json", r#"{"a":"x","b":"","c":1,"d":null,"e":["x"]}"#).unwrap();
-        assert_eq!(body.text("a"), Some("x"));
-        for absent in ["b", "c", "d", "e", "f"] {
-            assert_eq!(body.text(absent), None, "{absent}");
+    fn a_body_may_have_16_kib_whether_or_not_the_gateway_encodes_it() {
+        let body = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        for (bytes, refusal) in
+            [(16 * 1024, None), (16 * 1024 + 1, Some("payload_too_large")), (6_000_000, Some("payload_too_large"))]
+        {
+            assert_eq!(read("application/json", body(bytes)).err(), refusal, "{bytes} encoded");
+            let mut plain = request(&[("content-type", "application/json")], b"");
+            (plain.event.body, plain.event.is_base64_encoded) = (Some(body(bytes)), false);
+            assert_eq!(plain.texts(["a"]).err().map(|error| error.status_and_code().1), refusal, "{bytes} plain");
         }
     }
 
@@ -385,40 +372,13 @@ mod tests {
     }
 
     #[property_test]
-    fn a_field_is_read_as_it_was_written_whether_or_not_the_gateway_encodes_the_body(
-        #[strategy = btree_map(arbitrary::text(), arbitrary::text(), 0..5)] fields: BTreeMap<String, String>,
-    ) {
-        let body = serde_json::to_string(&fields).unwrap();
+    fn a_body_is_the_same_whether_or_not_the_gateway_encodes_it(#[strategy = arbitrary::text()] text: String) {
+        let body = serde_json::json!({ "a": text }).to_string();
         let mut request = request(&[("content-type", "application/json")], body.as_bytes());
-        let encoded = request.json_object().unwrap();
+        let encoded = request.texts(["a"]).unwrap();
         (request.event.body, request.event.is_base64_encoded) = (Some(body), false);
-        let plain = request.json_object().unwrap();
-        for (name, text) in &fields {
-            assert_eq!(plain.text(name), Some(text.as_str()).filter(|text| !text.is_empty()));
-            assert_eq!(plain.text(name), encoded.text(name));
-        }
-    }
-
-    #[property_test]
-    fn a_body_is_an_object_and_of_its_fields_texts_alone_are_read(#[strategy = arbitrary::json()] body: Value) {
-        match (json("application/json", body.to_string()), body.as_object()) {
-            (Ok(object), Some(fields)) => {
-                for (name, value) in fields {
-                    assert_eq!(object.text(name), value.as_str().filter(|text| !text.is_empty()));
-                }
-            }
-            (refused, object) => assert!(refused.err() == Some("invalid_json") && object.is_none()),
-        }
-    }
-
-    #[property_test]
-    fn what_json_cannot_be_is_refused_whatever_it_is(
-        #[strategy = prop_oneof![any::<Vec<u8>>(), arbitrary::damaged(r#"{"a": "\u00e9"}"#).prop_map_into()]] body: Vec<
-            u8,
-        >,
-    ) {
-        let object = serde_json::from_slice::<Value>(&body).is_ok_and(|value| value.is_object());
-        assert_eq!(json("application/json", &body).err(), (!object).then_some("invalid_json"));
+        assert_eq!(request.texts(["a"]).unwrap(), encoded);
+        assert_eq!(encoded, [Some(text).filter(|text| !text.is_empty())]);
     }
 
     #[property_test]
@@ -426,11 +386,11 @@ mod tests {
         #[strategy = arbitrary::damaged("application/json")] other: String,
         #[strategy = "[ -~]{0,20}"] parameters: String,
     ) {
-        assert!(json(&format!("application/json;{parameters}"), "{}").is_ok());
+        assert!(read(&format!("application/json;{parameters}"), "{}").is_ok());
         let header = HeaderValue::from_str(&other).is_ok();
         let json_after_all = other.split(';').next().unwrap().trim().eq_ignore_ascii_case("application/json");
         prop_assume!(header && !json_after_all);
-        assert_eq!(json(&format!("{other};{parameters}"), "{}").unwrap_err(), "unsupported_media_type");
+        assert_eq!(read(&format!("{other};{parameters}"), "{}").unwrap_err(), "unsupported_media_type");
     }
 
     #[property_test]

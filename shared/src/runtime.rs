@@ -285,7 +285,7 @@ mod tests {
         let look = |request: Request| async move {
             let (token, host, source) = (request.path_token(), request.domain_name(), request.source());
             let seen = format!("{token:?} {host:?} {source:?} {:?} {:?}", request.bearer_token(), request.caller());
-            request.json_object().map(|object| Reply::ok(&json!({ "seen": seen, "message": object.text("message") })))
+            request.texts(["message"]).map(|[message]| Reply::ok(&json!({ "seen": seen, "message": message })))
         };
         let response = json!(answer_http(event, look).now_or_never().unwrap().unwrap());
         for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {

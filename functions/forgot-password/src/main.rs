@@ -13,7 +13,7 @@ use shared::{
     },
     domain::{EmailLookup, MailId},
     error::ApiError,
-    http::{JsonObject, Message, Reply, Request},
+    http::{Message, Reply, Request},
     mail::{Mail, Mailer},
     outbox::Outbox,
     runtime::run,
@@ -48,12 +48,13 @@ impl App {
     }
 }
 
-fn parse(body: &JsonObject) -> Result<EmailLookup, ApiError> {
-    body.text("email").map(EmailLookup::new).ok_or(ApiError::EmailRequired)
+fn parse(request: &Request) -> Result<EmailLookup, ApiError> {
+    let [email] = request.texts(["email"])?;
+    email.as_deref().map(EmailLookup::new).ok_or(ApiError::EmailRequired)
 }
 
 async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let email = parse(&request.json_object()?)?;
+    let email = parse(&request)?;
     let floor = Floor::start(app.floor);
     let outcome = send_link(app, &request, &email, floor).await;
     floor.reached().await;

@@ -44,14 +44,14 @@ impl App {
 }
 
 async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let body = request.json_object()?;
-    let password = body.text("password").ok_or(ApiError::NewPasswordRequired)?;
+    let [password] = request.texts(["password"])?;
+    let password = password.ok_or(ApiError::NewPasswordRequired)?;
     let token = request.path_token().and_then(ResetToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
 
     app.counters.count(Attempt::ResetPassword, &request.source(), request.now()).await?;
     // The token is looked up first and used up last: a password that breaks a rule leaves the link good.
     let account = password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
-    let password = app.rules.accept(password, &account.name, &account.email)?;
+    let password = app.rules.accept(&password, &account.name, &account.email)?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     let notice = MailId::random(&mut request.rng());
     if !password_resets::redeem(&app.database, &token, account.id, &hash, notice).await? {

@@ -15,7 +15,7 @@ use shared::{
     },
     domain::{EmailLookup, SessionId, TokenId},
     error::ApiError,
-    http::{JsonObject, Reply, Request},
+    http::{Reply, Request},
     runtime::run,
     security::{
         Floor, Password, PasswordHasher, Tokens,
@@ -59,11 +59,11 @@ struct Signin {
 }
 
 impl Signin {
-    fn parse(body: &JsonObject) -> Result<Self, ApiError> {
-        let (Some(email), Some(password)) = (body.text("email"), body.text("password")) else {
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        let [Some(email), Some(password)] = request.texts(["email", "password"])? else {
             return Err(ApiError::MissingEmailOrPassword);
         };
-        Ok(Self { email: EmailLookup::new(email), password: Password::new(password) })
+        Ok(Self { email: EmailLookup::new(&email), password: Password::new(&password) })
     }
 }
 
@@ -83,7 +83,7 @@ struct User {
 
 async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
     let floor = Floor::start(app.signin.floor);
-    let signin = Signin::parse(&request.json_object()?)?;
+    let signin = Signin::parse(&request)?;
     let outcome = open_session(app, &request, signin).await;
     if let Err(ApiError::InvalidCredentials) = outcome {
         floor.reached().await;

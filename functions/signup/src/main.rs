@@ -9,7 +9,7 @@ use shared::{
     db::{Database, users},
     domain::{Email, Name},
     error::ApiError,
-    http::{JsonObject, Message, Reply, Request},
+    http::{Message, Reply, Request},
     runtime::run,
     security::{NewPassword, PasswordHasher, PasswordRules, throttle::Attempt},
 };
@@ -46,19 +46,18 @@ struct Signup {
 }
 
 impl Signup {
-    fn parse(body: &JsonObject, rules: &PasswordRules) -> Result<Self, ApiError> {
-        let (Some(name), Some(email), Some(password)) = (body.text("name"), body.text("email"), body.text("password"))
-        else {
+    fn parse(request: &Request, rules: &PasswordRules) -> Result<Self, ApiError> {
+        let [Some(name), Some(email), Some(password)] = request.texts(["name", "email", "password"])? else {
             return Err(ApiError::MissingRequiredFields);
         };
-        let (name, email) = (Name::parse(name)?, Email::parse(email)?);
-        let password = rules.accept(password, name.as_str(), email.as_str())?;
+        let (name, email) = (Name::parse(&name)?, Email::parse(&email)?);
+        let password = rules.accept(&password, name.as_str(), email.as_str())?;
         Ok(Self { name, email, password })
     }
 }
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let Signup { name, email, password } = Signup::parse(&request.json_object()?, &app.rules)?;
+    let Signup { name, email, password } = Signup::parse(&request, &app.rules)?;
     app.counters.count(Attempt::SignUp, &request.source(), request.now()).await?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     let user = users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;

@@ -58,6 +58,10 @@ pub const FORGOT_PASSWORD_FLOOR: Duration = Duration::from_secs(1);
 /// How long before its floor an attempt to mail is given up, so that giving up does not show either, nor writing down that it was sent.
 pub const FLOOR_MARGIN: Duration = Duration::from_millis(300);
 
+/// Most bytes of a body that is read. The longest password that is tried has 4096 bytes, which leaves room for escapes. API Gateway passes
+/// on megabytes, and no attempt has been counted when they arrive.
+pub const BODY_MAX_BYTES: usize = 16 * 1024;
+
 /// So many attempts within so much time, counted from the first. See [`super::throttle`].
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {

@@ -14,5 +14,5 @@ async fn main() -> ExitCode {
 }
 
 async fn panics((): &(), request: Request) -> Result<Reply, ApiError> {
-    panic!("{:?}", request.json_object()?.text("password"))
+    panic!("{:?}", request.texts(["password"])?)
 }

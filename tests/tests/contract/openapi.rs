@@ -22,6 +22,7 @@ fn refusals() -> Vec<ApiError> {
     let others = [
         ApiError::UnsupportedMediaType,
         ApiError::InvalidJson,
+        ApiError::PayloadTooLarge,
         ApiError::MissingRequiredFields,
         ApiError::UserAlreadyExists,
         ApiError::MissingEmailOrPassword,

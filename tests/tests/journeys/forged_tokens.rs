@@ -124,7 +124,9 @@ async fn a_token_is_good_in_its_own_time() {
     for past in [now, now - 1, now - 30, 1, 0, -1, i64::MIN] {
         let (name, expired) = (format!("exp {past}"), access.claim("exp", past).signed());
         assert_refused(&stack, "/api/dashboard", &name, &expired, EXPIRED).await;
-        assert_refused(&stack, "/api/logout", &name, &expired, EXPIRED).await;
+        // Logout alone takes it: its only fault is its age.
+        let other = Draft::of(&ada.signs_in().await.access).claim("exp", past).signed();
+        assert_eq!(ada.logs_out(&other).await.status, 200, "{name}");
         let expired = refresh.claim("exp", past).signed();
         assert_refused(&stack, "/api/refresh", &name, &expired, NO_LONGER).await;
     }

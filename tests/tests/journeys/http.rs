@@ -30,7 +30,7 @@ async fn a_body_that_is_not_declared_as_json_is_refused() {
 #[tokio::test]
 async fn a_body_that_is_not_one_json_object_is_refused() {
     let stack = Stack::start().await;
-    let long = format!("{{\"a\":{}}}", "[".repeat(100_000));
+    let deep = format!("{{\"a\":{}}}", "[".repeat(10_000));
     let bodies: [&[u8]; 13] = [
         b"",
         b"[]",
@@ -44,7 +44,7 @@ async fn a_body_that_is_not_one_json_object_is_refused() {
         b"\xef\xbb\xbf{}",
         b"{\"a\":\"\xff\"}",
         b"{\"a\":\"\\ud800\"}",
-        long.as_bytes(),
+        deep.as_bytes(),
     ];
     for path in WITH_BODY {
         for body in bodies {
@@ -52,6 +52,29 @@ async fn a_body_that_is_not_one_json_object_is_refused() {
                 request.header("content-type", "application/json").body(body.to_vec())
             });
             reply.await.assert_refused(400, "invalid_json", "Invalid JSON payload");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_parsed() {
+    let stack = Stack::start().await;
+    // 2.9 MiB that would become hundreds of megabytes of values; and the same as bytes that API Gateway encodes.
+    let many = format!(r#"{{"email":"a@example.com","a":[{}{{}}]}}"#, r#"{"":0},"#.repeat(430_000));
+    let binary = [br#"{"a":""#.as_slice(), b"\xff\"}", " ".repeat(3_000_000).as_bytes()].concat();
+    for path in WITH_BODY {
+        for body in [many.clone().into_bytes(), binary.clone(), " ".repeat(16 * 1024 + 1).into_bytes()] {
+            let reply = stack.send(Method::POST, path, |request| {
+                request.header("content-type", "application/json").body(body.clone())
+            });
+            reply.await.assert_refused(413, "payload_too_large", "Request body too large");
+        }
+    }
+    for function in ["signup", "signin", "forgot-password", "reset-password"] {
+        for process in stack.processes(function) {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
+            assert!(peak.parse::<u64>().unwrap() < 64 * 1024, "{function} took {peak} kB");
         }
     }
 }

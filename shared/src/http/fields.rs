@@ -1,0 +1,177 @@
+//! The texts of a JSON object. Everything else in it is checked to be JSON and skipped, so that a body costs no more memory than its
+//! own size, whatever is in it.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
+
+/// The fields of these names in one JSON object that are strings and not empty. Of two fields with one name the last one counts.
+///
+/// # Errors
+/// Where the bytes are anything but one JSON object in UTF-8, or hold a string or a number that Rust cannot.
+pub(super) fn texts<const N: usize>(json: &[u8], names: [&str; N]) -> Result<[Option<String>; N], serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let texts = Names(names).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(texts)
+}
+
+struct Names<'a, const N: usize>([&'a str; N]);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for Names<'_, N> {
+    type Value = [Option<String>; N];
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for Names<'_, N> {
+    type Value = [Option<String>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut texts = [const { None }; N];
+        while let Some((name, Text(text))) = object.next_entry::<String, Text>()? {
+            if let Some(field) = self.0.iter().position(|wanted| *wanted == name) {
+                texts[field] = text.filter(|text| !text.is_empty());
+            }
+        }
+        Ok(texts)
+    }
+}
+
+/// A JSON value, of which nothing but a text is kept.
+struct Text(Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor).map(Self)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<Text>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        while fields.next_entry::<Text, Text>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::btree_map, prelude::*, property_test};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::arbitrary;
+
+    fn text(json: impl AsRef<[u8]>, name: &str) -> Option<Option<String>> {
+        texts(json.as_ref(), [name]).ok().map(|[text]| text)
+    }
+
+    #[test]
+    fn only_one_json_object_is_a_body() {
+        for json in
+            ["", "[]", "1", "null", "\"a\"", "{} {}", "{}x", "\u{feff}{}", r#"{"a":"\ud800"}"#, r#"{"a":1e999}"#, "{"]
+        {
+            assert_eq!(text(json, "a"), None, "{json}");
+            assert_eq!(text(json, "b"), None, "{json}");
+        }
+        assert_eq!(text(b"{\"a\":\"\xff\"}", "b"), None);
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
+        assert_eq!(text(deep, "b"), None);
+    }
+
+    #[test]
+    fn a_field_is_a_string_that_is_not_empty() {
+        let json = r#"{"a":"x","b":"","c":1,"d":null,"e":["x"],"f":{"a":"y"},"g":true,"h":-1.5}"#;
+        assert_eq!(text(json, "a").unwrap().as_deref(), Some("x"));
+        for absent in ["b", "c", "d", "e", "f", "g", "h", "i"] {
+            assert_eq!(text(json, absent), Some(None), "{absent}");
+        }
+    }
+
+    #[test]
+    fn of_two_fields_with_one_name_the_last_one_counts() {
+        assert_eq!(text(r#"{"a":"x","a":"y"}"#, "a").unwrap().as_deref(), Some("y"));
+        assert_eq!(text(r#"{"a":"x","a":1}"#, "a"), Some(None));
+    }
+
+    #[property_test]
+    fn a_text_is_read_as_it_was_written(
+        #[strategy = btree_map(arbitrary::text(), arbitrary::text(), 0..5)] fields: BTreeMap<String, String>,
+    ) {
+        let json = serde_json::to_string(&fields).unwrap();
+        for (name, value) in &fields {
+            assert_eq!(text(&json, name).unwrap().as_ref(), Some(value).filter(|text| !text.is_empty()));
+        }
+    }
+
+    #[property_test]
+    fn texts_are_read_from_objects_alone(#[strategy = arbitrary::json()] json: Value) {
+        match json.as_object() {
+            Some(fields) => {
+                for (name, value) in fields {
+                    let expected = value.as_str().filter(|text| !text.is_empty());
+                    assert_eq!(text(json.to_string(), name).unwrap().as_deref(), expected);
+                }
+            }
+            None => assert_eq!(text(json.to_string(), "a"), None),
+        }
+    }
+
+    #[property_test]
+    fn what_is_no_json_object_is_refused_whatever_it_is(
+        #[strategy = prop_oneof![any::<Vec<u8>>(), arbitrary::damaged(r#"{"a": "\u00e9"}"#).prop_map_into()]] json: Vec<
+            u8,
+        >,
+    ) {
+        let object = serde_json::from_slice::<Value>(&json).is_ok_and(|value| value.is_object());
+        assert_eq!(text(&json, "a").is_some(), object);
+    }
+}
