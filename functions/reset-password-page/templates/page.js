@@ -1,46 +1,76 @@
 
 "use strict";
 
-const form = document.getElementById("form");
-const password = document.getElementById("password");
-const problem = document.getElementById("problem");
-const submit = document.getElementById("submit");
+const heading = document.getElementById("heading");
 const done = document.getElementById("done");
+const reset = document.getElementById("form");
+const request = document.getElementById("request");
+const password = document.getElementById("password");
+const email = document.getElementById("email");
 
 // …/reset-password/<token> posts to …/api/reset-password/<token>, whatever stands before it.
 const token = location.pathname.split("/").pop();
-const endpoint = new URL("../api/reset-password/" + token, location.href);
+const api = new URL("../api/", location.href);
 
 document.getElementById("reveal").addEventListener("change", (event) => {
   password.type = event.target.checked ? "text" : "password";
 });
 
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  submit.disabled = true;
-  refuse("");
-  try {
-    const response = await fetch(endpoint, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ password: password.value }),
-    });
-    const answer = await response.json();
-    if (response.ok) {
-      form.hidden = true;
-      done.textContent = answer.message + ". You can sign in with your new password now.";
-      done.focus();
-    } else {
-      refuse(answer.message);
-    }
-  } catch {
-    refuse("The service could not be reached. Your password is unchanged: try again.");
+// The password is sent as it was typed. The API decides what is too short or too long, and says so beside the field.
+onSubmit(reset, password, "reset-password/" + token, (ok, answer) => {
+  if (ok) {
+    finish("Your password has been reset", answer.message + ". You can sign in with your new password now.");
+  } else if (answer.code === "invalid_or_expired_token") {
+    reset.hidden = true;
+    request.hidden = false;
+    title("This link no longer works");
+    heading.focus();
+  } else {
+    refuse(password, answer.message);
   }
-  submit.disabled = false;
 });
 
-function refuse(message) {
-  problem.textContent = message;
-  password.setAttribute("aria-invalid", message ? "true" : "false");
-  if (message) password.focus();
+onSubmit(request, email, "forgot-password", (ok, answer) => {
+  if (ok) {
+    finish("Look into your mailbox", "If there is an account with this address, a mail with a new link is on its way.");
+  } else {
+    refuse(email, answer.message);
+  }
+});
+
+function onSubmit(form, field, path, answered) {
+  const button = form.querySelector("button");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    refuse(field, "");
+    try {
+      const response = await fetch(new URL(path, api), {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ [field.name]: field.value }),
+      });
+      answered(response.ok, await response.json());
+    } catch {
+      refuse(field, "The service could not be reached. Nothing was changed: try again.");
+    }
+    button.disabled = false;
+  });
+}
+
+function refuse(field, message) {
+  field.form.querySelector("[role=alert]").textContent = message;
+  field.setAttribute("aria-invalid", message ? "true" : "false");
+  if (message) field.focus();
+}
+
+function finish(text, next) {
+  reset.hidden = request.hidden = true;
+  title(text);
+  done.textContent = next;
+  heading.focus();
+}
+
+function title(text) {
+  heading.textContent = document.title = text;
 }

@@ -57,6 +57,8 @@ async fn ada_chooses_a_new_password_in_her_browser() {
 
     submit(&browser, "chosen in a browser").await;
     shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    shows(&browser, "heading", "Your password has been reset").await;
+    assert_eq!(browser.title().await.unwrap(), "Your password has been reset");
     assert!(!browser.find(Locator::Id("form")).await.unwrap().is_displayed().await.unwrap());
     ada.with_password("chosen in a browser").signs_in().await;
     browser.close().await.unwrap();
@@ -78,9 +80,51 @@ async fn a_refusal_stands_beside_the_field_and_the_link_stays_good() {
 
     submit(&browser, "long enough now").await;
     shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    browser.close().await.unwrap();
+}
+
+/// Pastes into the field, and submits: attributes of the field could cut a paste without a word.
+async fn submit_pasted(browser: &Client, text: &str) {
+    let paste = "const field = document.getElementById('password'); field.value = ''; field.focus();
+        document.execCommand('insertText', false, arguments[0]);";
+    browser.execute(paste, vec![json!(text)]).await.unwrap();
+    browser.find(Locator::Id("submit")).await.unwrap().click().await.unwrap();
+}
+
+// Requirement 25.
+#[tokio::test]
+async fn the_page_sends_a_password_as_it_was_pasted_however_long_it_is() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+    submit_pasted(&browser, &"x".repeat(144)).await;
+    shows(&browser, "problem", "Password must be at most 128 characters").await;
+    let keys = "\u{1f511}".repeat(100);
+    submit_pasted(&browser, &keys).await;
+    shows(&browser, "heading", "Your password has been reset").await;
+    ada.with_password(&keys).signs_in().await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_link_that_was_used_leads_to_a_new_one() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+    submit(&browser, "long enough now").await;
+    shows(&browser, "heading", "Your password has been reset").await;
+
     browser.refresh().await.unwrap();
     submit(&browser, "once more please").await;
-    shows(&browser, "problem", "Invalid or expired token").await;
+    shows(&browser, "heading", "This link no longer works").await;
+    let email = browser.find(Locator::Id("email")).await.unwrap();
+    email.send_keys("\u{e007}").await.unwrap();
+    shows(&browser, "email-problem", "Email is required").await;
+    email.send_keys(&format!("{}\u{e007}", ada.email)).await.unwrap();
+    shows(&browser, "heading", "Look into your mailbox").await;
+    let mails = ada.mails(3).await;
+    let link = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap();
+    assert_eq!(ada.resets_password(&link.reset_token(), "another password").await.status, 200);
     browser.close().await.unwrap();
 }
 
@@ -116,7 +160,7 @@ async fn the_page_says_when_the_service_cannot_be_reached() {
     let browser = open_reset_page(&ada).await;
     browser.execute("window.fetch = () => Promise.reject(new TypeError('offline'));", vec![]).await.unwrap();
     submit(&browser, "long enough now").await;
-    shows(&browser, "problem", "The service could not be reached. Your password is unchanged: try again.").await;
+    shows(&browser, "problem", "The service could not be reached. Nothing was changed: try again.").await;
     browser.close().await.unwrap();
 }
 
