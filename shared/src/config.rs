@@ -316,7 +316,7 @@ fn key_pairs(env: &Environment) -> Result<KeyPairs, ConfigError> {
             PublicKey::from_pem(pem.trim())
                 .ok_or(ConfigError::Malformed { name: "JWT_ADDITIONAL_PUBLIC_KEYS", expected })
         });
-    Ok(KeyPairs { private, additional: additional.collect::<Result<_, _>>()? })
+    Ok(KeyPairs::new(private, additional.collect::<Result<_, _>>()?))
 }
 
 /// What others need to verify access tokens.

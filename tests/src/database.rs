@@ -16,19 +16,25 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// A new database without a table.
     pub async fn empty() -> Self {
-        Self::made_on(server("TEST_DATABASE_URL"), true).await
+        Self::with("").await
+    }
+
+    /// The same, made with options of `CREATE DATABASE`, such as another encoding.
+    pub async fn with(options: &str) -> Self {
+        Self::made_on(server("TEST_DATABASE_URL"), true, options).await
     }
 
     /// The same on a server of the test's own, with which it goes.
     pub async fn on(server: &Postgres) -> Self {
-        Self::made_on(server.url(), false).await
+        Self::made_on(server.url(), false, "").await
     }
 
-    async fn made_on(server: String, shared: bool) -> Self {
+    async fn made_on(server: String, shared: bool, options: &str) -> Self {
         let mut config: tokio_postgres::Config = server.parse().expect("a server's URL");
         let name = format!("test_{}", Uuid::new_v4().simple());
         let owner = connect(&config).await;
-        for made in [format!("CREATE DATABASE {name}"), format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'")] {
+        for made in [format!("CREATE DATABASE {name} {options}"), format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'")]
+        {
             owner.batch_execute(&made).await.expect("the server makes a database and a role");
         }
         config.dbname(&name);

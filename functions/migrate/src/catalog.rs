@@ -23,6 +23,14 @@ pub struct Column {
     pub is_primary_key: bool,
 }
 
+const ENCODING: &str = "SELECT current_setting('server_encoding') AS encoding";
+
+/// Refuses a database whose encoding cannot hold every name and address.
+pub async fn refuse_other_encodings(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let encoding: String = transaction.query_one(ENCODING, &[]).await?.get("encoding");
+    if encoding == "UTF8" { Ok(()) } else { Err(Error::NotUtf8(encoding)) }
+}
+
 const SCHEMAS: &str = "
     SELECT current_schema()::text AS current,
         ARRAY(

@@ -17,6 +17,12 @@ pub enum Error {
     /// There is no connection to be had.
     #[error("the database cannot be reached ({0}): check DATABASE_URL and the way there, then run this again")]
     Unreachable(String),
+    /// The database cannot hold every text.
+    #[error(
+        "the database's encoding is {0}, and names and addresses need UTF8. Dump it (pg_dump), make another one \
+         (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore the dump there, and point DATABASE_URL at it"
+    )]
+    NotUtf8(String),
     /// The connection's search path leads nowhere.
     #[error("there is no schema to make tables in: set one with ALTER ROLE … SET search_path, then run this again")]
     NoSchema,
@@ -138,6 +144,7 @@ impl Error {
         match self {
             Self::Payload(_) => "Payload",
             Self::Unreachable(_) => "Unreachable",
+            Self::NotUtf8(_) => "NotUtf8",
             Self::NoSchema => "NoSchema",
             Self::TwoSchemas { .. } => "TwoSchemas",
             Self::SchemaIsNewer { .. } => "SchemaIsNewer",

@@ -103,11 +103,13 @@ async fn migrate(transaction: &mut Transaction<'_>, request: Request, settings: 
     let migrations = embedded::migrations::runner();
     let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
 
+    catalog::refuse_other_encodings(transaction).await?;
     catalog::refuse_two_schemas(transaction).await?;
     match history::version(transaction).await? {
         Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
         Some(found) if found == known => {}
         _ if request.finish => return Err(Error::FinishBeforeMigrate),
+        Some(found) if found < takeover::ADDRESSES_BY_ASCII => takeover::refuse_shared_addresses(transaction).await?,
         Some(_) => {}
         None => takeover::check(transaction).await?,
     }

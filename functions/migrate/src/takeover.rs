@@ -24,8 +24,12 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
     refuse_shared_addresses(transaction).await
 }
 
+/// The migration that makes the index by which addresses are compared.
+pub const ADDRESSES_BY_ASCII: i32 = 3;
+
 /// What the migrations make under names that others like too.
-const NEW_NAMES: [&str; 5] = ["sessions", "password_resets", "throttle", "outbox", "users_email_lower_key"];
+const NEW_NAMES: [&str; 6] =
+    ["sessions", "password_resets", "throttle", "outbox", "users_email_lower_key", "users_email_ascii_key"];
 
 async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> {
     for name in NEW_NAMES {
@@ -111,9 +115,13 @@ const NAMED: i64 = 20;
 /// The first groups, and how many there are in all.
 const SHARED_ADDRESSES: &str = "
     SELECT array_agg(id ORDER BY id) AS ids, count(*) OVER () AS groups
-    FROM users GROUP BY lower(email) HAVING count(*) > 1 ORDER BY min(id) LIMIT $1";
+    FROM users GROUP BY lower(email COLLATE \"C\") HAVING count(*) > 1 ORDER BY min(id) LIMIT $1";
 
-async fn refuse_shared_addresses(transaction: &Transaction<'_>) -> Result<(), Error> {
+/// Refuses accounts whose addresses differ only in the case of ASCII letters.
+///
+/// # Errors
+/// Where there are some. The error names their ids.
+pub async fn refuse_shared_addresses(transaction: &Transaction<'_>) -> Result<(), Error> {
     let rows = transaction.query(SHARED_ADDRESSES, &[(&NAMED, tokio_postgres::types::Type::INT8)]).await?;
     let Some(first) = rows.first() else { return Ok(()) };
     let groups: i64 = first.get("groups");

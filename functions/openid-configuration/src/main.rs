@@ -9,10 +9,7 @@ use shared::{
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
-    security::{
-        keys::{Algorithm, PublicKey},
-        policy,
-    },
+    security::{keys::Algorithm, policy},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,9 +25,7 @@ struct App {
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let config::Discovery { issuer, key_pairs } = config::Discovery::from_env(&env)?;
-        let mut algorithms: Vec<Algorithm> = key_pairs.public().map(PublicKey::algorithm).collect();
-        algorithms.dedup();
-        Ok(Self { issuer, algorithms })
+        Ok(Self { issuer, algorithms: key_pairs.algorithms() })
     }
 }
 

@@ -22,7 +22,8 @@ pub struct ResetAccount {
 
 const REQUEST: &str = "
     WITH account AS (
-        SELECT id, name, email, credential_version FROM users WHERE lower(email) = lower($1)
+        SELECT id, name, email, credential_version FROM users
+        WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")
     ), counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT sha256(convert_to('reset mail ' || id, 'UTF8')), 1, now() + $5 * interval '1 second' FROM account

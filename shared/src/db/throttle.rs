@@ -82,10 +82,13 @@ pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<(
 /// answer names the first wait.)
 const SIGN_IN: &str = "
     WITH account AS (
-        SELECT id, name, email, password, credential_version FROM users WHERE lower(email) = lower($1)
+        SELECT id, name, email, password, credential_version FROM users
+        WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")
     ), guessed AS (
-        SELECT coalesce((SELECT 'user ' || id || ' ' || credential_version FROM account), 'address ' || coalesce(lower($1), ''))
-            AS name
+        SELECT coalesce(
+            (SELECT 'user ' || id || ' ' || credential_version FROM account),
+            'address ' || coalesce(lower($1 COLLATE \"C\"), '')
+        ) AS name
     ), named AS (
         SELECT sha256(convert_to('signin both ' || $2 || ' ' || name, 'UTF8')) AS both_key,
             sha256(convert_to('signin source ' || $2, 'UTF8')) AS source_key,

@@ -38,7 +38,7 @@ const CREATE: &str = "
     )
     SELECT id FROM created
     UNION ALL
-    SELECT id FROM users WHERE lower(email) = lower($2) AND password = $3";
+    SELECT id FROM users WHERE lower(email COLLATE \"C\") = lower($2 COLLATE \"C\") AND password = $3";
 
 /// Makes an account. `None` where its address has one already, in whatever case.
 pub async fn create(db: &Database, name: &Name, email: &Email, hash: &PasswordHash) -> Result<Option<UserId>, DbError> {
@@ -90,9 +90,10 @@ pub struct Candidate {
 
 const FIND_CANDIDATE: &str = "
     WITH account AS (
-        SELECT id, name, email, password, credential_version FROM users WHERE lower(email) = lower($1)
+        SELECT id, name, email, password, credential_version FROM users
+        WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")
     )
-    SELECT account.*, coalesce(lower($1), '') AS address, EXISTS (
+    SELECT account.*, coalesce(lower($1 COLLATE \"C\"), '') AS address, EXISTS (
         SELECT FROM sessions s
         WHERE s.user_id = account.id AND s.credential_version = account.credential_version AND s.source = $2
             AND s.revoked_at IS NULL AND s.expires_at > now()

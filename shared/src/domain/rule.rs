@@ -13,9 +13,7 @@ pub enum Rule {
     #[error("Email must be at most 254 characters")]
     EmailTooLong,
     /// Not an address.
-    #[error(
-        "Email must be an ASCII address with one @ and a domain with a dot, without spaces, commas or angle brackets"
-    )]
+    #[error("Email must be an address such as kate@example.com, in ASCII and without spaces, quotes or comments")]
     EmailInvalid,
     /// Fewer characters than the policy wants.
     #[error("Password must be at least {min_length} characters")]

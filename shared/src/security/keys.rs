@@ -95,10 +95,8 @@ impl PublicKey {
         &self.jwk
     }
 
-    /// What it verifies.
-    #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
+    fn kid(&self) -> &str {
+        self.jwk.common.key_id.as_deref().unwrap_or_default()
     }
 
     fn from_jwk(mut jwk: Jwk, algorithm: Algorithm) -> Option<Self> {
@@ -116,7 +114,7 @@ impl PublicKey {
     }
 
     fn header(&self) -> Header {
-        header(self.algorithm, self.jwk.common.key_id.clone().unwrap_or_default())
+        header(self.algorithm, self.kid().to_owned())
     }
 
     pub(super) fn verifier(&self) -> Verifier {
@@ -161,16 +159,45 @@ impl PrivateKey {
 /// because their turn is yet to come or not long over.
 #[derive(Clone, Default)]
 pub struct KeyPairs {
-    /// Signs access tokens; without it the secret does.
-    pub private: Option<PrivateKey>,
-    /// Accepted and published beside it.
-    pub additional: Vec<PublicKey>,
+    private: Option<PrivateKey>,
+    public: Vec<PublicKey>,
 }
 
 impl KeyPairs {
+    /// The key that signs access tokens (without one the secret does), and further keys that are accepted and published beside it. A key
+    /// that is listed twice counts once: verifiers refuse a set with two keys of one `kid` (RFC 7517 §4.5).
+    #[must_use]
+    pub fn new(private: Option<PrivateKey>, additional: Vec<PublicKey>) -> Self {
+        let mut public: Vec<PublicKey> = Vec::new();
+        for key in private.iter().map(PrivateKey::public).chain(&additional) {
+            if public.iter().all(|known| known.kid() != key.kid()) {
+                public.push(key.clone());
+            }
+        }
+        Self { private, public }
+    }
+
+    /// What signs access tokens.
+    #[must_use]
+    pub fn private(&self) -> Option<&PrivateKey> {
+        self.private.as_ref()
+    }
+
     /// Every public key, the signing one's first.
     pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
-        self.private.iter().map(PrivateKey::public).chain(&self.additional)
+        self.public.iter()
+    }
+
+    /// The algorithms that the public keys verify, each once.
+    #[must_use]
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let mut algorithms = Vec::new();
+        for key in &self.public {
+            if !algorithms.contains(&key.algorithm) {
+                algorithms.push(key.algorithm);
+            }
+        }
+        algorithms
     }
 }
 
@@ -282,7 +309,7 @@ pub(super) mod tests {
         pem: String,
     ) {
         if let Some(key) = PublicKey::from_pem(&pem) {
-            let again = PublicKey::from_jwk(key.as_jwk().clone(), key.algorithm()).unwrap();
+            let again = PublicKey::from_jwk(key.as_jwk().clone(), key.algorithm).unwrap();
             assert_eq!(again.as_jwk(), key.as_jwk());
             let public = ["kty", "use", "alg", "kid", "n", "e", "crv", "x", "y"];
             assert!(json!(key.as_jwk()).as_object().unwrap().keys().all(|member| public.contains(&member.as_str())));

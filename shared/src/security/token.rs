@@ -165,7 +165,7 @@ impl Tokens {
         let verifiers = secrets.chain(config.key_pairs.public().map(keys::PublicKey::verifier));
         let secret_signer = || keys::secret_signer(&config.secret);
         Self {
-            access_signer: config.key_pairs.private.as_ref().map_or_else(secret_signer, keys::PrivateKey::signer),
+            access_signer: config.key_pairs.private().map_or_else(secret_signer, keys::PrivateKey::signer),
             refresh_signer: secret_signer(),
             verifiers: verifiers.map(|verifier| (verifier.kid(), verifier)).collect(),
             issuer: config.issuer.clone(),
@@ -423,7 +423,7 @@ mod tests {
 
     fn with_key_pairs(private: Option<&PrivateKey>, additional: &[&PrivateKey]) -> Tokens {
         let additional = additional.iter().map(|key| key.public().clone()).collect();
-        Tokens::new(&config::Tokens { key_pairs: KeyPairs { private: private.cloned(), additional }, ..config() })
+        Tokens::new(&config::Tokens { key_pairs: KeyPairs::new(private.cloned(), additional), ..config() })
     }
 
     fn mint_with(tokens: &Tokens) -> TokenReply {

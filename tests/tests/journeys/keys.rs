@@ -1,5 +1,7 @@
 //! Keys that others can verify access tokens with, and keys that change.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tests::{Stack, StackBuilder, Tokens, keys, stack::SECRET};
@@ -50,6 +52,23 @@ async fn a_key_pair_signs_access_tokens_and_is_published() {
     assert_eq!(ada.dashboard(&next.access).await.status, 200);
     assert_eq!(ada.logs_out(&next.access).await.status, 200);
     ada.dashboard(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
+}
+
+#[tokio::test]
+async fn a_key_that_is_listed_twice_is_published_once() {
+    let (key, other) = (keys::ed25519(), keys::ec());
+    let additional = [&key, &other, &keys::ed25519(), &other].map(|key| keys::public_half(key)).join("\n");
+    let stack = signing_with(&key).with("JWT_ADDITIONAL_PUBLIC_KEYS", &additional).start().await;
+    let published = stack.get("/.well-known/jwks.json").await.json();
+    let kids: BTreeSet<_> =
+        published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    assert_eq!((published["keys"].as_array().unwrap().len(), kids.len()), (3, 3), "{published}");
+    let algorithms =
+        &stack.get("/.well-known/openid-configuration").await.json()["id_token_signing_alg_values_supported"];
+    assert_eq!(*algorithms, json!(["EdDSA", "ES256"]), "each once, though the keys alternate");
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// The migrations there are.
-const MIGRATIONS: [&str; 2] = ["V1__accounts_and_sessions", "V2__outbox"];
+const MIGRATIONS: [&str; 4] =
+    ["V1__accounts_and_sessions", "V2__outbox", "V3__addresses_compared_by_ascii", "V4__sessions_by_source"];
 
 /// A stack on a database that no migration has seen.
 async fn stack_on(database: TestDatabase) -> Stack {

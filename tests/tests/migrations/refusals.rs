@@ -81,12 +81,51 @@ async fn of_very_many_shared_addresses_the_first_are_named() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_hold_every_name() {
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let options = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+        let stack = stack_on(TestDatabase::with(&options).await).await;
+        let message = is_refused(&stack, json!({}), "NotUtf8").await;
+        assert!(message.contains(encoding) && message.contains("ENCODING 'UTF8'"), "{message}");
+    }
+}
+
+/// Turkish has two letters i: there `lower('INFO')` is not `info`.
+const TURKISH: &str = "LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' ENCODING 'UTF8' TEMPLATE template0";
+
+#[tokio::test]
+async fn an_address_is_one_account_whatever_the_collation() {
+    let stack = Stack::builder().on_new(TestDatabase::with(TURKISH).await).start().await;
+    let info = stack.user("Info").await;
+    let shouted = info.with_email(&info.email.to_uppercase());
+    shouted.signs_up().await.assert_refused(400, "user_already_exists", "User already exists");
+    shouted.signs_in().await;
+    for _ in 0..5 {
+        assert_eq!(shouted.with_password("wrong").tries_to_sign_in().await.status, 401);
+    }
+    assert_eq!(info.tries_to_sign_in().await.status, 429, "one account, one counter");
+}
+
+#[tokio::test]
+async fn two_accounts_that_a_collation_kept_apart_are_named_before_the_index_is_made() {
+    let stack = Stack::builder().on_new(TestDatabase::with(TURKISH).await).start().await;
+    // As the version before left it.
+    stack
+        .sql("DROP INDEX users_email_ascii_key; DELETE FROM refinery_schema_history WHERE version > 2;
+            DROP INDEX sessions_user_id_source_idx; CREATE INDEX sessions_user_id_idx ON sessions (user_id);
+            INSERT INTO users (name, email, password) VALUES ('a', 'INFO@example.com', '-'), ('b', 'info@example.com', '-')")
+        .await;
+    let message = is_refused(&stack, json!({}), "SharedAddresses").await;
+    assert!(message.contains("ids 1 and 2."), "{message}");
+}
+
+#[tokio::test]
 async fn a_schema_newer_than_it_knows() {
     let stack = Stack::start().await;
     stack.sql("INSERT INTO refinery_schema_history VALUES (7, 'later', '2030-01-01T00:00:00Z', '1')").await;
     for payload in [json!({}), json!({ "finish": true })] {
         let message = is_refused(&stack, payload, "SchemaIsNewer").await;
-        assert!(message.contains("version 7 and this function knows versions up to 2"), "{message}");
+        assert!(message.contains("version 7 and this function knows versions up to 4"), "{message}");
     }
 }
 
