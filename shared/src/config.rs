@@ -150,12 +150,15 @@ impl Database {
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let url =
             env.required("DATABASE_URL", "the PostgreSQL database, as postgres://user:password@host:5432/database")?;
-        let malformed =
-            ConfigError::Malformed { name: "DATABASE_URL", expected: "postgres://user:password@host:5432/database" };
+        let malformed = ConfigError::Malformed {
+            name: "DATABASE_URL",
+            expected: "of PostgreSQL, as postgres://user:password@host:5432/database",
+        };
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(malformed);
         }
-        let mut connection: tokio_postgres::Config = url.parse().map_err(|_| malformed.clone())?;
+        let mut connection: tokio_postgres::Config =
+            url.parse().map_err(|_| refused_parameter(url).unwrap_or_else(|| malformed.clone()))?;
         if connection.get_hosts().is_empty() {
             return Err(malformed);
         }
@@ -183,6 +186,23 @@ impl Database {
         };
         Ok(Self { connection, authorities, iam })
     }
+}
+
+/// Parameters that other drivers take in a URL, and what to do instead.
+const PARAMETERS_OF_OTHERS: [(&str, &str); 5] = [
+    ("sslmode", "without that `sslmode`: DATABASE_TLS=verify is what verify-full means elsewhere, and the default"),
+    ("sslrootcert", "without `sslrootcert`: DATABASE_CA names the file of certificates"),
+    ("sslcert", "without `sslcert`: a client has no certificate here, but a password or IAM (DATABASE_AUTH)"),
+    ("pgbouncer", "without `pgbouncer`: poolers need no parameter, as statements are not kept prepared"),
+    ("schema", "without `schema`: set the role's own with ALTER ROLE … SET search_path"),
+];
+
+/// Why a URL that the driver does not understand is refused, where a parameter of another driver is the reason.
+fn refused_parameter(url: &str) -> Option<ConfigError> {
+    let (_, parameters) = url.split_once('?')?;
+    let names: Vec<_> = parameters.split('&').filter_map(|parameter| parameter.split('=').next()).collect();
+    let (_, expected) = PARAMETERS_OF_OTHERS.iter().find(|(name, _)| names.contains(name))?;
+    Some(ConfigError::Malformed { name: "DATABASE_URL", expected })
 }
 
 /// Reads `DATABASE_CA`.
@@ -620,6 +640,23 @@ mod tests {
         ] {
             assert!(Database::from_env(&env(&[("DATABASE_URL", url)])).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_parameter_of_another_driver_is_named_with_what_to_do_instead() {
+        for (parameter, named, instead) in [
+            ("sslmode=verify-full", "`sslmode`", "DATABASE_TLS"),
+            ("sslmode=require&sslrootcert=system", "`sslmode`", "DATABASE_TLS"),
+            ("sslrootcert=/etc/ca.pem", "`sslrootcert`", "DATABASE_CA"),
+            ("application_name=x&pgbouncer=true", "`pgbouncer`", "poolers"),
+            ("schema=auth", "`schema`", "search_path"),
+        ] {
+            let url = format!("postgres://user:hunter2@db.internal/database?{parameter}");
+            let refusal = Database::from_env(&env(&[("DATABASE_URL", &url)])).err().unwrap().to_string();
+            assert!(refusal.contains(named) && refusal.contains(instead) && !refusal.contains("hunter2"), "{refusal}");
+        }
+        let mysql = Database::from_env(&env(&[("DATABASE_URL", "mysql://user:hunter2@db.internal/database")]));
+        assert!(mysql.err().unwrap().to_string().contains("of PostgreSQL"));
     }
 
     /// Every variable, with a value that is one.

@@ -17,6 +17,9 @@ pub enum ApiError {
     /// The endpoint takes a body and the request does not say it is JSON.
     #[error("Content-Type must be application/json")]
     UnsupportedMediaType,
+    /// A header that no HTTP request can have (RFC 9110 §5). API Gateway passes none on.
+    #[error("Invalid headers")]
+    InvalidHeaders,
     /// The body is not exactly one JSON object.
     #[error("Invalid JSON payload")]
     InvalidJson,
@@ -85,6 +88,7 @@ impl ApiError {
     pub fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::InvalidHeaders => (StatusCode::BAD_REQUEST, "invalid_headers"),
             Self::InvalidJson => (StatusCode::BAD_REQUEST, "invalid_json"),
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
             Self::MissingRequiredFields => (StatusCode::BAD_REQUEST, "missing_required_fields"),

@@ -21,9 +21,33 @@ pub enum MailError {
     /// SES did not take it in time.
     #[error("SES did not answer in time")]
     Late,
-    /// SES refused it, or could not be reached.
+    /// SES did not take it now. It may later.
     #[error("SES did not take the mail: {0}")]
+    NotTaken(String),
+    /// SES will never take it.
+    #[error("SES refuses the mail for good: {0}")]
     Refused(String),
+}
+
+/// Refusals of SES with status 400 that are not about the mail. They pass, or whoever runs the service mends them.
+const PASSING: [&str; 7] = [
+    "Throttling",
+    "ThrottlingException",
+    "AccountSendingPausedException",
+    "ConfigurationSetDoesNotExist",
+    "ConfigurationSetSendingPausedException",
+    "MailFromDomainNotVerified",
+    "RequestExpired",
+];
+
+impl MailError {
+    /// What SES said to a mail: a status and a code.
+    fn of(status: u16, code: &str) -> Self {
+        // SES writes some codes with and some without the suffix.
+        let passes =
+            PASSING.iter().any(|passing| code.trim_end_matches("Exception") == passing.trim_end_matches("Exception"));
+        if status == 400 && !passes { Self::Refused(code.to_owned()) } else { Self::NotTaken(code.to_owned()) }
+    }
 }
 
 /// A mail, composed.
@@ -103,7 +127,7 @@ impl Mailer {
     /// Hands a mail to SES within `limit`, or whatever the request has left.
     pub async fn send(&self, to: &str, mail: Mail, limit: Duration) -> Result<(), MailError> {
         let content = |data: String| Content::builder().charset("UTF-8").data(data).build();
-        let composed = |problem: aws_sdk_ses::error::BuildError| MailError::Refused(problem.to_string());
+        let composed = |problem: aws_sdk_ses::error::BuildError| MailError::NotTaken(problem.to_string());
         let body =
             Body::builder().text(content(mail.text).map_err(composed)?).html(content(mail.html).map_err(composed)?);
         let message =
@@ -118,10 +142,13 @@ impl Mailer {
         match tokio::time::timeout_at(deadline::at_most(limit), request.send()).await {
             Err(_) => Err(MailError::Late),
             // The code alone: SES quotes the address in its messages.
-            Ok(Err(problem)) => Err(MailError::Refused(match problem.as_service_error() {
-                Some(refusal) => refusal.meta().code().unwrap_or("unknown").to_owned(),
-                None => problem.to_string(),
-            })),
+            Ok(Err(problem)) => {
+                let status = problem.raw_response().map(|response| response.status().as_u16());
+                Err(match (problem.as_service_error(), status) {
+                    (Some(refusal), Some(status)) => MailError::of(status, refusal.meta().code().unwrap_or("unknown")),
+                    _ => MailError::NotTaken(problem.to_string()),
+                })
+            }
             Ok(Ok(_)) => Ok(()),
         }
     }
@@ -140,6 +167,21 @@ mod tests {
         assert!(mail.text.contains("60 minutes"));
         assert!(!mail.html.contains("<x>") && !mail.html.contains("&b=\""));
         assert!(mail.html.contains("60 minutes"));
+    }
+
+    #[test]
+    fn what_ses_refuses_for_good_is_told_from_what_passes() {
+        for code in ["MessageRejected", "InvalidParameterValue", "ValidationError", "unknown"] {
+            assert!(matches!(MailError::of(400, code), MailError::Refused(_)), "{code}");
+        }
+        for code in
+            ["Throttling", "ThrottlingException", "MailFromDomainNotVerifiedException", "AccountSendingPausedException"]
+        {
+            assert!(matches!(MailError::of(400, code), MailError::NotTaken(_)), "{code}");
+        }
+        for status in [403, 500, 503] {
+            assert!(matches!(MailError::of(status, "MessageRejected"), MailError::NotTaken(_)), "{status}");
+        }
     }
 
     // Requirement 31.

@@ -1,5 +1,5 @@
-//! Attempting a mail that is owed. It was written down before; it is forgotten once SES has it; in between, whatever happens, `sweep`
-//! comes back to it.
+//! Attempts at mails that are owed. The statement that made a mail due wrote it into the outbox. It is deleted there when SES has taken the
+//! mail, or refused it for good. In any other case `sweep` attempts it again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     db::{Database, outbox},
     deadline,
     domain::{MailId, UserId},
-    mail::{Mail, Mailer},
+    mail::{Mail, MailError, Mailer},
     security::policy,
 };
 
@@ -26,20 +26,37 @@ impl Outbox {
         Self { database, mailer }
     }
 
-    /// Makes one attempt within `limit`. False where it failed, which the log says; the mail stays owed then. A mail that was sent and
-    /// could not be settled is sent again.
-    pub async fn attempt(&self, attempt: MailId, user: UserId, email: &str, mail: Mail, limit: Duration) -> bool {
+    /// Makes one attempt within `limit`, and logs one that failed. A mail that was sent and could not be settled is sent again.
+    pub async fn attempt(&self, attempt: MailId, user: UserId, email: &str, mail: Mail, limit: Duration) -> Attempted {
         let sent = async {
             let to_send = limit.saturating_sub(policy::MAIL_SETTLING);
-            if let Err(problem) = self.mailer.send(email, mail, to_send).await {
-                error!(user_id = user.0, %problem, "a mail was not sent, and is owed");
-                return false;
-            }
+            let attempted = match self.mailer.send(email, mail, to_send).await {
+                Ok(()) => Attempted::Sent,
+                Err(problem @ MailError::Refused(_)) => {
+                    error!(user_id = user.0, %problem, "a mail was refused, and is given up");
+                    Attempted::Refused
+                }
+                Err(problem) => {
+                    error!(user_id = user.0, %problem, "a mail was not sent, and is owed");
+                    return Attempted::Owed;
+                }
+            };
             if let Err(problem) = outbox::settle(&self.database, user, attempt).await {
-                error!(user_id = user.0, %problem, "a mail was sent, and will be again");
+                error!(user_id = user.0, %problem, "a mail could not be settled, and is attempted again");
             }
-            true
+            attempted
         };
         deadline::within(limit, sent).await
     }
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempted {
+    /// SES took the mail.
+    Sent,
+    /// SES refuses it for good. Nobody attempts it again.
+    Refused,
+    /// It is still owed.
+    Owed,
 }

@@ -12,7 +12,7 @@ use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use rand::CryptoRng;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFilter};
 use tracing_subscriber::EnvFilter;
 
@@ -166,16 +166,27 @@ where
 {
     let now = system::now();
     let outcome = async {
-        // What API Gateway did not make is answered like any other defect. What exactly is wrong with it stays unsaid: serde would
-        // quote it, an Authorization header for one.
-        let event = serde_json::from_value(payload)
-            .map_err(|_| ApiError::Internal("the event is none of an HTTP API".into()))?;
+        let event = read_event(payload)?;
         // On the heap, or every `main` would hold the largest handler on its stack.
         Box::pin(handler(read(event, now))).await
     };
     let outcome = deadline::within(deadline::budget(&context, now, budget), outcome);
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     respond(outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))))
+}
+
+/// Reads an event. Headers that no HTTP request can have are the client's fault, wherever they come from. What API Gateway did not make
+/// is answered like any other defect. What exactly is wrong stays unsaid, because serde would quote it, an Authorization header for one.
+fn read_event<E: DeserializeOwned>(mut payload: Value) -> Result<E, ApiError> {
+    E::deserialize(&payload).map_err(|_| {
+        if payload["headers"].is_object() {
+            payload["headers"] = json!({});
+            if E::deserialize(&payload).is_ok() {
+                return ApiError::InvalidHeaders;
+            }
+        }
+        ApiError::Internal("the event is none of an HTTP API".into())
+    })
 }
 
 /// The `init` of a function that needs nothing.
@@ -274,11 +285,9 @@ pub fn request_span(context: &Context) -> Span {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{prelude::*, property_test, sample::select};
-    use serde_json::json;
-
     use super::*;
     use crate::arbitrary;
+    use proptest::{prelude::*, property_test, sample::select};
 
     /// The status, and the code of a refusal.
     fn answered(event: Value) -> (i64, String) {
@@ -312,7 +321,13 @@ mod tests {
         event["requestContext"]["authorizer"] = json!({ "lambda": { "sub": "7", "sid": "" } });
         *event.pointer_mut(place).unwrap() = odd;
         let (status, code) = answered(event);
-        let known = [(200, ""), (400, "invalid_json"), (415, "unsupported_media_type"), (500, "internal_error")];
+        let known = [
+            (200, ""),
+            (400, "invalid_json"),
+            (400, "invalid_headers"),
+            (415, "unsupported_media_type"),
+            (500, "internal_error"),
+        ];
         assert!(known.contains(&(status, &code)), "{status} {code}");
     }
 }

@@ -49,7 +49,7 @@ const BELOW: [Fault; 7] =
 /// The same, while those go on.
 const BESIDE: [Fault; 5] = [
     Mail(SesHealth::Throttled),
-    Mail(SesHealth::Rejecting),
+    Mail(SesHealth::Paused),
     Mail(SesHealth::Hanging),
     State(Health::Throttled),
     State(Health::Hanging),

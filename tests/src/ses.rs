@@ -27,6 +27,8 @@ pub enum SesHealth {
     Throttled,
     /// It refuses them for good.
     Rejecting,
+    /// It refuses all mails of the account until AWS or its owner lets it send again.
+    Paused,
     /// It takes every request and never answers.
     Hanging,
 }
@@ -94,6 +96,7 @@ async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Byte
     let health = *proxy.health.lock().expect("no panic");
     match health {
         SesHealth::Throttled => refusal("Throttling", "Maximum sending rate exceeded."),
+        SesHealth::Paused => refusal("AccountSendingPausedException", "Email sending is disabled for your account."),
         SesHealth::Rejecting => refusal("MessageRejected", "Email address is not verified."),
         SesHealth::Hanging => std::future::pending().await,
         SesHealth::Well => {

@@ -92,7 +92,8 @@ impl Stack {
     /// Somebody new, whose address nobody else has.
     #[must_use]
     pub fn stranger(&self, name: &str) -> Person<'_> {
-        let unique = Uuid::new_v4().simple();
+        // A local part has 64 characters at most.
+        let unique = &Uuid::new_v4().simple().to_string()[..16];
         Person::new(self, name, &format!("{}-{unique}@example.com", name.to_lowercase().replace(' ', ".")))
     }
 

@@ -56,13 +56,14 @@ fn parse(request: &Request) -> Result<EmailLookup, ApiError> {
 async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError> {
     let email = parse(&request)?;
     let floor = Floor::start(app.floor);
+    // This refusal depends on the source alone, so it is answered at once. It tells nothing about the address.
+    app.counters.count(Attempt::ForgotPassword, &request.source(), request.now()).await?;
     let outcome = send_link(app, &request, &email, floor).await;
     floor.reached().await;
     outcome.map(|()| Reply::ok(&Message { message: "Password reset email sent" }))
 }
 
 async fn send_link(app: &App, request: &Request, email: &EmailLookup, floor: Floor) -> Result<(), ApiError> {
-    app.counters.count(Attempt::ForgotPassword, &request.source(), request.now()).await?;
     let page = reset_page(app, request)?;
     let (token, attempt) = (ResetToken::random(&mut request.rng()), MailId::random(&mut request.rng()));
     let reset = ResetRequest { email, token: &token.hash(), mail: attempt, page: &page };

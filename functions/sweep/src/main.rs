@@ -15,7 +15,7 @@ use shared::{
     domain::MailId,
     error::ApiError,
     mail::{Mail, Mailer},
-    outbox::Outbox,
+    outbox::{Attempted, Outbox},
     runtime::{Scheduled, run_scheduled},
     security::{ResetToken, policy},
 };
@@ -44,8 +44,12 @@ impl App {
 struct Report {
     /// Mails it sent.
     mails_sent: u32,
-    /// Mails it attempted in vain; they are owed still.
+    /// Mails it attempted without success. They are still owed.
     mails_failed: u32,
+    /// Mails that SES refused for good. Nobody attempts them again.
+    mails_refused: u32,
+    /// Mails whose link nobody needs any more. They were not sent.
+    mails_void: u32,
     /// Mails that are owed when it ends, whether or not they are due.
     mails_owed: i64,
     /// Mails that nobody needs any more, and nobody got.
@@ -59,9 +63,14 @@ struct Report {
 async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
     let mut report = Report::default();
     while deadline::remaining() > policy::SWEEP_RESERVE
-        && let Some(sent) = attempt_next(app, &invocation).await?
+        && let Some(outcome) = attempt_next(app, &invocation).await?
     {
-        *(if sent { &mut report.mails_sent } else { &mut report.mails_failed }) += 1;
+        *match outcome {
+            Outcome::Attempted(Attempted::Sent) => &mut report.mails_sent,
+            Outcome::Attempted(Attempted::Owed) => &mut report.mails_failed,
+            Outcome::Attempted(Attempted::Refused) => &mut report.mails_refused,
+            Outcome::Void => &mut report.mails_void,
+        } += 1;
     }
     report.mails_given_up = delete(app, Table::Outbox).await?;
     report.sessions_deleted = delete(app, Table::Sessions).await?;
@@ -72,13 +81,19 @@ async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
     if report.mails_given_up > 0 {
         error!(mails = report.mails_given_up, "mails were given up");
     }
-    let Report { mails_sent, mails_failed, mails_owed, .. } = report;
-    info!(mails_sent, mails_failed, mails_owed, "swept");
+    let Report { mails_sent, mails_failed, mails_refused, mails_owed, .. } = report;
+    info!(mails_sent, mails_failed, mails_refused, mails_owed, "swept");
     Ok(report)
 }
 
+/// What became of a mail that was due.
+enum Outcome {
+    Attempted(Attempted),
+    Void,
+}
+
 /// Attempts the mail that is due longest. `None` where none is.
-async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<bool>, DbError> {
+async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcome>, DbError> {
     let mut rng = invocation.rng();
     let (attempt, token) = (MailId::random(&mut rng), ResetToken::random(&mut rng));
     let Some(Owed { user, email, attempts, kind }) = outbox::claim(&app.database, attempt, &token.hash()).await? else {
@@ -87,11 +102,11 @@ async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<bool>,
     let mail = match kind {
         Kind::PasswordReset { page } => Mail::password_reset(&page, &token, policy::RESET_TOKEN_LIFETIME),
         Kind::PasswordChanged => Mail::password_changed(),
-        Kind::Void => return outbox::settle(&app.database, user, attempt).await.map(|()| Some(true)),
+        Kind::Void => return outbox::settle(&app.database, user, attempt).await.map(|()| Some(Outcome::Void)),
     };
-    let sent = app.outbox.attempt(attempt, user, &email, mail, policy::MAIL_DEADLINE).await;
-    info!(user_id = user.0, attempts, sent, "attempted a mail that was owed");
-    Ok(Some(sent))
+    let attempted = app.outbox.attempt(attempt, user, &email, mail, policy::MAIL_DEADLINE).await;
+    info!(user_id = user.0, attempts, outcome = ?attempted, "attempted a mail that was owed");
+    Ok(Some(Outcome::Attempted(attempted)))
 }
 
 /// Deletes a table's expired rows, batch by batch, for as long as there is time.

@@ -14,6 +14,42 @@ pub const PASSWORD_MAX_TRIED_BYTES: usize = 4096;
 /// So many characters in a row of the account's own name or address make a password guessable (ASVS 6.2.11). Three would
 /// refuse half the dictionary.
 pub const PASSWORD_CONTEXT_LENGTH: usize = 4;
+/// Mail services that anybody can have an address at, by the first label of their domains, whatever country they are in. Their names are no
+/// part of an account that an attacker could guess from its address.
+pub const PUBLIC_MAIL_SERVICES: [&str; 32] = [
+    "aol",
+    "comcast",
+    "fastmail",
+    "free",
+    "freenet",
+    "gmail",
+    "gmx",
+    "googlemail",
+    "hey",
+    "hotmail",
+    "icloud",
+    "laposte",
+    "libero",
+    "live",
+    "mail",
+    "me",
+    "msn",
+    "naver",
+    "orange",
+    "outlook",
+    "pm",
+    "proton",
+    "protonmail",
+    "qq",
+    "sfr",
+    "t-online",
+    "tuta",
+    "tutanota",
+    "web",
+    "yahoo",
+    "yandex",
+    "zoho",
+];
 
 /// argon2id memory in KiB, passes and lanes: OWASP Password Storage cheat sheet's second choice, which needs least memory of
 /// those that need one lane. Lambda gives a function one processor, so a second lane would only add time.
@@ -103,8 +139,8 @@ pub const SESSIONS_EVICTED: i64 = 100;
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Forgotten passwords from one source.
 pub const FORGOTTEN_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
-/// Reset mails to one account: more would be a way to annoy its owner.
-pub const RESET_MAILS_OF_ACCOUNT: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
+/// Reset mails to one mailbox: more would be a way to annoy its owner. Addresses that differ only in case, or after a `+`, are one mailbox.
+pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Tries of a reset token from one source. No number of tries finds 256 bits; this bounds the hashing they pay for.
 pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Refreshes of one session: fifty at once from one page are fine, a loop is not.

@@ -1,6 +1,6 @@
 //! Who is counted as one: the source of a request, and what may be attempted from there.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -17,7 +17,7 @@ impl Source {
     pub fn of(address: Option<&str>) -> Self {
         Self(match address.and_then(|address| address.parse().ok()) {
             Some(IpAddr::V4(address)) => address.to_string(),
-            Some(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+            Some(IpAddr::V6(address)) => match embedded_ipv4(address) {
                 Some(address) => address.to_string(),
                 None => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
             },
@@ -30,6 +30,15 @@ impl Source {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The IPv4 address that an IPv6 one stands for: mapped (RFC 4291 §2.5.5.2), or translated by NAT64 under the well-known prefix (RFC 6052
+/// §2.1). By its /64, the whole IPv4 internet would be one source.
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    const WELL_KNOWN_PREFIX: u128 = 0x0064_ff9b << 96;
+    let translated = address.to_bits() & !u128::from(u32::MAX) == WELL_KNOWN_PREFIX;
+    #[expect(clippy::cast_possible_truncation, reason = "the last 32 bits are the address")]
+    address.to_ipv4_mapped().or_else(|| translated.then(|| Ipv4Addr::from_bits(address.to_bits() as u32)))
 }
 
 /// What is counted by source alone.
@@ -133,6 +142,10 @@ mod tests {
         for (address, source) in [
             ("203.0.113.7", "203.0.113.7"),
             ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("64:ff9b::203.0.113.7", "203.0.113.7"),
+            ("64:ff9b::cb00:7107", "203.0.113.7"),
+            ("64:ff9b:1::203.0.113.7", "64:ff9b:1::/64"),
+            ("64:ff9b::1:203.0.113.7", "64:ff9b::/64"),
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
             ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
             ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
@@ -145,7 +158,11 @@ mod tests {
     }
 
     #[property_test]
-    fn an_ipv6_source_is_its_first_64_bits(network: u64, hosts: [u64; 2], other: u64) {
+    fn an_ipv6_source_is_its_first_64_bits(
+        #[strategy = 1 << 60..u64::MAX] network: u64,
+        hosts: [u64; 2],
+        #[strategy = 1 << 60..u64::MAX] other: u64,
+    ) {
         let source = |network: u64, host: u64| {
             Source::of(Some(&Ipv6Addr::from_bits(u128::from(network) << 64 | u128::from(host)).to_string()))
         };
@@ -156,7 +173,8 @@ mod tests {
     #[property_test]
     fn an_ipv4_address_is_the_same_source_however_it_is_written(address: [u8; 4]) {
         let address = std::net::Ipv4Addr::from(address);
-        for written in [address.to_string(), address.to_ipv6_mapped().to_string()] {
+        let translated = format!("64:ff9b::{address}");
+        for written in [address.to_string(), address.to_ipv6_mapped().to_string(), translated] {
             assert_eq!(Source::of(Some(&written)).as_str(), address.to_string());
         }
     }

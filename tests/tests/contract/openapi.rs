@@ -21,6 +21,7 @@ fn refusals() -> Vec<ApiError> {
     ];
     let others = [
         ApiError::UnsupportedMediaType,
+        ApiError::InvalidHeaders,
         ApiError::InvalidJson,
         ApiError::PayloadTooLarge,
         ApiError::MissingRequiredFields,

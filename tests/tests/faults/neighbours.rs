@@ -69,7 +69,7 @@ async fn an_event_that_is_delivered_twice_takes_effect_once() {
 #[rstest]
 #[tokio::test]
 async fn nobody_sees_that_ses_is_away_and_the_next_sweep_sends_what_is_owed(
-    #[values(SesHealth::Throttled, SesHealth::Rejecting, SesHealth::Hanging)] health: SesHealth,
+    #[values(SesHealth::Throttled, SesHealth::Paused, SesHealth::Hanging)] health: SesHealth,
 ) {
     let mut fault = Fault::new(14, format!("SES: {health:?}"));
     let ses = Ses::new().await;

@@ -176,6 +176,26 @@ async fn an_event_that_is_none_gets_an_answer_all_the_same() {
 }
 
 #[tokio::test]
+async fn headers_that_no_request_can_have_are_refused() {
+    let stack = Stack::start().await;
+    let sample = |function: &str| -> serde_json::Value {
+        serde_json::from_str(&documents::read(&format!("events/{function}.json"))).unwrap()
+    };
+    for (name, value) in [("x-a", json!("a\r\nb")), ("x a", json!("b")), ("", json!("b")), ("x-a", json!(1))] {
+        for function in ["signin", "dashboard", "public"] {
+            let mut event = sample(function);
+            event["headers"][name] = value.clone();
+            let answer = stack.invoke(function, &event).await.expect("an answer, not an error");
+            assert_eq!(answer["statusCode"], 400, "{name}: {value}");
+            assert_eq!(answer["body"], r#"{"message":"Invalid headers","code":"invalid_headers"}"#);
+        }
+        let mut event = sample("authorizer");
+        event["headers"][name] = value.clone();
+        assert_eq!(stack.invoke("authorizer", &event).await.unwrap()["isAuthorized"], false);
+    }
+}
+
+#[tokio::test]
 async fn a_statement_nobody_waits_for_any_more_takes_no_effect() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;

@@ -436,7 +436,7 @@ async fn a_mail_that_is_not_taken_leaves_no_trace_of_its_reader() {
         ada.signs_up().await.assert_created();
         assert_eq!(ada.forgets_password().await.status, 200);
         let log = &stack.ended_logs().await["forgot-password"];
-        assert!(log.contains("a mail was not sent, and is owed"), "{log}");
+        assert!(log.contains("a mail was not sent") || log.contains("a mail was refused"), "{log}");
         marks.assert_nothing_personal("forgot-password", log);
         assert!(!log.contains("/reset-password/"), "a link in {log}");
     }

@@ -67,7 +67,7 @@ async fn a_link_that_ses_did_not_take_is_mailed_by_the_next_sweep_with_a_token_o
     let stack = stack_with(&ses).await;
     let ada = stack.user("Ada").await;
     stack.stranger("Nobody").forgets_password().await; // starts the process
-    for health in [Throttled, Rejecting, Hanging] {
+    for health in [Throttled, Paused, Hanging] {
         ses.is(health);
         stack.sql("DELETE FROM throttle").await;
         tells_nothing(&ada).await;
@@ -87,6 +87,31 @@ async fn a_link_that_ses_did_not_take_is_mailed_by_the_next_sweep_with_a_token_o
     let mailed = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
     assert_ne!(asked_for, mailed, "nobody has the first token any more");
     assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_mail_that_ses_refuses_for_good_is_owed_no_more() {
+    let ses = Ses::new().await;
+    let stack = stack_with(&ses).await;
+    let ada = stack.user("Ada").await;
+    ses.is(Rejecting);
+    tells_nothing(&ada).await;
+    tells_nothing(&stack.stranger("Nobody")).await;
+    assert_eq!(owed(&stack).await, 0, "the request itself settled it");
+    let log = stack.log_of("forgot-password");
+    assert!(log.contains("MessageRejected") && log.contains("given up") && !log.contains(&ada.email), "{log}");
+
+    ses.is(Throttled);
+    ada.forgets_password().await;
+    ses.is(Rejecting);
+    stack.mails_become_due().await;
+    let report = stack.sweep().await;
+    let counted = ["mails_refused", "mails_failed", "mails_sent", "mails_owed"].map(|name| report[name].clone());
+    assert_eq!(counted, [json!(1), json!(0), json!(0), json!(0)]);
+    // Somebody mends it, and the next request is served.
+    ses.is(Well);
+    let token = ada.receives_reset_mail(1).await.reset_token();
+    assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
 }
 
 #[tokio::test]
@@ -143,7 +168,11 @@ async fn no_link_is_mailed_that_nobody_needs_any_more() {
         .await;
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
     ada.mails(2).await;
-    assert_eq!(stack.sweep().await["mails_owed"], 0);
+    let report = stack.sweep().await;
+    assert_eq!(
+        (&report["mails_owed"], &report["mails_sent"], &report["mails_void"]),
+        (&json!(0), &json!(0), &json!(1))
+    );
     assert_eq!(ada.mails(2).await.len(), 2);
 }
 

@@ -294,6 +294,42 @@ async fn forgotten_passwords_of_one_source_are_limited(#[values(PostgreSql, Dyna
 
 // Requirement 32.
 #[tokio::test]
+async fn a_mailbox_gets_three_reset_mails_an_hour_however_its_address_is_written() {
+    let stack = Stack::builder().with("FORGOT_PASSWORD_FLOOR_MS", "600").start().await;
+    let kate = stack.user("Kate").await;
+    let mut people = vec![kate.clone()];
+    for tag in ["+1", "+Two", "+1+2", "+"] {
+        let email = kate.email.replace('@', &format!("{tag}@"));
+        people.push(kate.with_email(&email.replace("kate", "KATE")));
+        people.last().unwrap().signs_up().await.assert_created();
+    }
+    let mut mails = 0;
+    for person in &people {
+        let reply = person.forgets_password().await;
+        reply.assert_ok(&serde_json::json!({ "message": "Password reset email sent" }));
+        mails += mailbox::mails_to(&person.email).await.len();
+    }
+    assert_eq!(mails, 3);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM password_resets").await, 3);
+}
+
+// Requirement 15.
+#[tokio::test]
+async fn a_source_that_asks_for_too_many_links_is_refused_at_once() {
+    let stack = Stack::builder().processes(8).with("FORGOT_PASSWORD_FLOOR_MS", "2000").start().await;
+    stack
+        .sql(
+            "INSERT INTO throttle (key, attempts, expires_at)
+            VALUES (sha256('forgot-password source 203.0.113.7'), 60, now() + interval '1 hour')",
+        )
+        .await;
+    let reply = stack.stranger("Nobody").forgets_password().await;
+    assert_must_wait(&reply, 3500..=3601);
+    assert!(reply.took < std::time::Duration::from_secs(1), "{:?}", reply.took);
+}
+
+// Requirement 32.
+#[tokio::test]
 async fn an_account_gets_three_reset_mails_an_hour_and_the_last_link_stays_good() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;

@@ -50,8 +50,12 @@ pub enum Purpose {
 pub fn given() -> Result<Option<String>> {
     let Some(url) = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()) else { return Ok(None) };
     let url = url.into_string().ok().context("DATABASE_URL is not text")?;
-    let mut config: Config =
-        url.parse().context("DATABASE_URL is no address of a PostgreSQL database (postgres://…)")?;
+    let expected = "DATABASE_URL must name a PostgreSQL database, as postgres://user:password@127.0.0.1:5432/database";
+    // The driver would take anything else for its own list of settings, and say something about that.
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        bail!(expected);
+    }
+    let mut config: Config = url.parse().context(expected)?;
     config.connect_timeout(Duration::from_secs(5)).connect(NoTls).map_err(anyhow::Error::new).with_context(|| {
         format!(
             "DATABASE_URL is set, but no database answers at {}. Start it, or unset DATABASE_URL to have a server started for you",
