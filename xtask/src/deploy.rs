@@ -61,14 +61,7 @@ const TAG: &str = "template";
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
-    let stack = stack_of(&workspace, &args.stage)?;
-    let mut aws = Aws::new(&workspace, &[])?;
-    let identity = aws.ask("sts", "get_caller_identity", &json!({})).context(
-        "AWS does not know who asks. Log in (aws sso login, or AWS_PROFILE, or a workflow's role), and set AWS_REGION; then try again",
-    )?;
-    say(format_args!("Stack {stack} of stage {}, as {}", args.stage, text(&identity["Arn"])));
-    let commit = process::output("git", Command::new("git").args(["describe", "--always", "--dirty"]))?;
-    let mut delivery = Delivery { workspace: &workspace, aws, stack, commit: commit.trim().to_owned() };
+    let mut delivery = Delivery::to(&workspace, &args.stage)?;
     if args.rollback {
         delivery.roll_back()?;
     } else {
@@ -101,9 +94,16 @@ fn fingerprint_of_template(workspace: &Workspace) -> Result<String> {
 /// Where an alias leads, and what it remembers.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Alias {
-    function_version: String,
+pub(crate) struct Alias {
+    pub(crate) function_version: String,
     description: String,
+}
+
+impl Alias {
+    /// The version that a rollback would lead it to.
+    pub(crate) fn version_before(&self) -> Option<String> {
+        Memory::read(&self.description).map(|memory| memory.before)
+    }
 }
 
 /// What an alias remembers: the deployment that led it where it leads, and where it led before. A deployment has a number, and a
@@ -141,13 +141,28 @@ fn moved_last(aliases: &Aliases) -> Vec<(String, Memory)> {
 }
 
 type Versions = BTreeMap<String, String>;
-type Aliases = BTreeMap<String, Alias>;
+pub(crate) type Aliases = BTreeMap<String, Alias>;
 
-struct Delivery<'a> {
-    workspace: &'a Workspace,
+/// Deliveries to the stack of one stage.
+pub(crate) struct Delivery<'a> {
+    pub(crate) workspace: &'a Workspace,
     aws: Aws,
     stack: String,
     commit: String,
+}
+
+impl<'a> Delivery<'a> {
+    /// Finds out who asks, and which stack the stage has.
+    pub(crate) fn to(workspace: &'a Workspace, stage: &str) -> Result<Self> {
+        let stack = stack_of(workspace, stage)?;
+        let mut aws = Aws::new(workspace, &[])?;
+        let identity = aws.ask("sts", "get_caller_identity", &json!({})).context(
+            "AWS does not know who asks. Log in (aws sso login, or AWS_PROFILE, or a workflow's role), and set AWS_REGION; then try again",
+        )?;
+        say(format_args!("Stack {stack} of stage {stage}, as {}", text(&identity["Arn"])));
+        let commit = process::output("git", Command::new("git").args(["describe", "--always", "--dirty"]))?;
+        Ok(Self { workspace, aws, stack, commit: commit.trim().to_owned() })
+    }
 }
 
 impl Delivery<'_> {
@@ -171,7 +186,8 @@ impl Delivery<'_> {
         }
         say(format_args!("live: {}", listed(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
 
-        let delivered = self.replace(args, &packages, &template, with_template, &before);
+        let parameters = parameters(&stack, &args.parameters)?;
+        let delivered = self.replace(&parameters, &packages, &template, with_template.then_some(args), &before);
         if let Err(problem) = delivered {
             step("Something failed: putting every `live` back");
             // CloudFormation goes on by itself when `sam deploy` does not, and would lead them away again.
@@ -214,18 +230,18 @@ impl Delivery<'_> {
     /// Everything that may fail half-way.
     fn replace(
         &mut self,
-        args: &Args,
+        parameters: &BTreeMap<String, String>,
         packages: &BTreeMap<String, Package>,
         template: &str,
-        with_template: bool,
+        with_template: Option<&Args>,
         before: &Aliases,
     ) -> Result<()> {
-        let build = fingerprint_of_packages(packages);
+        let build = fingerprint_of_build(packages, template, parameters);
         // New tables before new functions, so that nothing asks for what is not there. Only the first time there is nobody to make them.
         if before.contains_key("migrate") {
             self.migrate(packages)?;
         }
-        if with_template {
+        if let Some(args) = with_template {
             step("Deploying the template");
             process::run("sam deploy", &mut self.sam_deploy(args, template, &build)?)?;
             // It may have another database now.
@@ -247,13 +263,12 @@ impl Delivery<'_> {
             return Ok(());
         }
         step("Nothing failed: live leads there");
-        let shipped = fingerprint(format!("{build} {template}").as_bytes());
-        let deployment = number(before, &shipped);
+        let deployment = number(before, &build);
         // One that leads there already was moved by this deployment when it was tried before, or is none of its business.
         for (name, version) in versions.iter().filter(|function| !leads_there(function)) {
             interrupt::check()?;
             let before = before.get(name).map_or(version, |alias| &alias.function_version).clone();
-            self.flip(name, version, &Memory { deployment, shipped: shipped.clone(), before }.written())?;
+            self.flip(name, version, &Memory { deployment, shipped: build.clone(), before }.written())?;
         }
         say(format_args!("live: {}", listed(&versions)));
         Ok(())
@@ -268,6 +283,14 @@ impl Delivery<'_> {
                 "no alias `live` of {} remembers another version: this command has not deployed anything yet",
                 self.stack
             );
+        }
+        // All of them, before the first alias moves: half a rollback would be worse than none.
+        for (name, Memory { before, .. }) in &back {
+            if self.of_function("get_function_configuration", name, json!({ "Qualifier": before }))?.is_null() {
+                bail!(
+                    "version {before} of {name} is not there any more, so nothing was changed. Check out what it was built from, and deploy that"
+                );
+            }
         }
         for (name, Memory { deployment, shipped, before }) in &back {
             let memory = Memory {
@@ -300,7 +323,7 @@ impl Delivery<'_> {
     }
 
     /// The aliases `live` that are there.
-    fn aliases(&mut self) -> Result<Aliases> {
+    pub(crate) fn aliases(&mut self) -> Result<Aliases> {
         let mut aliases = Aliases::new();
         for name in &self.workspace.functions {
             let alias = self.of_function("get_alias", name, json!({ "Name": "live" }))?;
@@ -333,10 +356,9 @@ impl Delivery<'_> {
             "--no-confirm-changeset",
             "--no-fail-on-empty-changeset",
         ]);
-        // Lambda publishes no version of what is the same as the last one, and CloudFormation fails where it asked for one.
+        // What the functions' descriptions hold: it differs where a version has to be published, and only there.
         sam.arg("--parameter-overrides").arg(format!("Build={build}"));
-        for parameter in &args.parameters {
-            let (name, value) = parameter.split_once('=').with_context(|| format!("--set {parameter} has no ="))?;
+        for (name, value) in args.parameters.iter().filter_map(|parameter| parameter.split_once('=')) {
             sam.arg(format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")));
         }
         Ok(sam)
@@ -420,7 +442,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn of_function(&mut self, operation: &str, name: &str, mut arguments: Value) -> Result<Value> {
+    pub(crate) fn of_function(&mut self, operation: &str, name: &str, mut arguments: Value) -> Result<Value> {
         arguments["FunctionName"] = json!(format!("{}-{name}", self.stack));
         self.aws.ask("lambda", operation, &arguments).with_context(|| name.to_owned())
     }
@@ -435,9 +457,28 @@ fn at_work(status: &str) -> bool {
     status.ends_with("_IN_PROGRESS")
 }
 
-/// What identifies all packages together.
-fn fingerprint_of_packages(packages: &BTreeMap<String, Package>) -> String {
-    fingerprint(packages.values().map(|package| &*package.sha256).collect::<String>().as_bytes())
+/// The parameters of the template that a deployment gives or keeps, by their names; `Build` is made of the others.
+fn parameters(stack: &Value, given: &[String]) -> Result<BTreeMap<String, String>> {
+    let kept = list(&stack["Parameters"])
+        .map(|parameter| (text(&parameter["ParameterKey"]).to_owned(), text(&parameter["ParameterValue"]).to_owned()));
+    let mut parameters: BTreeMap<_, _> = kept.filter(|(name, _)| name != "Build").collect();
+    for parameter in given {
+        let (name, value) = parameter.split_once('=').with_context(|| format!("--set {parameter} has no ="))?;
+        parameters.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(parameters)
+}
+
+/// What identifies everything a version is made of: code, template and settings. Lambda publishes no version of what is the same as the last
+/// one, and CloudFormation publishes one only where something about the function differs; so this stands in each function's description,
+/// which has 256 characters at most.
+fn fingerprint_of_build(
+    packages: &BTreeMap<String, Package>,
+    template: &str,
+    parameters: &BTreeMap<String, String>,
+) -> String {
+    let packages: String = packages.values().map(|package| &*package.sha256).collect();
+    fingerprint(format!("{packages} {template} {parameters:?}").as_bytes())
 }
 
 /// The template, with our packages where it names the functions' folders.

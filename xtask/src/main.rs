@@ -1,5 +1,5 @@
 //! The project's chores, one module each: [`up`] runs the service here, [`test`] proves it, [`sam_local`] serves it from the
-//! template, [`check_template`] checks that, [`package`] builds it for Lambda, [`deploy`] ships it, [`rehearse`] rehearses that, [`release`]
+//! template, [`check_template`] checks that, [`package`] builds it for Lambda, [`deploy`] ships it, [`prune`] deletes what it shipped before, [`rehearse`] rehearses that, [`release`]
 //! puts a version together, [`measure`] and [`load`] measure what no test decides, [`soak`] lets faults strike it, [`fuzz`] sends events
 //! nobody thought of. What they share is the [`stack`]: a database, a mail server, a gateway and the functions.
 
@@ -15,6 +15,7 @@ mod load;
 mod measure;
 mod package;
 mod programs;
+mod prune;
 mod rds_certificates;
 mod rehearse;
 mod release;
@@ -55,6 +56,7 @@ enum Task {
     CheckTemplate(check_template::Args),
     Package(package::Args),
     Deploy(deploy::Args),
+    Prune(prune::Args),
     Rehearse(rehearse::Args),
     Release(release::Args),
 }
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Task::CheckTemplate(args) => check_template::run(&args),
         Task::Package(args) => package::run(&args),
         Task::Deploy(args) => deploy::run(&args),
+        Task::Prune(args) => prune::run(&args),
         Task::Rehearse(args) => rehearse::run(&args),
         Task::Release(args) => release::run(&args),
     });

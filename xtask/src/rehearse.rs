@@ -99,6 +99,31 @@ fn deployments(stage: &mut Stage) -> Result<()> {
     stage.begins_anew("later");
     stage.scene("and after that the template, with the same functions", "later")?;
 
+    // Names of secrets may be ARNs, which are long.
+    let secret = |name: &str| format!("{name}=arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-auth/production/{name}-AbCdEf");
+    let secrets = ["DatabaseUrlSecret", "JwtPrivateKeySecret", "JwtPublicKeysSecret"].map(secret);
+    stage.deploys(&["--built", "--set", &secrets[0], "--set", &secrets[1], "--set", &secrets[2]])?;
+    stage.begins_anew("later");
+    stage.scene("secrets that are named by their ARNs", "later")?;
+
+    let before = stage.live()?;
+    stage.deploys(&["--built", "--set", "PasswordMinLength=16"])?;
+    stage.begins_anew("later");
+    stage.scene("a parameter alone makes new versions", "later")?;
+    stage.deploys(&["--rollback"])?;
+    stage.is_live(&before)?;
+    stage.deploys(&["--rollback"])?;
+    stage.scene("and the versions before are still there to go back to", "later")?;
+
+    stage.prunes(&["--keep", "1"])?;
+    stage.deploys(&["--rollback"])?;
+    stage.is_live(&before)?;
+    stage.deploys(&["--rollback"])?;
+    stage.scene("deleting old versions keeps what is live and what a rollback needs", "later")?;
+    stage.prunes(&["--all"])?;
+    stage.fails(&["--rollback"], &["is not there any more, so nothing was changed"])?;
+    stage.scene("after a leak nothing but what is live is kept, and no rollback begins that cannot end", "later")?;
+
     stage.package("public", ARM64, &fine("fifth"))?;
     stage.cargo_lambda_deploy("public")?;
     stage.answers("public", "fifth")?;

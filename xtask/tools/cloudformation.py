@@ -6,6 +6,7 @@ import re
 from types import SimpleNamespace
 
 import yaml
+from moto.awslambda.exceptions import LambdaClientError, UnknownFunctionException
 from moto.awslambda.models import LambdaBackend, lambda_backends
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Stack
@@ -22,6 +23,28 @@ def publish_version(self, name, description="", publish=LambdaBackend.publish_ve
     function = self.get_function(name)
     PUBLISHED[function.function_name] = (function.code_sha_256, function.description)
     return publish(self, name, description)
+
+
+# Versions that were deleted. moto would give their numbers to the next ones; AWS gives a number once.
+DELETED = set()
+
+
+def delete_function(self, name, qualifier=None, delete=LambdaBackend.delete_function):
+    if qualifier is None:
+        return delete(self, name)
+    if any(alias.function_version == qualifier for alias in self.list_aliases(name)):
+        raise LambdaClientError("ResourceConflictException", f"an alias of {name} references version {qualifier}")
+    DELETED.add((name, qualifier))
+
+
+def get_function(self, name, qualifier=None, get=LambdaBackend.get_function):
+    if (name, qualifier) in DELETED:
+        raise UnknownFunctionException(f"{name}:{qualifier}")
+    return get(self, name, qualifier)
+
+
+def list_versions(self, name, list_all=LambdaBackend.list_versions_by_function):
+    return [version for version in list_all(self, name) if (name, str(version.version)) not in DELETED]
 
 
 def settings(declared, given):
@@ -57,10 +80,19 @@ class Resources:
         # A function before its version, and that before its alias.
         kinds = ["AWS::S3::Bucket", "AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Lambda::Version", "AWS::Lambda::Alias"]
         rank = {kind: place for place, kind in enumerate(kinds)}
+        outdated = []
         for name, resource in sorted(template["Resources"].items(), key=lambda item: rank.get(item[1]["Type"], -1)):
             if before.get(name) != resource:
+                # A version cannot be changed, so another takes its place. What becomes of the one before is for its policy to say.
+                if name in before and resource["Type"] == "AWS::Lambda::Version" and before[name].get("UpdateReplacePolicy") != "Retain":
+                    outdated.append(self.names[name])
                 make = getattr(self, resource["Type"].split("::")[-1], self.note)
                 self.names[name] = make(name, self.text(resource.get("Properties", {})))
+        removed = [name for name, resource in before.items() if name not in template["Resources"] and resource["Type"] == "AWS::Lambda::Version"]
+        outdated += [self.names[name] for name in removed if before[name].get("DeletionPolicy") != "Retain"]
+        # When everything else is done, as AWS does.
+        for version in outdated:
+            self.lambdas.delete_function(*version.rsplit(":", 1))
 
     def text(self, node):
         """A part of a template with what it refers to put in."""
@@ -138,6 +170,9 @@ class Resources:
 
     def Function(self, name, properties):
         function = properties["FunctionName"]
+        # moto takes any.
+        if len(properties.get("Description", "")) > 256:
+            raise ValidationError(message=f"Value at 'description' failed to satisfy constraint: at most 256 characters: {function}")
         # What is around a function is of no use here: it answers what its package says.
         properties = {name: value for name, value in properties.items() if name not in ("Environment", "VpcConfig", "LoggingConfig")}
         properties["Tags"] = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
@@ -215,7 +250,8 @@ def delete(self):
 
 
 def take_over():
-    LambdaBackend.publish_version = publish_version
+    LambdaBackend.publish_version, LambdaBackend.delete_function = publish_version, delete_function
+    LambdaBackend.get_function, LambdaBackend.list_versions_by_function = get_function, list_versions
     CloudFormationBackend.create_change_set = create_change_set
     ChangeSet._parse_template, ChangeSet.diff, ChangeSet.apply = parse_template, diff, apply
     Stack.stack_parameters, Stack.has_parameters = property(lambda self: self.settings), lambda self, given: given == self.settings

@@ -78,8 +78,6 @@ fn a_function_may_do_what_it_needs_and_nothing_more() {
         "sweep" => vec!["ses:SendEmail"],
         "signin" => vec!["dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
         "signup" => vec!["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
-        "refresh" | "logout" => vec!["dynamodb:UpdateItem"],
-        "authorizer" => vec!["dynamodb:BatchGetItem"],
         _ => vec![],
     };
     for (name, properties) in functions() {

@@ -38,7 +38,7 @@ pub fn fine(generation: &str) -> Value {
 pub const ARM64: u8 = 0xb7;
 pub const X86_64: u8 = 0x3e;
 
-type Versions = BTreeMap<String, String>;
+pub type Versions = BTreeMap<String, String>;
 
 pub struct Stage<'a> {
     workspace: &'a Workspace,
@@ -131,11 +131,22 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// `cargo xtask deploy`; returns whether it succeeded, and what went wrong in its words.
+    /// `cargo xtask prune`, which must succeed.
+    pub fn prunes(&self, arguments: &[&str]) -> Result<()> {
+        let (succeeded, _) = self.xtask("prune", arguments)?;
+        ensure!(succeeded, "old versions should have been deleted");
+        Ok(())
+    }
+
     fn deploy(&self, arguments: &[&str]) -> Result<(bool, String)> {
+        self.xtask("deploy", arguments)
+    }
+
+    /// A command of `cargo xtask`; returns whether it succeeded, and what went wrong in its words.
+    fn xtask(&self, task: &str, arguments: &[&str]) -> Result<(bool, String)> {
         // Not the file of this very process: a build of the whole workspace meanwhile may have put another in its place.
-        let mut deploy = self.on(Command::new(self.workspace.binary("xtask")));
-        let done = deploy.args(["deploy", "--stage", STAGE]).args(arguments).output()?;
+        let mut command = self.on(Command::new(self.workspace.binary("xtask")));
+        let done = command.args([task, "--stage", STAGE]).args(arguments).output()?;
         let problem = String::from_utf8_lossy(&done.stderr).into_owned();
         for line in String::from_utf8_lossy(&done.stdout).lines().chain(problem.lines()) {
             say(format_args!("  | {line}"));
@@ -173,6 +184,25 @@ impl<'a> Stage<'a> {
             "`live` of {name} answers {answer}, and not as the {generation}"
         );
         Ok(Some(version.to_owned()))
+    }
+
+    /// The version behind each `live`.
+    pub fn live(&mut self) -> Result<Versions> {
+        let mut versions = Versions::new();
+        for name in &self.workspace.functions {
+            let alias = self.aws.ask("lambda", "get_alias", &of(name, json!({ "Name": "live" })))?;
+            if let Some(version) = alias["FunctionVersion"].as_str() {
+                versions.insert(name.clone(), version.to_owned());
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Whether each `live` is this version.
+    pub fn is_live(&mut self, versions: &Versions) -> Result<()> {
+        let live = self.live()?;
+        ensure!(live == *versions, "`live` leads to {live:?} instead of {versions:?}");
+        Ok(())
     }
 
     /// Whether `live` of every function is the version of this generation, and answers as that.
