@@ -14,7 +14,7 @@ pub mod users;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use rand::Rng;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -114,6 +114,7 @@ impl Database {
     async fn attempt(&self, deadline: Instant, sql: &str, params: Params<'_>) -> Result<Option<Row>, Attempt> {
         let client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
+            Ok(Err(PoolError::Backend(problem))) => return Err(Attempt::Away(Box::new(Problem::from(&problem)))),
             Ok(Err(problem)) => return Err(Attempt::Away(problem.into())),
             Err(_) => return Err(Attempt::Away("PostgreSQL took no connection in time".into())),
         };
@@ -208,13 +209,23 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>)
 }
 
-/// Whether a statement failed because the row a foreign key points to has just gone.
-fn is_foreign_key_violation(error: &DbError) -> bool {
-    match error {
-        DbError::Failed(cause) => {
-            cause.downcast_ref::<Problem>().is_some_and(|problem| problem.code == Some(SqlState::FOREIGN_KEY_VIOLATION))
-        }
-        DbError::Away(_) => false,
+impl DbError {
+    /// What PostgreSQL calls it, if PostgreSQL said it.
+    fn code(&self) -> Option<&SqlState> {
+        let (Self::Away(cause) | Self::Failed(cause)) = self;
+        cause.downcast_ref::<Problem>()?.code.as_ref()
+    }
+
+    /// Whether the database looks as it does before the first `migrate`: it has no tables, or lets the functions' role not in.
+    #[must_use]
+    pub fn is_before_migrate(&self) -> bool {
+        let not_let_in = |code: &SqlState| code.code().starts_with("28");
+        self.code().is_some_and(|code| *code == SqlState::UNDEFINED_TABLE || not_let_in(code))
+    }
+
+    /// Whether a statement failed because the row a foreign key points to has just gone.
+    fn is_foreign_key_violation(&self) -> bool {
+        self.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
     }
 }
 

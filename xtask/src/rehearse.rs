@@ -100,7 +100,9 @@ fn deployments(stage: &mut Stage) -> Result<()> {
     stage.scene("and after that the template, with the same functions", "later")?;
 
     // Names of secrets may be ARNs, which are long.
-    let secret = |name: &str| format!("{name}=arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-auth/production/{name}-AbCdEf");
+    let secret = |name: &str| {
+        format!("{name}=arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-auth/production/{name}-AbCdEf")
+    };
     let secrets = ["DatabaseUrlSecret", "JwtPrivateKeySecret", "JwtPublicKeysSecret"].map(secret);
     stage.deploys(&["--built", "--set", &secrets[0], "--set", &secrets[1], "--set", &secrets[2]])?;
     stage.begins_anew("later");

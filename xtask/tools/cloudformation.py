@@ -72,8 +72,8 @@ class Resources:
     def __init__(self, stack):
         self.stack = stack
         self.template = {"Resources": {}, "Outputs": {}}
-        # What `Ref` says of each.
-        self.names = {}
+        # What `Ref` says of each, and the properties it was last made with.
+        self.names, self.made = {}, {}
 
     def become(self, template):
         before, self.template = self.template["Resources"], template
@@ -82,12 +82,14 @@ class Resources:
         rank = {kind: place for place, kind in enumerate(kinds)}
         outdated = []
         for name, resource in sorted(template["Resources"].items(), key=lambda item: rank.get(item[1]["Type"], -1)):
-            if before.get(name) != resource:
+            # An alias is the same text, and leads elsewhere, where its version is another.
+            properties = self.text(resource.get("Properties", {}))
+            if before.get(name) != resource or self.made.get(name) != properties:
                 # A version cannot be changed, so another takes its place. What becomes of the one before is for its policy to say.
                 if name in before and resource["Type"] == "AWS::Lambda::Version" and before[name].get("UpdateReplacePolicy") != "Retain":
                     outdated.append(self.names[name])
                 make = getattr(self, resource["Type"].split("::")[-1], self.note)
-                self.names[name] = make(name, self.text(resource.get("Properties", {})))
+                self.names[name], self.made[name] = make(name, properties), properties
         removed = [name for name, resource in before.items() if name not in template["Resources"] and resource["Type"] == "AWS::Lambda::Version"]
         outdated += [self.names[name] for name in removed if before[name].get("DeletionPolicy") != "Retain"]
         # When everything else is done, as AWS does.

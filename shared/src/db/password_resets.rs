@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Database, DbError, is_foreign_key_violation, seconds};
+use super::{Database, DbError, seconds};
 use crate::{
     domain::{EmailLookup, MailId, UserId},
     security::{PasswordHash, ResetTokenHash, policy},
@@ -78,7 +78,7 @@ pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<Re
         (&seconds(policy::MAIL_FIRST_RETRY) as _, Type::FLOAT8),
     ];
     match db.query_opt(REQUEST, &params).await {
-        Err(error) if is_foreign_key_violation(&error) => Ok(None),
+        Err(error) if error.is_foreign_key_violation() => Ok(None),
         outcome => Ok(outcome?.as_ref().map(account)),
     }
 }

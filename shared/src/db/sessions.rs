@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Database, DbError, is_foreign_key_violation, seconds, users::Account};
+use super::{Database, DbError, seconds, users::Account};
 use crate::{
     domain::{SessionId, TokenId, UnixTime, UserId},
     security::{
@@ -84,7 +84,7 @@ pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>,
         (&policy::SESSIONS_EVICTED as _, Type::INT8),
     ];
     match db.query_opt(OPEN, &params).await {
-        Err(error) if is_foreign_key_violation(&error) => Ok(None),
+        Err(error) if error.is_foreign_key_violation() => Ok(None),
         outcome => Ok(outcome?.as_ref().map(session)),
     }
 }

@@ -40,6 +40,19 @@ async fn a_database_of_version_1_is_brought_to_the_newest_with_everybody_in_it()
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
 }
 
+#[tokio::test]
+async fn before_the_first_migrate_there_is_nothing_to_sweep() {
+    // No tables; then no role, either.
+    let stack = stack_on(TestDatabase::empty().await).await;
+    assert_eq!(stack.sweep().await["mails_owed"], 0);
+    assert!(stack.log_of("sweep").contains("invoke migrate first") && stack.log_of("sweep").contains("swept"));
+    let database = TestDatabase::empty().await;
+    let nobody = database.functions_url().replace("postgres://test_", "postgres://nobody_");
+    let stack = Stack::builder().on(database).with_for("sweep", "DATABASE_URL", &nobody).start().await;
+    assert_eq!(stack.sweep().await["mails_owed"], 0);
+    assert_eq!(migrate(&stack).await, json!(MIGRATIONS));
+}
+
 // Requirement 43.
 #[tokio::test]
 async fn the_role_of_the_functions_is_made_and_may_do_what_they_need_and_no_more() {
