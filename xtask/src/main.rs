@@ -24,6 +24,7 @@ mod soak;
 mod stack;
 mod test;
 mod up;
+mod walk_through;
 mod workspace;
 
 use std::process::ExitCode;
