@@ -110,6 +110,12 @@ impl Request {
         self.event.request_context.domain_name.as_deref()
     }
 
+    /// The Host header; `None` if it is missing or is not ASCII text.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.header(header::HOST)
+    }
+
     /// Where the request comes from, as API Gateway saw it. `X-Forwarded-For` and its kin are the client's own words.
     #[must_use]
     pub fn source(&self) -> Source {

@@ -25,6 +25,7 @@ mod soak;
 mod stack;
 mod test;
 mod up;
+mod walk_through;
 mod workspace;
 
 use std::process::ExitCode;

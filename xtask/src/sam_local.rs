@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut sam = Service::talkative("sam", "sam", &mut start, &home)?.stopped_by(Signal::SIGINT);
     sam.await_ready(Duration::from_mins(5), || ports::answers(args.stack.port))?;
 
-    say(up::welcome(&api, &backing, &settings));
+    say(up::welcome(&workspace, &api, &backing, &settings)?);
     loop {
         match interrupt::sleep(interrupt::GLANCE).and_then(|()| sam.check()).and_then(|()| backing.check()) {
             Err(error) if error.is::<Interrupted>() => break,

@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
-use serde_json::Value;
+
+mod local_stack;
 
 use crate::{
     check_template::{self, Verdict},
@@ -18,8 +19,6 @@ use crate::{
     interrupt::Interrupted,
     package, rehearse, requirements,
     stack::{
-        Code, Plan, Ports, Stack,
-        cors::Cors,
         dynamodb::DynamoDb,
         home::Home,
         http,
@@ -83,8 +82,10 @@ enum Part {
     Workflows,
     /// Licences, sources and bans of every dependency, through cargo deny (advisories: where there is a network, in CI)
     Dependencies,
-    /// The Postman collection through newman, against `cargo xtask up`
+    /// The Postman collection, unchanged, through newman against `cargo xtask up` on its default ports
     Collection,
+    /// `cargo xtask up` on its default ports: the README's walk-through in bash, functions that restart, stop or cannot start
+    Up,
 }
 
 impl Part {
@@ -191,7 +192,8 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Delivery => Ok(Count { passed: rehearse::rehearse(workspace)?, failed: 0 }),
         Part::Workflows => workflows(workspace),
         Part::Dependencies => dependencies(workspace),
-        Part::Collection => collection(workspace, servers),
+        Part::Collection => local_stack::collection(workspace, servers.built),
+        Part::Up => local_stack::up(workspace, servers.built),
     }
 }
 
@@ -392,45 +394,6 @@ fn dependencies(workspace: &Workspace) -> Result<Count> {
     let checks = ["bans", "licenses", "sources"];
     process::run("cargo deny check", tools::cargo_deny(workspace)?.args(checks))?;
     Ok(Count { passed: checks.len() as u64, failed: 0 })
-}
-
-/// Each of newman's assertions is a test, and each request or script of the collection that fails is a failed one.
-fn collection(workspace: &Workspace, servers: &Servers) -> Result<Count> {
-    let mut newman = tools::newman(workspace)?;
-    let home = Home::ephemeral(workspace)?;
-    let code = if servers.built { Code::Built } else { Code::Build };
-    let cors = Cors::of_template(workspace, None)?;
-    let plan = Plan { ports: Ports::default(), state_table: false, cors, concurrency: 2, code };
-    let mut stack = Stack::start(workspace, &home, plan)?;
-    let summary = home.folder().join("newman.json");
-    let variables = [("base_url", stack.url.clone()), ("mail_url", stack.backing.mail.url())];
-    newman
-        .current_dir(&workspace.root)
-        .args([
-            "run",
-            "docs/postman_collection.json",
-            "--color",
-            "off",
-            "--reporters",
-            "cli,json",
-            "--reporter-json-export",
-        ])
-        .arg(&summary)
-        .args(variables.iter().flat_map(|(name, value)| ["--env-var".to_owned(), format!("{name}={value}")]))
-        .env("NO_PROXY", "127.0.0.1");
-    step("Running the collection");
-    let ran = std::thread::scope(|scope| {
-        let ran = scope.spawn(|| process::lines("newman", &mut newman, |line| say(line)));
-        stack.tend_until(|| ran.is_finished().then_some(()))?;
-        ran.join().unwrap_or_else(|_| bail!("newman could not be watched"))
-    });
-    ran?;
-    let run: Value = serde_json::from_str(&fs::read_to_string(summary).context("newman left no summary")?)?;
-    let number = |value: &Value| value.as_u64().context("newman's summary is not as expected");
-    let assertions = &run["run"]["stats"]["assertions"];
-    let (total, wrong) = (number(&assertions["total"])?, number(&assertions["failed"])?);
-    let failures = run["run"]["failures"].as_array().map_or(0, Vec::len).try_into()?;
-    Ok(Count { passed: total - wrong, failed: wrong.max(failures) })
 }
 
 #[cfg(test)]

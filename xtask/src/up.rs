@@ -8,9 +8,9 @@ use crate::{
     console::{say, step},
     interrupt::Interrupted,
     stack::{
-        Backing, Code, Plan, Ports, Stack, StackArgs, cors::Cors, home::Home, postgres::without_password,
-        settings::Settings,
+        Backing, Plan, Ports, Stack, StackArgs, cors::Cors, home::Home, postgres::without_password, settings::Settings,
     },
+    walk_through::WalkThrough,
     workspace::Workspace,
 };
 
@@ -61,11 +61,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         state_table: args.stack.state_table,
         cors: Cors::of_template(&workspace, args.stack.allowed_origins.as_deref())?,
         concurrency: args.concurrency.into(),
-        code: Code::Follow,
+        build: true,
     };
     let mut stack = Stack::start(&workspace, &home, plan)?;
 
-    say(welcome(&stack.url, &stack.backing, &stack.settings));
+    say(welcome(&workspace, &stack.url, &stack.backing, &stack.settings)?);
     say("Logs follow. Ctrl-C stops everything.\n");
     home.show_logs();
     match stack.tend_until(|| None::<ExitCode>) {
@@ -81,31 +81,28 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// What is where, and what to try.
-pub fn welcome(api: &str, backing: &Backing, settings: &Settings) -> String {
+pub fn welcome(workspace: &Workspace, api: &str, backing: &Backing, settings: &Settings) -> Result<String> {
     let mail = backing.mail.url();
     let database = without_password(&backing.database_url);
     let dynamodb =
         backing.dynamodb.as_ref().map(|dynamodb| format!("\n    DynamoDB   {}", dynamodb.url())).unwrap_or_default();
     let settings = settings.path().display();
-    format!(
-        r#"
+    let WalkThrough { before_reset, after_reset } = WalkThrough::read(workspace, api)?;
+    let [before_reset, after_reset] = [before_reset.commands, after_reset.commands];
+    Ok(format!(
+        "
     API        {api}
     Mail       {mail}
     Database   {database}{dynamodb}
     Settings   {settings}
 
-Paste this into another terminal:
+Paste this into another terminal. Each run makes a new account:
 
-    api={api}
-    json='Content-Type: application/json'
-    curl -s $api/api/signup -H "$json" -d '{{"name":"Test","email":"test@example.com","password":"password123"}}'; echo
-    session=$(curl -s $api/api/signin -H "$json" -d '{{"email":"test@example.com","password":"password123"}}'); echo "$session"
-    token() {{ echo "$session" | sed "s/.*\"$1_token\":\"\([^\"]*\).*/\1/"; }}
-    curl -s $api/api/dashboard -H "Authorization: Bearer $(token access)"; echo
-    curl -s -X POST $api/api/refresh -H "Authorization: Bearer $(token refresh)"; echo
-    curl -s $api/api/forgot-password -H "$json" -d '{{"email":"test@example.com"}}'; echo
-    # Open {mail}: the mail's link leads to a page for a new password.
-    curl -s -X POST $api/api/logout -H "Authorization: Bearer $(token access)"; echo
-"#
-    )
+{before_reset}
+
+Open {mail}, click the link in the mail, and set the password another-password456. Then paste this into the same terminal:
+
+{after_reset}
+"
+    ))
 }

@@ -42,7 +42,7 @@ async fn openid_configuration(app: &App, request: Request) -> Result<Reply, ApiE
     // The issuer is a URL wherever there are keys to look for (§4.1 puts this document below it).
     let base = match app.issuer.strip_prefix("https://") {
         Some(_) => app.issuer.trim_end_matches('/').to_owned(),
-        None => format!("https://{}", request.domain_name().unwrap_or_default()),
+        None => own_url(&request),
     };
     let configuration = Configuration {
         issuer: &app.issuer,
@@ -52,4 +52,13 @@ async fn openid_configuration(app: &App, request: Request) -> Result<Reply, ApiE
         id_token_signing_alg_values_supported: &app.algorithms,
     };
     Ok(Reply::ok(&configuration).cacheable(policy::PUBLIC_KEYS_CACHED))
+}
+
+/// Where this request came to. Local gateways have no TLS, and give `localhost` as the domain name, without the port: that is in the Host
+/// header. API Gateway never has this domain name, and its clients' Host header is not used.
+fn own_url(request: &Request) -> String {
+    match (request.domain_name(), request.host()) {
+        (Some("localhost"), Some(host)) => format!("http://{host}"),
+        (name, _) => format!("https://{}", name.unwrap_or_default()),
+    }
 }

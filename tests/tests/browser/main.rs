@@ -7,8 +7,7 @@ use fantoccini::{Client, ClientBuilder, Locator, wd::Capabilities};
 use serde_json::json;
 use tests::{Person, Stack, server};
 
-/// A browser on the page of somebody's reset mail.
-async fn open_reset_page(person: &Person<'_>) -> Client {
+async fn open_browser() -> Client {
     // Chromium's sandbox refuses to run as root, which is what containers run tests as; the page is our own.
     let capabilities: Capabilities = serde_json::from_value(json!({
         "goog:chromeOptions": {
@@ -18,10 +17,22 @@ async fn open_reset_page(person: &Person<'_>) -> Client {
     }))
     .unwrap();
     let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-    let browser = builder.capabilities(capabilities).connect(&server("TEST_WEBDRIVER_URL")).await.expect("a browser");
+    builder.capabilities(capabilities).connect(&server("TEST_WEBDRIVER_URL")).await.expect("a browser")
+}
+
+/// A browser on the page of somebody's reset mail.
+async fn open_reset_page(person: &Person<'_>) -> Client {
+    let browser = open_browser().await;
     let mail = person.receives_reset_mail(1).await;
     browser.goto(&mail.link()).await.expect("the page opens");
     browser
+}
+
+/// Switches to the tab that a click has opened beside the only one.
+async fn switch_to_opened_tab(browser: &Client) {
+    let before = browser.window().await.unwrap();
+    let opened = browser.windows().await.unwrap().into_iter().find(|tab| *tab != before);
+    browser.switch_to_window(opened.expect("a second tab")).await.unwrap();
 }
 
 async fn submit(browser: &Client, password: &str) {
@@ -61,6 +72,43 @@ async fn ada_chooses_a_new_password_in_her_browser() {
     assert_eq!(browser.title().await.unwrap(), "Your password has been reset");
     assert!(!browser.find(Locator::Id("form")).await.unwrap().is_displayed().await.unwrap());
     ada.with_password("chosen in a browser").signs_in().await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_click_on_the_mail_page_leads_to_the_reset_page() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    ada.receives_reset_mail(1).await;
+    let browser = open_browser().await;
+    browser.goto(&server("TEST_SES_URL")).await.expect("the mail page opens");
+
+    // Other tests use the same mail server.
+    let link = format!("//article[contains(., '{}')]//a[contains(@href, '/reset-password/')]", ada.email);
+    browser.wait().for_element(Locator::XPath(&link)).await.expect("the mail's link").click().await.unwrap();
+    switch_to_opened_tab(&browser).await;
+    browser.wait().for_element(Locator::Id("password")).await.expect("the reset page");
+    submit(&browser, "chosen after one click").await;
+    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    ada.with_password("chosen after one click").signs_in().await;
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_html_part_on_the_mail_page_leads_to_the_reset_page() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    ada.receives_reset_mail(1).await;
+    let browser = open_browser().await;
+    browser.goto(&server("TEST_SES_URL")).await.expect("the mail page opens");
+
+    let part = format!("//article[contains(., '{}')]/details", ada.email);
+    browser.wait().for_element(Locator::XPath(&part)).await.expect("the HTML part").click().await.unwrap();
+    let frame = browser.find(Locator::XPath(&format!("{part}/iframe"))).await.unwrap();
+    frame.enter_frame().await.unwrap();
+    browser.find(Locator::Css("a")).await.unwrap().click().await.unwrap();
+    switch_to_opened_tab(&browser).await;
+    browser.wait().for_element(Locator::Id("password")).await.expect("the reset page");
     browser.close().await.unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tests::{Stack, StackBuilder, Tokens, keys, stack::SECRET};
+use tests::{Stack, StackBuilder, Tokens, documents, keys, stack::SECRET};
 
 const ISSUER: &str = "https://auth.example.com";
 
@@ -27,6 +27,22 @@ async fn without_a_key_pair_there_is_nothing_to_publish() {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [],
     }));
+}
+
+#[tokio::test]
+async fn only_a_local_gateway_is_believed_about_its_address() {
+    let stack = Stack::start().await;
+    for (domain_name, jwks_uri) in [
+        ("localhost", "http://127.0.0.1:5001/.well-known/jwks.json"),
+        ("api.example.com", "https://api.example.com/.well-known/jwks.json"),
+    ] {
+        let mut event: Value = serde_json::from_str(&documents::read("events/openid-configuration.json")).unwrap();
+        event["requestContext"]["domainName"] = domain_name.into();
+        event["headers"]["host"] = "127.0.0.1:5001".into();
+        let answer = stack.invoke("openid-configuration", &event).await.unwrap();
+        let configuration: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(configuration["jwks_uri"], jwks_uri, "{domain_name}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
+use tokio::sync::watch;
 
 use super::{home::Home, process::Service, settings::Settings};
 use crate::{
@@ -21,6 +22,10 @@ use crate::{
 /// A process that ends sooner than this would do so again.
 const STABLE: Duration = Duration::from_secs(5);
 const LOOK_FOR_CHANGES: Duration = Duration::from_millis(500);
+
+/// Whether a function has processes. A new value, the same one included, says that a process has ended: it may have held a request,
+/// which is then never answered.
+pub type Running = watch::Receiver<bool>;
 
 pub struct Functions {
     all: Vec<Function>,
@@ -34,6 +39,7 @@ struct Function {
     binary: PathBuf,
     built: Option<SystemTime>,
     processes: Vec<Service>,
+    running: watch::Sender<bool>,
 }
 
 /// What a process needs to become a function.
@@ -53,11 +59,18 @@ impl Functions {
         let settings = changed(at.settings.path());
         let functions = names.iter().map(|name| {
             let binary = at.workspace.binary(name);
-            let mut function = Function { name: name.clone(), built: changed(&binary), binary, processes: Vec::new() };
+            let built = changed(&binary);
+            let (running, _) = watch::channel(false);
+            let mut function = Function { name: name.clone(), binary, built, processes: Vec::new(), running };
             function.start(at)?;
             Ok(function)
         });
         Ok(Self { all: functions.collect::<Result<_>>()?, sources, settings, looked: Instant::now() })
+    }
+
+    /// To be asked before a request is passed to a function. `None` if there is no function of this name.
+    pub fn running(&self, name: &str) -> Option<Running> {
+        self.all.iter().find(|function| function.name == name).map(|function| function.running.subscribe())
     }
 
     /// An error if a process ended by itself.
@@ -111,10 +124,16 @@ impl Functions {
 impl Function {
     /// Stops what runs of this function and starts it anew.
     fn start(&mut self, at: &Place) -> Result<()> {
-        self.processes.clear();
+        self.stop();
         self.built = changed(&self.binary);
         self.processes = (0..at.concurrency).map(|number| self.process(at, number)).collect::<Result<_>>()?;
+        self.running.send_replace(true);
         Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.running.send_replace(false);
+        self.processes.clear();
     }
 
     fn process(&self, at: &Place, number: usize) -> Result<Service> {
@@ -143,13 +162,14 @@ impl Function {
             }
             say(format_args!("{} ended by itself ({status}) and is started again", process.name));
             self.processes[number] = self.process(at, number)?;
+            self.running.send_replace(true);
         }
         if let Some((status, words)) = ended {
             complain(format_args!(
                 "{} ends as soon as it starts ({status}), and stays stopped until its code or its settings change. {words}",
                 self.name
             ));
-            self.processes.clear();
+            self.stop();
         }
         Ok(())
     }

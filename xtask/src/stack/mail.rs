@@ -24,7 +24,7 @@ impl Mail {
         };
         let url = url(port);
         step(format_args!("Starting the mail server on {url}"));
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        command.arg(port.to_string());
         let mut service = Service::quiet("mail", &mut command, home)?;
         let agent = http::agent(Some(Duration::from_secs(1)));
         service.await_ready(Duration::from_secs(30), || agent.get(format!("{url}/store")).call().is_ok())?;

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use self::{
     cors::Cors,
     dynamodb::DynamoDb,
+    front::Front,
     functions::{Functions, Place},
     gateway::Gateway,
     home::Home,
@@ -47,6 +48,11 @@ pub struct Ports {
     pub mail: Option<u16>,
     pub database: Option<u16>,
     pub dynamodb: Option<u16>,
+}
+
+impl Ports {
+    /// The API's and the mail server's default ports, which documents name.
+    pub const DOCUMENTED: Self = Self { api: Some(5001), mail: Some(5003), database: None, dynamodb: None };
 }
 
 /// What a person wants of the stack.
@@ -95,7 +101,8 @@ pub struct Plan {
     pub cors: Cors,
     /// Processes of each function.
     pub concurrency: usize,
-    pub code: Code,
+    /// Whether the functions are to be built at the start. They are built again whenever their code changes.
+    pub build: bool,
 }
 
 /// What keeps the service's data and takes its mails. Dropped from top to bottom, like everything here that runs.
@@ -137,29 +144,18 @@ impl Backing {
     }
 }
 
-/// What becomes of the functions' code.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// Built at the start, and again whenever it changes.
-    Follow,
-    /// Built at the start.
-    Build,
-    /// Taken as it was built.
-    Built,
-}
-
 /// As the template's schedule does.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// The whole service.
 pub struct Stack<'a> {
     pub url: String,
+    _front: Front,
     functions: Functions,
     gateway: Gateway,
     pub backing: Backing,
     pub settings: Settings,
     concurrency: usize,
-    code: Code,
     swept: Instant,
     workspace: &'a Workspace,
     home: &'a Home,
@@ -168,12 +164,12 @@ pub struct Stack<'a> {
 impl<'a> Stack<'a> {
     /// Starts everything and applies the migrations; returns when the first request can come.
     pub fn start(workspace: &'a Workspace, home: &'a Home, plan: Plan) -> Result<Self> {
-        let Plan { ports, state_table, cors, concurrency, code } = plan;
+        let Plan { ports, state_table, cors, concurrency, build } = plan;
         // A port that is taken is worth knowing before anything is built.
         ports.api.map_or(Ok(()), front::claim)?;
         let backing = Backing::start(workspace, home, ports, state_table)?;
         tools::cargo_lambda(workspace)?;
-        if code != Code::Built {
+        if build {
             step("Building the functions");
             workspace.build(&workspace.functions)?;
         }
@@ -186,15 +182,15 @@ impl<'a> Stack<'a> {
         let mut functions = Functions::start(&place, &workspace.functions)?;
         migrate(&mut gateway, &mut functions)?;
         step(format_args!("Opening the API on {url}"));
-        front::open(port, &workspace.routes, gateway.url(), cors)?;
+        let front = front::open(port, &workspace.routes, &functions, gateway.url(), cors)?;
         Ok(Self {
             url,
+            _front: front,
             functions,
             gateway,
             backing,
             settings,
             concurrency,
-            code,
             swept: Instant::now(),
             workspace,
             home,
@@ -217,10 +213,7 @@ impl<'a> Stack<'a> {
                 runtime: &runtime,
                 concurrency: self.concurrency,
             };
-            match self.code {
-                Code::Follow => self.functions.tend(&place)?,
-                Code::Build | Code::Built => self.functions.check()?,
-            }
+            self.functions.tend(&place)?;
             if self.swept.elapsed() > SWEEP_EVERY {
                 self.swept = Instant::now();
                 self.gateway.invoke_unattended("sweep");

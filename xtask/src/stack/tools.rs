@@ -110,9 +110,12 @@ pub fn template_pins(workspace: &Workspace) -> Result<String> {
     Ok(pins.join(", "))
 }
 
-/// A `node` command that runs the local SES.
+/// A `node` command that runs the local SES. Its argument is its port.
 pub fn mail(workspace: &Workspace) -> Result<Command> {
-    node_program(workspace, "mail", "aws-ses-v2-local")
+    let mut command = Command::new("node");
+    command.arg(workspace.pins().join("mail/serve.mjs"));
+    command.current_dir(node(workspace, &workspace.tools(), "mail")?);
+    Ok(command)
 }
 
 /// A `java` command that runs DynamoDB Local.

@@ -1,0 +1,257 @@
+//! Tests of `cargo xtask up` as its users meet it: on its default ports, with the documents as they are.
+
+use std::{
+    fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::Count;
+use crate::{
+    console::{complain, say, step},
+    stack::{Plan, Ports, Stack, cors::Cors, home::Home, http, process, tools},
+    walk_through::WalkThrough,
+    workspace::Workspace,
+};
+
+/// Runs the Postman collection unchanged. Each of newman's assertions is a test, and each request or script of the collection that
+/// fails is a failed one.
+pub fn collection(workspace: &Workspace, built: bool) -> Result<Count> {
+    let mut newman = tools::newman(workspace)?;
+    let home = Home::ephemeral(workspace)?;
+    let mut stack = start(workspace, &home, built)?;
+    let summary = home.folder().join("newman.json");
+    newman
+        .current_dir(&workspace.root)
+        .args(["run", "docs/postman_collection.json", "--color", "off", "--reporters", "cli,json"])
+        .arg("--reporter-json-export")
+        .arg(&summary)
+        .env("NO_PROXY", "127.0.0.1");
+    step("Running the collection");
+    meanwhile(&mut stack, || process::lines("newman", &mut newman, |line| say(line)))??;
+    let run: Value = serde_json::from_str(&fs::read_to_string(summary).context("newman left no summary")?)?;
+    let number = |value: &Value| value.as_u64().context("newman's summary is not as expected");
+    let assertions = &run["run"]["stats"]["assertions"];
+    let (total, wrong) = (number(&assertions["total"])?, number(&assertions["failed"])?);
+    let failures = run["run"]["failures"].as_array().map_or(0, Vec::len).try_into()?;
+    Ok(Count { passed: total - wrong, failed: wrong.max(failures) })
+}
+
+type Test = fn(&Workspace, &mut Stack) -> Result<()>;
+
+/// Runs the tests below, one after the other, against one stack.
+pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
+    const TESTS: [(&str, Test); 6] = [
+        ("the_walk_through_can_be_pasted_again_and_again", the_walk_through_can_be_pasted_again_and_again),
+        (
+            "the_configuration_document_names_an_address_that_answers",
+            the_configuration_document_names_an_address_that_answers,
+        ),
+        ("a_body_that_is_not_utf_8_is_refused", a_body_that_is_not_utf_8_is_refused),
+        ("a_method_without_a_route_is_not_found", a_method_without_a_route_is_not_found),
+        (
+            "a_request_in_flight_while_functions_restart_is_answered",
+            a_request_in_flight_while_functions_restart_is_answered,
+        ),
+        (
+            "a_request_to_a_function_that_cannot_start_is_answered",
+            a_request_to_a_function_that_cannot_start_is_answered,
+        ),
+    ];
+    let home = Home::ephemeral(workspace)?;
+    let mut stack = start(workspace, &home, built)?;
+    let mut count = Count::default();
+    for (name, test) in TESTS {
+        match test(workspace, &mut stack) {
+            Ok(()) => {
+                say(format_args!("test {name} ... ok"));
+                count.passed += 1;
+            }
+            Err(error) => {
+                complain(format_args!("test {name} failed: {error:#}"));
+                count.failed += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn start<'a>(workspace: &'a Workspace, home: &'a Home, built: bool) -> Result<Stack<'a>> {
+    let cors = Cors::of_template(workspace, None)?;
+    let plan = Plan { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
+    Stack::start(workspace, home, plan)
+        .context("this part runs documents that name the default ports of `cargo xtask up`, so it needs those ports")
+}
+
+/// Tends the stack while `task` runs in another thread, and returns what that gives.
+fn meanwhile<T: Send>(stack: &mut Stack, task: impl FnOnce() -> T + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let task = scope.spawn(task);
+        stack.tend_until(|| task.is_finished().then_some(()))?;
+        task.join().map_err(|_| anyhow::anyhow!("the test panicked"))
+    })
+}
+
+struct Answer {
+    status: u16,
+    body: Value,
+    retry_after: bool,
+    took: Duration,
+}
+
+/// Sends a request and waits ten seconds for its answer.
+fn send(method: &str, url: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
+    let request = ureq::http::Request::builder().method(method).uri(url).header("content-type", content_type);
+    let asked = Instant::now();
+    let mut response = http::agent(Some(Duration::from_secs(10)))
+        .run(request.body(body)?)
+        .with_context(|| format!("{method} {url} got no answer within ten seconds"))?;
+    let took = asked.elapsed();
+    let retry_after = response.headers().contains_key("retry-after");
+    let text = response.body_mut().read_to_string()?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Ok(Answer { status: response.status().as_u16(), body, retry_after, took })
+}
+
+fn post(stack: &Stack, path: &str, body: &Value) -> impl FnOnce() -> Result<Answer> + use<> {
+    let (url, body) = (format!("{}{path}", stack.url), body.to_string());
+    move || send("POST", &url, "application/json", body.as_bytes())
+}
+
+fn ensure_unavailable(answer: &Answer) -> Result<()> {
+    let body = json!({ "message": "Service temporarily unavailable", "code": "service_unavailable" });
+    ensure!((answer.status, &answer.body) == (503, &body), "answered {}: {}", answer.status, answer.body);
+    ensure!(answer.retry_after, "there is no Retry-After");
+    ensure!(answer.took < Duration::from_secs(5), "answered after {:?}", answer.took);
+    Ok(())
+}
+
+fn the_walk_through_can_be_pasted_again_and_again(workspace: &Workspace, stack: &mut Stack) -> Result<()> {
+    let WalkThrough { before_reset, after_reset } = WalkThrough::read(workspace, &stack.url)?;
+    // What a person does on the mail page and the reset page.
+    let reset = format!(
+        r#"
+        link=$(curl -s {}/store | python3 -c 'import json, re, sys
+        mails = [mail for mail in json.load(sys.stdin)["emails"] if sys.argv[1] in mail["destination"]["to"]]
+        print(re.search(r"/reset-password/\S+", mails[-1]["body"]["text"])[0])' $email)
+        curl -s $api/api$link -H "$json" -d '{{"password":"another-password456"}}' > /dev/null
+        "#,
+        stack.backing.mail.url()
+    );
+    let reset = reset.lines().map(str::trim_start).collect::<Vec<_>>().join("\n");
+    let script = [&before_reset.commands, &reset, &after_reset.commands].map(String::as_str).join("\n");
+    let expected = format!("{}\n{}", before_reset.output, after_reset.output);
+    for _ in 0..2 {
+        let mut bash = Command::new("bash");
+        bash.args(["-u", "-c", &script]).env("NO_PROXY", "127.0.0.1");
+        let printed = meanwhile(stack, || process::output("bash", &mut bash))??;
+        ensure!(is_like(&printed, &expected), "README.md says that it prints\n{expected}\nand it prints\n{printed}");
+        // The address has the second in it.
+        thread::sleep(Duration::from_secs(1));
+    }
+    Ok(())
+}
+
+/// Whether the lines are the same, where `…` in an expected line stands for any text.
+fn is_like(printed: &str, expected: &str) -> bool {
+    let line_is_like = |printed: &str, expected: &str| {
+        let (first, rest) = expected.split_once('…').unwrap_or((expected, ""));
+        let Some(mut left) = printed.strip_prefix(first) else { return false };
+        for part in rest.split('…') {
+            let Some(at) = left.find(part) else { return false };
+            left = &left[at + part.len()..];
+        }
+        left.is_empty()
+    };
+    printed.lines().count() == expected.lines().count()
+        && printed.lines().zip(expected.lines()).all(|(printed, expected)| line_is_like(printed, expected))
+}
+
+fn the_configuration_document_names_an_address_that_answers(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    let url = format!("{}/.well-known/openid-configuration", stack.url);
+    let configuration = meanwhile(stack, || send("GET", &url, "", b""))??.body;
+    let keys = configuration["jwks_uri"].as_str().context("there is no jwks_uri")?;
+    let answer = meanwhile(stack, || send("GET", keys, "", b""))??;
+    ensure!(
+        (answer.status, &answer.body) == (200, &json!({ "keys": [] })),
+        "answered {}: {}",
+        answer.status,
+        answer.body
+    );
+    Ok(())
+}
+
+fn a_body_that_is_not_utf_8_is_refused(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    let invalid_json = (400, "invalid_json");
+    let unsupported = (415, "unsupported_media_type");
+    for (content_type, (status, code)) in [
+        ("application/json", invalid_json),
+        ("application/json; charset=utf-8", invalid_json),
+        ("text/plain", unsupported),
+        ("", unsupported),
+    ] {
+        let url = format!("{}/api/signup", stack.url);
+        let body = b"{\"name\":\"\xff\",\"email\":\"a@example.com\",\"password\":\"password123\"}";
+        let answer = meanwhile(stack, || send("POST", &url, content_type, body))??;
+        ensure!(
+            (answer.status, answer.body["code"].as_str()) == (status, Some(code)),
+            "{content_type:?} is answered {}: {}",
+            answer.status,
+            answer.body
+        );
+    }
+    Ok(())
+}
+
+fn a_method_without_a_route_is_not_found(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    for (method, path) in [("GET", "/api/signup"), ("DELETE", "/"), ("HEAD", "/"), ("GET", "/api/nothing")] {
+        let url = format!("{}{path}", stack.url);
+        let answer = meanwhile(stack, || send(method, &url, "", b""))??;
+        ensure!(answer.status == 404, "{method} {path} is answered {}", answer.status);
+    }
+    Ok(())
+}
+
+fn a_request_in_flight_while_functions_restart_is_answered(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    // A function that is still at work when the functions restart.
+    with_setting(stack, "FORGOT_PASSWORD_FLOOR_MS=3000", |stack| {
+        let request = post(stack, "/api/forgot-password", &json!({ "email": "nobody@example.com" }));
+        let settings = stack.settings.path().to_owned();
+        let answer = meanwhile(stack, move || {
+            let waiting = thread::spawn(request);
+            thread::sleep(Duration::from_millis(300));
+            let text = fs::read_to_string(&settings)?;
+            fs::write(&settings, format!("# Edited.\n{text}"))?;
+            waiting.join().unwrap_or_else(|_| bail!("the request panicked"))
+        })??;
+        ensure_unavailable(&answer)
+    })
+}
+
+fn a_request_to_a_function_that_cannot_start_is_answered(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    let signin = json!({ "email": "nobody@example.com", "password": "password123" });
+    with_setting(stack, "JWT_ACCESS_TOKEN_EXPIRES=abc", |stack| {
+        let request = post(stack, "/api/signin", &signin);
+        ensure_unavailable(&meanwhile(stack, request)??)
+    })?;
+    let request = post(stack, "/api/signin", &signin);
+    let answer = meanwhile(stack, request)??;
+    ensure!(answer.status == 401, "with its settings corrected, the function answers {}", answer.status);
+    Ok(())
+}
+
+/// Runs `test` while the settings have one more line, and waits until the functions have taken up each change.
+fn with_setting(stack: &mut Stack, line: &str, test: impl FnOnce(&mut Stack) -> Result<()>) -> Result<()> {
+    const TAKEN_UP: Duration = Duration::from_secs(3);
+    let before = fs::read_to_string(stack.settings.path())?;
+    fs::write(stack.settings.path(), format!("{line}\n{before}"))?;
+    meanwhile(stack, || thread::sleep(TAKEN_UP))?;
+    let tested = test(stack);
+    fs::write(stack.settings.path(), before)?;
+    meanwhile(stack, || thread::sleep(TAKEN_UP))?;
+    tested
+}
