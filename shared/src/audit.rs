@@ -1,5 +1,5 @@
-//! The audit trail: what happened to whose account, one log line each (OWASP ASVS 16.3.1). It names users by id, and holds no address,
-//! password or token; the request's id stands in the span around it.
+//! The audit trail: what happened to whose account, one log line each (OWASP ASVS 16.3.1). It names users by id, and holds no mail address,
+//! password or token. The span around it has the request's ids and the client's IP address.
 
 use tracing::{info, warn};
 

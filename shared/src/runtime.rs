@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
     time::Duration,
@@ -133,7 +134,7 @@ where
 {
     let (kind, handler) = (&kind, &handler);
     let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-        let span = request_span(&event.context);
+        let span = request_span(&event);
         answer(event, kind, move |request| handler(state, request)).instrument(span)
     }));
     match served.await {
@@ -277,10 +278,20 @@ pub fn init_logging(environment: &Environment) -> Span {
     error_span!("process", function = environment.lambda("AWS_LAMBDA_FUNCTION_NAME"))
 }
 
-/// The span of one invocation, which names it.
+/// The span of one invocation, whose fields are in each of its lines: Lambda's id, and for a request of an HTTP API also API Gateway's id,
+/// which the access log has, and the client's address as API Gateway saw it. Other events have neither of the two.
 #[must_use]
-pub fn request_span(context: &Context) -> Span {
-    error_span!("request", request_id = context.request_id)
+pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Span {
+    let request = &payload["requestContext"];
+    // Somebody who may invoke a function can send any event, so what API Gateway would not write is left out.
+    let id = request["requestId"].as_str().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
+    let source: Option<IpAddr> = request["http"]["sourceIp"].as_str().and_then(|address| address.parse().ok());
+    error_span!(
+        "request",
+        request_id = context.request_id,
+        api_request_id = id,
+        source = source.map(tracing::field::display)
+    )
 }
 
 #[cfg(test)]

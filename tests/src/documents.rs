@@ -75,11 +75,15 @@ pub fn template() -> &'static Value {
     &TEMPLATE
 }
 
-static TEMPLATE: LazyLock<Value> = LazyLock::new(|| {
+static TEMPLATE: LazyLock<Value> = LazyLock::new(|| cloudformation("template.yaml"));
+
+/// A CloudFormation template of the project, with the bare text where a short tag stands (`!Ref X`).
+#[must_use]
+pub fn cloudformation(path: &str) -> Value {
     let tags = ["!Equals ", "!GetAtt ", "!GetAZs ", "!If ", "!Not ", "!Ref ", "!Select ", "!Sub "];
-    let plain = tags.iter().fold(read("template.yaml"), |text, tag| text.replace(tag, ""));
-    serde_saphyr::from_str(&plain).expect("template.yaml is YAML")
-});
+    let plain = tags.iter().fold(read(path), |text, tag| text.replace(tag, ""));
+    serde_saphyr::from_str(&plain).unwrap_or_else(|problem| panic!("{path} is not YAML: {problem}"))
+}
 
 /// The functions of the template: name, as the folder has it, and properties.
 #[must_use]

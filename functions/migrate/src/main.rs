@@ -81,7 +81,7 @@ async fn serve(environment: &Environment) -> ExitCode {
 
 /// Logs what came of an invocation.
 async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
-    let span = runtime::request_span(&event.context);
+    let span = runtime::request_span(&event);
     let outcome = answer(app, event.payload).instrument(span.clone()).await;
     span.in_scope(|| match &outcome {
         Ok(Report { schema_version, applied, dropped, granted_to }) => {

@@ -1,6 +1,7 @@
 //! The files that describe the API are held to one another, and to the code.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
+mod deploy_role;
 mod events;
 mod openapi;
 mod routes;

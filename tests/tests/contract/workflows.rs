@@ -3,9 +3,18 @@
 use serde_json::Value;
 use tests::documents;
 
-fn steps(workflow: &str) -> Vec<String> {
-    let workflow: Value =
-        serde_saphyr::from_str(&documents::read(&format!(".github/workflows/{workflow}.yml"))).unwrap();
+fn workflow(name: &str) -> Value {
+    serde_saphyr::from_str(&documents::read(&format!(".github/workflows/{name}.yml"))).unwrap()
+}
+
+/// The names of all workflows.
+fn workflows() -> Vec<String> {
+    let files = std::fs::read_dir(documents::root().join(".github/workflows")).unwrap();
+    files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn steps(name: &str) -> Vec<String> {
+    let workflow = workflow(name);
     let jobs = workflow["jobs"].as_object().unwrap().values();
     // A job that is another workflow has none.
     jobs.filter_map(|job| job["steps"].as_array()).flatten().map(Value::to_string).collect()
@@ -45,21 +54,64 @@ fn a_release_says_how_to_tell_what_is_really_its_own() {
 
 #[test]
 fn who_builds_for_a_deployment_may_not_deploy() {
-    let workflow: Value = serde_saphyr::from_str(&documents::read(".github/workflows/deploy.yml")).unwrap();
-    assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }));
-    assert_eq!(workflow["jobs"]["build"]["uses"], "./.github/workflows/packages.yml");
-    let packages: Value = serde_saphyr::from_str(&documents::read(".github/workflows/packages.yml")).unwrap();
+    let deploy = workflow("deploy");
+    assert_eq!(deploy["permissions"], serde_json::json!({ "contents": "read" }));
+    assert_eq!(deploy["jobs"]["build"]["uses"], "./.github/workflows/packages.yml");
+    let packages = workflow("packages");
     assert_eq!(packages["permissions"], serde_json::json!({ "contents": "read" }));
-    assert!(
-        workflow["jobs"]["build"]["permissions"].is_null() && packages["jobs"]["packages"]["permissions"].is_null()
-    );
-    assert_eq!(workflow["jobs"]["deploy"]["permissions"]["id-token"], "write");
-    assert_eq!(workflow["jobs"]["deploy"]["environment"], "${{ inputs.stage }}");
+    for job in [&deploy["jobs"]["build"], &deploy["jobs"]["tool"], &packages["jobs"]["packages"]] {
+        assert!(job.is_object() && job["permissions"].is_null(), "{job}");
+    }
+    assert_eq!(deploy["jobs"]["deploy"]["permissions"]["id-token"], "write");
+    assert_eq!(deploy["jobs"]["deploy"]["environment"], "${{ inputs.stage }}");
+}
+
+#[test]
+fn a_job_that_may_write_or_ask_for_a_token_compiles_nothing() {
+    let mut seen = Vec::new();
+    for name in workflows() {
+        let workflow = workflow(&name);
+        for (id, job) in workflow["jobs"].as_object().unwrap() {
+            let permissions = if job["permissions"].is_null() { &workflow["permissions"] } else { &job["permissions"] };
+            assert!(permissions.is_object(), "{name}: {id} has whatever the repository gives by default");
+            let Some(steps) = job["steps"].as_array().filter(|_| permissions.to_string().contains("write")) else {
+                continue;
+            };
+            seen.push(format!("{name}: {id}"));
+            for command in steps.iter().filter_map(|step| step["run"].as_str()) {
+                for compiler in ["cargo ", ".ci/run", "pip ", "npm ", "npx "] {
+                    assert!(!command.contains(compiler), "{name}: {id} runs `{command}`");
+                }
+            }
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, ["deploy: deploy", "release: publish"]);
+    // What it installs from Python's registry is not compiled either.
+    assert_eq!(workflow("deploy")["jobs"]["deploy"]["env"]["PIP_ONLY_BINARY"], ":all:");
+}
+
+#[test]
+fn every_action_is_pinned_to_a_commit() {
+    for name in workflows() {
+        let text = documents::read(&format!(".github/workflows/{name}.yml"));
+        for action in text.lines().filter_map(|line| line.split_once("uses: ").map(|(_, action)| action)) {
+            if action.starts_with("./") {
+                continue;
+            }
+            let (commit, version) = action
+                .split_once('@')
+                .and_then(|(_, reference)| reference.split_once(" # v"))
+                .unwrap_or_else(|| panic!("{name}: {action} is not a commit with its version"));
+            assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}: {action}");
+            assert_eq!(version.split('.').count(), 3, "{name}: {action}");
+        }
+    }
 }
 
 #[test]
 fn nothing_ships_but_what_is_merged_tested_and_built_before() {
-    let workflow: Value = serde_saphyr::from_str(&documents::read(".github/workflows/ci.yml")).unwrap();
+    let workflow = workflow("ci");
     let deploy = &workflow["jobs"]["deploy"];
     assert_eq!(deploy["needs"], serde_json::json!(["everything", "advisories", "packages"]));
     assert_eq!(deploy["if"], "${{ github.ref == 'refs/heads/main' && vars.DEPLOYS_TO != '' }}");

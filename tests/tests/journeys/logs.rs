@@ -39,6 +39,8 @@ fn hostile_events(function: &str) -> Vec<Value> {
         ],
         vec![("/pathParameters", json!({ "token": HOSTILE })), ("/queryStringParameters", json!({ HOSTILE: HOSTILE }))],
         vec![("/requestContext/http/sourceIp", json!(HOSTILE)), ("/requestContext/http/userAgent", json!(HOSTILE))],
+        vec![("/requestContext/requestId", json!(HOSTILE))],
+        vec![("/requestContext/requestId", json!("\u{202e}canary"))],
         vec![("/headers", json!(HOSTILE))],
     ]
     .into_iter()
@@ -111,6 +113,37 @@ async fn every_line_is_one_json_object_that_says_when_where_and_for_which_reques
             _ => hostile_events(function).len(),
         };
         assert_eq!(answered.len(), requests, "an outcome for each request in\n{log}");
+    }
+}
+
+// Requirement 45.
+#[tokio::test]
+async fn an_audit_line_names_the_source_and_the_request_as_the_access_log_does() {
+    let stack = Stack::builder().with("AWS_LAMBDA_LOG_FORMAT", "JSON").start().await;
+    let mut expected = BTreeSet::new();
+    for (function, event, source) in [
+        ("signup", "signed_up", "203.0.113.7"),
+        ("signin", "signed_in", "2001:db8::7"),
+        ("forgot-password", "password_reset_requested", "198.51.100.20"),
+    ] {
+        let mut request = sample(function);
+        let id = format!("{function}-lliAEPLQ=");
+        request["requestContext"]["requestId"] = json!(id);
+        request["requestContext"]["http"]["sourceIp"] = json!(source);
+        stack.invoke(function, &request).await.unwrap();
+        expected.insert([event.to_owned(), id, source.to_owned()]);
+    }
+    let logs = stack.ended_logs().await;
+    let lines = logs.values().flat_map(|log| log.lines()).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let audited = lines.filter(|line| line["message"] == "audit").map(|line| {
+        ["/event", "/spans/1/api_request_id", "/spans/1/source"]
+            .map(|pointer| line.pointer(pointer).and_then(Value::as_str).unwrap_or("missing").to_owned())
+    });
+    assert_eq!(audited.collect::<BTreeSet<_>>(), expected);
+
+    let access_log = documents::template()["Resources"]["Api"]["Properties"]["AccessLogSettings"]["Format"].to_string();
+    for field in [r#""requestId":"$context.requestId""#, r#""source":"$context.identity.sourceIp""#] {
+        assert!(access_log.replace('\\', "").contains(field), "no {field} in {access_log}");
     }
 }
 
