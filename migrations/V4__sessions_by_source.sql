@@ -1,7 +1,6 @@
--- Sign-in asks whether an account has a live session from one source, and lists the account's sessions to keep them at fifty. One index
--- serves both, the foreign key's cascade among them. Neither column ever changes, so updates of a session stay HOT.
+-- Sign-in asks whether an account has a live session from one source. Neither column ever changes, so updates of a session stay HOT.
 --
--- A table of many sessions takes some seconds to index, and sign-ins wait meanwhile. Where that is too long, make the index before, with
--- CREATE INDEX CONCURRENTLY and the same name.
+-- Requests that change a session wait while the index is made: some seconds for millions of sessions. Where that is too long, make it before,
+-- with CREATE INDEX CONCURRENTLY and the same name, and look into pg_index whether it is valid. The index of V1 on user_id alone stays for the
+-- functions that were deployed before this. A later migration may drop it.
 CREATE INDEX IF NOT EXISTS sessions_user_id_source_idx ON sessions (user_id, source);
-DROP INDEX sessions_user_id_idx;

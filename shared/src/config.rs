@@ -200,7 +200,9 @@ const PARAMETERS_OF_OTHERS: [(&str, &str); 5] = [
 /// Why a URL that the driver does not understand is refused, where a parameter of another driver is the reason.
 fn refused_parameter(url: &str) -> Option<ConfigError> {
     let (_, parameters) = url.split_once('?')?;
-    let names: Vec<_> = parameters.split('&').filter_map(|parameter| parameter.split('=').next()).collect();
+    let understood = ["sslmode=disable", "sslmode=prefer", "sslmode=require"];
+    let others = parameters.split('&').filter(|parameter| !understood.contains(parameter));
+    let names: Vec<_> = others.filter_map(|parameter| parameter.split('=').next()).collect();
     let (_, expected) = PARAMETERS_OF_OTHERS.iter().find(|(name, _)| names.contains(name))?;
     Some(ConfigError::Malformed { name: "DATABASE_URL", expected })
 }
@@ -646,7 +648,7 @@ mod tests {
     fn a_parameter_of_another_driver_is_named_with_what_to_do_instead() {
         for (parameter, named, instead) in [
             ("sslmode=verify-full", "`sslmode`", "DATABASE_TLS"),
-            ("sslmode=require&sslrootcert=system", "`sslmode`", "DATABASE_TLS"),
+            ("sslmode=require&sslrootcert=system", "`sslrootcert`", "DATABASE_CA"),
             ("sslrootcert=/etc/ca.pem", "`sslrootcert`", "DATABASE_CA"),
             ("application_name=x&pgbouncer=true", "`pgbouncer`", "poolers"),
             ("schema=auth", "`schema`", "search_path"),

@@ -2,7 +2,8 @@
 //!
 //! Every statement on the request path is a transaction of its own, typed and unnamed (`query_typed`), so that a proxy between
 //! us and PostgreSQL can share connections. It leaves the decision to constraints and conditions, and it may be run twice:
-//! a second run after an answer that was lost finds what the first one did. That is what lets [`Database`] retry.
+//! a second run after an answer that was lost finds what the first one did, but for counters, which may then count twice. That is what
+//! lets [`Database`] retry.
 
 mod connector;
 pub mod expired;

@@ -30,22 +30,26 @@ pub enum MailError {
 }
 
 /// Refusals of SES with status 400 that are not about the mail. They pass, or whoever runs the service mends them.
-const PASSING: [&str; 7] = [
-    "Throttling",
-    "ThrottlingException",
-    "AccountSendingPausedException",
+const PASSING: [&str; 12] = [
+    "AccessDenied",
+    "AccountSendingPaused",
     "ConfigurationSetDoesNotExist",
-    "ConfigurationSetSendingPausedException",
+    "ConfigurationSetSendingPaused",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
     "MailFromDomainNotVerified",
+    "NotAuthorized",
+    "OptInRequired",
     "RequestExpired",
+    "ServiceUnavailable",
+    "Throttling",
 ];
 
 impl MailError {
     /// What SES said to a mail: a status and a code.
     fn of(status: u16, code: &str) -> Self {
         // SES writes some codes with and some without the suffix.
-        let passes =
-            PASSING.iter().any(|passing| code.trim_end_matches("Exception") == passing.trim_end_matches("Exception"));
+        let passes = PASSING.contains(&code.trim_end_matches("Exception"));
         if status == 400 && !passes { Self::Refused(code.to_owned()) } else { Self::NotTaken(code.to_owned()) }
     }
 }

@@ -32,7 +32,7 @@ onSubmit(reset, password, "reset-password/" + token, (ok, answer) => {
 
 onSubmit(request, email, "forgot-password", (ok, answer) => {
   if (ok) {
-    finish("Look into your mailbox", "If there is an account with this address, a mail with a new link is on its way.");
+    finish("Look into your mailbox", "If there is an account with this address, its newest link is there. Too many requests send no more mails.");
   } else {
     refuse(email, answer.message);
   }
@@ -52,7 +52,7 @@ function onSubmit(form, field, path, answered) {
       });
       answered(response.ok, await response.json());
     } catch {
-      refuse(field, "The service could not be reached. Nothing was changed: try again.");
+      refuse(field, "There was no answer, so it may or may not be done. Try again.");
     }
     button.disabled = false;
   });

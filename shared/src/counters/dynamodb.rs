@@ -219,13 +219,12 @@ impl TableCounters {
             let counter = counter.filter(|counter| counter["attempts"] >= limit.attempts.into())?;
             Some(until(counter["expires_at"], now))
         };
-        let waits = [
-            both.as_ref().and_then(|counter| blocked(counter, now)),
-            full(source, of_source),
-            full(account, of_account).filter(|_| !owner_is_signed_in_here).map(closed),
-        ];
-        if let Some(wait) = waits.into_iter().flatten().max() {
-            return Err(wait.into());
+        let of_pair = both.as_ref().and_then(|counter| blocked(counter, now));
+        let source_is_full = full(source, of_source);
+        let account_is_closed = full(account, of_account).filter(|_| !owner_is_signed_in_here);
+        if let Some(wait) = [of_pair, source_is_full, account_is_closed].into_iter().flatten().max() {
+            let reset_helps = account_is_closed.is_some() && source_is_full.is_none();
+            return Err(TooMany { reset_helps, ..wait }.into());
         }
         self.count_with_waits(keys.both, both, now).await?;
         let (of_source, of_account) = tokio::join!(

@@ -20,17 +20,19 @@ pub struct ResetAccount {
     pub credential_version: i32,
 }
 
-/// Mails are counted for each mailbox: to most mail services, `kate+anything@example.com` is the mailbox of `kate@example.com`, so a
-/// stranger could sign up with any number of such addresses.
+/// To most mail services, `kate+anything@example.com` is the mailbox of `kate@example.com`, and a stranger could sign up with any number of
+/// such addresses. So all addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has its own: otherwise
+/// whoever has `kate+1@…` could use up the mails of `kate@…`, who would get no link.
 const REQUEST: &str = "
     WITH account AS (
-        SELECT id, name, email, credential_version,
-            split_part(split_part(email, '@', 1), '+', 1) || '@' || split_part(email, '@', 2) AS mailbox
+        SELECT id, name, email, credential_version, CASE
+            WHEN position('+' IN split_part(email, '@', 1)) = 0 THEN 'account ' || id
+            ELSE 'tags ' || lower(split_part(email, '+', 1) || '@' || split_part(email, '@', 2) COLLATE \"C\")
+        END AS counter
         FROM users WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")
     ), counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT sha256(convert_to('reset mail ' || lower(mailbox COLLATE \"C\"), 'UTF8')), 1, now() + $5 * interval '1 second'
-        FROM account
+        SELECT sha256(convert_to('reset mail ' || counter, 'UTF8')), 1, now() + $5 * interval '1 second' FROM account
         ON CONFLICT (key) DO UPDATE SET
             attempts = CASE WHEN t.expires_at > now() THEN t.attempts + 1 ELSE 1 END,
             expires_at = CASE WHEN t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
@@ -64,7 +66,7 @@ pub struct ResetRequest<'a> {
 }
 
 /// Puts a new reset token in place of the account's older one, writes down the mail it is owed, and says whose it is. `None` where the
-/// address has no account, or where the mailbox has had its mails for now: then the older token stays good.
+/// address has no account, or where enough mails were sent to its mailbox: then the older token stays good.
 pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<ResetAccount>, DbError> {
     let limit = policy::RESET_MAILS_OF_MAILBOX;
     let params = [

@@ -78,8 +78,8 @@ pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<(
 /// nobody can tell the two apart.
 ///
 /// `refusal` refuses by what is known when the statement begins, and counts nothing. Then each counter admits or refuses under its row's
-/// lock and feeds the next, always in the same order, so that no two attempts deadlock. (Where a wait began after the snapshot, the
-/// answer names the first wait.)
+/// lock and feeds the next, always in the same order, so that no two attempts deadlock. If a wait began after the statement's snapshot,
+/// `Retry-After` is the first wait.
 const SIGN_IN: &str = "
     WITH account AS (
         SELECT id, name, email, password, credential_version FROM users
@@ -106,7 +106,11 @@ const SIGN_IN: &str = "
                 WHEN t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here
                     THEN extract(epoch FROM t.expires_at - now())
             END), 0)::float8 AS wait,
-            coalesce(bool_or(t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here), false) AS reset_helps
+            coalesce(
+                bool_or(t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here)
+                    AND NOT bool_or(t.key = named.source_key AND t.attempts >= $7),
+                false
+            ) AS reset_helps
         FROM named CROSS JOIN owner
             CROSS JOIN LATERAL (VALUES (both_key), (source_key), (account_key)) AS counter (key)
             JOIN throttle t ON t.key = counter.key AND t.expires_at > now()

@@ -63,7 +63,11 @@ impl PasswordRules {
 /// `live`) is a word that many good passwords have in them.
 fn own_part(email: &str) -> &str {
     let Some((local, domain)) = email.rsplit_once('@') else { return email };
-    let service = domain.split('.').next().unwrap_or_default();
+    let service = match *domain.split('.').collect::<Vec<_>>() {
+        // gmail.com, yahoo.co.uk; not mail.of-somebody.example
+        [service, _] | [service, "co" | "com", _] => service,
+        _ => return email,
+    };
     let public = policy::PUBLIC_MAIL_SERVICES.iter().any(|name| name.eq_ignore_ascii_case(service));
     if public { local } else { email }
 }
@@ -213,7 +217,9 @@ mod tests {
             }
             assert_eq!(refusal_for("what does kate know", email), Some(Rule::PasswordContainsAccount), "{email}");
         }
-        assert_eq!(refusal_for("at lovelace in the morning", "kate@lovelace.dev"), Some(Rule::PasswordContainsAccount));
+        for own in ["kate@lovelace.dev", "kate@mail.lovelace.dev"] {
+            assert_eq!(refusal_for("at lovelace in the morning", own), Some(Rule::PasswordContainsAccount), "{own}");
+        }
     }
 
     fn refusal_for(password: &str, email: &str) -> Option<Rule> {

@@ -111,7 +111,7 @@ pub struct Limit {
 pub const SIGNIN_FAILURES: i32 = 5;
 /// The first wait, which doubles with every further failure. OWASP ASVS 6.3.1; NIST SP 800-63B-4 §3.2.2 suggests 30 s to an hour.
 pub const SIGNIN_FIRST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait: 96 guesses a day, and a person who mistyped has not gone home yet.
+/// The longest wait: 96 guesses a day for whoever sits out every wait, and a person who mistyped has not gone home yet.
 pub const SIGNIN_LONGEST_WAIT: Duration = Duration::from_mins(15);
 /// The wait after so many failures in a row; none while there are few.
 #[must_use]
@@ -120,26 +120,27 @@ pub fn signin_wait(failures: i32) -> Option<Duration> {
     let wait = SIGNIN_FIRST_WAIT.checked_mul(2_u32.saturating_pow(doublings)).unwrap_or(SIGNIN_LONGEST_WAIT);
     Some(wait.min(SIGNIN_LONGEST_WAIT))
 }
-/// How long the failures of one account from one source are remembered after the last one. Longer than the longest wait, so that nobody
-/// can sit a wait out and begin again at five; and not longer than that needs, because anybody can cause such a counter for any address.
-pub const SIGNIN_MEMORY: Duration = Duration::from_hours(1);
+/// How long the failures of one account from one source are remembered after the last one. So long that resting until they are forgotten
+/// gives fewer guesses (nine in six hours) than sitting out every wait. Not longer, because anybody can cause such a counter for any address.
+pub const SIGNIN_MEMORY: Duration = Duration::from_hours(6);
 /// Failed sign-ins from one source, over all accounts: a stuffed list of credentials, not an office behind one address.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
 /// Failed sign-ins in a row to one account, over all sources. NIST SP 800-63B-4 §3.2.2: at most 100. After that only sources with a live
 /// session of the account may try, until a sign-in or a reset succeeds.
 pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
-/// How long each failure in a row is remembered, one after the other. A hundred at once close the account for a month, so a month allows
-/// a hundred guesses, fast or slow. A single failure at an address that nobody has leaves a counter for hours, not for a month.
+/// How much longer each failure keeps the counter of an account. A hundred at once close it for a month, so a month allows a hundred
+/// guesses, fast or slow. A single failure at an address that nobody has leaves a counter for hours, not for a month.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
 /// Most live sessions of one account. A person has a few devices; a program that signs in for every call has thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
-/// Most sessions that opening one deletes. One at a time is enough; more clear what was there before the limit.
-pub const SESSIONS_EVICTED: i64 = 100;
+/// Most sessions that opening one deletes. One at a time is enough; more clear what was there before there was a limit.
+pub const SESSIONS_EVICTED: i64 = 1_000;
 /// New accounts from one source: a class of students on their first day.
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Forgotten passwords from one source.
 pub const FORGOTTEN_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
-/// Reset mails to one mailbox: more would be a way to annoy its owner. Addresses that differ only in case, or after a `+`, are one mailbox.
+/// Reset mails to one address, and to all addresses together that differ from it only after a `+`: more would be a way to annoy the owner of
+/// the mailbox.
 pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Tries of a reset token from one source. No number of tries finds 256 bits; this bounds the hashing they pay for.
 pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };

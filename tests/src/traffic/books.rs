@@ -21,7 +21,7 @@ const ACCOUNTS: &str = "
             AND s.revoked_at IS NULL AND s.expires_at > now()) AS live,
         (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
         coalesce((SELECT attempts::bigint FROM throttle
-            WHERE key = sha256(convert_to('reset mail ' || lower(u.email), 'UTF8'))), 0) AS links
+            WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
     FROM users u";
 
 /// What must not be: an account twice, rows that belong to nobody, counters that count nothing.

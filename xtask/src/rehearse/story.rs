@@ -24,7 +24,7 @@ pub fn follow(workspace: &Workspace, stage: &Stage) -> Result<u64> {
     step(format_args!("Following {DOCUMENT}"));
     stage.packages("first", &[])?;
     let unproven = fs::read_to_string(workspace.root.join(UNPROVEN))?;
-    let deploy = format!("{} deploy", workspace.binary("xtask").display());
+    let xtask = workspace.binary("xtask");
     let mut script = String::new();
     let mut run = 0;
     for command in commands(&fs::read_to_string(workspace.root.join(DOCUMENT))?) {
@@ -34,11 +34,9 @@ pub fn follow(workspace: &Workspace, stage: &Stage) -> Result<u64> {
             continue;
         }
         // The packages are stand-ins: building would put the real ones in their place.
-        let built = if command.contains("--rollback") { "" } else { " --built" };
-        let command = match command.strip_prefix("cargo xtask deploy") {
-            Some(arguments) => format!("{deploy}{built}{arguments}"),
-            None => command,
-        };
+        let builds = command.starts_with("cargo xtask deploy") && !command.contains("--rollback");
+        let command = command.replace("cargo xtask", &xtask.display().to_string());
+        let command = if builds { command.replacen(" deploy", " deploy --built", 1) } else { command };
         script += &command;
         script += "\n";
         run += 1;
