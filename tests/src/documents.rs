@@ -1,7 +1,13 @@
 //! The files of the project that say what its routes are and what they answer, read as data.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::LazyLock,
+    time::Duration,
+};
 
+use jsonschema::Validator;
 use serde_json::Value;
 
 /// The workspace's root.
@@ -148,12 +154,59 @@ fn resolved(node: &Value, document: &Value) -> Value {
     }
 }
 
-/// The examples openapi.yaml gives for an answer; `None` where it knows no such answer.
+/// An answer that openapi.yaml knows.
+#[derive(Debug)]
+pub struct DocumentedAnswer {
+    /// What its body must be, by media type.
+    pub bodies: BTreeMap<String, Validator>,
+    /// What its headers must be, where it must have them.
+    pub headers: BTreeMap<String, Validator>,
+    /// The JSON bodies given as examples.
+    pub examples: Vec<Value>,
+}
+
+/// The answer of a route with a status, as openapi.yaml has it; `None` where it knows no such answer.
 #[must_use]
-pub fn documented_examples(route: &Route, status: u16) -> Option<Vec<Value>> {
-    let response = &OPENAPI["paths"][&route.path][route.method.to_lowercase()]["responses"][status.to_string()];
-    let media = response.get("content").and_then(|content| content.get("application/json"))?;
-    let named = media.get("examples").and_then(Value::as_object).into_iter().flatten();
-    let examples: Vec<Value> = named.map(|(_, example)| example["value"].clone()).collect();
-    Some(if examples.is_empty() { media.get("example").cloned().into_iter().collect() } else { examples })
+pub fn documented_answer(route: &Route, status: u16) -> Option<&'static DocumentedAnswer> {
+    ANSWERS.get(&(route.method.clone(), route.path.clone(), status))
+}
+
+static ANSWERS: LazyLock<BTreeMap<(String, String, u16), DocumentedAnswer>> = LazyLock::new(|| {
+    let operations = OPENAPI["paths"].as_object().expect("paths").iter().flat_map(|(path, operations)| {
+        let operations = operations.as_object().expect("operations").iter();
+        operations.map(move |(method, operation)| (method.to_uppercase(), path, operation))
+    });
+    let answers = operations.flat_map(|(method, path, operation)| {
+        let responses = operation["responses"].as_object().into_iter().flatten();
+        responses.filter_map(move |(status, response)| {
+            Some(((method.clone(), path.clone(), status.parse().ok()?), answer(response)))
+        })
+    });
+    answers.collect()
+});
+
+fn answer(response: &Value) -> DocumentedAnswer {
+    let fields = |field: &str| response[field].as_object().into_iter().flatten();
+    let required = fields("headers").filter(|(_, header)| header["required"] == true);
+    DocumentedAnswer {
+        bodies: fields("content").map(|(media_type, body)| (media_type.clone(), validator(&body["schema"]))).collect(),
+        headers: required.map(|(name, header)| (name.to_lowercase(), validator(&header["schema"]))).collect(),
+        examples: examples(&response["content"]["application/json"]),
+    }
+}
+
+/// The examples of a media type, whether it has one or several.
+#[must_use]
+pub fn examples(media_type: &Value) -> Vec<Value> {
+    let named = media_type["examples"].as_object().into_iter().flatten().map(|(_, example)| &example["value"]);
+    named.chain(media_type.get("example")).cloned().collect()
+}
+
+/// Compares values with a schema of `openapi.yaml`, which is one of JSON Schema 2020-12.
+///
+/// # Panics
+/// If it is no such schema.
+#[must_use]
+pub fn validator(schema: &Value) -> Validator {
+    jsonschema::draft202012::options().should_validate_formats(true).build(schema).expect("a JSON schema")
 }

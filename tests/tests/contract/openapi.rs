@@ -1,11 +1,11 @@
 //! The refusals of the code and those of openapi.yaml are the same ones. (That each route gives only the ones listed for it is
 //! held against every answer the journeys see.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use shared::{domain::Rule, error::ApiError, security::throttle::TooMany};
-use tests::documents::OPENAPI;
+use tests::documents::{self, OPENAPI};
 
 fn refusals() -> Vec<ApiError> {
     let rules = [
@@ -61,6 +61,36 @@ fn openapi_documents_every_refusal_and_no_other() {
         })
         .collect();
     assert_eq!(documented, coded);
+}
+
+#[test]
+fn the_schema_of_refusals_names_every_code_and_no_other() {
+    let named = OPENAPI["components"]["schemas"]["Refusal"]["properties"]["code"]["enum"].as_array().expect("an enum");
+    let named: BTreeSet<&str> = named.iter().filter_map(Value::as_str).collect();
+    let coded: BTreeSet<&str> = refusals().iter().map(|refusal| refusal.status_and_code().1).collect();
+    assert_eq!(named, coded);
+}
+
+#[test]
+fn every_example_of_a_body_is_as_its_schema_says() {
+    let mut checked = 0;
+    for (path, operations) in OPENAPI["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let answers = operation["responses"].as_object().into_iter().flatten().map(|(_, answer)| answer);
+            for media_type in answers
+                .chain(operation.get("requestBody"))
+                .flat_map(|body| body["content"].as_object().into_iter().flatten().map(|(_, media_type)| media_type))
+            {
+                let schema = documents::validator(&media_type["schema"]);
+                for example in documents::examples(media_type) {
+                    let problem = schema.validate(&example).err().map(|error| error.to_string());
+                    assert_eq!(problem, None, "{method} {path}: {example}");
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > refusals().len(), "examples are checked");
 }
 
 #[test]
