@@ -176,6 +176,14 @@ fn a_parameter_that_reaches_an_environment_publishes_a_version() {
     assert!(named_somewhere > 0);
 }
 
+/// The version that is installed is the oldest one that was tried.
+#[test]
+fn the_guide_names_the_version_of_sam_that_the_template_needs() {
+    let pins = documents::read("xtask/tools/requirements-sam.txt");
+    let version = pins.lines().find_map(|line| line.strip_prefix("aws-sam-cli==")).expect("a version of SAM");
+    assert!(documents::read("docs/deploying.md").contains(&format!("SAM CLI {version}")), "docs/deploying.md: {version}");
+}
+
 /// Each process has one connection. While a new version takes over from an old one, there are processes of both.
 #[test]
 fn what_is_reserved_fits_into_the_connections_of_the_database() {
