@@ -513,7 +513,11 @@ fn text(value: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alias, Aliases, Memory, moved_last, number};
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::{Alias, Aliases, Memory, fingerprint_of_build, moved_last, number, parameters};
 
     fn aliases(of: &[(&str, &str, &str)]) -> Aliases {
         let alias = |version: &str, description: &str| Alias {
@@ -528,6 +532,23 @@ mod tests {
         let memory = Memory { deployment: 7, shipped: "back from a1".to_owned(), before: "3".to_owned() };
         assert_eq!(Memory::read(&memory.written()), Some(memory));
         assert_eq!(Memory::read("somebody's own words"), None);
+    }
+
+    #[test]
+    fn a_build_is_another_where_code_template_or_a_parameter_is() {
+        let stack = json!({ "Parameters": [
+            { "ParameterKey": "Build", "ParameterValue": "before" },
+            { "ParameterKey": "PasswordMinLength", "ParameterValue": "15" },
+            { "ParameterKey": "MailFrom", "ParameterValue": "no-reply@example.com" },
+        ] });
+        let of = |template: &str, given: &[&str]| {
+            let given: Vec<_> = given.iter().map(|given| (*given).to_owned()).collect();
+            fingerprint_of_build(&BTreeMap::new(), template, &parameters(&stack, &given).expect("parameters"))
+        };
+        assert_eq!(of("a", &[]), of("a", &["PasswordMinLength=15"]), "the same value again");
+        assert_ne!(of("a", &[]), of("a", &["PasswordMinLength=16"]));
+        assert_ne!(of("a", &[]), of("b", &[]));
+        assert!(parameters(&Value::Null, &["MailFrom".to_owned()]).is_err());
     }
 
     #[test]

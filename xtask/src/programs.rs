@@ -12,12 +12,15 @@ use crate::{
         mail::Mail,
         postgres::{Purpose, Server},
         process,
+        system::{self, Need},
     },
     workspace::{Workspace, cargo},
 };
 
 /// Builds them with the functions, and runs each with its arguments; fails where one does. DynamoDB Local is there if `with_dynamodb`.
 pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> {
+    let needs = [Need::Compiler, Need::Node, Need::Java];
+    system::require(if with_dynamodb { &needs } else { &needs[..2] })?;
     let workspace = Workspace::load()?;
     let home = Home::ephemeral(&workspace)?;
     let database = Server::start(&workspace, &home, None, Purpose::Throwaway)?;

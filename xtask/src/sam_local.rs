@@ -54,6 +54,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    args.stack.require()?;
     let workspace = Workspace::load()?;
     let architecture = match ARCH {
         "x86_64" => "x86_64",

@@ -26,7 +26,7 @@ use crate::{
         ports,
         postgres::{Purpose, Server},
         process::{self, Service},
-        system::{self, on_path},
+        system::{self, Need},
         tools,
     },
     workspace::{Workspace, cargo},
@@ -34,8 +34,8 @@ use crate::{
 
 /// Run every test there is, or some parts, against real servers that are started for it and leave nothing behind.
 ///
-/// Needs what `cargo xtask up` needs, Java 17 for DynamoDB Local, for the browser Chromium with its chromedriver, and for the faults
-/// PgBouncer, libfaketime and libnss-wrapper (as root on Debian and Ubuntu these are installed when missing). Ends with a line per part and `N passed, N failed`; fails if a test failed, or if a part ran none.
+/// What a part needs of the system and is missing is said before anything is built (on Debian and Ubuntu, root gets it installed). Ends
+/// with a line per part and `N passed, N failed`; fails if a test failed, or if a part ran none.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -114,6 +114,22 @@ impl Part {
         matches!(self, Self::Journeys | Self::Faults | Self::Contract | Self::Soak)
     }
 
+    /// What it needs of the system.
+    fn needs(self) -> &'static [Need] {
+        use Need::{Browser, Compiler, Curl, Faults, Java, Node, Python};
+        match self {
+            Self::Unit | Self::Requirements => &[Compiler],
+            Self::Journeys | Self::Contract | Self::Soak => &[Compiler, Node, Java],
+            Self::Faults => &[Compiler, Node, Java, Faults],
+            Self::Migrations => &[Compiler, Node],
+            Self::Browser => &[Compiler, Node, Browser],
+            Self::Verifiers | Self::Collection => &[Compiler, Node, Python],
+            Self::Up => &[Compiler, Node, Python, Curl],
+            Self::Template | Self::Package | Self::Delivery | Self::Dependencies => &[Compiler, Python],
+            Self::Workflows => &[Node],
+        }
+    }
+
     /// What cargo builds for it.
     fn target(self) -> [String; 2] {
         [if self == Self::Soak { "--example" } else { "--test" }.to_owned(), self.name()]
@@ -135,8 +151,9 @@ impl Add for Count {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let workspace = Workspace::load()?;
     let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
+    system::require(&parts.iter().flat_map(|part| part.needs()).copied().collect::<Vec<_>>())?;
+    let workspace = Workspace::load()?;
     let home = Home::ephemeral(&workspace)?;
     let mut servers = Servers::start(&workspace, &home, parts)?;
 
@@ -276,7 +293,6 @@ impl Servers {
 }
 
 fn webdriver(home: &Home) -> Result<(Service, String)> {
-    ensure_browser()?;
     let port = ports::free()?;
     let url = format!("http://127.0.0.1:{port}");
     step(format_args!("Starting chromedriver on {url}"));
@@ -289,14 +305,6 @@ fn webdriver(home: &Home) -> Result<(Service, String)> {
     Ok((service, url))
 }
 
-fn ensure_browser() -> Result<()> {
-    const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    const ADVICE: &str = "the browser tests need Chromium (or Chrome) and its chromedriver on the PATH. Install them (Debian: apt install \
-         chromium chromium-driver), or name the other parts: cargo xtask test unit journeys …";
-    let there = || on_path("chromedriver").is_some() && BROWSERS.into_iter().any(|name| on_path(name).is_some());
-    system::ensure(there, &["chromium", "chromium-driver"], ADVICE)
-}
-
 /// What the tests of faults need beside a server.
 struct Faults {
     pgbouncer: PathBuf,
@@ -306,19 +314,8 @@ struct Faults {
 
 impl Faults {
     fn prepare(home: &Home) -> Result<Self> {
-        const ADVICE: &str = "the tests of faults need PgBouncer, libfaketime and libnss-wrapper. Install them (Debian: apt install pgbouncer \
-             faketime libnss-wrapper), or name the other parts: cargo xtask test unit journeys …";
-        // Debian keeps servers where only root looks for programs.
-        let pgbouncer = || {
-            on_path("pgbouncer").or_else(|| Some(PathBuf::from("/usr/sbin/pgbouncer")).filter(|path| path.is_file()))
-        };
-        let nss_wrapper = || {
-            let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
-            folders.chain([PathBuf::from("/usr/lib")]).any(|folder| folder.join("libnss_wrapper.so").is_file())
-        };
-        let there = || pgbouncer().is_some() && on_path("faketime").is_some() && nss_wrapper();
-        system::ensure(there, &["pgbouncer", "faketime", "libnss-wrapper"], ADVICE)?;
-        Ok(Self { pgbouncer: pgbouncer().context(ADVICE)?, table: home.folder().join("faults.md") })
+        let pgbouncer = system::pgbouncer().context("PgBouncer is missing")?;
+        Ok(Self { pgbouncer, table: home.folder().join("faults.md") })
     }
 }
 

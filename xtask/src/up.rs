@@ -16,7 +16,8 @@ use crate::{
 
 /// Run the whole service here: the API, a database, and a mail server that shows the mails.
 ///
-/// Needs Rust, Python 3 (with venv) and Node.js; everything else is installed below `.tools/`. Ctrl-C stops all of it.
+/// Needs Rust, a C compiler, Python 3.10 (with venv) and Node.js 20.19; everything else is installed below `.tools/`. Ctrl-C stops all of
+/// it.
 ///
 /// The database is the one DATABASE_URL names, if that is set; else a PostgreSQL server started for you from the binaries on this
 /// machine; else from downloaded ones. Its data stays in `.local/` between runs, and so does `.local/env`, the functions'
@@ -50,6 +51,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    args.stack.require()?;
     let workspace = Workspace::load()?;
     let (home, ports) = if args.ephemeral {
         (Home::ephemeral(&workspace)?, Ports::default())

@@ -94,7 +94,7 @@ async fn whoever_was_let_in_with_the_current_password_stays_in_and_nobody_else(
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
     let stack = Stack::builder().state_in(store).processes(6).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
-    stream::iter(0..ROUNDS).for_each_concurrent(4, async |number| round(&stack, number).await).await;
+    stream::iter(0..ROUNDS).for_each_concurrent(2, async |number| round(&stack, number).await).await;
     let logs = stack.logs();
     assert!(!logs.contains("internal_error") && !logs.contains("service_unavailable"));
 }

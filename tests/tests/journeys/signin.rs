@@ -65,7 +65,7 @@ async fn a_sign_in_without_a_field_is_refused() {
 async fn any_string_may_be_tried_as_an_address_or_a_password() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
-    let huge = "x".repeat(1_000_000);
+    let huge = "x".repeat(15_000);
     let strange = ["not an address", "a\0b", "' OR 1=1 --", "\u{feff}", "🐎", "%", huge.as_str()];
     for (n, strange) in strange.into_iter().enumerate() {
         let ada = ada.at(&format!("192.0.2.{n}"));

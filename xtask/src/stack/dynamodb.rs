@@ -1,6 +1,6 @@
 //! AWS's own DynamoDB Local, for the state table. It asks nobody who they are.
 
-use std::{env, fs, time::Duration};
+use std::{env, ffi::OsString, fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -20,9 +20,18 @@ pub struct DynamoDb {
     url: String,
 }
 
+/// Whether somebody else runs it.
+pub fn is_given() -> bool {
+    given().is_some()
+}
+
+fn given() -> Option<OsString> {
+    env::var_os(GIVEN).filter(|url| !url.is_empty())
+}
+
 impl DynamoDb {
     pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
-        if let Some(url) = env::var_os(GIVEN).filter(|url| !url.is_empty()) {
+        if let Some(url) = given() {
             return Self::given(url.into_string().ok().with_context(|| format!("{GIVEN} is not text"))?);
         }
         let mut command = tools::dynamodb(workspace).with_context(|| {

@@ -32,6 +32,7 @@ use self::{
     mail::Mail,
     postgres::{Purpose, Server},
     settings::{Addresses, Settings},
+    system::Need,
 };
 use crate::{console::step, interrupt, workspace::Workspace};
 
@@ -84,6 +85,12 @@ pub struct StackArgs {
 }
 
 impl StackArgs {
+    /// Returns an error that lists what this machine lacks for such a stack.
+    pub fn require(&self) -> Result<()> {
+        let needs = [Need::Compiler, Need::Python, Need::Node, Need::Java];
+        system::require(if self.state_table { &needs } else { &needs[..3] })
+    }
+
     pub fn ports(&self) -> Ports {
         Ports {
             api: Some(self.port),
@@ -238,7 +245,7 @@ fn migrate(gateway: &mut Gateway, functions: &mut Functions) -> Result<()> {
     let Some(report) = report.as_object() else {
         bail!("the function `migrate` answered {report}, which says nothing")
     };
-    for (name, value) in report {
+    for (name, value) in report.iter().filter(|(_, value)| !value.is_null()) {
         let value = match value {
             Value::Array(list) if list.is_empty() => "none".into(),
             Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),

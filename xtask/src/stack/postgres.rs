@@ -21,7 +21,7 @@ use nix::{
     sys::signal::Signal,
     unistd::{Uid, User},
 };
-use postgres::{Client, Config, NoTls};
+use postgres::{Client, Config, NoTls, error::SqlState};
 
 use super::{
     home::Home,
@@ -46,24 +46,31 @@ pub enum Purpose {
     Throwaway,
 }
 
-/// The server that `DATABASE_URL` names.
+/// The database that `DATABASE_URL` names.
 pub fn given() -> Result<Option<String>> {
     let Some(url) = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()) else { return Ok(None) };
     let url = url.into_string().ok().context("DATABASE_URL is not text")?;
-    let expected = "DATABASE_URL must name a PostgreSQL database, as postgres://user:password@127.0.0.1:5432/database";
-    // The driver would take anything else for its own list of settings, and say something about that.
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        bail!(expected);
+    if let Err(problem) = try_given(&url) {
+        bail!("DATABASE_URL cannot be used: {problem:#}. Correct it, or unset it to have a server started for you");
     }
-    let mut config: Config = url.parse().context(expected)?;
-    config.connect_timeout(Duration::from_secs(5)).connect(NoTls).map_err(anyhow::Error::new).with_context(|| {
-        format!(
-            "DATABASE_URL is set, but no database answers at {}. Start it, or unset DATABASE_URL to have a server started for you",
-            without_password(&url)
-        )
-    })?;
     say(format_args!("Using the database DATABASE_URL names: {}", without_password(&url)));
     Ok(Some(url))
+}
+
+/// An error that says what is wrong with the URL, or with what it leads to, and never shows its password.
+fn try_given(url: &str) -> Result<()> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        bail!("it must begin with postgres:// or postgresql://");
+    }
+    let mut config: Config = url.parse()?;
+    match config.connect_timeout(Duration::from_secs(5)).connect(NoTls) {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_DATABASE) => {
+            let name = config.get_dbname().unwrap_or_default();
+            bail!("the server answers, but it has no database `{name}`. Create it: CREATE DATABASE \"{name}\"")
+        }
+        Err(error) => Err(error).with_context(|| without_password(url)),
+    }
 }
 
 pub fn without_password(url: &str) -> String {
@@ -324,4 +331,24 @@ fn command(program: &Path, user: Option<&User>) -> Command {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::try_given;
+
+    #[test]
+    fn the_address_of_another_kind_of_database_is_named_as_such() {
+        for url in ["mysql://me:secret@127.0.0.1/auth", "127.0.0.1:5432", "host=127.0.0.1"] {
+            let problem = try_given(url).expect_err(url).to_string();
+            assert_eq!(problem, "it must begin with postgres:// or postgresql://");
+        }
+    }
+
+    #[test]
+    fn an_address_where_nothing_answers_is_shown_without_its_password() {
+        let problem =
+            format!("{:#}", try_given("postgres://me:secret@127.0.0.1:1/auth").expect_err("port 1 is closed"));
+        assert!(problem.starts_with("postgres://me:…@127.0.0.1:1/auth: error connecting to server"), "{problem}");
+    }
 }

