@@ -58,6 +58,8 @@ enum Part {
     Unit,
     /// The contract, over HTTP and the functions' binaries, a database for each test
     Journeys,
+    /// The same journeys where every transaction of a function is `repeatable read`, so that conflicts are errors (SQLSTATE 40001)
+    Isolation,
     /// Servers that fail, hang and come back, functions that are killed: what users see, and how soon it heals
     Faults,
     /// One list of routes, openapi.yaml held to the answers, the sample events
@@ -101,6 +103,7 @@ impl Part {
         matches!(
             self,
             Self::Journeys
+                | Self::Isolation
                 | Self::Faults
                 | Self::Contract
                 | Self::Migrations
@@ -111,7 +114,7 @@ impl Part {
     }
 
     fn needs_dynamodb(self) -> bool {
-        matches!(self, Self::Journeys | Self::Faults | Self::Contract | Self::Soak)
+        matches!(self, Self::Journeys | Self::Isolation | Self::Faults | Self::Contract | Self::Soak)
     }
 
     /// What it needs of the system.
@@ -119,7 +122,7 @@ impl Part {
         use Need::{Browser, Compiler, Curl, Faults, Java, Node, Python};
         match self {
             Self::Unit | Self::Requirements => &[Compiler],
-            Self::Journeys | Self::Contract | Self::Soak => &[Compiler, Node, Java],
+            Self::Journeys | Self::Isolation | Self::Contract | Self::Soak => &[Compiler, Node, Java],
             Self::Faults => &[Compiler, Node, Java, Faults],
             Self::Migrations => &[Compiler, Node],
             Self::Browser => &[Compiler, Node, Browser],
@@ -132,7 +135,11 @@ impl Part {
 
     /// What cargo builds for it.
     fn target(self) -> [String; 2] {
-        [if self == Self::Soak { "--example" } else { "--test" }.to_owned(), self.name()]
+        match self {
+            Self::Soak => ["--example".to_owned(), self.name()],
+            Self::Isolation => ["--test".to_owned(), Self::Journeys.name()],
+            _ => ["--test".to_owned(), self.name()],
+        }
     }
 }
 
@@ -195,9 +202,10 @@ fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
 }
 
 fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
-    let cargo_test = |targets: &[&str]| rust_tests(workspace, servers, targets, libtest);
+    let cargo_test = |targets: &[&str]| rust_tests(workspace, servers, &[], targets, libtest);
     match part {
         Part::Unit => Ok(cargo_test(&["--lib", "--bins"])? + cargo_test(&["--doc"])?),
+        Part::Isolation => isolation(workspace, servers, libtest),
         Part::Faults => faults(workspace, servers, libtest),
         Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
             cargo_test(&["--test", &part.name()])
@@ -323,7 +331,7 @@ impl Faults {
 fn faults(workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
     let threads = ["--test-threads=4".to_owned()];
     let many = if libtest.iter().any(|argument| argument.starts_with("--test-threads")) { &[] } else { &threads[..] };
-    let count = rust_tests(workspace, servers, &["--test", "faults"], &[many, libtest].concat())?;
+    let count = rust_tests(workspace, servers, &[], &["--test", "faults"], &[many, libtest].concat())?;
     let table = servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok()).unwrap_or_default();
     let mut rows: Vec<_> = table.lines().collect();
     rows.sort_by_key(|row| row.split([' ', ':']).nth(1).and_then(|number| number.parse::<u32>().ok()));
@@ -334,10 +342,23 @@ fn faults(workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Resul
     Ok(count)
 }
 
+/// The journeys, but for the longest ones, which repeat two hundred times what is already among the others.
+fn isolation(workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
+    let level = [("TEST_ISOLATION", "repeatable read")];
+    let skipped = ["--skip", "races::whoever"].map(str::to_owned);
+    rust_tests(workspace, servers, &level, &["--test", "journeys"], &[libtest, &skipped].concat())
+}
+
 /// `cargo test`, counted by its own "test result" lines.
-fn rust_tests(workspace: &Workspace, servers: &Servers, targets: &[&str], libtest: &[String]) -> Result<Count> {
+fn rust_tests(
+    workspace: &Workspace,
+    servers: &Servers,
+    environment: &[(&str, &str)],
+    targets: &[&str],
+    libtest: &[String],
+) -> Result<Count> {
     let mut command = cargo();
-    command.current_dir(&workspace.root).envs(servers.environment());
+    command.current_dir(&workspace.root).envs(servers.environment()).envs(environment.iter().copied());
     command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).arg("--").args(libtest);
     let mut count = Count::default();
     let succeeded = process::lines("cargo test", &mut command, |line| {
