@@ -169,9 +169,9 @@ impl KeyPairs {
     #[must_use]
     pub fn new(private: Option<PrivateKey>, additional: Vec<PublicKey>) -> Self {
         let mut public: Vec<PublicKey> = Vec::new();
-        for key in private.iter().map(PrivateKey::public).chain(&additional) {
+        for key in private.iter().map(|private| private.public.clone()).chain(additional) {
             if public.iter().all(|known| known.kid() != key.kid()) {
-                public.push(key.clone());
+                public.push(key);
             }
         }
         Self { private, public }

@@ -63,11 +63,8 @@ impl PasswordRules {
 /// `live`) is a word that many good passwords have in them.
 fn own_part(email: &str) -> &str {
     let Some((local, domain)) = email.rsplit_once('@') else { return email };
-    let service = match *domain.split('.').collect::<Vec<_>>() {
-        // gmail.com, yahoo.co.uk; not mail.of-somebody.example
-        [service, _] | [service, "co" | "com", _] => service,
-        _ => return email,
-    };
+    // gmail.com, yahoo.co.uk; not mail.of-somebody.example
+    let ([service, _] | [service, "co" | "com", _]) = *domain.split('.').collect::<Vec<_>>() else { return email };
     let public = policy::PUBLIC_MAIL_SERVICES.iter().any(|name| name.eq_ignore_ascii_case(service));
     if public { local } else { email }
 }

@@ -46,7 +46,7 @@ async fn round(stack: &Stack, number: u64) {
     };
     let resets = async {
         after(7).await;
-        ada.resets_password(&link, if number % 4 == 0 { "short" } else { NEW }).await
+        ada.resets_password(&link, if number.is_multiple_of(4) { "short" } else { NEW }).await
     };
     let leaving = async {
         after(11).await;
