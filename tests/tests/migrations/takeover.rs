@@ -1,7 +1,7 @@
 //! The old service's database becomes ours, while the old service still runs on it.
 
 use serde_json::json;
-use tests::Stack;
+use tests::{Stack, documents};
 
 use crate::{
     MIGRATIONS, migrate,
@@ -42,6 +42,22 @@ async fn the_old_services_token_tables_are_left_alone() {
                 (SELECT count(*) FROM revoked_tokens))";
         migrate(&stack).await;
         assert_eq!(stack.sql_text(tokens).await, "1 1 1");
+    }
+}
+
+#[tokio::test]
+async fn the_document_names_each_table_that_is_made_and_each_field_of_the_report() {
+    let document = documents::read("docs/taking-over.md");
+    let stack = stack_on(FORMS[0].full().await).await;
+    let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
+    let before = stack.sql_text(tables).await;
+    let report = stack.invoke("migrate", &json!({})).await.unwrap();
+    let after = stack.sql_text(tables).await;
+    for made in after.split(' ').filter(|table| !before.split(' ').any(|old| old == *table)) {
+        assert!(document.contains(&format!("`{made}`")), "the table {made}");
+    }
+    for field in report.as_object().unwrap().keys() {
+        assert_eq!(document.matches(&format!("\"{field}\":")).count(), 2, "{field}, of migrate and of finish");
     }
 }
 
