@@ -4,11 +4,9 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use crate::workspace::Workspace;
+use crate::{stack::API_PORT, workspace::Workspace};
 
 const HEADING: &str = "## A walk-through";
-/// Where the README has the API: the default port of `cargo xtask up`.
-const API: &str = "http://127.0.0.1:5001";
 
 /// Shell commands, and what they print. `…` stands for any text.
 pub struct Step {
@@ -27,8 +25,9 @@ impl WalkThrough {
     /// Reads the README, with the API at this address.
     pub fn read(workspace: &Workspace, api: &str) -> Result<Self> {
         let text = fs::read_to_string(workspace.root.join("README.md")).context("README.md cannot be read")?;
+        let default_api = format!("http://127.0.0.1:{API_PORT}");
         let (_, section) = text.split_once(HEADING).with_context(|| format!("README.md has no heading `{HEADING}`"))?;
-        let section = section.split("\n## ").next().unwrap_or_default().replace(API, api);
+        let section = section.split("\n## ").next().unwrap_or_default().replace(&default_api, api);
         let mut blocks = section.split("```").skip(1).step_by(2);
         let mut block = |kind: &str| {
             let block = blocks.next().and_then(|block| block.strip_prefix(kind));

@@ -42,6 +42,10 @@ const DATABASE: &str = "auth";
 /// The state table's name in DynamoDB.
 const STATE_TABLE: &str = "state";
 
+/// Default ports, which the README and the Postman collection name.
+pub const API_PORT: u16 = 5001;
+const MAIL_PORT: u16 = 5003;
+
 /// The ports to use; any free one where it is `None`.
 #[derive(Clone, Copy, Default)]
 pub struct Ports {
@@ -52,19 +56,19 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The API's and the mail server's default ports, which documents name.
-    pub const DOCUMENTED: Self = Self { api: Some(5001), mail: Some(5003), database: None, dynamodb: None };
+    /// The API and the mail server on their default ports.
+    pub const DOCUMENTED: Self = Self { api: Some(API_PORT), mail: Some(MAIL_PORT), database: None, dynamodb: None };
 }
 
 /// What a person wants of the stack.
 #[derive(clap::Args)]
 pub struct StackArgs {
     /// Port of the API
-    #[arg(long, value_name = "N", default_value_t = 5001)]
+    #[arg(long, value_name = "N", default_value_t = API_PORT)]
     pub port: u16,
 
     /// Port of the mail server: the service sends there, and its page shows what was sent
-    #[arg(long, value_name = "N", default_value_t = 5003)]
+    #[arg(long, value_name = "N", default_value_t = MAIL_PORT)]
     mail_port: u16,
 
     /// Port of the database, where DATABASE_URL does not name one
