@@ -200,7 +200,11 @@ impl From<&tokio_postgres::Error> for Problem {
     fn from(error: &tokio_postgres::Error) -> Self {
         let message = match error.as_db_error() {
             Some(refusal) => format!("{} ({})", refusal.message(), refusal.code().code()),
-            None => error.to_string(),
+            // The driver says that something failed, and its causes why: a certificate, for one.
+            None => std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": "),
         };
         Self { code: error.code().cloned(), message }
     }

@@ -106,13 +106,22 @@ const ISOLATIONS: [&str; 2] = ["read committed", "repeatable read"];
 #[tokio::test]
 async fn fifty_at_once_get_no_503_whatever_the_isolation_level() {
     for isolation in ISOLATIONS {
-        let stack = Stack::builder().isolation(isolation).processes(6).start().await;
+        let stack = Stack::builder().isolation(isolation).processes(50).start().await;
         let ada = stack.user("Ada").await;
+        // Fifty processes of each function, up and connected, or the requests would come one after the other.
+        let wrong = ada.with_password("");
+        join_all((0..50).map(|_| async {
+            ada.refreshes("x").await;
+            wrong.tries_to_sign_in().await;
+            ada.resets_password("x", "").await;
+        }))
+        .await;
 
         let parent = ada.signs_in().await;
         let replies = join_all((0..50).map(|_| ada.refreshes(&parent.refresh))).await;
         let successors: Vec<_> = replies.iter().map(|reply| Tokens::from(reply).refresh).collect();
         assert!(successors.iter().all(|successor| *successor == successors[0]), "one successor");
+        assert_eq!(stack.log_of("refresh").contains("40001"), isolation == "repeatable read", "there were conflicts");
 
         let crowd = join_all((0..10).map(|_| stack.user("Crowd"))).await;
         let replies = join_all(crowd.iter().cycle().take(50).map(Person::tries_to_sign_in)).await;
