@@ -104,7 +104,7 @@ async fn the_html_part_on_the_mail_page_leads_to_the_reset_page() {
 
     let part = format!("//article[contains(., '{}')]/details", ada.email);
     browser.wait().for_element(Locator::XPath(&part)).await.expect("the HTML part").click().await.unwrap();
-    let frame = browser.find(Locator::XPath(&format!("{part}/iframe"))).await.unwrap();
+    let frame = browser.wait().for_element(Locator::XPath(&format!("{part}/iframe"))).await.expect("the frame");
     frame.enter_frame().await.unwrap();
     browser.find(Locator::Css("a")).await.unwrap().click().await.unwrap();
     switch_to_opened_tab(&browser).await;
