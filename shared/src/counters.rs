@@ -24,7 +24,8 @@ use crate::{
     },
 };
 
-/// Counts attempts. An attempt is counted before the work it pays for, so fifty at once are fifty. A refused attempt is not counted.
+/// Counts attempts. An attempt is counted before the work it pays for, so fifty at once are fifty. An attempt that is refused when it begins
+/// is not counted.
 ///
 /// `now` is the function's clock. PostgreSQL uses its own clock instead.
 #[async_trait]

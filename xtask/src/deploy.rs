@@ -95,7 +95,7 @@ fn fingerprint_of_template(workspace: &Workspace) -> Result<String> {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Alias {
-    pub(crate) function_version: String,
+    function_version: String,
     description: String,
 }
 
@@ -145,7 +145,7 @@ pub(crate) type Aliases = BTreeMap<String, Alias>;
 
 /// Deliveries to the stack of one stage.
 pub(crate) struct Delivery<'a> {
-    pub(crate) workspace: &'a Workspace,
+    workspace: &'a Workspace,
     aws: Aws,
     stack: String,
     commit: String,
@@ -356,7 +356,7 @@ impl Delivery<'_> {
             "--no-confirm-changeset",
             "--no-fail-on-empty-changeset",
         ]);
-        // What the functions' descriptions hold: it differs where a version has to be published, and only there.
+        // `Build` stands in every function's description, so CloudFormation publishes versions exactly when it changes.
         sam.arg("--parameter-overrides").arg(format!("Build={build}"));
         for (name, value) in args.parameters.iter().filter_map(|parameter| parameter.split_once('=')) {
             sam.arg(format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")));

@@ -122,7 +122,7 @@ const SHARED_ADDRESSES: &str = "
     )
     SELECT ids, count(*) OVER () AS groups FROM shared ORDER BY ids LIMIT $1";
 
-/// Refuses accounts whose addresses differ only in the case of ASCII letters.
+/// Refuses accounts whose addresses differ only in case: in that of ASCII letters, or in what the database's own collation folds.
 ///
 /// # Errors
 /// Where there are some. The error names their ids.

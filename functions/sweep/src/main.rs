@@ -62,8 +62,8 @@ struct Report {
 
 async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
     match sweep_tables(app, &invocation).await {
-        // The schedule begins with the stack, and `migrate` comes after it. That is no reason to alarm anybody. Afterwards it would be, and the
-        // other functions do.
+        // The schedule starts with the stack, before `migrate` has run, and must not raise an alarm then. Later the same error is a real fault:
+        // the other functions answer 503 for it, which raises one.
         Err(problem) if problem.is_before_migrate() => {
             warn!(%problem, "there is nothing to sweep: invoke migrate first");
             log_swept(&Report::default());

@@ -31,7 +31,6 @@ use crate::{
 };
 
 /// The table.
-#[derive(Clone)]
 pub struct Table {
     client: Client,
     name: String,

@@ -169,7 +169,7 @@ impl KeyPairs {
     #[must_use]
     pub fn new(private: Option<PrivateKey>, additional: Vec<PublicKey>) -> Self {
         let mut public: Vec<PublicKey> = Vec::new();
-        for key in private.iter().map(|private| private.public.clone()).chain(additional) {
+        for key in private.iter().map(|private| private.public().clone()).chain(additional) {
             if public.iter().all(|known| known.kid() != key.kid()) {
                 public.push(key);
             }

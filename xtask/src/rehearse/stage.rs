@@ -175,24 +175,28 @@ impl<'a> Stage<'a> {
 
     /// The version behind `live` of a function, which has to answer as this generation does.
     pub fn answers(&mut self, name: &str, generation: &str) -> Result<Option<String>> {
-        let alias = self.aws.ask("lambda", "get_alias", &of(name, json!({ "Name": "live" })))?;
-        let Some(version) = alias["FunctionVersion"].as_str() else { return Ok(None) };
+        let Some(version) = self.version(name)? else { return Ok(None) };
         let answer = self.aws.ask("lambda", "invoke", &of(name, json!({ "Qualifier": version })))?;
         let answer = answer["Payload"].as_str().unwrap_or_default();
         ensure!(
             answer.contains(&format!("\"{generation}\"")),
             "`live` of {name} answers {answer}, and not as the {generation}"
         );
-        Ok(Some(version.to_owned()))
+        Ok(Some(version))
+    }
+
+    /// The version behind `live` of a function, if it has one.
+    fn version(&mut self, name: &str) -> Result<Option<String>> {
+        let alias = self.aws.ask("lambda", "get_alias", &of(name, json!({ "Name": "live" })))?;
+        Ok(alias["FunctionVersion"].as_str().map(str::to_owned))
     }
 
     /// The version behind each `live`.
     pub fn live(&mut self) -> Result<Versions> {
         let mut versions = Versions::new();
         for name in &self.workspace.functions {
-            let alias = self.aws.ask("lambda", "get_alias", &of(name, json!({ "Name": "live" })))?;
-            if let Some(version) = alias["FunctionVersion"].as_str() {
-                versions.insert(name.clone(), version.to_owned());
+            if let Some(version) = self.version(name)? {
+                versions.insert(name.clone(), version);
             }
         }
         Ok(versions)
