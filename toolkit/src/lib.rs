@@ -1,0 +1,1 @@
+//! What `xtask`, `delivery` and the tests share. No function depends on it.
