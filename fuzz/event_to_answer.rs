@@ -16,14 +16,14 @@ use libfuzzer_sys::{
 };
 use serde_json::{Value, json};
 use shared::{
-    config::{self, Environment},
-    domain::{Email, Name, SessionId, TokenId, UnixTime, UserId},
+    domain::{Email, Name, Session, SessionId, TokenId, UnixTime, UserId},
+    environment::Environment,
     error::ApiError,
     http::{Message, Reply, Request},
     runtime::answer_http,
     security::{
-        PasswordRules, ResetToken, Tokens,
-        token::{Freshness, Session, TokenReply},
+        PasswordRules, ResetToken, TokenSettings, Tokens,
+        token::{Freshness, TokenReply},
     },
 };
 use uuid::Uuid;
@@ -110,10 +110,10 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
 });
 
 static RULES: LazyLock<PasswordRules> =
-    LazyLock::new(|| PasswordRules::new(&config::PasswordRules::from_env(&ENVIRONMENT).expect("the defaults")));
+    LazyLock::new(|| PasswordRules::from_env(&ENVIRONMENT).expect("the defaults"));
 
 static TOKENS: LazyLock<Tokens> =
-    LazyLock::new(|| Tokens::new(&config::Tokens::from_env(&ENVIRONMENT).expect("a secret")));
+    LazyLock::new(|| Tokens::new(&TokenSettings::from_env(&ENVIRONMENT).expect("a secret")));
 
 /// The tokens of a session that outlives everybody.
 static MINTED: LazyLock<TokenReply> = LazyLock::new(|| {

@@ -1,33 +1,35 @@
-//! The audit trail: what happened to whose account, one log line each (OWASP ASVS 16.3.1). It names users by id, and holds no mail address,
+//! The audit trail: one log line for each security event of an account (OWASP ASVS 16.3.1). It names users by id and has no mail address,
 //! password or token. The span around it has the request's ids and the client's IP address.
 
 use tracing::{info, warn};
 
 use crate::domain::UserId;
 
-/// What is worth a line.
+/// A security event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// An account was made.
+    /// An account was created.
     SignedUp,
     /// A session was opened.
     SignedIn,
-    /// A password was wrong, or there is no such account.
+    /// The password was wrong, or the address has no account.
     SignInFailed,
     /// A session got a new refresh token.
     Refreshed,
-    /// A used refresh token came back, and its session was revoked.
+    /// A used refresh token was presented again, and its session was revoked.
     RefreshReused,
-    /// A session was ended by its owner.
+    /// The user ended a session.
     SignedOut,
-    /// A reset mail was asked for.
+    /// All sessions of the user were ended.
+    AllSessionsEnded,
+    /// A reset mail was requested.
     PasswordResetRequested,
     /// A password was reset, and every session ended.
     PasswordReset,
 }
 
 impl Event {
-    /// Its stable name.
+    /// Its stable name in the log.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -37,18 +39,19 @@ impl Event {
             Self::Refreshed => "refreshed",
             Self::RefreshReused => "refresh_reused",
             Self::SignedOut => "signed_out",
+            Self::AllSessionsEnded => "all_sessions_ended",
             Self::PasswordResetRequested => "password_reset_requested",
             Self::PasswordReset => "password_reset",
         }
     }
 
-    /// Whether somebody should look at many of these.
+    /// Whether many of these events should be looked into.
     fn is_suspicious(self) -> bool {
         matches!(self, Self::SignInFailed | Self::RefreshReused)
     }
 }
 
-/// Writes a line. `user` is `None` where nobody knows whose account it would be.
+/// Logs an event. `user` is `None` where no account is known.
 pub fn record(event: Event, user: Option<UserId>) {
     let user_id = user.map(|user| user.0);
     if event.is_suspicious() {

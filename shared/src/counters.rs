@@ -1,9 +1,9 @@
-//! Counters of attempts: who has tried something how often lately. Each counter expires by itself.
+//! Counters of attempts. Each counter expires by itself.
 //!
-//! One trait, and two stores behind it. **PostgreSQL** counts an attempt in the statement that reads its account. **DynamoDB**, where
-//! `STATE_TABLE` names a table, takes these writes off the database. PostgreSQL keeps the sessions in either case.
+//! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. **DynamoDB** takes these
+//! writes off the database, if `STATE_TABLE` names a table. Sessions are in PostgreSQL in either case.
 //!
-//! Two counts stay in PostgreSQL, because a statement that must run anyway makes them: the refreshes of a session, and the reset mails
+//! Two counts are always in PostgreSQL, because a statement that must run anyway makes them: the refreshes of a session, and the reset mails
 //! of an account.
 
 mod dynamodb;
@@ -11,30 +11,28 @@ mod postgres;
 
 use async_trait::async_trait;
 
-pub use self::dynamodb::Table;
+use self::dynamodb::{DynamoDbCounters, StateTable};
 use crate::{
     db::{
         Database, DbError,
         throttle::{CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, UnixTime},
-    security::{
-        Source,
-        throttle::{Attempt, SignInCounters},
-    },
+    domain::{EmailLookup, SignInCounters, Source, UnixTime},
+    environment::{ConfigError, Environment},
+    security::Attempt,
 };
 
-/// Counts attempts. An attempt is counted before the work it pays for, so fifty at once are fifty. An attempt that is refused when it begins
+/// Counts attempts. An attempt is counted before the work that it asks for, so fifty attempts at the same time count as fifty. A refused attempt
 /// is not counted.
 ///
-/// `now` is the function's clock. PostgreSQL uses its own clock instead.
+/// `now` is the function's clock, which DynamoDB counters use. PostgreSQL uses its own clock.
 #[async_trait]
 pub trait Counters: Send + Sync {
     /// Counts an attempt of a source, or refuses it.
     async fn count(&self, attempt: Attempt, source: &Source, now: UnixTime) -> Result<(), NotCounted>;
 
-    /// Finds the account of an address, in whatever case it is written, and counts an attempt to sign in to it: for the account and
-    /// the source together, for the source, and for the account. An address without an account is counted in the same way.
+    /// Finds the account of an address, in whatever case it is written. Counts an attempt to sign in to it, or refuses the attempt. An address
+    /// without an account is counted in the same way.
     async fn count_sign_in(
         &self,
         email: &EmailLookup,
@@ -42,15 +40,21 @@ pub trait Counters: Send + Sync {
         now: UnixTime,
     ) -> Result<CountedSignIn, NotCounted>;
 
-    /// Takes back what a successful attempt counted. To be called once its session is open.
-    async fn forgive_sign_in(&self, counted: &SignInCounters) -> Result<(), DbError>;
+    /// Whether [`crate::sessions::Sessions::open`] can take back what a sign-in counted, in the statement that opens the session.
+    fn are_in_database(&self) -> bool;
+
+    /// Takes back what a successful attempt to sign in counted.
+    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 
-/// The counters: in the table if there is one, else in the database.
-#[must_use]
-pub fn counters(table: Option<Table>, database: &Database) -> Box<dyn Counters> {
-    match table {
-        Some(table) => Box::new(dynamodb::TableCounters::new(table, database.clone())),
+/// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. The counters are in that table if there is one, else in the
+/// database.
+///
+/// # Errors
+/// If the endpoint is malformed.
+pub async fn from_env(env: &Environment, database: &Database) -> Result<Box<dyn Counters>, ConfigError> {
+    Ok(match StateTable::from_env(env).await? {
+        Some(table) => Box::new(DynamoDbCounters::new(table, database.clone())),
         None => Box::new(database.clone()),
-    }
+    })
 }

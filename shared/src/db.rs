@@ -1,15 +1,17 @@
-//! The SQL. One query, one named function, one constant; it runs and reports, and never decides.
+//! The SQL: a file for each table, and for each query a constant and a function. The SQL decides nothing that a rule in `security` decides.
 //!
-//! Every statement on the request path is a transaction of its own, typed and unnamed (`query_typed`), so that a proxy between
-//! us and PostgreSQL can share connections. It leaves the decision to constraints and conditions, and it may be run twice:
-//! a second run after an answer that was lost finds what the first one did, but for counters, which may then count twice. That is what
-//! lets [`Database`] retry.
+//! Every statement is a transaction of its own. It is not prepared by name (`query_typed`), so that connection poolers work. Constraints and
+//! conditions decide in it, so it may run twice: a second run, after an answer was lost, finds what the first run did. Counters are the
+//! exception, they may then count twice. So [`Database`] can run a statement again.
 
+mod connection_settings;
 mod connector;
 pub mod expired;
 pub mod outbox;
 pub mod password_resets;
+mod rules;
 pub mod sessions;
+mod statement;
 pub mod throttle;
 pub mod users;
 
@@ -24,29 +26,50 @@ use tokio_postgres::{
     error::SqlState,
     types::{ToSql, Type},
 };
-
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use self::connector::Connector;
-use crate::{config, deadline, security::policy, system};
+use self::statement::Statement;
+pub use self::{
+    connection_settings::ConnectionSettings, connector::Connector, rules::SESSION_IS_LIVE, statement::AnyStatement,
+};
+use crate::{
+    deadline,
+    environment::{ConfigError, Environment},
+    security::policy,
+    system,
+};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a statement has no result.
 #[derive(Debug, Error)]
 pub enum DbError {
-    /// The database cannot be reached, does not answer in time, or is too busy. Worth trying again.
-    #[error("the database is away: {0}")]
+    /// The database cannot be reached, does not answer in time, or is too busy. The client should try again.
+    #[error("the database is not available: {0}")]
     Away(#[source] Cause),
-    /// The database refused the statement: a defect, or a schema that is not the one this code knows.
+    /// The database refused the statement, because of a defect or a schema of another version.
     #[error("the statement failed: {0}")]
     Failed(#[source] Cause),
 }
 
-/// The parameters of a statement, each with its type.
-type Params<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+/// The value of a parameter.
+type Value<'a> = &'a (dyn ToSql + Sync);
 
-/// The database, connected to when it is first asked. A clone shares its connection.
+/// All statements of this crate.
+#[must_use]
+pub fn statements() -> Vec<&'static dyn AnyStatement> {
+    [
+        &expired::STATEMENTS[..],
+        &outbox::STATEMENTS,
+        &password_resets::STATEMENTS,
+        &sessions::STATEMENTS,
+        &throttle::STATEMENTS,
+        &users::STATEMENTS,
+    ]
+    .concat()
+}
+
+/// The database. It connects for its first statement. Clones share one connection.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
@@ -54,117 +77,143 @@ pub struct Database {
 }
 
 impl Database {
-    /// How many connections a statement is tried on. A process that Lambda froze may hold a dead one; its replacement may die in a restart.
+    /// The number of connections on which a statement is tried. The first may have died while Lambda froze the process, the second while
+    /// PostgreSQL restarts.
     const CONNECTIONS: u32 = 3;
 
-    /// A pool of one connection: a Lambda process serves one request at a time. Nothing is connected yet, so a function starts
-    /// without its database, answers 503, and recovers.
+    /// The database of the settings that [`ConnectionSettings::from_env`] reads.
     ///
-    /// # Panics
-    /// Never: a pool without timeouts of its own needs no runtime.
-    #[must_use]
-    pub fn new(config: config::Database) -> Self {
-        // Fast: a check before every use would cost each request a round trip. A connection that died while the process was
-        // frozen is found out by its first statement, which is then run again on a new one.
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let connector = Connector::new(config);
-        let tls = connector.tls();
-        // The connector knows where to; what the manager would tell it is left empty.
-        let manager = Manager::from_connect(tokio_postgres::Config::new(), connector, recycling);
-        Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts of its own"), tls }
+    /// # Errors
+    /// If a setting is missing or malformed.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        ConnectionSettings::from_env(env).map(Self::new)
     }
 
-    /// Runs one statement, which yields at most one row, within [`policy::DATABASE_DEADLINE`] and the request's own time.
-    async fn query_opt(&self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, DbError> {
+    /// A pool of one connection, because a Lambda process serves one request at a time. It does not connect yet. So a function starts when its
+    /// database is not available, answers 503, and serves as soon as the database is back.
+    ///
+    /// # Panics
+    /// Never: a pool without timeouts needs no runtime.
+    fn new(settings: ConnectionSettings) -> Self {
+        // A check before every use would cost each request a round trip. If the connection died while the process was frozen, its first
+        // statement fails and runs again on a new connection.
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let connector = Connector::new(settings);
+        let tls = connector.tls();
+        // The connector has the configuration, so the manager's is empty.
+        let manager = Manager::from_connect(tokio_postgres::Config::new(), connector, recycling);
+        Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts"), tls }
+    }
+
+    /// Runs a statement and returns its rows, within [`policy::DATABASE_DEADLINE`] and the time that the request has left.
+    async fn query<const N: usize>(
+        &self,
+        statement: &Statement<N>,
+        values: [Value<'_>; N],
+    ) -> Result<Vec<Row>, DbError> {
         let deadline = deadline::at_most(policy::DATABASE_DEADLINE);
+        let parameters: Vec<_> = values.into_iter().zip(statement.types.iter().cloned()).collect();
         let (mut conflicts, mut connections, mut ran_again) = (0, 1, false);
         loop {
-            match self.attempt(deadline, sql, params).await {
-                Err(Attempt::Conflicted(cause)) => {
+            match self.run(deadline, statement.sql, &parameters).await {
+                Err(Failure::Conflict(cause)) => {
                     let pause = backoff(conflicts, system::rng().next_u32());
                     if Instant::now() + pause >= deadline {
                         return Err(DbError::Away(cause));
                     }
-                    // Once for each statement: where every transaction is `repeatable read`, there are many.
+                    // Logged once for each statement, because conflicts are frequent where every transaction is `repeatable read`.
                     if conflicts == 0 {
-                        tracing::warn!(%cause, "another transaction undid a statement, which is run again");
+                        tracing::warn!(%cause, "a statement conflicted with another transaction and runs again");
                     }
                     sleep(pause).await;
                     conflicts += 1;
                 }
-                Err(Attempt::Disconnected(cause)) if connections < Self::CONNECTIONS => {
-                    tracing::warn!(connections, %cause, "a connection died under a statement, which is run again on another");
+                Err(Failure::Disconnected(cause)) if connections < Self::CONNECTIONS => {
+                    tracing::warn!(connections, %cause, "a connection died during a statement, which runs again on another");
                     sleep(Duration::from_millis(5) * connections).await;
                     connections += 1;
                 }
-                Err(Attempt::Disconnected(cause) | Attempt::Away(cause)) => return Err(DbError::Away(cause)),
-                Err(Attempt::Failed(cause)) => return Err(DbError::Failed(cause)),
-                // The run on the dead connection may still have been under way when this one began. One more run sees what it committed.
-                Ok(None) if connections > 1 && !ran_again => ran_again = true,
-                Ok(row) => return Ok(row),
+                Err(Failure::Disconnected(cause) | Failure::Away(cause)) => return Err(DbError::Away(cause)),
+                Err(Failure::Defect(cause)) => return Err(DbError::Failed(cause)),
+                // The run on the dead connection may still have been active when this one began. One more run sees what that one committed.
+                Ok(rows) if rows.is_empty() && connections > 1 && !ran_again => ran_again = true,
+                Ok(rows) => return Ok(rows),
             }
         }
     }
 
-    /// Like [`Database::query_opt`], for a statement that yields exactly one row.
-    async fn query_one(&self, sql: &'static str, params: Params<'_>) -> Result<Row, DbError> {
-        let row = self.query_opt(sql, params).await?;
-        row.ok_or_else(|| DbError::Failed("a statement that always yields a row yielded none".into()))
+    /// Like [`Database::query`], for a statement that returns at most one row.
+    async fn query_opt<const N: usize>(
+        &self,
+        statement: &Statement<N>,
+        values: [Value<'_>; N],
+    ) -> Result<Option<Row>, DbError> {
+        Ok(self.query(statement, values).await?.into_iter().next())
     }
 
-    async fn attempt(&self, deadline: Instant, sql: &str, params: Params<'_>) -> Result<Option<Row>, Attempt> {
+    /// Like [`Database::query`], for a statement that always returns one row.
+    async fn query_one<const N: usize>(
+        &self,
+        statement: &Statement<N>,
+        values: [Value<'_>; N],
+    ) -> Result<Row, DbError> {
+        let row = self.query_opt(statement, values).await?;
+        row.ok_or_else(|| DbError::Failed("a statement that always returns a row returned none".into()))
+    }
+
+    async fn run(&self, deadline: Instant, sql: &str, parameters: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Failure> {
         let client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
-            Ok(Err(PoolError::Backend(problem))) => return Err(Attempt::Away(Box::new(Problem::from(&problem)))),
-            Ok(Err(problem)) => return Err(Attempt::Away(problem.into())),
-            Err(_) => return Err(Attempt::Away("PostgreSQL took no connection in time".into())),
+            Ok(Err(PoolError::Backend(problem))) => return Err(Failure::Away(Box::new(LoggedError::from(&problem)))),
+            Ok(Err(problem)) => return Err(Failure::Away(problem.into())),
+            Err(_) => return Err(Failure::Away("PostgreSQL accepted no connection in time".into())),
         };
-        match timeout_at(deadline, client.query_typed_opt(sql, params)).await {
-            Ok(Ok(row)) => Ok(row),
+        match timeout_at(deadline, client.query_typed(sql, parameters)).await {
+            Ok(Ok(rows)) => Ok(rows),
             Ok(Err(problem)) => {
-                let verdict = Attempt::from(problem);
-                // After a conflict, as after a refusal, the connection is good.
-                if !matches!(verdict, Attempt::Conflicted(_) | Attempt::Failed(_)) {
+                let failure = Failure::from(problem);
+                // After a conflict or a defect, the connection can still be used.
+                if !matches!(failure, Failure::Conflict(_) | Failure::Defect(_)) {
                     discard(client);
                 }
-                Err(verdict)
+                Err(failure)
             }
             Err(_) => {
-                // Nobody waits for it any more, so it must not take effect later, or hold its place in a queue of locks.
+                // The caller does not wait any longer, so the statement must not take effect later, or keep its place in a queue of locks.
                 let _ = timeout(policy::DATABASE_CANCEL, client.cancel_token().cancel_query(self.tls.clone())).await;
                 discard(client);
-                Err(Attempt::Away("PostgreSQL did not answer in time".into()))
+                Err(Failure::Away("PostgreSQL did not answer in time".into()))
             }
         }
     }
 }
 
-/// Closes a connection whose next answer might be to somebody else's question.
+/// Closes a connection, because its next answer might belong to an earlier statement.
 fn discard(client: Client) {
     drop(Object::take(client));
 }
 
-/// How long a statement waits before it is run again that a conflict undid for the `conflicts`th time: twice as long each time, and
-/// anything between half and all of it (`random`), so that those who met once do not meet again.
+/// How long a statement waits before it runs again after a conflict. The wait doubles with each conflict. `random` chooses between half of it
+/// and all of it, so that statements that conflicted do not run at the same time again.
 fn backoff(conflicts: u32, random: u32) -> Duration {
     let longest =
         policy::CONFLICT_FIRST_PAUSE.saturating_mul(1 << conflicts.min(16)).min(policy::CONFLICT_LONGEST_PAUSE);
     longest / 2 + (longest / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-/// Why one attempt at a statement has no result.
-enum Attempt {
-    /// PostgreSQL undid it because of another transaction: worth running again, for as long as there is time.
-    Conflicted(Cause),
-    /// Its connection died under it, or its server is going away: worth running again on another connection.
+/// Why one run of a statement failed.
+enum Failure {
+    /// PostgreSQL rolled it back because of another transaction. It should run again while there is time.
+    Conflict(Cause),
+    /// Its connection died, or its server is shutting down. It should run again on another connection.
     Disconnected(Cause),
-    /// The database is away.
+    /// The database is not available.
     Away(Cause),
-    /// The statement itself is at fault.
-    Failed(Cause),
+    /// The statement itself is wrong.
+    Defect(Cause),
 }
 
-impl From<tokio_postgres::Error> for Attempt {
+impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         let conflicted = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
         let disconnected = [
@@ -174,33 +223,32 @@ impl From<tokio_postgres::Error> for Attempt {
             SqlState::IDLE_SESSION_TIMEOUT,
             SqlState::READ_ONLY_SQL_TRANSACTION,
         ];
-        let cause = Box::new(Problem::from(&error));
+        let cause = Box::new(LoggedError::from(&error));
         match error.code() {
-            Some(code) if conflicted.contains(code) => Self::Conflicted(cause),
+            Some(code) if conflicted.contains(code) => Self::Conflict(cause),
             Some(code) if disconnected.contains(code) => Self::Disconnected(cause),
             Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Away(cause),
-            // 08: the connection, as a pooler says it. 53: insufficient resources. 57: operator intervention, a statement
-            // timeout among them.
+            // 08: connection exception, from a pooler. 53: insufficient resources. 57: operator intervention, such as a statement timeout.
             Some(code) if ["08", "53", "57"].contains(&&code.code()[..2]) => Self::Away(cause),
             None if error.is_closed() || is_io(&error) => Self::Disconnected(cause),
-            _ => Self::Failed(cause),
+            _ => Self::Defect(cause),
         }
     }
 }
 
-/// What PostgreSQL said, as far as a log may hold it: its details quote rows, and rows hold addresses and hashes.
+/// An error of PostgreSQL without its details, which quote rows with addresses and hashes. So it can be logged.
 #[derive(Debug, Error)]
 #[error("{message}")]
-struct Problem {
+struct LoggedError {
     code: Option<SqlState>,
     message: String,
 }
 
-impl From<&tokio_postgres::Error> for Problem {
+impl From<&tokio_postgres::Error> for LoggedError {
     fn from(error: &tokio_postgres::Error) -> Self {
         let message = match error.as_db_error() {
             Some(refusal) => format!("{} ({})", refusal.message(), refusal.code().code()),
-            // The driver says that something failed, and its causes why: a certificate, for one.
+            // The reason, such as an invalid certificate, is among the causes of the driver's error.
             None => std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -215,26 +263,45 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 }
 
 impl DbError {
-    /// What PostgreSQL calls it, if PostgreSQL said it.
+    /// PostgreSQL's code for the error, if PostgreSQL reported it.
     fn code(&self) -> Option<&SqlState> {
         let (Self::Away(cause) | Self::Failed(cause)) = self;
-        cause.downcast_ref::<Problem>()?.code.as_ref()
+        cause.downcast_ref::<LoggedError>()?.code.as_ref()
     }
 
-    /// Whether the database looks as it does before the first `migrate`: it has no tables, or lets the functions' role not in.
+    /// Whether the database is in the state before the first `migrate`: it has no tables, or it refuses the login of the functions' role.
     #[must_use]
     pub fn is_before_migrate(&self) -> bool {
-        let not_let_in = |code: &SqlState| code.code().starts_with("28");
-        self.code().is_some_and(|code| *code == SqlState::UNDEFINED_TABLE || not_let_in(code))
+        let refuses_login = |code: &SqlState| code.code().starts_with("28");
+        self.code().is_some_and(|code| *code == SqlState::UNDEFINED_TABLE || refuses_login(code))
     }
 
-    /// Whether a statement failed because the row a foreign key points to has just gone.
+    /// Whether the row that a foreign key refers to has been deleted at the same time.
     fn is_foreign_key_violation(&self) -> bool {
         self.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
     }
 }
 
-/// A duration as PostgreSQL takes it: seconds, to be multiplied by an interval.
+/// A duration in seconds, as a parameter that SQL multiplies by an interval.
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `statements` is written by hand, so that nothing has to collect the statements when a function starts.
+    #[test]
+    fn the_list_of_statements_is_complete() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/db");
+        let files =
+            std::fs::read_dir(folder).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let declared: usize = files
+            .map(|text| {
+                text.lines().filter(|line| line.starts_with("static ") && line.contains(": Statement<")).count()
+            })
+            .sum();
+        assert_eq!(declared, statements().len(), "add the new statement to STATEMENTS of its file");
+    }
 }

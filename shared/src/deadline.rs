@@ -1,6 +1,5 @@
-//! The end of the time that one invocation may take. The runtime sets it; everything that waits for something outside this process
-//! asks [`at_most`] until when it may. It is not an argument of all that lies in between, so that no endpoint can forget to pass
-//! it on.
+//! The deadline of an invocation. The runtime sets it. Code that waits for something outside this process asks [`at_most`] how long it may wait.
+//! The deadline is not a parameter, so no endpoint can forget to pass it on.
 
 use std::{future::Future, time::Duration};
 
@@ -13,26 +12,26 @@ task_local! {
     static DEADLINE: Instant;
 }
 
-/// Does `work`, whose calls to others end within `budget`, and within whatever is left of an outer one.
+/// Runs `work` with a deadline `budget` from now, or with the deadline of the caller if that is sooner.
 pub async fn within<T>(budget: Duration, work: impl Future<Output = T>) -> T {
     DEADLINE.scope(at_most(budget), work).await
 }
 
-/// Until when something may be waited for that deserves `limit`: no longer than the invocation has time.
+/// The time `limit` from now, or the deadline if that is sooner.
 #[must_use]
 pub fn at_most(limit: Duration) -> Instant {
     let limited = Instant::now() + limit;
     DEADLINE.try_with(|deadline| limited.min(*deadline)).unwrap_or(limited)
 }
 
-/// The time that is left to the invocation; none outside of one.
+/// The time until the deadline. Zero outside of an invocation.
 #[must_use]
 pub fn remaining() -> Duration {
     DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).unwrap_or_default()
 }
 
-/// The time an invocation gets: `most`, if Lambda lets it live so long. An emulator may say nonsense about that: what leaves no time at
-/// all, or more than Lambda ever grants, is not believed.
+/// The time for an invocation: `most`, or the time until Lambda ends it if that is shorter. Emulators may send a wrong time. It is ignored if it
+/// is in the past, or later than Lambda allows.
 pub(crate) fn budget(context: &Context, now: UnixTime, most: Duration) -> Duration {
     let until = UnixTime(i64::try_from(context.deadline / 1000).unwrap_or(i64::MAX));
     let left = Duration::from_secs(until.seconds_since(now));
@@ -61,9 +60,9 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_about_the_deadline_is_not_believed() {
-        for nonsense in [0, 1_000, 999_000, 1_000_000, 1_001_000, 9_999_999, u64::MAX] {
-            assert_eq!(budget_at(nonsense), MOST, "{nonsense}");
+    fn a_wrong_deadline_is_ignored() {
+        for wrong in [0, 1_000, 999_000, 1_000_000, 1_001_000, 9_999_999, u64::MAX] {
+            assert_eq!(budget_at(wrong), MOST, "{wrong}");
         }
     }
 

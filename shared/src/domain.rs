@@ -1,13 +1,22 @@
-//! The vocabulary: names, addresses and ids that cannot be wrong once they exist. Parse or refuse; no input or output.
+//! The values that the other modules pass to each other. Each type is valid once it exists: it is parsed or refused. Nothing here reads or
+//! writes anything.
 
+mod counter;
 mod email;
 mod ids;
 mod name;
 mod rule;
+mod session;
+mod source;
 mod time;
+mod user;
 
+pub use counter::{CounterKey, SignInCounters, TooMany};
 pub use email::{Email, EmailLookup};
 pub use ids::{MailId, SessionId, TokenId, UserId};
 pub use name::Name;
 pub use rule::Rule;
+pub use session::{Session, VerifiedToken};
+pub use source::Source;
 pub use time::UnixTime;
+pub use user::User;

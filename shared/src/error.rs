@@ -1,149 +1,164 @@
-//! The one table of refusals: status, code and message of everything an endpoint can answer but success.
+//! The refusals and failures that an endpoint can answer, in one table: status, code, message and challenge.
 
-use std::error::Error;
+use std::{borrow::Cow, error::Error, fmt};
 
 use lambda_http::http::StatusCode;
-use thiserror::Error;
 
 use crate::{
     db::{DbError, throttle::NotCounted},
-    domain::Rule,
-    security::{TokenError, password_hash::HashingFailed, throttle::TooMany},
+    domain::{Rule, TooMany},
+    security::{TokenError, password_hash::HashingFailed},
 };
 
-/// Why a request is refused. The client sees status, code and message; a cause is for the log alone (the runtime writes it).
-#[derive(Debug, Error)]
+/// Why a request is not served. The client gets the row of the table. The runtime logs the cause of a failure, which the client never gets.
+#[derive(Debug)]
 pub enum ApiError {
-    /// The endpoint takes a body and the request does not say it is JSON.
-    #[error("Content-Type must be application/json")]
+    /// The endpoint reads a body, and the request does not declare its body as JSON.
     UnsupportedMediaType,
-    /// A header that no HTTP request can have (RFC 9110 §5). API Gateway passes none on.
-    #[error("Invalid headers")]
+    /// A header is not a valid HTTP header (RFC 9110 §5). API Gateway passes none on.
     InvalidHeaders,
     /// The body is not exactly one JSON object.
-    #[error("Invalid JSON payload")]
     InvalidJson,
-    /// The body is longer than any endpoint needs.
-    #[error("Request body too large")]
+    /// The body is longer than [`crate::security::policy::BODY_MAX_BYTES`].
     PayloadTooLarge,
     /// Sign-up without a name, an address or a password.
-    #[error("Missing required fields")]
     MissingRequiredFields,
-    /// Sign-up with an address that has an account.
-    #[error("User already exists")]
+    /// Sign-up with the address of an account.
     UserAlreadyExists,
-    /// A name, address or password that breaks a rule where it is set.
-    #[error("{0}")]
+    /// A new name, address or password that breaks a rule.
     Rule(Rule),
     /// Sign-in without an address or a password.
-    #[error("Missing email or password")]
     MissingEmailOrPassword,
-    /// Wrong password or no such account, told apart by nobody.
-    #[error("Invalid credentials")]
+    /// A wrong password, or an address without an account. The answer is the same.
     InvalidCredentials,
     /// Forgot-password without an address.
-    #[error("Email is required")]
     EmailRequired,
     /// Reset-password without a password.
-    #[error("New password is required")]
     NewPasswordRequired,
-    /// A reset token that is unknown, used, superseded or expired.
-    #[error("Invalid or expired token")]
+    /// A reset token that is unknown, used, replaced or expired.
     InvalidOrExpiredToken,
-    /// A bearer endpoint without credentials.
-    #[error("Missing Authorization Header")]
+    /// A request without credentials, where a bearer token is required.
     MissingAuthorization,
-    /// A bearer endpoint with credentials of another kind.
-    #[error("Invalid token")]
+    /// A request with other credentials, where a bearer token is required.
     NoBearerToken,
-    /// A genuine access token past its time.
-    #[error("Token has expired")]
+    /// An access token that has expired.
     TokenExpired,
-    /// A genuine access token whose session has ended.
-    #[error("Token has been revoked")]
+    /// A valid access token whose session has ended.
     TokenRevoked,
-    /// Anything else presented as a token.
-    #[error("Invalid token")]
+    /// A bearer token that is invalid for any other reason.
     InvalidToken,
-    /// A genuine refresh token that no longer serves.
-    #[error("Invalid or expired refresh token")]
+    /// A refresh token that has expired, was used, or whose session has ended.
     InvalidRefreshToken,
-    /// The user of a genuine access token is gone.
-    #[error("User not found")]
+    /// A valid access token whose user does not exist any more.
     UserNotFound,
-    /// More attempts than are let through.
-    #[error("Too many attempts. Try again later.")]
+    /// Too many attempts.
     TooManyAttempts(TooMany),
-    /// Something this function depends on is away. Worth trying again.
-    #[error("Service temporarily unavailable")]
-    ServiceUnavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// A defect of ours.
-    #[error("Internal server error")]
-    Internal(#[source] Box<dyn Error + Send + Sync>),
+    /// Something that the function depends on is not available. The client should try again.
+    ServiceUnavailable(Box<dyn Error + Send + Sync>),
+    /// A defect of this service.
+    Internal(Box<dyn Error + Send + Sync>),
 }
 
+/// What the client gets.
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    message: Cow<'static, str>,
+    challenge: Option<&'static str>,
+}
+
+/// The challenges of a bearer endpoint (RFC 6750 §3). An error is named only if the request had a bearer token.
+const BEARER: Option<&str> = Some("Bearer");
+const INVALID_TOKEN: Option<&str> = Some(r#"Bearer error="invalid_token""#);
+
 impl ApiError {
-    /// The HTTP status, and the stable name a program may rely on.
-    #[must_use]
-    pub fn status_and_code(&self) -> (StatusCode, &'static str) {
+    /// The table. A failed sign-in has no challenge, because sign-in is no bearer endpoint.
+    #[rustfmt::skip]
+    fn row(&self) -> Row {
+        let row = |status, code, message: &'static str, challenge| Row {
+            status,
+            code,
+            message: Cow::Borrowed(message),
+            challenge,
+        };
         match self {
-            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
-            Self::InvalidHeaders => (StatusCode::BAD_REQUEST, "invalid_headers"),
-            Self::InvalidJson => (StatusCode::BAD_REQUEST, "invalid_json"),
-            Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
-            Self::MissingRequiredFields => (StatusCode::BAD_REQUEST, "missing_required_fields"),
-            Self::UserAlreadyExists => (StatusCode::BAD_REQUEST, "user_already_exists"),
-            Self::Rule(rule) => (StatusCode::BAD_REQUEST, rule.code()),
-            Self::MissingEmailOrPassword => (StatusCode::BAD_REQUEST, "missing_email_or_password"),
-            Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "invalid_credentials"),
-            Self::EmailRequired => (StatusCode::BAD_REQUEST, "email_required"),
-            Self::NewPasswordRequired => (StatusCode::BAD_REQUEST, "new_password_required"),
-            Self::InvalidOrExpiredToken => (StatusCode::BAD_REQUEST, "invalid_or_expired_token"),
-            Self::MissingAuthorization => (StatusCode::UNAUTHORIZED, "missing_authorization"),
-            Self::TokenExpired => (StatusCode::UNAUTHORIZED, "token_expired"),
-            Self::TokenRevoked => (StatusCode::UNAUTHORIZED, "token_revoked"),
-            Self::NoBearerToken | Self::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid_token"),
-            Self::InvalidRefreshToken => (StatusCode::UNAUTHORIZED, "invalid_refresh_token"),
-            Self::UserNotFound => (StatusCode::NOT_FOUND, "user_not_found"),
-            Self::TooManyAttempts(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
-            Self::ServiceUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable"),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
+            Self::UnsupportedMediaType => row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Content-Type must be application/json", None),
+            Self::InvalidHeaders => row(StatusCode::BAD_REQUEST, "invalid_headers", "Invalid headers", None),
+            Self::InvalidJson => row(StatusCode::BAD_REQUEST, "invalid_json", "Invalid JSON payload", None),
+            Self::PayloadTooLarge => row(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Request body too large", None),
+            Self::MissingRequiredFields => row(StatusCode::BAD_REQUEST, "missing_required_fields", "Missing required fields", None),
+            Self::UserAlreadyExists => row(StatusCode::BAD_REQUEST, "user_already_exists", "User already exists", None),
+            Self::Rule(rule) => Row { status: StatusCode::BAD_REQUEST, code: rule.code(), message: rule.to_string().into(), challenge: None },
+            Self::MissingEmailOrPassword => row(StatusCode::BAD_REQUEST, "missing_email_or_password", "Missing email or password", None),
+            Self::InvalidCredentials => row(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid credentials", None),
+            Self::EmailRequired => row(StatusCode::BAD_REQUEST, "email_required", "Email is required", None),
+            Self::NewPasswordRequired => row(StatusCode::BAD_REQUEST, "new_password_required", "New password is required", None),
+            Self::InvalidOrExpiredToken => row(StatusCode::BAD_REQUEST, "invalid_or_expired_token", "Invalid or expired token", None),
+            Self::MissingAuthorization => row(StatusCode::UNAUTHORIZED, "missing_authorization", "Missing Authorization Header", BEARER),
+            Self::NoBearerToken => row(StatusCode::UNAUTHORIZED, "invalid_token", "Invalid token", BEARER),
+            Self::TokenExpired => row(StatusCode::UNAUTHORIZED, "token_expired", "Token has expired", INVALID_TOKEN),
+            Self::TokenRevoked => row(StatusCode::UNAUTHORIZED, "token_revoked", "Token has been revoked", INVALID_TOKEN),
+            Self::InvalidToken => row(StatusCode::UNAUTHORIZED, "invalid_token", "Invalid token", INVALID_TOKEN),
+            Self::InvalidRefreshToken => row(StatusCode::UNAUTHORIZED, "invalid_refresh_token", "Invalid or expired refresh token", INVALID_TOKEN),
+            Self::UserNotFound => row(StatusCode::NOT_FOUND, "user_not_found", "User not found", None),
+            Self::TooManyAttempts(_) => row(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", "Too many attempts. Try again later.", None),
+            Self::ServiceUnavailable(_) => row(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "Service temporarily unavailable", None),
+            Self::Internal(_) => row(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error", None),
         }
     }
 
-    /// The `WWW-Authenticate` challenge of a 401 at a bearer endpoint (RFC 6750 §3): it names an error only where a token
-    /// was sent. `None` for everything else, a failed sign-in included, which is no bearer endpoint.
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The stable code for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// The `WWW-Authenticate` header, if there is one.
     #[must_use]
     pub fn challenge(&self) -> Option<&'static str> {
-        match self {
-            Self::MissingAuthorization | Self::NoBearerToken => Some("Bearer"),
-            Self::TokenExpired | Self::TokenRevoked | Self::InvalidToken | Self::InvalidRefreshToken => {
-                Some(r#"Bearer error="invalid_token""#)
-            }
-            _ => None,
-        }
+        self.row().challenge
     }
 
-    /// Seconds after which it is worth trying again, where time is what is wanting.
+    /// The `Retry-After` header in seconds, if there is one.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManyAttempts(TooMany { retry_after, .. }) => Some(*retry_after),
-            // The time a database takes to restart.
+            // PostgreSQL restarts within this time.
             Self::ServiceUnavailable(_) => Some(5),
             _ => None,
         }
     }
-}
 
-impl ApiError {
-    /// What else the person can do, where waiting is not the only way.
+    /// What the person can do other than wait, if there is something.
     #[must_use]
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::TooManyAttempts(TooMany { reset_helps: true, .. }) => {
                 Some("Reset your password to sign in without waiting.")
             }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    /// Writes the message for the client, without the cause.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.row().message)
+    }
+}
+
+impl Error for ApiError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::ServiceUnavailable(cause) | Self::Internal(cause) => Some(cause.as_ref()),
             _ => None,
         }
     }
@@ -206,7 +221,7 @@ mod tests {
 
     // Requirement 23.
     #[test]
-    fn the_cause_of_a_failure_stays_out_of_its_message() {
+    fn the_cause_of_a_failure_is_not_in_its_message() {
         for error in [ApiError::Internal("users_pkey".into()), ApiError::ServiceUnavailable("10.0.0.7:5432".into())] {
             assert!(!error.to_string().contains("users_pkey") && !error.to_string().contains("10.0.0.7"));
             assert!(error.source().is_some());

@@ -1,35 +1,35 @@
-//! What the endpoints share, and nothing that only one of them needs.
+//! What the endpoints share. Code that only one endpoint needs is in that endpoint's folder.
 //!
-//! An endpoint is told from top to bottom in its own `functions/<name>/src/main.rs`. It stands on five rooms of this crate:
-//!
-//! | room | what is in it |
+//! | module | what it does |
 //! | --- | --- |
-//! | [`http`] | reading a request, writing a [`http::Reply`] |
-//! | [`security`] | **the rules**: passwords, tokens, every number with its reason in [`security::policy`] |
-//! | [`counters`] | how often something was attempted lately, in PostgreSQL or DynamoDB |
-//! | [`db`] | **the SQL**: one query, one named function, one constant |
-//! | [`mail`] | what is written to people, and sending it |
+//! | [`sessions`] | opens, authenticates, refreshes, lists and ends sessions |
+//! | [`counters`] | counts attempts, in PostgreSQL or DynamoDB |
+//! | [`mail`] | composes mails and sends them |
+//! | [`db`] | has the SQL: a file for each table |
+//! | [`security`] | has the rules for passwords, tokens and limits. Their numbers, with reasons, are in [`security::policy`] |
+//! | [`domain`] | has the values that the other modules pass to each other |
+//! | [`http`], [`error`] | read a request and write a reply; the table of refusals |
+//! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
+//! | [`environment`] | reads environment variables |
 //!
-//! [`audit`] writes down what happened to whose account, and [`outbox`] sees to it that no mail is lost.
-//!
-//! They share the vocabulary of [`domain`], which knows neither Lambda nor PostgreSQL. [`runtime`] starts a function,
-//! [`config`] reads its environment, [`deadline`] bounds its time, and [`error`] is the one table of refusals.
-//!
-//! Knowledge flows one way: `functions → {http, security, counters, db, mail} → domain`. Only `runtime`, `deadline`, `http` and `error`
-//! know Lambda; `security` never touches PostgreSQL; `db` never decides.
+//! A module uses only modules below it: endpoints use `sessions`, `counters` and `mail`; these use `db`; `db` uses `security`; `security` uses
+//! `domain`. Each reads its own settings from the [`environment`].
 
 #[cfg(test)]
 mod arbitrary;
 pub mod audit;
-pub mod config;
+mod aws;
 pub mod counters;
 pub mod db;
 pub mod deadline;
 pub mod domain;
+pub mod environment;
 pub mod error;
 pub mod http;
 pub mod mail;
-pub mod outbox;
 pub mod runtime;
 pub mod security;
+pub mod sessions;
+#[cfg(test)]
+mod settings_tests;
 mod system;

@@ -1,4 +1,4 @@
-//! Starting a function and turning every outcome of its handler into a response.
+//! Starting a function, and making a response of whatever its handler returns.
 
 use std::{
     future::Future,
@@ -18,19 +18,20 @@ use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFil
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{ConfigError, Environment},
     deadline,
     domain::UnixTime,
+    environment::{ConfigError, Environment},
     error::ApiError,
     http::{Authorization, Reply, Request},
-    security::{policy, token::Verified},
+    security::policy,
+    sessions::Authenticated,
     system,
 };
 
 /// Runs an endpoint for the life of the process.
 ///
-/// `init` builds what the handler needs from the environment, once; where it cannot, the function stops there and the log
-/// names the variable. `handler` answers one request; its refusals, failures and panics all become responses.
+/// `init` builds the handler's state from the environment, once. If it fails, the function ends, and the log names the variable. `handler`
+/// answers one request. Its refusals, failures and panics become responses.
 pub async fn run<S, I, G, H, F>(init: I, handler: H) -> ExitCode
 where
     S: Sync + 'static,
@@ -44,22 +45,22 @@ where
 
 /// Runs an HTTP API's Lambda authorizer (payload format 2.0, simple response), in the same way.
 ///
-/// `handler` says whose token a request carries. Its refusals let nobody through; its failures are errors, which API Gateway answers
-/// with its own 500, so that a client can tell a token that is bad from a service that is away.
+/// `handler` returns whose request it is. If it refuses, API Gateway answers 403. If it fails, the invocation fails and API Gateway answers 500. So
+/// a client can distinguish an invalid token from a service that is not available.
 pub async fn run_authorizer<S, I, G, H, F>(init: I, handler: H) -> ExitCode
 where
     S: Sync + 'static,
     I: FnOnce(Environment) -> G,
     G: Future<Output = Result<S, ConfigError>>,
     H: Fn(&'static S, Request) -> F + Sync,
-    F: Future<Output = Result<Verified, ApiError>> + Send,
+    F: Future<Output = Result<Authenticated, ApiError>> + Send,
 {
-    let authorizer = Kind { read: Request::to_authorize, budget: policy::REQUEST_BUDGET, respond: authorize };
+    let authorizer = FunctionKind { read: Request::to_authorize, budget: policy::REQUEST_BUDGET, respond: authorize };
     start(init, authorizer, handler).await
 }
 
-/// Runs a function that a schedule invokes, in the same way. `handler` says what it did; where it fails, the invocation does, and
-/// Lambda may invoke it again.
+/// Runs a function that a schedule invokes, in the same way. `handler` returns a report. If it fails, the invocation fails, and Lambda may invoke
+/// the function again.
 pub async fn run_scheduled<S, I, G, H, F, R>(init: I, handler: H) -> ExitCode
 where
     S: Sync + 'static,
@@ -69,11 +70,11 @@ where
     F: Future<Output = Result<R, ApiError>> + Send,
     R: Serialize + Send,
 {
-    let scheduled = Kind { read: |_: Value, _| Scheduled(()), budget: policy::SWEEP_BUDGET, respond: report };
+    let scheduled = FunctionKind { read: |_: Value, _| Scheduled(()), budget: policy::SWEEP_BUDGET, respond: report };
     start(init, scheduled, handler).await
 }
 
-/// What a schedule says: that it is time.
+/// An invocation by a schedule.
 pub struct Scheduled(());
 
 impl Scheduled {
@@ -84,20 +85,20 @@ impl Scheduled {
     }
 }
 
-/// What makes one kind of function differ from another.
-struct Kind<E, Q, T, R> {
-    /// What the handler gets to see of an event.
+/// The differences between endpoints, authorizers and scheduled functions.
+struct FunctionKind<E, Q, T, R> {
+    /// Makes the handler's argument of an event.
     read: fn(E, UnixTime) -> Q,
-    /// The time there is for it.
+    /// The time that the handler has.
     budget: Duration,
-    /// What becomes of its outcome.
+    /// Makes the response of what the handler returned.
     respond: fn(Result<T, ApiError>) -> Result<R, Diagnostic>,
 }
 
-const ENDPOINT: Kind<ApiGatewayV2httpRequest, Request, Reply, ApiGatewayV2httpResponse> =
-    Kind { read: Request::new, budget: policy::REQUEST_BUDGET, respond };
+const ENDPOINT: FunctionKind<ApiGatewayV2httpRequest, Request, Reply, ApiGatewayV2httpResponse> =
+    FunctionKind { read: Request::new, budget: policy::REQUEST_BUDGET, respond };
 
-async fn start<S, I, G, E, Q, H, F, T, R>(init: I, kind: Kind<E, Q, T, R>, handler: H) -> ExitCode
+async fn start<S, I, G, E, Q, H, F, T, R>(init: I, kind: FunctionKind<E, Q, T, R>, handler: H) -> ExitCode
 where
     S: Sync + 'static,
     I: FnOnce(Environment) -> G,
@@ -108,11 +109,11 @@ where
     T: Send,
     R: Serialize,
 {
-    let environment = Environment::of_the_process();
+    let environment = Environment::of_this_process();
     let process = init_logging(&environment);
     let serving = async {
         match init(environment).await {
-            // The state lives as long as the process: leaking it spares every handler an Arc.
+            // The state is leaked, because it lives as long as the process. So handlers need no `Arc`.
             Ok(state) => serve(Box::leak(Box::new(state)), kind, handler).await,
             Err(problem) => {
                 error!(%problem, "the function cannot start");
@@ -123,7 +124,7 @@ where
     serving.instrument(process).await
 }
 
-async fn serve<S, E, Q, H, F, T, R>(state: &'static S, kind: Kind<E, Q, T, R>, handler: H) -> ExitCode
+async fn serve<S, E, Q, H, F, T, R>(state: &'static S, kind: FunctionKind<E, Q, T, R>, handler: H) -> ExitCode
 where
     S: Sync,
     E: DeserializeOwned,
@@ -146,7 +147,7 @@ where
     }
 }
 
-/// What [`run`] answers to one event, whatever it is.
+/// The answer of [`run`] to one event.
 pub async fn answer_http<H, F>(event: Value, handler: H) -> Result<ApiGatewayV2httpResponse, Diagnostic>
 where
     H: FnOnce(Request) -> F,
@@ -157,7 +158,7 @@ where
 
 async fn answer<E, Q, H, F, T, R>(
     LambdaEvent { payload, context }: LambdaEvent<Value>,
-    &Kind { read, budget, respond }: &Kind<E, Q, T, R>,
+    &FunctionKind { read, budget, respond }: &FunctionKind<E, Q, T, R>,
     handler: H,
 ) -> Result<R, Diagnostic>
 where
@@ -168,7 +169,7 @@ where
     let now = system::now();
     let outcome = async {
         let event = read_event(payload)?;
-        // On the heap, or every `main` would hold the largest handler on its stack.
+        // The handler's future is on the heap, because it would make the stack of every `main` as large as the largest handler.
         Box::pin(handler(read(event, now))).await
     };
     let outcome = deadline::within(deadline::budget(&context, now, budget), outcome);
@@ -176,8 +177,8 @@ where
     respond(outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))))
 }
 
-/// Reads an event. Headers that no HTTP request can have are the client's fault, wherever they come from. What API Gateway did not make
-/// is answered like any other defect. What exactly is wrong stays unsaid, because serde would quote it, an Authorization header for one.
+/// Reads an event. Invalid headers are refused as the client's error. Any other event that API Gateway could not have made is a defect. The message
+/// of serde is not used, because it may quote an Authorization header.
 fn read_event<E: DeserializeOwned>(mut payload: Value) -> Result<E, ApiError> {
     E::deserialize(&payload).map_err(|_| {
         if payload["headers"].is_object() {
@@ -186,16 +187,16 @@ fn read_event<E: DeserializeOwned>(mut payload: Value) -> Result<E, ApiError> {
                 return ApiError::InvalidHeaders;
             }
         }
-        ApiError::Internal("the event is none of an HTTP API".into())
+        ApiError::Internal("the event is not an event of an HTTP API".into())
     })
 }
 
-/// The `init` of a function that needs nothing.
+/// The `init` of a function without state.
 pub async fn nothing(_: Environment) -> Result<(), ConfigError> {
     Ok(())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "an endpoint has an answer to everything; an authorizer has not")]
+#[expect(clippy::unnecessary_wraps, reason = "an authorizer can fail, an endpoint always answers")]
 fn respond(outcome: Result<Reply, ApiError>) -> Result<ApiGatewayV2httpResponse, Diagnostic> {
     let reply = match outcome {
         Ok(reply) => {
@@ -210,19 +211,15 @@ fn respond(outcome: Result<Reply, ApiError>) -> Result<ApiGatewayV2httpResponse,
     Ok(reply.into())
 }
 
-fn authorize(outcome: Result<Verified, ApiError>) -> Result<Authorization, Diagnostic> {
+fn authorize(outcome: Result<Authenticated, ApiError>) -> Result<Authorization, Diagnostic> {
     match outcome {
-        Ok(token) => {
+        Ok(caller) => {
             info!("authorized");
-            Ok(Authorization::of(token))
+            Ok(Authorization::of(caller.user.id, caller.session_id))
         }
         Err(refusal) => {
             log(&refusal);
-            if refusal.status_and_code().0.is_server_error() {
-                Err(diagnostic(&refusal))
-            } else {
-                Ok(Authorization::denied())
-            }
+            if refusal.status().is_server_error() { Err(diagnostic(&refusal)) } else { Ok(Authorization::denied()) }
         }
     }
 }
@@ -235,12 +232,12 @@ fn report<T>(outcome: Result<T, ApiError>) -> Result<T, Diagnostic> {
 }
 
 fn diagnostic(failure: &ApiError) -> Diagnostic {
-    Diagnostic { error_type: failure.status_and_code().1.to_owned(), error_message: failure.to_string() }
+    Diagnostic { error_type: failure.code().to_owned(), error_message: failure.to_string() }
 }
 
-/// One log line for each request that is not served: why, and the cause of a failure, which the client never sees.
+/// Logs one line for a request that is not served, with the cause of a failure.
 fn log(refusal: &ApiError) {
-    let (status, code) = refusal.status_and_code();
+    let (status, code) = (refusal.status(), refusal.code());
     if let Some(cause) = std::error::Error::source(refusal) {
         error!(status = status.as_u16(), code, cause = chain(cause), "failed");
     } else {
@@ -248,42 +245,41 @@ fn log(refusal: &ApiError) {
     }
 }
 
-/// An error and its causes in one line: a driver's error often says only "db error", and its source the rest.
+/// An error and its causes in one line, because a driver's error often says only "db error".
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What a driver or an SDK logs is not ours to vouch for: at every level they only warn. What a handler reports, it logs itself, with
-/// the request's id; the runtime would repeat it without.
+/// Libraries may log secrets at lower levels, so they only log warnings. The runtime's own lines about panics and errors are off, because this
+/// module logs them with the request's id.
 const LIBRARIES: &str =
     "aws_=warn,hyper=warn,lambda_runtime=warn,lambda_runtime::layers::panic=off,rustls=warn,tokio_postgres=warn";
 
-/// Starts logging to standard output, where Lambda collects it: JSON when the function's logging configuration asks for
-/// it (`AWS_LAMBDA_LOG_FORMAT=JSON`), else text. `AWS_LAMBDA_LOG_LEVEL` sets the level, `INFO` unless set. A panic is a line like any
-/// other, of its place alone: its message may quote what it choked on.
+/// Starts logging to standard output, which Lambda collects. `AWS_LAMBDA_LOG_FORMAT=JSON` selects JSON instead of text, and `AWS_LAMBDA_LOG_LEVEL`
+/// the level, which is `INFO` by default. A panic is logged as one line with its place, without its message, which may quote a secret.
 ///
-/// Gives the span for the life of the process, which names the function. (Spans are errors in name only: an info span would be
-/// missing from the lines of a function that logs nothing but errors.)
+/// Returns the span of the process, which names the function. (Its level is `ERROR`, because an `INFO` span would be missing from the lines of a
+/// function that logs only errors.)
 pub fn init_logging(environment: &Environment) -> Span {
-    let level = environment.lambda("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
+    let level = environment.optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
     let filter = EnvFilter::new(format!("{},{LIBRARIES}", level.unwrap_or(LevelFilter::INFO)));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
-    // A second call, as in a test, keeps the first subscriber.
-    if environment.lambda("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
+    // If a test calls this again, the first subscriber stays.
+    if environment.optional("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
         let _ = subscriber.json().flatten_event(true).try_init();
     } else {
         let _ = subscriber.try_init();
     }
     panic::set_hook(Box::new(|panic| error!(at = panic.location().map(ToString::to_string), "panicked")));
-    error_span!("process", function = environment.lambda("AWS_LAMBDA_FUNCTION_NAME"))
+    error_span!("process", function = environment.optional("AWS_LAMBDA_FUNCTION_NAME"))
 }
 
-/// The span of one invocation, whose fields are in each of its lines: Lambda's id, and for a request of an HTTP API also API Gateway's id,
-/// which the access log has, and the client's address as API Gateway saw it. Other events have neither of the two.
+/// The span of one invocation. Its fields are in each of its log lines: Lambda's request id and, for a request of an HTTP API, the id that API
+/// Gateway writes into its access log, and the client's IP address.
 #[must_use]
 pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Span {
     let request = &payload["requestContext"];
-    // Somebody who may invoke a function can send any event, so what API Gateway would not write is left out.
+    // Whoever may invoke the function can send any event, so values that API Gateway would not send are left out.
     let id = request["requestId"].as_str().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
     let source: Option<IpAddr> = request["http"]["sourceIp"].as_str().and_then(|address| address.parse().ok());
     error_span!(

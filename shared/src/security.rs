@@ -1,18 +1,22 @@
-//! The rules. Nothing here reads a request or a database: it is given values and decides.
+//! The rules of security. This module reads no request and no database. It is given values and decides.
 
-pub mod floor;
+pub mod attempts;
+pub mod issuer;
 pub mod keys;
-pub mod opaque_token;
+pub mod minimum_duration;
 pub mod password_hash;
 pub mod password_rules;
 pub mod policy;
-pub mod throttle;
+pub mod reset_token;
 pub mod token;
+pub mod token_settings;
 mod werkzeug;
 
-pub use floor::Floor;
-pub use opaque_token::{ResetToken, ResetTokenHash};
+pub use attempts::Attempt;
+pub use issuer::Issuer;
+pub use minimum_duration::MinimumDuration;
 pub use password_hash::{Password, PasswordHash, PasswordHasher};
 pub use password_rules::{NewPassword, PasswordRules};
-pub use throttle::Source;
+pub use reset_token::{ResetToken, ResetTokenHash};
 pub use token::{TokenError, Tokens};
+pub use token_settings::TokenSettings;

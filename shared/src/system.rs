@@ -1,7 +1,7 @@
-//! The two things of this machine that nobody can repeat: what time it is, and randomness. They are read here and nowhere else;
-//! everything that depends on them takes `now` or an `rng`, and clippy sees to it.
+//! The clock and the random number generator. Only this module uses them. Other code takes `now` or an `rng` as a parameter, which clippy
+//! enforces.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the one place that names them")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "only this module may use them")]
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ pub(crate) fn now() -> UnixTime {
     UnixTime::from(SystemTime::now())
 }
 
-/// The system's generator. A machine without randomness cannot serve, so a failure panics, which answers 500.
+/// The system's random number generator. It panics if the system has no randomness, and the request is then answered with 500.
 pub(crate) fn rng() -> UnwrapErr<SysRng> {
     UnwrapErr(SysRng)
 }

@@ -1,5 +1,5 @@
-//! `GET /api/example`: a route behind the authorizer, for teams who bring their own functions. It knows no secret and asks no database:
-//! API Gateway has asked the authorizer, and hands on whom it let through. Copy it, or delete it.
+//! `GET /api/example`: an example of a route behind the authorizer. Such a function needs no secret and no database, because API Gateway asks
+//! the authorizer first and passes on whose request it let through.
 
 use std::process::ExitCode;
 
@@ -16,14 +16,14 @@ async fn main() -> ExitCode {
     run(nothing, example).await
 }
 
+async fn example((): &(), request: Request) -> Result<Reply, ApiError> {
+    let caller = request.caller()?;
+    Ok(Reply::ok(&Example { message: "The authorizer let you through", sub: caller.sub.to_string(), sid: caller.sid }))
+}
+
 #[derive(Serialize)]
 struct Example {
     message: &'static str,
     sub: String,
     sid: SessionId,
-}
-
-async fn example((): &(), request: Request) -> Result<Reply, ApiError> {
-    let caller = request.caller()?;
-    Ok(Reply::ok(&Example { message: "The authorizer let you through", sub: caller.sub.to_string(), sid: caller.sid }))
 }

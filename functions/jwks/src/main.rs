@@ -1,15 +1,15 @@
-//! `GET /.well-known/jwks.json`: the public keys that verify access tokens (RFC 7517 §5). None, while the secret signs them.
+//! `GET /.well-known/jwks.json`: the public keys that verify access tokens (RFC 7517 §5). There are none while a secret signs access tokens.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 use shared::{
-    config::{self, ConfigError, Environment},
+    environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
     security::{
-        keys::{Jwk, PublicKey},
+        keys::{Jwk, KeyPairs, PublicKey},
         policy,
     },
 };
@@ -19,6 +19,10 @@ async fn main() -> ExitCode {
     run(KeySet::from_env, jwks).await
 }
 
+async fn jwks(keys: &KeySet, _: Request) -> Result<Reply, ApiError> {
+    Ok(Reply::ok(keys).cacheable(policy::PUBLIC_KEYS_CACHED))
+}
+
 #[derive(Serialize)]
 struct KeySet {
     keys: Vec<Jwk>,
@@ -26,11 +30,6 @@ struct KeySet {
 
 impl KeySet {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        let config::Discovery { key_pairs, .. } = config::Discovery::from_env(&env)?;
-        Ok(Self { keys: key_pairs.public().map(PublicKey::as_jwk).cloned().collect() })
+        Ok(Self { keys: KeyPairs::from_env(&env)?.public().map(PublicKey::as_jwk).cloned().collect() })
     }
-}
-
-async fn jwks(keys: &KeySet, _: Request) -> Result<Reply, ApiError> {
-    Ok(Reply::ok(keys).cacheable(policy::PUBLIC_KEYS_CACHED))
 }

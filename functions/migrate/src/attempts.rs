@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::{config, db::Connector};
+use shared::db::{ConnectionSettings, Connector};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, IsolationLevel, types::Type};
 use tracing::warn;
@@ -43,11 +43,11 @@ const PATIENCE: &str = "
 /// Those of `work`, after which nothing has changed. Where the database cannot be reached, where another invocation or other
 /// people's locks are in the way for too long, or where all of it takes too long.
 pub async fn run<T>(
-    mut database: config::Database,
+    mut settings: ConnectionSettings,
     work: impl AsyncFn(&mut Transaction<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    database.connection.application_name("jwt-auth migrate");
-    let connector = Connector::new(database);
+    settings.connection.application_name("jwt-auth migrate");
+    let connector = Connector::new(settings);
     let (mut client, driver) = timeout(CONNECTING, Box::pin(connector.connect()))
         .await
         .map_err(|_| Error::Unreachable(format!("no answer within {CONNECTING:?}")))?

@@ -2,11 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::{
-    error::{DatabaseError, Error},
-    finish, history,
-    transaction::Transaction,
-};
+use crate::{error::DatabaseError, transaction::Transaction};
 
 /// A column, as far as somebody who inserts into its table has to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,37 +17,6 @@ pub struct Column {
     pub has_default: bool,
     /// Whether it alone is the primary key.
     pub is_primary_key: bool,
-}
-
-const ENCODING: &str = "SELECT current_setting('server_encoding') AS encoding";
-
-/// Refuses a database whose encoding cannot hold every name and address.
-pub async fn refuse_other_encodings(transaction: &Transaction<'_>) -> Result<(), Error> {
-    let encoding: String = transaction.query_one(ENCODING, &[]).await?.get("encoding");
-    if encoding == "UTF8" { Ok(()) } else { Err(Error::NotUtf8(encoding)) }
-}
-
-const SCHEMAS: &str = "
-    SELECT current_schema()::text AS current,
-        ARRAY(
-            SELECT c.oid::regclass::text
-            FROM unnest($1) AS name JOIN pg_class c ON c.oid = to_regclass(name)
-            WHERE c.relnamespace <> current_schema()::regnamespace
-            ORDER BY name
-        ) AS elsewhere";
-
-/// Refuses a connection that would make new tables in one schema while it sees those that are there in another.
-pub async fn refuse_two_schemas(transaction: &Transaction<'_>) -> Result<(), Error> {
-    let ours = ["users", "sessions", "password_resets", history::TABLE];
-    let names: Vec<&str> = ours.into_iter().chain(finish::old_tables()).collect();
-    let row = transaction.query_one(SCHEMAS, &[(&names, Type::TEXT_ARRAY)]).await?;
-    let current: Option<String> = row.get("current");
-    let elsewhere: Vec<String> = row.get("elsewhere");
-    match current {
-        None => Err(Error::NoSchema),
-        Some(current) if !elsewhere.is_empty() => Err(Error::TwoSchemas { current, elsewhere }),
-        Some(_) => Ok(()),
-    }
 }
 
 const KIND: &str = "SELECT relkind::text AS kind FROM pg_class WHERE oid = to_regclass($1)";

@@ -9,6 +9,7 @@ mod catalog;
 mod error;
 mod finish;
 mod history;
+mod preconditions;
 mod request;
 mod role;
 mod takeover;
@@ -20,44 +21,21 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    config::{ConfigError, Database, Environment, Migrate},
+    db::ConnectionSettings,
+    environment::{ConfigError, Environment},
     runtime,
 };
 use tracing::{Instrument, error, info};
 
-use crate::{error::Error, request::Request, transaction::Transaction};
+use crate::{error::Error, request::Invocation, role::FunctionsRole, transaction::Transaction};
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
 }
 
-/// What an invocation did.
-#[derive(Debug, Serialize)]
-struct Report {
-    /// The version the schema has now.
-    schema_version: i32,
-    /// The migrations that were applied, in order.
-    applied: Vec<String>,
-    /// The old service's tables that were dropped.
-    dropped: Vec<&'static str>,
-    /// The role that may use them, where one is configured.
-    granted_to: Option<String>,
-}
-
-struct App {
-    database: Database,
-    settings: Migrate,
-}
-
-impl App {
-    fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self { database: Database::from_env(env)?, settings: Migrate::from_env(env)? })
-    }
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let environment = Environment::of_the_process();
+    let environment = Environment::of_this_process();
     let process = runtime::init_logging(&environment);
     serve(&environment).instrument(process).await
 }
@@ -94,35 +72,59 @@ async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnost
 
 /// Takes any JSON, so that a payload that is not understood is refused in our own words.
 async fn answer(app: &App, payload: Value) -> Result<Report, Error> {
-    let request = Request::parse(payload)?;
-    attempts::run(app.database.clone(), async |transaction| migrate(transaction, request, &app.settings).await).await
+    let invocation = Invocation::parse(payload)?;
+    attempts::run(app.connection.clone(), async |transaction| migrate(transaction, invocation, app).await).await
 }
 
 /// What happens to the database, in one transaction.
-async fn migrate(transaction: &mut Transaction<'_>, request: Request, settings: &Migrate) -> Result<Report, Error> {
+async fn migrate(transaction: &mut Transaction<'_>, invocation: Invocation, app: &App) -> Result<Report, Error> {
     let migrations = embedded::migrations::runner();
     let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
 
-    catalog::refuse_other_encodings(transaction).await?;
-    catalog::refuse_two_schemas(transaction).await?;
+    preconditions::refuse_other_encodings(transaction).await?;
+    preconditions::refuse_two_schemas(transaction).await?;
     match history::version(transaction).await? {
         Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
         Some(found) if found == known => {}
-        _ if request.finish => return Err(Error::FinishBeforeMigrate),
+        _ if invocation.finish => return Err(Error::FinishBeforeMigrate),
         Some(found) if found < takeover::ADDRESSES_BY_ASCII => takeover::refuse_shared_addresses(transaction).await?,
         Some(_) => {}
         None => takeover::check(transaction).await?,
     }
 
     let applied = migrations.run_async(transaction).await?;
-    let dropped = if request.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
-    if let Some(role) = &settings.functions_role {
+    let dropped = if invocation.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
+    if let Some(role) = &app.functions_role {
         role::grant(transaction, role).await?;
     }
     Ok(Report {
         schema_version: known,
         applied: applied.applied_migrations().iter().map(ToString::to_string).collect(),
         dropped,
-        granted_to: settings.functions_role.clone(),
+        granted_to: app.functions_role.as_ref().map(|role| role.as_str().to_owned()),
     })
+}
+
+/// What an invocation did.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The version the schema has now.
+    schema_version: i32,
+    /// The migrations that were applied, in order.
+    applied: Vec<String>,
+    /// The old service's tables that were dropped.
+    dropped: Vec<&'static str>,
+    /// The role that may use them, where one is configured.
+    granted_to: Option<String>,
+}
+
+struct App {
+    connection: ConnectionSettings,
+    functions_role: Option<FunctionsRole>,
+}
+
+impl App {
+    fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self { connection: ConnectionSettings::from_env(env)?, functions_role: FunctionsRole::from_env(env)? })
+    }
 }

@@ -8,12 +8,12 @@ use crate::error::Error;
 /// What an invocation asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Request {
+pub struct Invocation {
     /// Whether the old service's token tables shall be dropped: it will not come back.
     pub finish: bool,
 }
 
-impl Request {
+impl Invocation {
     /// Reads `{}` or `{"finish": true}`. Anything else is refused, unknown fields included: a misspelt `finish` shall not pass
     /// for a plain migration.
     pub fn parse(payload: Value) -> Result<Self, Error> {
@@ -33,9 +33,9 @@ mod tests {
 
     #[test]
     fn a_plain_payload_migrates_and_finish_is_asked_for() {
-        assert_eq!(Request::parse(json!({})).unwrap(), Request { finish: false });
-        assert_eq!(Request::parse(json!({"finish": false})).unwrap(), Request { finish: false });
-        assert_eq!(Request::parse(json!({"finish": true})).unwrap(), Request { finish: true });
+        assert_eq!(Invocation::parse(json!({})).unwrap(), Invocation { finish: false });
+        assert_eq!(Invocation::parse(json!({"finish": false})).unwrap(), Invocation { finish: false });
+        assert_eq!(Invocation::parse(json!({"finish": true})).unwrap(), Invocation { finish: true });
     }
 
     #[test]
@@ -52,9 +52,9 @@ mod tests {
             json!({"finish": 1}),
             json!({"finish": null}),
         ] {
-            let refusal = Request::parse(payload.clone()).expect_err(&payload.to_string()).to_string();
+            let refusal = Invocation::parse(payload.clone()).expect_err(&payload.to_string()).to_string();
             assert!(refusal.contains(r#"{"finish": true}"#), "{refusal}");
         }
-        assert!(Request::parse(json!({"finsh": true})).unwrap_err().to_string().contains("unknown field `finsh`"));
+        assert!(Invocation::parse(json!({"finsh": true})).unwrap_err().to_string().contains("unknown field `finsh`"));
     }
 }

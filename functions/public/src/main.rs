@@ -1,4 +1,4 @@
-//! `GET /api/public`: what anybody may see. It needs nothing, so it answers when everything else is away.
+//! `GET /api/public`: an example of a public route. It depends on nothing, so it answers when nothing else does.
 
 use std::process::ExitCode;
 

@@ -1,26 +1,23 @@
-//! `POST /api/signin`: opens a session for whoever knows the password.
+//! `POST /api/signin`: opens a session for a user who knows the password.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use serde::Serialize;
 use shared::{
     audit::{self, Event},
-    config::{self, ConfigError, Environment},
-    counters::{Counters, Table, counters},
+    counters::{self, Counters},
     db::{
         Database,
-        sessions::{self, NewSession},
         throttle::CountedSignIn,
         users::{self, Account},
     },
-    domain::{EmailLookup, SessionId, TokenId},
+    domain::{EmailLookup, SignInCounters, User},
+    environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
-    security::{
-        Floor, Password, PasswordHasher, Tokens,
-        token::{Freshness, TokenReply},
-    },
+    security::{MinimumDuration, Password, PasswordHasher, token::TokenReply},
+    sessions::Sessions,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,37 +25,68 @@ async fn main() -> ExitCode {
     run(App::from_env, signin).await
 }
 
-struct App {
-    database: Database,
-    counters: Box<dyn Counters>,
-    hasher: PasswordHasher,
-    tokens: Tokens,
-    signin: config::Signin,
-    session_lifetime: std::time::Duration,
-}
-
-impl App {
-    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        let tokens = config::Tokens::from_env(&env)?;
-        let database = Database::new(config::Database::from_env(&env)?);
-        let table = Table::new(config::StateTable::from_env(&env)?).await;
-        Ok(Self {
-            counters: counters(table, &database),
-            database,
-            hasher: PasswordHasher::new(),
-            tokens: Tokens::new(&tokens),
-            signin: config::Signin::from_env(&env)?,
-            session_lifetime: tokens.session_lifetime,
-        })
+async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let minimum = MinimumDuration::start(app.minimum_duration_of_failures);
+    let credentials = Credentials::parse(&request)?;
+    let outcome = sign_in(app, &request, credentials).await;
+    if let Err(ApiError::InvalidCredentials) = outcome {
+        minimum.wait().await;
     }
+    outcome
 }
 
-struct Signin {
+async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Result<Reply, ApiError> {
+    let Credentials { email, password } = credentials;
+    let attempt = app.counters.count_sign_in(&email, &request.source(), request.now());
+    let CountedSignIn { account, counters } = attempt.await?;
+    // Without an account this does the same work, so that the time does not reveal whether there is one.
+    let is_right = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
+    if !is_right {
+        audit::record(Event::SignInFailed, account.map(|account| account.user.id));
+        return Err(ApiError::InvalidCredentials);
+    }
+    let account = account.ok_or(ApiError::InvalidCredentials)?;
+    replace_outdated_hash(app, request, &account, &password).await?;
+    let tokens = open_session(app, request, &account.user, &counters).await?;
+    let profile = Profile { name: account.user.name, email: account.user.email };
+    Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user: profile }))
+}
+
+/// Replaces a hash of an older kind. Only a sign-in can do that, because only there the password is known.
+async fn replace_outdated_hash(
+    app: &App,
+    request: &Request,
+    account: &Account,
+    password: &Password,
+) -> Result<(), ApiError> {
+    if app.replace_outdated_hashes && !account.password_hash.is_current() {
+        let hash = app.hasher.rehash(password, &mut request.rng()).await?;
+        users::replace_hash(&app.database, account.user.id, &account.password_hash, &hash).await?;
+    }
+    Ok(())
+}
+
+/// Opens the session and takes back what the attempt counted. Where the counters are in PostgreSQL too, one statement does both.
+async fn open_session(
+    app: &App,
+    request: &Request,
+    user: &User,
+    counters: &SignInCounters,
+) -> Result<TokenReply, ApiError> {
+    if app.counters.are_in_database() {
+        return app.sessions.open(request, user, Some(counters)).await;
+    }
+    let tokens = app.sessions.open(request, user, None).await?;
+    app.counters.forgive_sign_in(counters).await?;
+    Ok(tokens)
+}
+
+struct Credentials {
     email: EmailLookup,
     password: Password,
 }
 
-impl Signin {
+impl Credentials {
     fn parse(request: &Request) -> Result<Self, ApiError> {
         let [Some(email), Some(password)] = request.texts(["email", "password"])? else {
             return Err(ApiError::MissingEmailOrPassword);
@@ -72,64 +100,34 @@ struct SignedIn {
     message: &'static str,
     #[serde(flatten)]
     tokens: TokenReply,
-    user: User,
+    user: Profile,
 }
 
 #[derive(Serialize)]
-struct User {
+struct Profile {
     name: String,
     email: String,
 }
 
-async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let floor = Floor::start(app.signin.floor);
-    let signin = Signin::parse(&request)?;
-    let outcome = open_session(app, &request, signin).await;
-    if let Err(ApiError::InvalidCredentials) = outcome {
-        floor.reached().await;
-    }
-    outcome
+struct App {
+    database: Database,
+    counters: Box<dyn Counters>,
+    hasher: PasswordHasher,
+    sessions: Sessions,
+    replace_outdated_hashes: bool,
+    minimum_duration_of_failures: Duration,
 }
 
-async fn open_session(app: &App, request: &Request, Signin { email, password }: Signin) -> Result<Reply, ApiError> {
-    let source = request.source();
-    let CountedSignIn { account, counted } = app.counters.count_sign_in(&email, &source, request.now()).await?;
-    // Equal work, account or not.
-    let verified = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
-    if !verified {
-        audit::record(Event::SignInFailed, account.map(|account| account.id));
-        return Err(ApiError::InvalidCredentials);
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::from_env(&env)?;
+        Ok(Self {
+            counters: counters::from_env(&env, &database).await?,
+            sessions: Sessions::from_env(&env, database.clone())?,
+            database,
+            hasher: PasswordHasher::new(),
+            replace_outdated_hashes: env.switch("PASSWORD_REHASH")?,
+            minimum_duration_of_failures: env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?,
+        })
     }
-    let account = account.ok_or(ApiError::InvalidCredentials)?;
-    replace_outdated_hash(app, request, &account, &password).await?;
-
-    let mut rng = request.rng();
-    let new = NewSession {
-        id: SessionId::random(&mut rng),
-        refresh_id: TokenId::random(&mut rng),
-        account: &account,
-        source: &source,
-        counted: &counted,
-        lifetime: app.session_lifetime,
-    };
-    let session = sessions::open(&app.database, new).await?.ok_or(ApiError::InvalidCredentials)?;
-    app.counters.forgive_sign_in(&counted).await?;
-    audit::record(Event::SignedIn, Some(account.id));
-    let tokens = app.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?;
-    let user = User { name: account.name, email: account.email };
-    Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user }))
-}
-
-/// Sign-in is the one moment the password is here, so it is when a hash of an older kind becomes one of today's.
-async fn replace_outdated_hash(
-    app: &App,
-    request: &Request,
-    account: &Account,
-    password: &Password,
-) -> Result<(), ApiError> {
-    if app.signin.rehash && !account.password_hash.is_current() {
-        let hash = app.hasher.rehash(password, &mut request.rng()).await?;
-        users::replace_hash(&app.database, account.id, &account.password_hash, &hash).await?;
-    }
-    Ok(())
 }

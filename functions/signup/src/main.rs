@@ -1,22 +1,48 @@
-//! `POST /api/signup`: makes an account.
+//! `POST /api/signup`: creates an account.
 
 use std::process::ExitCode;
 
 use shared::{
     audit::{self, Event},
-    config::{self, ConfigError, Environment},
-    counters::{Counters, Table, counters},
+    counters::{self, Counters},
     db::{Database, users},
     domain::{Email, Name},
+    environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
     runtime::run,
-    security::{NewPassword, PasswordHasher, PasswordRules, throttle::Attempt},
+    security::{Attempt, NewPassword, PasswordHasher, PasswordRules},
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     run(App::from_env, signup).await
+}
+
+async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let NewAccount { name, email, password } = NewAccount::parse(&request, &app.rules)?;
+    app.counters.count(Attempt::SignUp, &request.source(), request.now()).await?;
+    let hash = app.hasher.hash(password, &mut request.rng()).await?;
+    let user = users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
+    audit::record(Event::SignedUp, Some(user));
+    Ok(Reply::created(&Message { message: "User created successfully" }))
+}
+
+struct NewAccount {
+    name: Name,
+    email: Email,
+    password: NewPassword,
+}
+
+impl NewAccount {
+    fn parse(request: &Request, rules: &PasswordRules) -> Result<Self, ApiError> {
+        let [Some(name), Some(email), Some(password)] = request.texts(["name", "email", "password"])? else {
+            return Err(ApiError::MissingRequiredFields);
+        };
+        let (name, email) = (Name::parse(&name)?, Email::parse(&email)?);
+        let password = rules.accept(&password, name.as_str(), email.as_str())?;
+        Ok(Self { name, email, password })
+    }
 }
 
 struct App {
@@ -28,39 +54,12 @@ struct App {
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        let database = Database::new(config::Database::from_env(&env)?);
-        let table = Table::new(config::StateTable::from_env(&env)?).await;
+        let database = Database::from_env(&env)?;
         Ok(Self {
-            counters: counters(table, &database),
+            counters: counters::from_env(&env, &database).await?,
             database,
-            rules: PasswordRules::new(&config::PasswordRules::from_env(&env)?),
+            rules: PasswordRules::from_env(&env)?,
             hasher: PasswordHasher::new(),
         })
     }
-}
-
-struct Signup {
-    name: Name,
-    email: Email,
-    password: NewPassword,
-}
-
-impl Signup {
-    fn parse(request: &Request, rules: &PasswordRules) -> Result<Self, ApiError> {
-        let [Some(name), Some(email), Some(password)] = request.texts(["name", "email", "password"])? else {
-            return Err(ApiError::MissingRequiredFields);
-        };
-        let (name, email) = (Name::parse(&name)?, Email::parse(&email)?);
-        let password = rules.accept(&password, name.as_str(), email.as_str())?;
-        Ok(Self { name, email, password })
-    }
-}
-
-async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let Signup { name, email, password } = Signup::parse(&request, &app.rules)?;
-    app.counters.count(Attempt::SignUp, &request.source(), request.now()).await?;
-    let hash = app.hasher.hash(password, &mut request.rng()).await?;
-    let user = users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
-    audit::record(Event::SignedUp, Some(user));
-    Ok(Reply::created(&Message { message: "User created successfully" }))
 }

@@ -1,21 +1,22 @@
-//! `sweep` runs every minute: it attempts again the mails that requests could not send, and deletes what has expired. Two at once, or
-//! one that is cut short, do no harm: each mail and each row is taken by one of them, and what is left is there the next minute.
+//! `sweep` runs every minute. It sends mails that a request could not send, and deletes expired rows.
+//!
+//! Two invocations at the same time, or one that is interrupted, do no harm: each mail and each row is taken by one of them, and what is left is
+//! done the next minute.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 use shared::{
-    config::{self, ConfigError, Environment},
     db::{
         Database, DbError,
-        expired::{self, Table},
-        outbox::{self, Kind, Owed},
+        expired::{self, ExpiringTable},
+        outbox::{self, ClaimedMail, MailKind},
     },
     deadline,
     domain::MailId,
+    environment::{ConfigError, Environment},
     error::ApiError,
-    mail::{Mail, Mailer},
-    outbox::{Attempted, Outbox},
+    mail::{Attempted, Mail, Mailer},
     runtime::{Scheduled, run_scheduled},
     security::{ResetToken, policy},
 };
@@ -26,46 +27,12 @@ async fn main() -> ExitCode {
     run_scheduled(App::from_env, sweep).await
 }
 
-struct App {
-    database: Database,
-    outbox: Outbox,
-}
-
-impl App {
-    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        let database = Database::new(config::Database::from_env(&env)?);
-        let mailer = Mailer::new(config::Mail::from_env(&env)?).await;
-        Ok(Self { outbox: Outbox::new(database.clone(), mailer), database })
-    }
-}
-
-/// What an invocation did.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    /// Mails it sent.
-    mails_sent: u32,
-    /// Mails it attempted without success. They are still owed.
-    mails_failed: u32,
-    /// Mails that SES refused for good. Nobody attempts them again.
-    mails_refused: u32,
-    /// Mails whose link nobody needs any more. They were not sent.
-    mails_void: u32,
-    /// Mails that are owed when it ends, whether or not they are due.
-    mails_owed: i64,
-    /// Mails that nobody needs any more, and nobody got.
-    mails_given_up: i64,
-    /// Rows of each kind that had expired.
-    sessions_deleted: i64,
-    password_resets_deleted: i64,
-    counters_deleted: i64,
-}
-
 async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
     match sweep_tables(app, &invocation).await {
-        // The schedule starts with the stack, before `migrate` has run, and must not raise an alarm then. Later the same error is a real fault:
-        // the other functions answer 503 for it, which raises one.
+        // The schedule starts before the first `migrate`, which must not raise an alarm. If this error occurs later, the other functions answer
+        // 503, and that raises an alarm.
         Err(problem) if problem.is_before_migrate() => {
-            warn!(%problem, "there is nothing to sweep: invoke migrate first");
+            warn!(%problem, "there are no tables yet: invoke migrate first");
             log_swept(&Report::default());
             Ok(Report::default())
         }
@@ -80,54 +47,58 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     {
         *match outcome {
             Outcome::Attempted(Attempted::Sent) => &mut report.mails_sent,
-            Outcome::Attempted(Attempted::Owed) => &mut report.mails_failed,
+            Outcome::Attempted(Attempted::Failed) => &mut report.mails_failed,
             Outcome::Attempted(Attempted::Refused) => &mut report.mails_refused,
-            Outcome::Void => &mut report.mails_void,
+            Outcome::Obsolete => &mut report.mails_void,
         } += 1;
     }
-    report.mails_given_up = delete(app, Table::Outbox).await?;
-    report.sessions_deleted = delete(app, Table::Sessions).await?;
-    report.password_resets_deleted = delete(app, Table::PasswordResets).await?;
-    report.counters_deleted = delete(app, Table::Throttle).await?;
+    report.mails_given_up = delete(app, ExpiringTable::Outbox).await?;
+    report.sessions_deleted = delete(app, ExpiringTable::Sessions).await?;
+    report.password_resets_deleted = delete(app, ExpiringTable::PasswordResets).await?;
+    report.counters_deleted = delete(app, ExpiringTable::Throttle).await?;
     report.mails_owed = outbox::count(&app.database).await?;
 
     if report.mails_given_up > 0 {
-        error!(mails = report.mails_given_up, "mails were given up");
+        error!(mails = report.mails_given_up, "mails expired before they could be sent");
     }
     log_swept(&report);
     Ok(report)
 }
 
-/// The line that the metric of owed mails is made of.
+/// Logs the line that the metric of unsent mails is made from.
 fn log_swept(&Report { mails_sent, mails_failed, mails_refused, mails_owed, .. }: &Report) {
     info!(mails_sent, mails_failed, mails_refused, mails_owed, "swept");
 }
 
-/// What became of a mail that was due.
+/// The result for a mail that was due.
 enum Outcome {
     Attempted(Attempted),
-    Void,
+    Obsolete,
 }
 
-/// Attempts the mail that is due longest. `None` where none is.
+/// Tries to send the mail that has been due longest. `None` if no mail is due.
 async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcome>, DbError> {
     let mut rng = invocation.rng();
     let (attempt, token) = (MailId::random(&mut rng), ResetToken::random(&mut rng));
-    let Some(Owed { user, email, attempts, kind }) = outbox::claim(&app.database, attempt, &token.hash()).await? else {
+    let Some(ClaimedMail { user_id: user, email, attempts, kind }) =
+        outbox::claim(&app.database, attempt, &token.hash()).await?
+    else {
         return Ok(None);
     };
     let mail = match kind {
-        Kind::PasswordReset { page } => Mail::password_reset(&page, &token, policy::RESET_TOKEN_LIFETIME),
-        Kind::PasswordChanged => Mail::password_changed(),
-        Kind::Void => return outbox::settle(&app.database, user, attempt).await.map(|()| Some(Outcome::Void)),
+        MailKind::PasswordReset { page } => Mail::password_reset(&page, &token, policy::RESET_TOKEN_LIFETIME),
+        MailKind::PasswordChanged => Mail::password_changed(),
+        MailKind::Obsolete => {
+            return outbox::delete(&app.database, user, attempt).await.map(|()| Some(Outcome::Obsolete));
+        }
     };
-    let attempted = app.outbox.attempt(attempt, user, &email, mail, policy::MAIL_DEADLINE).await;
-    info!(user_id = user.0, attempts, outcome = ?attempted, "attempted a mail that was owed");
+    let attempted = app.mailer.attempt(attempt, user, &email, mail, policy::MAIL_DEADLINE).await;
+    info!(user_id = user.0, attempts, outcome = ?attempted, "tried to send a mail again");
     Ok(Some(Outcome::Attempted(attempted)))
 }
 
-/// Deletes a table's expired rows, batch by batch, for as long as there is time.
-async fn delete(app: &App, table: Table) -> Result<i64, DbError> {
+/// Deletes a table's expired rows in batches while there is time.
+async fn delete(app: &App, table: ExpiringTable) -> Result<i64, DbError> {
     let mut deleted = 0;
     while deadline::remaining() > policy::DATABASE_DEADLINE {
         let batch = expired::delete_batch(&app.database, table).await?;
@@ -137,4 +108,37 @@ async fn delete(app: &App, table: Table) -> Result<i64, DbError> {
         }
     }
     Ok(deleted)
+}
+
+/// What an invocation did. The metric of unsent mails is made from these names.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// Mails that were sent.
+    mails_sent: u32,
+    /// Mails that SES did not accept. They stay in the outbox.
+    mails_failed: u32,
+    /// Mails that SES refuses permanently. They are not tried again.
+    mails_refused: u32,
+    /// Mails whose link is obsolete. They were not sent.
+    mails_void: u32,
+    /// Mails in the outbox at the end, whether or not they are due.
+    mails_owed: i64,
+    /// Mails that could not be sent before they expired.
+    mails_given_up: i64,
+    /// Expired rows that were deleted.
+    sessions_deleted: i64,
+    password_resets_deleted: i64,
+    counters_deleted: i64,
+}
+
+struct App {
+    database: Database,
+    mailer: Mailer,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::from_env(&env)?;
+        Ok(Self { mailer: Mailer::from_env(&env, database.clone()).await?, database })
+    }
 }

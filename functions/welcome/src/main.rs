@@ -1,4 +1,4 @@
-//! `GET /`: says that the API is there.
+//! `GET /`: says that the API is online.
 
 use std::process::ExitCode;
 
@@ -14,12 +14,12 @@ async fn main() -> ExitCode {
     run(nothing, welcome).await
 }
 
+async fn welcome((): &(), _: Request) -> Result<Reply, ApiError> {
+    Ok(Reply::ok(&Welcome { message: "Welcome to JWT Auth API", status: "online" }))
+}
+
 #[derive(Serialize)]
 struct Welcome {
     message: &'static str,
     status: &'static str,
-}
-
-async fn welcome((): &(), _: Request) -> Result<Reply, ApiError> {
-    Ok(Reply::ok(&Welcome { message: "Welcome to JWT Auth API", status: "online" }))
 }

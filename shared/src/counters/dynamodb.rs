@@ -1,7 +1,7 @@
-//! Counters in DynamoDB: the table that `STATE_TABLE` names. Its partition key `key` is the hash of a counter's name; `attempts` is the
-//! count, `blocked_until` ends a wait, and `expires_at`, in seconds, is the time to live.
+//! Counters in a table of DynamoDB. The partition key `key` is the hash of a counter's name. `attempts` is the count, `blocked_until` is the end
+//! of a wait, and `expires_at` is the time to live. Both times are in seconds since 1970.
 //!
-//! DynamoDB deletes expired items days later, so every read leaves them out. Every read is strongly consistent.
+//! DynamoDB deletes expired items up to days later, so every read ignores them. Every read is strongly consistent.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,23 +15,22 @@ use aws_sdk_dynamodb::{
 
 use super::Counters;
 use crate::{
-    config,
+    aws,
     db::{
         Database, DbError,
-        throttle::{CountedSignIn, NotCounted},
-        users::{self, Candidate},
+        throttle::{self, CountedSignIn, NotCounted, SignInAttempt},
     },
     deadline,
-    domain::{EmailLookup, UnixTime},
+    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixTime},
+    environment::{ConfigError, Environment},
     security::{
-        Source,
+        Attempt,
         policy::{self, Limit},
-        throttle::{Attempt, CounterKey, SignInCounters, TooMany},
     },
 };
 
 /// The table.
-pub struct Table {
+pub(super) struct StateTable {
     client: Client,
     name: String,
 }
@@ -39,10 +38,12 @@ pub struct Table {
 /// An item's numbers.
 type Numbers = HashMap<String, i64>;
 
-impl Table {
-    /// The configured table, if one is; region and credentials come from the AWS SDK's own variables. Nothing is asked yet.
-    pub async fn new(config: Option<config::StateTable>) -> Option<Self> {
-        let config = config?;
+impl StateTable {
+    /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. `None` if no table is named. The SDK reads the variables for
+    /// the region and the credentials. Does not connect yet.
+    pub(super) async fn from_env(env: &Environment) -> Result<Option<Self>, ConfigError> {
+        let Some(name) = env.optional("STATE_TABLE") else { return Ok(None) };
+        let endpoint = aws::endpoint(env, "AWS_ENDPOINT_URL_DYNAMODB")?;
         let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(25));
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(policy::STATE_ATTEMPT);
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -50,11 +51,11 @@ impl Table {
             .timeout_config(timeouts.build())
             .load()
             .await;
-        let client = aws_sdk_dynamodb::Config::new(&sdk).to_builder().set_endpoint_url(config.endpoint).clone();
-        Some(Self { client: Client::from_conf(client.build()), name: config.name })
+        let client = aws_sdk_dynamodb::Config::new(&sdk).to_builder().set_endpoint_url(endpoint).clone();
+        Ok(Some(Self { client: Client::from_conf(client.build()), name: name.to_owned() }))
     }
 
-    /// The live items of these keys, in their order.
+    /// The items of these keys that have not expired, in the order of the keys.
     async fn read<const N: usize>(
         &self,
         keys: [CounterKey; N],
@@ -64,7 +65,7 @@ impl Table {
         let wanted = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(wanted)).build();
         let wanted = wanted.map_err(|problem| DbError::Failed(problem.into()))?;
         let found = self.client.batch_get_item().request_items(&self.name, wanted).send().await.map_err(away)?;
-        // DynamoDB may leave some unread rather than refuse, and "not read" must not pass for "not there".
+        // DynamoDB may leave items unread. An unread item must not be taken for a missing one.
         if found.unprocessed_keys().is_some_and(|unread| !unread.is_empty()) {
             return Err(DbError::Away("the state table is too busy".into()));
         }
@@ -80,7 +81,7 @@ impl Table {
         Ok(keys.map(find))
     }
 
-    /// Changes one item, if the condition holds for it. False if it does not.
+    /// Changes an item if the condition holds. False if it does not.
     async fn update(
         &self,
         key: CounterKey,
@@ -110,31 +111,31 @@ impl Table {
     }
 }
 
-/// The counters of the table. PostgreSQL knows the accounts.
-pub struct TableCounters {
-    table: Table,
+/// The counters in the table. The accounts are in PostgreSQL.
+pub(super) struct DynamoDbCounters {
+    table: StateTable,
     database: Database,
 }
 
-/// How often a count is tried again after others came before it. Where one of many at once wins each time, the sixth has to wait
-/// anyway.
+/// How often an update is tried that another request may have overtaken. Of many sign-ins at the same time one succeeds in each round, and the
+/// sixth has to wait anyway.
 const CONFLICTS: usize = 10;
 
 /// How long a counter remembers its attempts.
 #[derive(Clone, Copy)]
 enum Memory {
-    /// All of them for one window, which begins with the first.
+    /// It counts within one window, which begins with the first attempt.
     Window,
-    /// Each of them for one window, one after the other.
+    /// Each attempt extends its life by one window.
     WindowEach,
 }
 
-impl TableCounters {
-    pub(super) fn new(table: Table, database: Database) -> Self {
+impl DynamoDbCounters {
+    pub(super) fn new(table: StateTable, database: Database) -> Self {
         Self { table, database }
     }
 
-    /// Counts up to a limit. DynamoDB adds up by itself, so any number of attempts at once is counted right.
+    /// Counts up to a limit. DynamoDB adds in one atomic update, so attempts at the same time are all counted.
     async fn count_up_to(
         &self,
         key: CounterKey,
@@ -158,7 +159,7 @@ impl TableCounters {
             {
                 return Ok(());
             }
-            // Neither: it is full, or somebody else began it between the two.
+            // Neither update applied: the counter is full, or another request began it between the two updates.
             if let [Some(counter)] = self.table.read([key], now).await?
                 && counter["attempts"] >= limit.attempts.into()
             {
@@ -168,8 +169,8 @@ impl TableCounters {
         Err(contended())
     }
 
-    /// Counts failures of one account from one source, where each makes the next one wait longer. It is written only if it is still as it
-    /// was read.
+    /// Counts the failures of one account from one source. Each failure makes the next wait longer. The item is written only if it has not
+    /// changed since it was read.
     async fn count_with_waits(
         &self,
         key: CounterKey,
@@ -184,7 +185,7 @@ impl TableCounters {
             }
             let attempts = numbers.get("attempts").copied().unwrap_or(0);
             let failures = i32::try_from(attempts + 1).unwrap_or(i32::MAX);
-            // Where there is no wait, not even `now`: a request that began a second earlier would take it for one.
+            // Without a wait this is 0 and not `now`, because a request that began a second earlier would take `now` for a wait.
             let blocked_until = policy::signin_wait(failures).map_or(0, |wait| now.plus(wait).0);
             let change = "SET attempts = :attempts, blocked_until = :blocked_until, expires_at = :end";
             let (unchanged, before) = if attempts == 0 {
@@ -201,8 +202,8 @@ impl TableCounters {
         Err(contended())
     }
 
-    /// Counts an attempt to sign in as the failure it may turn out to be. What is known when it begins refuses it without counting. Then
-    /// each counter admits or refuses by itself, first the one that only this account and source share.
+    /// Counts an attempt to sign in as a failure. What is known when it begins can refuse it, and then it is not counted. After that each
+    /// counter counts or refuses by itself. The counter of this account and source comes first.
     async fn count_failure(
         &self,
         keys: &SignInCounters,
@@ -240,10 +241,9 @@ impl TableCounters {
 }
 
 #[async_trait]
-impl Counters for TableCounters {
+impl Counters for DynamoDbCounters {
     async fn count(&self, attempt: Attempt, source: &Source, now: UnixTime) -> Result<(), NotCounted> {
-        let key = CounterKey::of(&[attempt.name(), "source", source.as_str()]);
-        within(self.count_up_to(key, attempt.limit(), Memory::Window, now)).await
+        within(self.count_up_to(attempt.counter(source), attempt.limit(), Memory::Window, now)).await
     }
 
     async fn count_sign_in(
@@ -252,33 +252,27 @@ impl Counters for TableCounters {
         source: &Source,
         now: UnixTime,
     ) -> Result<CountedSignIn, NotCounted> {
-        let candidate = users::find_candidate(&self.database, email, source).await?;
-        let counted = keys(&candidate, source);
-        within(Box::pin(self.count_failure(&counted, candidate.is_signed_in_here, now))).await?;
-        Ok(CountedSignIn { account: candidate.account, counted })
+        let SignInAttempt { account, counters, is_signed_in_here } =
+            throttle::find_account(&self.database, email, source).await?;
+        within(Box::pin(self.count_failure(&counters, is_signed_in_here, now))).await?;
+        Ok(CountedSignIn { account, counters })
     }
 
-    async fn forgive_sign_in(&self, counted: &SignInCounters) -> Result<(), DbError> {
-        let uncount =
-            self.table.update(counted.source, "ADD attempts :less", "attempts > :none", &[(":less", -1), (":none", 0)]);
+    fn are_in_database(&self) -> bool {
+        false
+    }
+
+    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        let uncount = self.table.update(
+            counters.source,
+            "ADD attempts :less",
+            "attempts > :none",
+            &[(":less", -1), (":none", 0)],
+        );
         let all = async {
-            tokio::try_join!(self.table.delete(counted.both), self.table.delete(counted.account), uncount).map(drop)
+            tokio::try_join!(self.table.delete(counters.both), self.table.delete(counters.account), uncount).map(drop)
         };
         within(Box::pin(all)).await
-    }
-}
-
-/// The counters of an attempt to sign in. Those of an account bear its id and credential version, as in PostgreSQL (`db::throttle`).
-fn keys(candidate: &Candidate, source: &Source) -> SignInCounters {
-    let account = candidate.account.as_ref();
-    let guessed = match account {
-        Some(account) => format!("user {} {}", account.id, account.credential_version),
-        None => format!("address {}", candidate.address),
-    };
-    SignInCounters {
-        both: CounterKey::of(&["signin both", source.as_str(), &guessed]),
-        source: CounterKey::of(&["signin source", source.as_str()]),
-        account: CounterKey::of(&["signin account", &guessed]),
     }
 }
 
@@ -298,7 +292,7 @@ fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Waits for the table no longer than [`policy::STATE_DEADLINE`], however many calls `work` makes, nor longer than the request has time.
+/// Waits for all calls of `work` together no longer than [`policy::STATE_DEADLINE`] and the time that the request has left.
 async fn within<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     tokio::time::timeout_at(deadline::at_most(policy::STATE_DEADLINE), work)
         .await
@@ -309,51 +303,14 @@ fn contended() -> NotCounted {
     DbError::Away("a counter of the state table changed too often".into()).into()
 }
 
-/// Whatever keeps the table from answering, a missing permission included, is for us to mend and for the client to wait for.
+/// Every failure of the table, such as a missing permission, is temporary for the client and must be fixed by an operator.
 fn away<E>(problem: SdkError<E>) -> DbError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     match problem.as_service_error() {
-        // The code alone: a message may quote what was asked.
+        // Only the code is kept, because a message may quote the request.
         Some(refusal) => DbError::Away(format!("DynamoDB says {}", refusal.code().unwrap_or("unknown")).into()),
         None => DbError::Away(Box::new(problem)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::{option::of, property_test};
-
-    use super::*;
-    use crate::{db::users::Account, domain::UserId, security::PasswordHash};
-
-    // Requirement 20.
-    #[property_test]
-    fn accounts_and_sources_have_counters_of_their_own(
-        #[strategy = ["[a1 ]{0,4}", "[a1 ]{0,4}"]] addresses: [String; 2],
-        #[strategy = [of(1..12), of(1..12)]] ids: [Option<i32>; 2],
-        #[strategy = [1..12, 1..12]] versions: [i32; 2],
-        #[strategy = ["1[.]1[.]1[.]1{1,2}", "1[.]1[.]1[.]1{1,2}"]] sources: [String; 2],
-    ) {
-        let keys = |n: usize| {
-            let account = ids[n].map(|id| Account {
-                id: UserId(id),
-                name: String::new(),
-                email: String::new(),
-                password_hash: PasswordHash::from_stored(String::new()),
-                credential_version: versions[n],
-            });
-            let candidate = Candidate { account, address: addresses[n].clone(), is_signed_in_here: false };
-            keys(&candidate, &Source::of(Some(&sources[n])))
-        };
-        let (one, other) = (keys(0), keys(1));
-        let same_account = match ids {
-            [None, None] => addresses[0] == addresses[1],
-            [one, other] => one == other && versions[0] == versions[1],
-        };
-        assert_eq!(one.account == other.account, same_account);
-        assert_eq!(one.source == other.source, sources[0] == sources[1]);
-        assert_eq!(one.both == other.both, same_account && sources[0] == sources[1]);
     }
 }

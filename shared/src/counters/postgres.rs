@@ -8,11 +8,8 @@ use crate::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, UnixTime},
-    security::{
-        Source,
-        throttle::{Attempt, SignInCounters},
-    },
+    domain::{EmailLookup, SignInCounters, Source, UnixTime},
+    security::Attempt,
 };
 
 #[async_trait]
@@ -27,11 +24,14 @@ impl Counters for Database {
         source: &Source,
         _: UnixTime,
     ) -> Result<CountedSignIn, NotCounted> {
-        throttle::sign_in(self, email, source).await
+        throttle::count_sign_in(self, email, source).await
     }
 
-    /// The statement that opens the session does it.
-    async fn forgive_sign_in(&self, _: &SignInCounters) -> Result<(), DbError> {
-        Ok(())
+    fn are_in_database(&self) -> bool {
+        true
+    }
+
+    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        throttle::forgive(self, counters).await
     }
 }

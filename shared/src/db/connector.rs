@@ -1,5 +1,4 @@
-//! Getting in: encrypted, with the server verified, unless the database is on this machine; by the password of the URL, or by a token that
-//! IAM signs for each connection.
+//! Connecting to PostgreSQL, with the password of the URL or with a token that IAM signs for each connection.
 
 use std::{
     sync::Arc,
@@ -24,12 +23,12 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{config, domain::UnixTime, system};
+use super::{Cause, ConnectionSettings};
+use crate::{domain::UnixTime, system};
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
-/// Makes connections to the configured database.
+/// Connects to the configured database.
 pub struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
@@ -37,31 +36,31 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// A connector. Nothing is asked yet, of the database or of AWS.
+    /// A connector. It does not connect yet.
     #[must_use]
-    pub fn new(config: config::Database) -> Self {
-        let config::Database { connection: mut config, authorities, iam } = config;
+    pub fn new(settings: ConnectionSettings) -> Self {
+        let ConnectionSettings { connection: mut config, authorities, iam } = settings;
         config.ssl_mode(if authorities.is_some() { SslMode::Require } else { SslMode::Disable });
         Self { config, tls: MakeRustlsConnect::new(tls(authorities)), iam: iam.then(OnceCell::new) }
     }
 
-    /// The way to a server that is to be told to stop something.
+    /// The TLS settings, for requests to cancel a statement.
     #[must_use]
     pub fn tls(&self) -> MakeRustlsConnect {
         self.tls.clone()
     }
 
-    /// Connects. The connection must be driven for the client to get anywhere.
+    /// Connects. The client works only while the connection is polled.
     ///
     /// # Errors
-    /// Where the server cannot be reached, is not the one it should be, or does not let us in.
+    /// If the server cannot be reached, its certificate is not valid, or it refuses the login.
     pub async fn connect(&self) -> Result<(Client, Connection<Socket, Stream>), tokio_postgres::Error> {
         let mut config = self.config.clone();
         if let Some(sdk) = &self.iam {
             match token(&config, sdk).await {
                 Ok(token) => drop(config.password(token)),
-                // The server then says that a password is missing.
-                Err(problem) => tracing::error!(%problem, "IAM signs no token for the database"),
+                // The server then refuses the login, because the password is missing.
+                Err(problem) => tracing::error!(%problem, "IAM did not sign a token for the database"),
             }
         }
         config.connect(self.tls()).await
@@ -72,7 +71,7 @@ impl Connect for Connector {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let connected = self.connect().map(|connected| {
             let (client, connection) = connected?;
-            // Its end is seen by whoever asks next.
+            // The next statement on the client fails when the connection has ended, so its result is not needed.
             Ok((client, tokio::spawn(connection.map(drop))))
         });
         connected.boxed()
@@ -82,7 +81,7 @@ impl Connect for Connector {
 fn tls(authorities: Option<RootCertStore>) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("the provider has today's protocols")
+        .expect("the provider supports TLS 1.2 and 1.3")
         .with_root_certificates(authorities.unwrap_or_else(RootCertStore::empty))
         .with_no_client_auth()
 }
@@ -98,10 +97,11 @@ async fn token(config: &Config, sdk: &OnceCell<SdkConfig>) -> Result<String, Cau
     sign_token(host, port, user, region.as_ref(), credentials, system::now())
 }
 
-/// How long a token lets in whoever presents it; a connection that was made outlives it. RDS takes 15 minutes at most.
+/// How long a token can be used to log in. RDS accepts 15 minutes at most. A connection may last longer.
 const TOKEN_LIFETIME: Duration = Duration::from_mins(15);
 
-/// A token for RDS: the URL, without its scheme, of a request that is never sent, signed in its query (Signature Version 4).
+/// A login token for RDS: the URL of a request that is never sent, without its scheme, and with its signature in the query (AWS Signature
+/// Version 4).
 fn sign_token(
     host: &str,
     port: u16,
@@ -133,7 +133,7 @@ fn sign_token(
 mod tests {
     use super::*;
 
-    /// Held against what botocore 1.44 signs. The lifetime and the host are among it.
+    /// The expected tokens were made with botocore 1.44.
     #[test]
     fn a_token_is_the_one_that_the_aws_sdks_sign() {
         let host = "prod-instance.us-east-1.rds.amazonaws.com";

@@ -1,45 +1,61 @@
-//! What has expired, in every table: rows that mean nothing any more. So many at a time that no statement is long, and never one that a
-//! request has locked.
+//! Deleting expired rows, in every table that has them. Each statement deletes a limited number of rows, so that none takes long, and leaves out
+//! rows that a request has locked.
 
 use tokio_postgres::types::Type;
 
-use super::{Database, DbError};
+use super::{AnyStatement, Database, DbError, statement::Statement};
 use crate::security::policy;
+
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&SESSIONS, &PASSWORD_RESETS, &THROTTLE, &OUTBOX];
+
+/// Rows are deleted by their place in the table (`ctid`), which works whatever the primary key is. They are locked, so they do not move.
+macro_rules! delete_from {
+    ($table:literal) => {
+        Statement {
+            sql: concat!(
+                "
+    WITH deleted AS (
+        DELETE FROM ",
+                $table,
+                " WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM ",
+                $table,
+                " WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+    )
+    SELECT count(*) AS deleted FROM deleted"
+            ),
+            types: [Type::INT8],
+        }
+    };
+}
+
+static SESSIONS: Statement<1> = delete_from!("sessions");
+static PASSWORD_RESETS: Statement<1> = delete_from!("password_resets");
+static THROTTLE: Statement<1> = delete_from!("throttle");
+static OUTBOX: Statement<1> = delete_from!("outbox");
 
 /// A table whose rows expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
-    /// Sessions past their end; those that were ended before wait until then.
+pub enum ExpiringTable {
+    /// Sessions. Those that were ended early stay until they expire.
     Sessions,
-    /// Reset tokens past their time.
+    /// Reset tokens.
     PasswordResets,
-    /// Counters past their time.
+    /// Counters of attempts.
     Throttle,
-    /// Mails that were given up.
+    /// Mails that could not be sent in time.
     Outbox,
 }
 
-/// By their place in the table, whatever its key is: the rows are locked, so they stay there.
-macro_rules! delete_from {
-    ($table:literal) => {
-        concat!(
-            "WITH deleted AS (DELETE FROM ",
-            $table,
-            " WHERE ctid = ANY (ARRAY(SELECT ctid FROM ",
-            $table,
-            " WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING 1)
-            SELECT count(*) AS deleted FROM deleted"
-        )
-    };
-}
-
-/// Deletes at most [`policy::SWEEP_BATCH`] expired rows, and says how many.
-pub async fn delete_batch(db: &Database, table: Table) -> Result<i64, DbError> {
+/// Deletes at most [`policy::SWEEP_BATCH`] expired rows, and returns how many it deleted.
+pub async fn delete_batch(db: &Database, table: ExpiringTable) -> Result<i64, DbError> {
     let statement = match table {
-        Table::Sessions => delete_from!("sessions"),
-        Table::PasswordResets => delete_from!("password_resets"),
-        Table::Throttle => delete_from!("throttle"),
-        Table::Outbox => delete_from!("outbox"),
+        ExpiringTable::Sessions => &SESSIONS,
+        ExpiringTable::PasswordResets => &PASSWORD_RESETS,
+        ExpiringTable::Throttle => &THROTTLE,
+        ExpiringTable::Outbox => &OUTBOX,
     };
-    Ok(db.query_one(statement, &[(&policy::SWEEP_BATCH, Type::INT8)]).await?.get("deleted"))
+    Ok(db.query_one(statement, [&policy::SWEEP_BATCH]).await?.get("deleted"))
 }

@@ -1,42 +1,46 @@
-//! `outbox`: the mails that are owed. The statements that make one due write it down ([`super::password_resets`]); here is what becomes
-//! of it.
+//! The table `outbox`: mails that must be sent. The statement that makes a mail necessary writes it here ([`super::password_resets`]).
 
 use tokio_postgres::types::Type;
 
-use super::{Database, DbError, seconds};
+use super::{AnyStatement, Database, DbError, seconds, statement::Statement};
 use crate::{
     domain::{MailId, UserId},
     security::{ResetTokenHash, policy},
 };
 
-/// A mail that is owed, and being attempted.
-pub struct Owed {
-    /// To whom.
-    pub user: UserId,
-    /// Their address, as they wrote it.
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&CLAIM, &DELETE, &COUNT];
+
+/// A mail in the outbox that is about to be sent.
+pub struct ClaimedMail {
+    /// The recipient.
+    pub user_id: UserId,
+    /// The recipient's address, as its owner wrote it.
     pub email: String,
-    /// How often it has been attempted, this time included.
+    /// How many attempts there were to send it, with this one.
     pub attempts: i32,
-    /// Which mail.
-    pub kind: Kind,
+    /// What kind of mail it is.
+    pub kind: MailKind,
 }
 
-/// The mails there are.
-pub enum Kind {
-    /// The link for a new password, leading to this page.
+/// The kinds of mails.
+pub enum MailKind {
+    /// The link to reset a password.
     PasswordReset {
-        /// Without the token.
+        /// The URL of the page that the link leads to, without the token.
         page: String,
     },
     /// The notice that the password was changed.
     PasswordChanged,
-    /// A link that nobody needs any more: the password was reset meanwhile.
-    Void,
+    /// The link to reset a password that has been reset since. Nobody needs this mail.
+    Obsolete,
 }
 
-/// Takes the mail that is due longest, and puts its next attempt off, so that no two sweeps attempt the same one. A link gets a new
-/// token, because none that could be used was kept; only where the older one still waits to be used.
-const CLAIM: &str = "
+/// Takes the mail that has been due longest, and sets the time of its next attempt, so that no two sweeps send the same mail. A reset mail gets a
+/// new token, because the database has only the hash of the old one. If the old token was used, there is no row to update, and the mail is
+/// obsolete.
+static CLAIM: Statement<5> = Statement {
+    sql: "
     WITH due AS (
         SELECT user_id, kind FROM outbox WHERE due_at <= now() AND expires_at > now()
         ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
@@ -50,40 +54,52 @@ const CLAIM: &str = "
         FROM claimed WHERE claimed.kind = 'password_reset' AND r.user_id = claimed.user_id
         RETURNING r.user_id
     )
-    SELECT u.id, u.email, claimed.attempts, claimed.kind, CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page
-    FROM claimed JOIN users u ON u.id = claimed.user_id";
+    SELECT u.id::bigint AS id, u.email, claimed.attempts, claimed.kind,
+        CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page
+    FROM claimed JOIN users u ON u.id = claimed.user_id",
+    types: [Type::UUID, Type::BYTEA, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8],
+};
 
-/// The next mail to attempt, if one is due; a link is to carry `token`.
-pub async fn claim(db: &Database, attempt: MailId, token: &ResetTokenHash) -> Result<Option<Owed>, DbError> {
-    let params = [
-        (&attempt.0 as _, Type::UUID),
-        (&token.as_bytes() as _, Type::BYTEA),
-        (&seconds(policy::MAIL_FIRST_RETRY) as _, Type::FLOAT8),
-        (&seconds(policy::MAIL_LONGEST_RETRY) as _, Type::FLOAT8),
-        (&seconds(policy::RESET_TOKEN_LIFETIME) as _, Type::FLOAT8),
-    ];
-    Ok(db.query_opt(CLAIM, &params).await?.map(|row| Owed {
-        user: UserId(row.get("id")),
+/// Takes the next mail that is due. `None` if no mail is. If it is a reset mail, its link must carry the token with this hash.
+pub async fn claim(db: &Database, attempt: MailId, token: &ResetTokenHash) -> Result<Option<ClaimedMail>, DbError> {
+    let row = db
+        .query_opt(
+            &CLAIM,
+            [
+                &attempt.0,
+                &token.as_bytes(),
+                &seconds(policy::MAIL_FIRST_RETRY),
+                &seconds(policy::MAIL_LONGEST_RETRY),
+                &seconds(policy::RESET_TOKEN_LIFETIME),
+            ],
+        )
+        .await?;
+    Ok(row.map(|row| ClaimedMail {
+        user_id: UserId(row.get("id")),
         email: row.get("email"),
         attempts: row.get("attempts"),
         kind: match (row.get("kind"), row.get("page")) {
-            ("password_reset", Some(page)) => Kind::PasswordReset { page },
-            ("password_reset", None) => Kind::Void,
-            _ => Kind::PasswordChanged,
+            ("password_reset", Some(page)) => MailKind::PasswordReset { page },
+            ("password_reset", None) => MailKind::Obsolete,
+            _ => MailKind::PasswordChanged,
         },
     }))
 }
 
-const SETTLE: &str = "DELETE FROM outbox WHERE user_id = $1 AND id = $2 RETURNING user_id";
+static DELETE: Statement<2> = Statement {
+    sql: "DELETE FROM outbox WHERE user_id = $1 AND id = $2 RETURNING id",
+    types: [Type::INT8, Type::UUID],
+};
 
-/// Forgets a mail that this attempt has sent. Nothing happens where a newer request has taken its place.
-pub async fn settle(db: &Database, user: UserId, attempt: MailId) -> Result<(), DbError> {
-    db.query_opt(SETTLE, &[(&user.0, Type::INT4), (&attempt.0, Type::UUID)]).await.map(drop)
+/// Deletes a mail that this attempt has sent. Does nothing if a newer mail has taken its place.
+pub async fn delete(db: &Database, user: UserId, attempt: MailId) -> Result<(), DbError> {
+    db.query_opt(&DELETE, [&user.0, &attempt.0]).await.map(drop)
 }
 
-const COUNT: &str = "SELECT count(*) AS owed FROM outbox WHERE expires_at > now()";
+static COUNT: Statement<0> =
+    Statement { sql: "SELECT count(*) AS mails FROM outbox WHERE expires_at > now()", types: [] };
 
-/// How many mails are owed.
+/// The number of mails that must still be sent.
 pub async fn count(db: &Database) -> Result<i64, DbError> {
-    Ok(db.query_one(COUNT, &[]).await?.get("owed"))
+    Ok(db.query_one(&COUNT, []).await?.get("mails"))
 }

@@ -1,44 +1,46 @@
-//! `password_resets`: the one live reset token of a user. One row a user: a newer token replaces the older one by itself.
+//! The table `password_resets`: the reset token of a user. A user has one row, so a newer token replaces the older one.
 
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::types::Type;
 
-use super::{Database, DbError, seconds};
+use super::{
+    AnyStatement, Database, DbError,
+    rules::{count_within_window, counter_key, has_address, user_columns},
+    seconds,
+    statement::Statement,
+    users::user,
+};
 use crate::{
-    domain::{EmailLookup, MailId, UserId},
+    domain::{EmailLookup, MailId, User, UserId},
     security::{PasswordHash, ResetTokenHash, policy},
 };
 
-/// The account a reset is about.
-pub struct ResetAccount {
-    /// Its id.
-    pub id: UserId,
-    /// As its owner wrote it.
-    pub name: String,
-    /// As its owner wrote it: where mail goes, whatever the request said.
-    pub email: String,
-    /// The version of its credentials, which a reset raises by one.
-    pub credential_version: i32,
-}
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM];
 
-/// To most mail services, `kate+anything@example.com` is the mailbox of `kate@example.com`, and a stranger could sign up with any number of
-/// such addresses. So all addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has its own: otherwise
-/// whoever has `kate+1@…` could use up the mails of `kate@…`, who would get no link.
-const REQUEST: &str = "
+/// To most mail services, `kate+anything@example.com` is the mailbox of `kate@example.com`, and an attacker could sign up with any number of
+/// such addresses. So all addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has a counter of its own.
+/// Otherwise the owner of `kate+1@example.com` could use up the mails of `kate@example.com`.
+static REQUEST: Statement<8> = Statement {
+    sql: concat!(
+        "
     WITH account AS (
-        SELECT id, name, email, credential_version, CASE
+        SELECT ",
+        user_columns!(),
+        ", CASE
             WHEN position('+' IN split_part(email, '@', 1)) = 0 THEN 'account ' || id
             ELSE 'tags ' || lower(split_part(email, '+', 1) || '@' || split_part(email, '@', 2) COLLATE \"C\")
         END AS counter
-        FROM users WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")
+        FROM users WHERE ",
+        has_address!("$1"),
+        "
     ), counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT sha256(convert_to('reset mail ' || counter, 'UTF8')), 1, now() + $5 * interval '1 second' FROM account
-        ON CONFLICT (key) DO UPDATE SET
-            attempts = CASE WHEN t.expires_at > now() THEN t.attempts + 1 ELSE 1 END,
-            expires_at = CASE WHEN t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
-        WHERE t.attempts < $4 OR t.expires_at <= now()
-        RETURNING key
-    ), owed AS (
+        SELECT ",
+        counter_key!("'reset mail ' || counter"),
+        ", 1, now() + $5 * interval '1 second' FROM account",
+        count_within_window!(up to "$4"),
+        "
+    ), mail AS (
         INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
         SELECT id, 'password_reset', $6, $7, now() + $8 * interval '1 second', now() + $3 * interval '1 second'
         FROM account, counted
@@ -47,64 +49,81 @@ const REQUEST: &str = "
         RETURNING user_id
     ), reset AS (
         INSERT INTO password_resets (user_id, token_hash, created_at, expires_at)
-        SELECT user_id, $2, now(), now() + $3 * interval '1 second' FROM owed
+        SELECT user_id, $2, now(), now() + $3 * interval '1 second' FROM mail
         ON CONFLICT (user_id) DO UPDATE
         SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
     )
-    SELECT id, name, email, credential_version FROM account, counted";
+    SELECT account.* FROM account, counted"
+    ),
+    types: [Type::TEXT, Type::BYTEA, Type::FLOAT8, Type::INT4, Type::FLOAT8, Type::UUID, Type::TEXT, Type::FLOAT8],
+};
 
-/// A reset that somebody asks for.
+/// A request to reset a password.
 pub struct ResetRequest<'a> {
-    /// Of the account with this address.
+    /// The address of the account.
     pub email: &'a EmailLookup,
-    /// What resets the password.
+    /// The hash of the new reset token.
     pub token: &'a ResetTokenHash,
-    /// The first attempt to mail it.
+    /// The first attempt to send the mail.
     pub mail: MailId,
-    /// The page the mail's link leads to, without the token.
+    /// The URL of the page that the mail's link leads to, without the token.
     pub page: &'a str,
 }
 
-/// Puts a new reset token in place of the account's older one, writes down the mail it is owed, and says whose it is. `None` where the
-/// address has no account, or where enough mails were sent to its mailbox: then the older token stays good.
-pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<ResetAccount>, DbError> {
+/// Replaces the account's reset token, writes the reset mail into the outbox, and returns the account. `None` if the address has no account, or
+/// if its mailbox has had enough reset mails. In the second case the older token stays valid.
+pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<User>, DbError> {
     let limit = policy::RESET_MAILS_OF_MAILBOX;
-    let params = [
-        (&reset.email.as_sql() as _, Type::TEXT),
-        (&reset.token.as_bytes() as _, Type::BYTEA),
-        (&seconds(policy::RESET_TOKEN_LIFETIME) as _, Type::FLOAT8),
-        (&limit.attempts as _, Type::INT4),
-        (&seconds(limit.window) as _, Type::FLOAT8),
-        (&reset.mail.0 as _, Type::UUID),
-        (&reset.page as _, Type::TEXT),
-        (&seconds(policy::MAIL_FIRST_RETRY) as _, Type::FLOAT8),
-    ];
-    match db.query_opt(REQUEST, &params).await {
+    let row = db
+        .query_opt(
+            &REQUEST,
+            [
+                &reset.email.as_sql(),
+                &reset.token.as_bytes(),
+                &seconds(policy::RESET_TOKEN_LIFETIME),
+                &limit.attempts,
+                &seconds(limit.window),
+                &reset.mail.0,
+                &reset.page,
+                &seconds(policy::MAIL_FIRST_RETRY),
+            ],
+        )
+        .await;
+    match row {
         Err(error) if error.is_foreign_key_violation() => Ok(None),
-        outcome => Ok(outcome?.as_ref().map(account)),
+        row => Ok(row?.as_ref().map(user)),
     }
 }
 
-const FIND: &str = "
-    SELECT u.id, u.name, u.email, u.credential_version FROM password_resets r JOIN users u ON u.id = r.user_id
-    WHERE r.token_hash = $1 AND r.expires_at > now()";
+static FIND: Statement<1> = Statement {
+    sql: concat!(
+        "
+    SELECT ",
+        user_columns!(),
+        " FROM users
+    WHERE id = (SELECT user_id FROM password_resets WHERE token_hash = $1 AND expires_at > now())"
+    ),
+    types: [Type::BYTEA],
+};
 
-/// The account whose password this token may reset. Looking uses nothing up.
-pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<ResetAccount>, DbError> {
-    Ok(db.query_opt(FIND, &[(&token.as_bytes(), Type::BYTEA)]).await?.as_ref().map(account))
+/// The account whose password this token can reset. The token stays valid.
+pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<User>, DbError> {
+    Ok(db.query_opt(&FIND, [&token.as_bytes()]).await?.as_ref().map(user))
 }
 
-/// Deleting the token is what decides: of many at once, one finds it. Raising the version ends every session of the user, and
-/// any that a sign-in with the old password is about to open. The last part finds what this very request did on an earlier
-/// attempt whose answer was lost: no other has its salted hash.
-const REDEEM: &str = "
+/// Deleting the token decides: of many requests with one token, one deletes it. Raising the credential version ends every session of the user,
+/// and also one that a sign-in with the old password is about to open.
+///
+/// The last part finds what an earlier run of this statement did, when its answer was lost. No other request has this salted hash.
+static REDEEM: Statement<6> = Statement {
+    sql: "
     WITH redeemed AS (
         DELETE FROM password_resets WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() RETURNING user_id
     ), changed AS (
         UPDATE users SET password = $3, credential_version = credential_version + 1
         FROM redeemed WHERE users.id = redeemed.user_id
         RETURNING users.id
-    ), owed AS (
+    ), mail AS (
         INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
         SELECT id, 'password_changed', $4, now() + $5 * interval '1 second', now() + $6 * interval '1 second' FROM changed
         ON CONFLICT (user_id, kind) DO UPDATE
@@ -112,33 +131,31 @@ const REDEEM: &str = "
     )
     SELECT id FROM changed
     UNION ALL
-    SELECT id FROM users WHERE id = $2 AND password = $3";
+    SELECT id FROM users WHERE id = $2 AND password = $3",
+    types: [Type::BYTEA, Type::INT8, Type::TEXT, Type::UUID, Type::FLOAT8, Type::FLOAT8],
+};
 
-/// Uses the token up, sets the password, and writes down the notice that is owed, whose first attempt is `mail`. False where the token
-/// no longer serves.
+/// Uses the token up, sets the password, ends every session of the user, and writes the notice of the change into the outbox. False if the
+/// token is not valid any more.
 pub async fn redeem(
     db: &Database,
     token: &ResetTokenHash,
     user: UserId,
     hash: &PasswordHash,
-    mail: MailId,
+    notice: MailId,
 ) -> Result<bool, DbError> {
-    let params = [
-        (&token.as_bytes() as _, Type::BYTEA),
-        (&user.0 as _, Type::INT4),
-        (&hash.as_stored() as _, Type::TEXT),
-        (&mail.0 as _, Type::UUID),
-        (&seconds(policy::MAIL_FIRST_RETRY) as _, Type::FLOAT8),
-        (&seconds(policy::NOTICE_LIFETIME) as _, Type::FLOAT8),
-    ];
-    Ok(db.query_opt(REDEEM, &params).await?.is_some())
-}
-
-fn account(row: &Row) -> ResetAccount {
-    ResetAccount {
-        id: UserId(row.get("id")),
-        name: row.get("name"),
-        email: row.get("email"),
-        credential_version: row.get("credential_version"),
-    }
+    let row = db
+        .query_opt(
+            &REDEEM,
+            [
+                &token.as_bytes(),
+                &user.0,
+                &hash.as_stored(),
+                &notice.0,
+                &seconds(policy::MAIL_FIRST_RETRY),
+                &seconds(policy::NOTICE_LIFETIME),
+            ],
+        )
+        .await?;
+    Ok(row.is_some())
 }

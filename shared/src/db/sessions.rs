@@ -1,30 +1,34 @@
-//! `sessions`: one row for each sign-in. A session is live while its row is there, not revoked, not past its end, and carries its
-//! user's current credential version.
+//! The table `sessions`: one row for each sign-in.
 
 use std::time::Duration;
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Database, DbError, seconds, users::Account};
+use super::{
+    AnyStatement, Database, DbError,
+    rules::{one_more, seconds_until, session_columns, session_is_live},
+    seconds,
+    statement::Statement,
+    throttle::clear_counters,
+};
 use crate::{
-    domain::{SessionId, TokenId, UnixTime, UserId},
-    security::{
-        Source,
-        policy::{self, Limit},
-        throttle::{SignInCounters, TooMany},
-        token::{Session, Verified},
-    },
+    domain::{Session, SessionId, SignInCounters, Source, TokenId, TooMany, UnixTime, User, UserId, VerifiedToken},
+    security::policy,
 };
 
-/// The version that was read together with the hash decides: a reset since then has raised it, and no session opens. The session ends on
-/// a whole second, so that a token can say it exactly.
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 5] = [&OPEN, &LIST, &REFRESH, &WAIT_TO_REFRESH, &END];
+
+/// The session opens only if the credential version is still the one that was read together with the password's hash. A reset since then has
+/// raised it. The session ends on a whole second, so that a token can contain the exact time.
 ///
-/// `evicted` keeps the sessions of an account below [`policy::SESSIONS_OF_ACCOUNT`]: dead ones go first, then the one that was signed in or
-/// refreshed longest ago. Sign-ins at the same moment may overshoot; the next one makes up for it. It deletes by key, and skips what
-/// somebody else deletes.
+/// `evicted` keeps the account below [`policy::SESSIONS_OF_ACCOUNT`] live sessions. It deletes ended sessions first, then the one that was
+/// signed in or refreshed longest ago. Sign-ins at the same moment may exceed the limit. The next sign-in corrects that.
 ///
-/// A successful attempt was no failure, so its counters are taken back, in the order in which [`super::throttle`] locks them.
-const OPEN: &str = "
+/// The parts from `both_cleared` on take back what the sign-in counted, which saves a round trip. They do nothing where the keys are NULL.
+static OPEN: Statement<11> = Statement {
+    sql: concat!(
+        "
     WITH opened AS (
         INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source)
         SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $6
@@ -33,82 +37,144 @@ const OPEN: &str = "
         RETURNING id, user_id, refresh_id, refreshed_at, expires_at
     ), evicted AS (
         DELETE FROM sessions WHERE id IN (
-            SELECT s.id FROM sessions s JOIN opened ON opened.user_id = s.user_id AND opened.id <> s.id
-            ORDER BY s.credential_version = $4 AND s.revoked_at IS NULL AND s.expires_at > now() DESC, s.refreshed_at DESC
+            SELECT s.id FROM opened
+                JOIN sessions s ON s.user_id = opened.user_id AND s.id <> opened.id
+                JOIN users u ON u.id = opened.user_id
+            ORDER BY (",
+        session_is_live!(),
+        ") DESC, s.refreshed_at DESC
             OFFSET $10 - 1 LIMIT $11
         )
-    ), both_cleared AS (
-        DELETE FROM throttle t USING opened WHERE t.key = $7 RETURNING t.key
-    ), source_uncounted AS (
-        UPDATE throttle t SET attempts = t.attempts - 1 FROM opened
-        WHERE t.key = $8 AND t.attempts > 0 AND (SELECT count(*) FROM both_cleared) >= 0
-        RETURNING t.key
-    ), account_cleared AS (
-        DELETE FROM throttle t USING opened WHERE t.key = $9 AND (SELECT count(*) FROM source_uncounted) >= 0
-    )
-    SELECT id, user_id, refresh_id,
-        floor(extract(epoch FROM refreshed_at))::bigint AS refreshed_at,
-        floor(extract(epoch FROM expires_at))::bigint AS expires_at,
-        floor(extract(epoch FROM now()))::bigint AS now
-    FROM opened";
+    ), ",
+        clear_counters!("opened", "$7", "$8", "$9"),
+        "
+    SELECT ",
+        session_columns!(),
+        " FROM opened s"
+    ),
+    types: [
+        Type::UUID,
+        Type::UUID,
+        Type::INT8,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::TEXT,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::INT8,
+        Type::INT8,
+    ],
+};
 
-/// A session that is to be opened.
+/// A session to open.
 pub struct NewSession<'a> {
     /// Its id.
     pub id: SessionId,
     /// The `jti` of its first refresh token.
     pub refresh_id: TokenId,
-    /// Whose password was verified, and the version it was verified under.
-    pub account: &'a Account,
-    /// Where the attempt came from.
+    /// Its user, with the credential version under which the password was verified.
+    pub user: &'a User,
+    /// Where the request came from.
     pub source: &'a Source,
-    /// The counters that counted the attempt as a failure.
-    pub counted: &'a SignInCounters,
     /// How long it lives.
     pub lifetime: Duration,
+    /// The sign-in's counters in PostgreSQL, if they are to be cleared at the same time.
+    pub forgive: Option<&'a SignInCounters>,
 }
 
-/// Opens a session. `None` where the credential version is no longer the account's current one, or the account is gone.
+/// Opens a session. `None` if the user's credential version has changed, or if the user does not exist any more.
 pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>, DbError> {
-    let params = [
-        (&new.id.0 as _, Type::UUID),
-        (&new.refresh_id.0 as _, Type::UUID),
-        (&new.account.id.0 as _, Type::INT4),
-        (&new.account.credential_version as _, Type::INT4),
-        (&seconds(new.lifetime) as _, Type::FLOAT8),
-        (&new.source.as_str() as _, Type::TEXT),
-        (&new.counted.both.as_bytes() as _, Type::BYTEA),
-        (&new.counted.source.as_bytes() as _, Type::BYTEA),
-        (&new.counted.account.as_bytes() as _, Type::BYTEA),
-        (&policy::SESSIONS_OF_ACCOUNT as _, Type::INT8),
-        (&policy::SESSIONS_EVICTED as _, Type::INT8),
-    ];
-    match db.query_opt(OPEN, &params).await {
+    let row = db
+        .query_opt(
+            &OPEN,
+            [
+                &new.id.0,
+                &new.refresh_id.0,
+                &new.user.id.0,
+                &new.user.credential_version,
+                &seconds(new.lifetime),
+                &new.source.as_str(),
+                &new.forgive.map(|counters| counters.both.as_bytes()),
+                &new.forgive.map(|counters| counters.source.as_bytes()),
+                &new.forgive.map(|counters| counters.account.as_bytes()),
+                &policy::SESSIONS_OF_ACCOUNT,
+                &policy::SESSIONS_EVICTED,
+            ],
+        )
+        .await;
+    match row {
         Err(error) if error.is_foreign_key_violation() => Ok(None),
-        outcome => Ok(outcome?.as_ref().map(session)),
+        row => Ok(row?.as_ref().map(session)),
     }
 }
 
-/// What presenting a refresh token came to.
+/// A live session, as its owner sees it in a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Its id.
+    pub id: SessionId,
+    /// When it was opened.
+    pub created_at: UnixTime,
+    /// When it was opened or last refreshed.
+    pub last_used_at: UnixTime,
+    /// When it ends.
+    pub expires_at: UnixTime,
+    /// The source that opened it.
+    pub source: Option<String>,
+}
+
+static LIST: Statement<1> = Statement {
+    sql: concat!(
+        "
+    SELECT s.id, s.source,
+        floor(extract(epoch FROM s.created_at))::bigint AS created_at,
+        floor(extract(epoch FROM s.refreshed_at))::bigint AS last_used_at,
+        floor(extract(epoch FROM s.expires_at))::bigint AS expires_at
+    FROM users u JOIN sessions s ON ",
+        session_is_live!(),
+        " WHERE u.id = $1 ORDER BY s.refreshed_at DESC, s.id"
+    ),
+    types: [Type::INT8],
+};
+
+/// The live sessions of a user. The one that was used last comes first.
+pub async fn list(db: &Database, user: UserId) -> Result<Vec<ListedSession>, DbError> {
+    let rows = db.query(&LIST, [&user.0]).await?;
+    let listed = rows.iter().map(|row| ListedSession {
+        id: SessionId(row.get("id")),
+        created_at: UnixTime(row.get("created_at")),
+        last_used_at: UnixTime(row.get("last_used_at")),
+        expires_at: UnixTime(row.get("expires_at")),
+        source: row.get("source"),
+    });
+    Ok(listed.collect())
+}
+
+/// The result of presenting a refresh token.
 pub enum Refreshed {
-    /// The token was the current one: it has a successor now.
+    /// It was the session's current token. The session now has a new one.
     Rotated(Session),
-    /// The token was the parent of one that nobody has used yet, within the grace: here is that one again.
+    /// It was the parent of a token that has not been used yet, within the grace. The session still has that token.
     Repeated(Session),
-    /// The token was older, or late: theft. The session has been revoked.
-    Reused(UserId),
+    /// It was an older token, or it came after the grace. The session has been revoked, because the token may have been stolen.
+    Reused,
     /// The session is refreshed too often.
     TooMany(TooMany),
-    /// The session, or its user, is gone.
+    /// The session has ended, or its user does not exist any more.
     Gone,
 }
 
-/// One statement decides, under the row's lock, so that of many calls at once with one token exactly one rotates and the others
-/// repeat. `now()` is when a call began, so one that waited for the lock counts as having come when it came. That a
-/// successor is unused needs no column: once used, it has become the parent itself. That `$4` is the current one means that this
-/// very call has rotated before, and its answer was lost. The limit holds for the two tokens that would
-/// be served; a thief's is answered, by revoking, however often the session was refreshed.
-const REFRESH: &str = "
+/// The whole decision is made under the lock of the session's row. So of many calls with one token at the same time, one rotates and the others
+/// repeat. `now()` is the time when a call began, so a call that waited for the lock is judged by the time of its arrival.
+///
+/// No column says whether the successor has been used: once it is used, it becomes the parent itself. If `$4` is the current token, this call
+/// has rotated before and its answer was lost.
+///
+/// The limit applies to the current token and its parent. Any other token revokes the session, however often it was refreshed.
+static REFRESH: Statement<7> = Statement {
+    sql: concat!(
+        "
     UPDATE sessions s SET
         refresh_id = CASE WHEN s.refresh_id = $3 THEN $4 ELSE s.refresh_id END,
         previous_refresh_id = CASE WHEN s.refresh_id = $3 THEN $3 ELSE s.previous_refresh_id END,
@@ -118,91 +184,109 @@ const REFRESH: &str = "
             WHEN s.previous_refresh_id = $3 AND s.refreshed_at + $5 * interval '1 second' >= now() THEN NULL
             ELSE now()
         END,
-        refreshes = CASE WHEN s.refreshes_since > now() - $7 * interval '1 second' THEN s.refreshes + 1 ELSE 1 END,
+        refreshes = ",
+        one_more!("s.refreshes" while "s.refreshes_since > now() - $7 * interval '1 second'"),
+        ",
         refreshes_since = CASE WHEN s.refreshes_since > now() - $7 * interval '1 second' THEN s.refreshes_since ELSE now() END
     FROM users u
-    WHERE s.id = $1 AND s.user_id = $2 AND u.id = s.user_id AND u.credential_version = s.credential_version
-        AND s.revoked_at IS NULL AND s.expires_at > now()
+    WHERE s.id = $1 AND s.user_id = $2 AND ",
+        session_is_live!(),
+        "
         AND (s.refreshes < $6 OR s.refreshes_since <= now() - $7 * interval '1 second'
             OR $3 NOT IN (s.refresh_id, coalesce(s.previous_refresh_id, s.refresh_id)))
-    RETURNING s.id, s.user_id, s.refresh_id,
-        floor(extract(epoch FROM s.refreshed_at))::bigint AS refreshed_at,
-        floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
-        floor(extract(epoch FROM now()))::bigint AS now,
-        s.revoked_at IS NOT NULL AS reused,
-        s.refresh_id = $4 AS rotated";
+    RETURNING ",
+        session_columns!(),
+        ", s.revoked_at IS NOT NULL AS is_reused, s.refresh_id = $4 AS is_rotated"
+    ),
+    types: [Type::UUID, Type::INT8, Type::UUID, Type::UUID, Type::FLOAT8, Type::INT4, Type::FLOAT8],
+};
 
-/// Presents a refresh token; `successor` is the id the next one gets if this call is the one that rotates.
+/// Presents a refresh token. `successor` becomes the id of the next refresh token if this call rotates.
 pub async fn refresh(
     db: &Database,
-    token: Verified,
+    token: VerifiedToken,
     successor: TokenId,
     grace: Duration,
 ) -> Result<Refreshed, DbError> {
     let limit = policy::REFRESHES_OF_SESSION;
-    let params = [
-        (&token.session_id.0 as _, Type::UUID),
-        (&token.user_id.0 as _, Type::INT4),
-        (&token.token_id.0 as _, Type::UUID),
-        (&successor.0 as _, Type::UUID),
-        (&seconds(grace) as _, Type::FLOAT8),
-        (&limit.attempts as _, Type::INT4),
-        (&seconds(limit.window) as _, Type::FLOAT8),
-    ];
-    Ok(match db.query_opt(REFRESH, &params).await? {
-        None => wait_to_refresh(db, token, limit).await?.map_or(Refreshed::Gone, Refreshed::TooMany),
-        Some(row) if row.get("reused") => Refreshed::Reused(token.user_id),
-        Some(row) if row.get("rotated") => Refreshed::Rotated(session(&row)),
+    let row = db
+        .query_opt(
+            &REFRESH,
+            [
+                &token.session_id.0,
+                &token.user_id.0,
+                &token.token_id.0,
+                &successor.0,
+                &seconds(grace),
+                &limit.attempts,
+                &seconds(limit.window),
+            ],
+        )
+        .await?;
+    Ok(match row {
+        None => wait_to_refresh(db, token).await?.map_or(Refreshed::Gone, Refreshed::TooMany),
+        Some(row) if row.get("is_reused") => Refreshed::Reused,
+        Some(row) if row.get("is_rotated") => Refreshed::Rotated(session(&row)),
         Some(row) => Refreshed::Repeated(session(&row)),
     })
 }
 
-const WAIT_TO_REFRESH: &str = "
-    SELECT extract(epoch FROM s.refreshes_since + $4 * interval '1 second' - now())::float8 AS wait
-    FROM sessions s JOIN users u ON u.id = s.user_id AND u.credential_version = s.credential_version
-    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > now() AND s.refreshes >= $3";
+static WAIT_TO_REFRESH: Statement<4> = Statement {
+    sql: concat!(
+        "
+    SELECT ",
+        seconds_until!("(s.refreshes_since + $4 * interval '1 second')"),
+        " AS wait
+    FROM sessions s JOIN users u ON ",
+        session_is_live!(),
+        " WHERE s.id = $1 AND s.user_id = $2 AND s.refreshes >= $3"
+    ),
+    types: [Type::UUID, Type::INT8, Type::INT4, Type::FLOAT8],
+};
 
-/// Why a refresh touched no row: `None` where the session is gone.
-async fn wait_to_refresh(db: &Database, token: Verified, limit: Limit) -> Result<Option<TooMany>, DbError> {
-    let params = [
-        (&token.session_id.0 as _, Type::UUID),
-        (&token.user_id.0 as _, Type::INT4),
-        (&limit.attempts as _, Type::INT4),
-        (&seconds(limit.window) as _, Type::FLOAT8),
-    ];
-    Ok(db.query_opt(WAIT_TO_REFRESH, &params).await?.map(|row| TooMany::wait(row.get("wait"))))
+/// How long a session that is refreshed too often has to wait. `None` if it has ended.
+async fn wait_to_refresh(db: &Database, token: VerifiedToken) -> Result<Option<TooMany>, DbError> {
+    let limit = policy::REFRESHES_OF_SESSION;
+    let values = [&token.session_id.0 as _, &token.user_id.0 as _, &limit.attempts as _, &seconds(limit.window) as _];
+    Ok(db.query_opt(&WAIT_TO_REFRESH, values).await?.map(|row| TooMany::wait(row.get("wait"))))
 }
 
-/// What became of a session that was to end.
+/// The result of ending a session.
 pub enum Ended {
-    /// It lived, and has ended now.
+    /// It was live and has ended now.
     Now,
     /// It had ended before.
     Before,
-    /// Its user is gone, and every session with them.
+    /// Its user does not exist any more.
     UserGone,
 }
 
-const END: &str = "
+static END: Statement<2> = Statement {
+    sql: concat!(
+        "
     WITH ended AS (
-        UPDATE sessions s SET revoked_at = now()
-        FROM users u
-        WHERE s.id = $1 AND s.user_id = $2 AND u.id = s.user_id AND u.credential_version = s.credential_version
-            AND s.revoked_at IS NULL AND s.expires_at > now()
+        UPDATE sessions s SET revoked_at = now() FROM users u
+        WHERE s.id = $1 AND s.user_id = $2 AND ",
+        session_is_live!(),
+        "
         RETURNING s.id
     )
-    SELECT EXISTS (SELECT FROM ended) AS ended, EXISTS (SELECT FROM users WHERE id = $2) AS user_exists";
+    SELECT EXISTS (SELECT FROM ended) AS has_ended, EXISTS (SELECT FROM users WHERE id = $2) AS user_exists"
+    ),
+    types: [Type::UUID, Type::INT8],
+};
 
-/// Ends the session of an access token, and no other.
-pub async fn end(db: &Database, token: Verified) -> Result<Ended, DbError> {
-    let row = db.query_one(END, &[(&token.session_id.0, Type::UUID), (&token.user_id.0, Type::INT4)]).await?;
-    Ok(match (row.get("ended"), row.get("user_exists")) {
+/// Ends the session of a token.
+pub async fn end(db: &Database, token: VerifiedToken) -> Result<Ended, DbError> {
+    let row = db.query_one(&END, [&token.session_id.0, &token.user_id.0]).await?;
+    Ok(match (row.get("has_ended"), row.get("user_exists")) {
         (true, _) => Ended::Now,
         (false, true) => Ended::Before,
         (false, false) => Ended::UserGone,
     })
 }
 
+/// The session of a row that has [`session_columns!`].
 fn session(row: &Row) -> Session {
     Session {
         id: SessionId(row.get("id")),

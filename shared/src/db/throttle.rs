@@ -1,34 +1,37 @@
-//! `throttle`: how often something was attempted lately. The statement that lets an attempt through counts it, before the work it pays for,
-//! so fifty at once are fifty. A refused attempt is not counted, so retrying during a wait does not extend it.
+//! The table `throttle`: counters of attempts. An attempt is counted by the statement that allows it, before the work that it asks for. So
+//! fifty attempts at the same time count as fifty. Refused attempts are not counted, so retrying during a wait does not extend it.
 
 use tokio_postgres::{Row, types::Type};
 
 use super::{
-    Database, DbError, seconds,
-    users::{Account, account},
+    AnyStatement, Database, DbError,
+    rules::{count_within_window, counter_key, has_address, one_more, seconds_until, session_is_live, user_columns},
+    seconds,
+    statement::Statement,
+    users::{Account, user},
 };
 use crate::{
-    domain::EmailLookup,
-    security::{
-        Source, policy,
-        throttle::{Attempt, CounterKey, SignInCounters, TooMany},
-    },
+    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany},
+    security::{Attempt, PasswordHash, policy},
 };
 
-/// An attempt to sign in that was let through and counted.
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&COUNT, &FIND_ACCOUNT, &COUNT_SIGN_IN, &FORGIVE];
+
+/// An attempt to sign in that was allowed and counted.
 pub struct CountedSignIn {
-    /// The account of the address, if it has one.
+    /// The account of the address, if there is one.
     pub account: Option<Account>,
-    /// The counters that counted it.
-    pub counted: SignInCounters,
+    /// The counters that counted the attempt.
+    pub counters: SignInCounters,
 }
 
-/// Why an attempt was not counted, and must not be made.
+/// Why an attempt was not counted. It must not go on.
 #[derive(Debug)]
 pub enum NotCounted {
-    /// There were too many.
+    /// There were too many attempts.
     TooMany(TooMany),
-    /// The store failed.
+    /// The store of the counters failed.
     Failed(DbError),
 }
 
@@ -44,68 +47,118 @@ impl From<TooMany> for NotCounted {
     }
 }
 
-const COUNT: &str = "
+static COUNT: Statement<3> = Statement {
+    sql: concat!(
+        "
     WITH counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        VALUES (sha256(convert_to($1 || ' source ' || $2, 'UTF8')), 1, now() + $4 * interval '1 second')
-        ON CONFLICT (key) DO UPDATE SET
-            attempts = CASE WHEN t.expires_at > now() THEN t.attempts + 1 ELSE 1 END,
-            expires_at = CASE WHEN t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
-        WHERE t.attempts < $3 OR t.expires_at <= now()
-        RETURNING key
+        INSERT INTO throttle AS t (key, attempts, expires_at) VALUES ($1, 1, now() + $3 * interval '1 second')",
+        count_within_window!(up to "$2"),
+        "
     )
-    SELECT EXISTS (SELECT FROM counted) AS admitted, coalesce(
-        (SELECT extract(epoch FROM expires_at - now()) FROM throttle
-         WHERE key = sha256(convert_to($1 || ' source ' || $2, 'UTF8'))), 1)::float8 AS wait";
+    SELECT EXISTS (SELECT FROM counted) AS is_counted,
+        coalesce((SELECT ",
+        seconds_until!("t.expires_at"),
+        " FROM throttle t WHERE t.key = $1), 1) AS wait"
+    ),
+    types: [Type::BYTEA, Type::INT4, Type::FLOAT8],
+};
 
 /// Counts an attempt of a source, or refuses it.
 pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<(), NotCounted> {
-    let limit = attempt.limit();
-    let params = [
-        (&attempt.name() as _, Type::TEXT),
-        (&source.as_str() as _, Type::TEXT),
-        (&limit.attempts as _, Type::INT4),
-        (&seconds(limit.window) as _, Type::FLOAT8),
-    ];
-    let row = db.query_one(COUNT, &params).await?;
-    if row.get("admitted") { Ok(()) } else { Err(TooMany::wait(row.get("wait")).into()) }
+    let (counter, limit) = (attempt.counter(source), attempt.limit());
+    let row = db.query_one(&COUNT, [&counter.as_bytes(), &limit.attempts, &seconds(limit.window)]).await?;
+    if row.get("is_counted") { Ok(()) } else { Err(TooMany::wait(row.get("wait")).into()) }
 }
 
-/// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account.
+/// The account with the address `$1`, its three counters for the source `$2`, and whether it has a live session that was opened from there.
 ///
-/// The counters of an account bear its id and credential version: a new account starts without failures, whatever was tried at its
-/// address before, and a reset clears them. An address without an account is counted by its own name, in the same way, so that
-/// nobody can tell the two apart.
-///
-/// `refusal` refuses by what is known when the statement begins, and counts nothing. Then each counter admits or refuses under its row's
-/// lock and feeds the next, always in the same order, so that no two attempts deadlock. If a wait began after the statement's snapshot,
-/// `Retry-After` is the first wait.
-const SIGN_IN: &str = "
-    WITH account AS (
-        SELECT id, name, email, password, credential_version FROM users
-        WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")
+/// The names of an account's counters contain its id and its credential version. So a new account starts without the failures that were
+/// counted for its address before, and a reset starts new counters. An address without an account has counters with its own name, so that
+/// clients see no difference.
+macro_rules! sign_in {
+    () => {
+        concat!(
+            "account AS (
+        SELECT ",
+            user_columns!(),
+            ", password FROM users WHERE ",
+            has_address!("$1"),
+            "
     ), guessed AS (
         SELECT coalesce(
             (SELECT 'user ' || id || ' ' || credential_version FROM account),
             'address ' || coalesce(lower($1 COLLATE \"C\"), '')
         ) AS name
     ), named AS (
-        SELECT sha256(convert_to('signin both ' || $2 || ' ' || name, 'UTF8')) AS both_key,
-            sha256(convert_to('signin source ' || $2, 'UTF8')) AS source_key,
-            sha256(convert_to('signin account ' || name, 'UTF8')) AS account_key
+        SELECT ",
+            counter_key!("'signin both ' || $2 || ' ' || name"),
+            " AS both_key, ",
+            counter_key!("'signin source ' || $2"),
+            " AS source_key, ",
+            counter_key!("'signin account ' || name"),
+            " AS account_key
         FROM guessed
     ), owner AS (
         SELECT EXISTS (
-            SELECT FROM sessions s JOIN account a ON s.user_id = a.id AND s.credential_version = a.credential_version
-            WHERE s.source = $2 AND s.revoked_at IS NULL AND s.expires_at > now()
+            SELECT FROM sessions s JOIN account u ON ",
+            session_is_live!(),
+            " WHERE s.source = $2
         ) AS is_signed_in_here
-    ), refusal AS (
+    )"
+        )
+    };
+}
+
+/// What an attempt to sign in is about, for counters outside PostgreSQL.
+pub struct SignInAttempt {
+    /// The account of the address, if there is one.
+    pub account: Option<Account>,
+    /// The counters that are to count the attempt.
+    pub counters: SignInCounters,
+    /// Whether the account has a live session that was opened from the same source.
+    pub is_signed_in_here: bool,
+}
+
+static FIND_ACCOUNT: Statement<2> = Statement {
+    sql: concat!(
+        "
+    WITH ",
+        sign_in!(),
+        "
+    SELECT account.*, named.*, owner.* FROM named CROSS JOIN owner LEFT JOIN account ON true"
+    ),
+    types: [Type::TEXT, Type::TEXT],
+};
+
+/// Finds the account of an address, and the counters for an attempt to sign in to it. Counts nothing.
+pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -> Result<SignInAttempt, DbError> {
+    let row = db.query_one(&FIND_ACCOUNT, [&email.as_sql(), &source.as_str()]).await?;
+    let is_signed_in_here = row.get("is_signed_in_here");
+    Ok(SignInAttempt { account: account(&row), counters: counters(&row), is_signed_in_here })
+}
+
+/// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account.
+///
+/// `refusal` refuses an attempt because of what is known when the statement begins. Such an attempt is not counted. Then each counter counts
+/// or refuses under the lock of its row. They always come in the same order, so two attempts cannot deadlock. If a wait began after the
+/// statement's snapshot, `Retry-After` is the first wait.
+static COUNT_SIGN_IN: Statement<10> = Statement {
+    sql: concat!(
+        "
+    WITH ",
+        sign_in!(),
+        ", refusal AS (
         SELECT coalesce(max(CASE
-                WHEN t.key = named.both_key THEN extract(epoch FROM t.blocked_until - now())
-                WHEN t.key = named.source_key AND t.attempts >= $7 THEN extract(epoch FROM t.expires_at - now())
-                WHEN t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here
-                    THEN extract(epoch FROM t.expires_at - now())
-            END), 0)::float8 AS wait,
+                WHEN t.key = named.both_key THEN ",
+        seconds_until!("t.blocked_until"),
+        "
+                WHEN t.key = named.source_key AND t.attempts >= $7 THEN ",
+        seconds_until!("t.expires_at"),
+        "
+                WHEN t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here THEN ",
+        seconds_until!("t.expires_at"),
+        "
+            END), 0) AS wait,
             coalesce(
                 bool_or(t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here)
                     AND NOT bool_or(t.key = named.source_key AND t.attempts >= $7),
@@ -118,7 +171,9 @@ const SIGN_IN: &str = "
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT both_key, 1, now() + $6 * interval '1 second' FROM named, refusal WHERE refusal.wait <= 0
         ON CONFLICT (key) DO UPDATE SET
-            attempts = CASE WHEN t.expires_at > now() THEN t.attempts + 1 ELSE 1 END,
+            attempts = ",
+        one_more!("t.attempts" while "t.expires_at > now()"),
+        ",
             blocked_until = CASE WHEN t.expires_at > now() AND t.attempts + 1 >= $3
                 THEN now() + least($5, $4 * power(2, least(t.attempts + 1 - $3, 30))) * interval '1 second' END,
             expires_at = excluded.expires_at
@@ -126,50 +181,119 @@ const SIGN_IN: &str = "
         RETURNING key
     ), source_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT source_key, 1, now() + $8 * interval '1 second' FROM named, both_counted
-        ON CONFLICT (key) DO UPDATE SET
-            attempts = CASE WHEN t.expires_at > now() THEN t.attempts + 1 ELSE 1 END,
-            expires_at = CASE WHEN t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
-        WHERE t.expires_at <= now() OR t.attempts < $7
-        RETURNING key
+        SELECT source_key, 1, now() + $8 * interval '1 second' FROM named, both_counted",
+        count_within_window!(up to "$7"),
+        "
     ), account_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT account_key, 1, now() + $10 * interval '1 second' FROM named, source_counted
         ON CONFLICT (key) DO UPDATE SET
-            attempts = CASE WHEN t.expires_at > now() THEN t.attempts + 1 ELSE 1 END,
+            attempts = ",
+        one_more!("t.attempts" while "t.expires_at > now()"),
+        ",
             expires_at = greatest(t.expires_at, now()) + $10 * interval '1 second'
         WHERE t.expires_at <= now() OR t.attempts < $9
         RETURNING key
     )
     SELECT account.*, named.*, refusal.reset_helps,
-        EXISTS (SELECT FROM account_counted) OR (is_signed_in_here AND EXISTS (SELECT FROM source_counted)) AS admitted,
+        EXISTS (SELECT FROM account_counted) OR (is_signed_in_here AND EXISTS (SELECT FROM source_counted)) AS is_counted,
         CASE WHEN refusal.wait > 0 THEN refusal.wait ELSE $4 END AS wait
-    FROM named CROSS JOIN owner CROSS JOIN refusal LEFT JOIN account ON true";
+    FROM named CROSS JOIN owner CROSS JOIN refusal LEFT JOIN account ON true"
+    ),
+    types: [
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+    ],
+};
 
-/// Finds the account of an address, in whatever case it is written, and counts an attempt to sign in to it.
-pub async fn sign_in(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, NotCounted> {
+/// Finds the account of an address, in whatever case it is written, and counts an attempt to sign in to it, or refuses the attempt.
+pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, NotCounted> {
     let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
-    let params = [
-        (&email.as_sql() as _, Type::TEXT),
-        (&source.as_str() as _, Type::TEXT),
-        (&policy::SIGNIN_FAILURES as _, Type::INT4),
-        (&seconds(policy::SIGNIN_FIRST_WAIT) as _, Type::FLOAT8),
-        (&seconds(policy::SIGNIN_LONGEST_WAIT) as _, Type::FLOAT8),
-        (&seconds(policy::SIGNIN_MEMORY) as _, Type::FLOAT8),
-        (&of_source.attempts as _, Type::INT4),
-        (&seconds(of_source.window) as _, Type::FLOAT8),
-        (&policy::SIGNIN_FAILURES_OF_ACCOUNT as _, Type::INT4),
-        (&seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT) as _, Type::FLOAT8),
-    ];
-    let row = db.query_one(SIGN_IN, &params).await?;
-    if row.get("admitted") {
-        Ok(CountedSignIn { account: account(&row), counted: counters(&row) })
+    let row = db
+        .query_one(
+            &COUNT_SIGN_IN,
+            [
+                &email.as_sql(),
+                &source.as_str(),
+                &policy::SIGNIN_FAILURES,
+                &seconds(policy::SIGNIN_FIRST_WAIT),
+                &seconds(policy::SIGNIN_LONGEST_WAIT),
+                &seconds(policy::SIGNIN_MEMORY),
+                &of_source.attempts,
+                &seconds(of_source.window),
+                &policy::SIGNIN_FAILURES_OF_ACCOUNT,
+                &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT),
+            ],
+        )
+        .await?;
+    if row.get("is_counted") {
+        Ok(CountedSignIn { account: account(&row), counters: counters(&row) })
     } else {
         Err(TooMany { reset_helps: row.get("reset_helps"), ..TooMany::wait(row.get("wait")) }.into())
     }
 }
 
+/// The parts of a `WITH` that clear the counters of a successful sign-in, once for each row of `$once`. They lock the counters in the order
+/// in which [`COUNT_SIGN_IN`] does.
+macro_rules! clear_counters {
+    ($once:literal, $both:literal, $source:literal, $account:literal) => {
+        concat!(
+            "both_cleared AS (
+        DELETE FROM throttle t USING ",
+            $once,
+            " WHERE t.key = ",
+            $both,
+            " RETURNING t.key
+    ), source_uncounted AS (
+        UPDATE throttle t SET attempts = t.attempts - 1 FROM ",
+            $once,
+            " WHERE t.key = ",
+            $source,
+            " AND t.attempts > 0 AND (SELECT count(*) FROM both_cleared) >= 0
+        RETURNING t.key
+    ), account_cleared AS (
+        DELETE FROM throttle t USING ",
+            $once,
+            " WHERE t.key = ",
+            $account,
+            " AND (SELECT count(*) FROM source_uncounted) >= 0
+        RETURNING t.key
+    )"
+        )
+    };
+}
+pub(super) use clear_counters;
+
+static FORGIVE: Statement<3> = Statement {
+    sql: concat!(
+        "WITH once AS (SELECT), ",
+        clear_counters!("once", "$1", "$2", "$3"),
+        " SELECT count(*) AS cleared FROM account_cleared"
+    ),
+    types: [Type::BYTEA, Type::BYTEA, Type::BYTEA],
+};
+
+/// Takes back what a successful attempt to sign in counted: clears the counters of the account, and counts one less for the source.
+pub async fn forgive(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
+    let SignInCounters { both, source, account } = counters;
+    db.query_one(&FORGIVE, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes()]).await.map(drop)
+}
+
 fn counters(row: &Row) -> SignInCounters {
     let key = |name| CounterKey::from_stored(row.get(name));
     SignInCounters { both: key("both_key"), source: key("source_key"), account: key("account_key") }
+}
+
+/// The account of a row, if the row has one.
+fn account(row: &Row) -> Option<Account> {
+    let password: Option<String> = row.get("password");
+    password.map(|hash| Account { user: user(row), password_hash: PasswordHash::from_stored(hash) })
 }

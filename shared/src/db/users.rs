@@ -1,133 +1,119 @@
-//! `users`: accounts.
+//! The table `users`: accounts.
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Database, DbError};
+use super::{
+    AnyStatement, Database, DbError,
+    rules::{has_address, session_is_live, user_columns},
+    statement::Statement,
+};
 use crate::{
-    domain::{Email, EmailLookup, Name, SessionId, UserId},
-    security::{PasswordHash, Source},
+    domain::{Email, Name, User, UserId, VerifiedToken},
+    security::PasswordHash,
 };
 
-/// What a person may be shown of an account.
-pub struct Profile {
-    /// As its owner wrote it.
-    pub name: String,
-    /// As its owner wrote it.
-    pub email: String,
-}
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&CREATE, &FIND_BY_SESSION, &REPLACE_HASH, &END_ALL_SESSIONS];
 
-/// Who is behind an access token, as far as the database knows.
-pub enum Bearer {
-    /// The user, whose session lives.
-    Live(Profile),
-    /// The user is there, but the session has ended.
-    SessionEnded,
-    /// The user is gone.
-    UserGone,
-}
-
-/// Every unique index of `users` decides, the taken-over one on `email` too, which is why `ON CONFLICT` names none: a
-/// violation would put the address into PostgreSQL's log. The second half finds the account this very request made on
-/// an earlier attempt whose answer was lost: no other has its salted hash.
-const CREATE: &str = "
+/// Any unique index of `users` may refuse the row, so `ON CONFLICT` names none. A database that was taken over has one more, on `email`.
+/// Without `ON CONFLICT`, PostgreSQL would write the address into its log.
+///
+/// The second half finds the account that an earlier run of this statement made, when its answer was lost. No other account has this salted
+/// hash.
+static CREATE: Statement<3> = Statement {
+    sql: concat!(
+        "
     WITH created AS (
         INSERT INTO users (name, email, password, created_at)
         VALUES ($1, $2, $3, now() AT TIME ZONE 'utc')
         ON CONFLICT DO NOTHING
         RETURNING id
     )
-    SELECT id FROM created
+    SELECT id::bigint AS id FROM created
     UNION ALL
-    SELECT id FROM users WHERE lower(email COLLATE \"C\") = lower($2 COLLATE \"C\") AND password = $3";
+    SELECT id::bigint FROM users WHERE ",
+        has_address!("$2"),
+        " AND password = $3"
+    ),
+    types: [Type::TEXT, Type::TEXT, Type::TEXT],
+};
 
-/// Makes an account. `None` where its address has one already, in whatever case.
+/// Creates an account and returns its id. `None` if the address has an account already, in whatever case.
 pub async fn create(db: &Database, name: &Name, email: &Email, hash: &PasswordHash) -> Result<Option<UserId>, DbError> {
-    let params =
-        [(&name.as_str() as _, Type::TEXT), (&email.as_str() as _, Type::TEXT), (&hash.as_stored() as _, Type::TEXT)];
-    Ok(db.query_opt(CREATE, &params).await?.map(|row| UserId(row.get("id"))))
+    let row = db.query_opt(&CREATE, [&name.as_str(), &email.as_str(), &hash.as_stored()]).await?;
+    Ok(row.map(|row| UserId(row.get("id"))))
 }
 
-const FIND_BEARER: &str = "
-    SELECT u.name, u.email, s.id IS NOT NULL AS live
-    FROM users u
-    LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id AND s.credential_version = u.credential_version
-        AND s.revoked_at IS NULL AND s.expires_at > now()
-    WHERE u.id = $1";
+/// Whose session a token names.
+pub enum SessionOwner {
+    /// The session is live, and this is its user.
+    Live(User),
+    /// The user exists, but the session has ended.
+    SessionEnded,
+    /// The user does not exist any more.
+    UserGone,
+}
 
-/// The user of an access token, and whether its session lives.
-pub async fn find_bearer(db: &Database, user: UserId, session: SessionId) -> Result<Bearer, DbError> {
-    let row = db.query_opt(FIND_BEARER, &[(&user.0, Type::INT4), (&session.0, Type::UUID)]).await?;
+static FIND_BY_SESSION: Statement<2> = Statement {
+    sql: concat!(
+        "
+    SELECT ",
+        user_columns!(),
+        ", EXISTS (SELECT FROM sessions s WHERE s.id = $2 AND ",
+        session_is_live!(),
+        ") AS is_live
+    FROM users u WHERE id = $1"
+    ),
+    types: [Type::INT8, Type::UUID],
+};
+
+/// Finds the user of a token, and whether the token's session is live.
+pub async fn find_by_session(db: &Database, token: VerifiedToken) -> Result<SessionOwner, DbError> {
+    let row = db.query_opt(&FIND_BY_SESSION, [&token.user_id.0, &token.session_id.0]).await?;
     Ok(match row {
-        None => Bearer::UserGone,
-        Some(row) if row.get("live") => Bearer::Live(Profile { name: row.get("name"), email: row.get("email") }),
-        Some(_) => Bearer::SessionEnded,
+        None => SessionOwner::UserGone,
+        Some(row) if row.get("is_live") => SessionOwner::Live(user(&row)),
+        Some(_) => SessionOwner::SessionEnded,
     })
 }
 
-/// What sign-in needs to know of an account.
+/// An account and the hash of its password.
 pub struct Account {
-    /// Its id.
-    pub id: UserId,
-    /// As its owner wrote it.
-    pub name: String,
-    /// As its owner wrote it.
-    pub email: String,
-    /// What the password is held against.
+    /// The account.
+    pub user: User,
+    /// The hash of its password.
     pub password_hash: PasswordHash,
-    /// Rises at every reset; a session opened under an older one is dead.
-    pub credential_version: i32,
 }
 
-/// What somebody tries to sign in to, where attempts are counted outside PostgreSQL.
-pub struct Candidate {
-    /// The account, if the address has one.
-    pub account: Option<Account>,
-    /// The address that was typed, in the case that addresses are compared in.
-    pub address: String,
-    /// Whether the account has a live session that was opened from the same source.
-    pub is_signed_in_here: bool,
+static REPLACE_HASH: Statement<3> = Statement {
+    sql: "UPDATE users SET password = $3 WHERE id = $1 AND password = $2 RETURNING id::bigint AS id",
+    types: [Type::INT8, Type::TEXT, Type::TEXT],
+};
+
+/// Replaces a hash by a new hash of the same password. Sessions stay live. Does nothing if the password was changed since `read` was read.
+pub async fn replace_hash(db: &Database, user: UserId, read: &PasswordHash, new: &PasswordHash) -> Result<(), DbError> {
+    db.query_opt(&REPLACE_HASH, [&user.0, &read.as_stored(), &new.as_stored()]).await.map(drop)
 }
 
-const FIND_CANDIDATE: &str = "
-    WITH account AS (
-        SELECT id, name, email, password, credential_version FROM users
-        WHERE lower(email COLLATE \"C\") = lower($1 COLLATE \"C\")
-    )
-    SELECT account.*, coalesce(lower($1 COLLATE \"C\"), '') AS address, EXISTS (
-        SELECT FROM sessions s
-        WHERE s.user_id = account.id AND s.credential_version = account.credential_version AND s.source = $2
-            AND s.revoked_at IS NULL AND s.expires_at > now()
-    ) AS is_signed_in_here
-    FROM (SELECT) AS one LEFT JOIN account ON true";
+static END_ALL_SESSIONS: Statement<2> = Statement {
+    sql: "
+    UPDATE users SET credential_version = credential_version + 1
+    WHERE id = $1 AND credential_version = $2 RETURNING id::bigint AS id",
+    types: [Type::INT8, Type::INT4],
+};
 
-/// The account of an address, in whatever case it is written.
-pub async fn find_candidate(db: &Database, email: &EmailLookup, source: &Source) -> Result<Candidate, DbError> {
-    let row = db.query_one(FIND_CANDIDATE, &[(&email.as_sql(), Type::TEXT), (&source.as_str(), Type::TEXT)]).await?;
-    Ok(Candidate {
-        account: account(&row),
-        address: row.get("address"),
-        is_signed_in_here: row.get("is_signed_in_here"),
-    })
+/// Ends every session that was opened under the user's credential version, by raising it. If it is higher already, those sessions have ended,
+/// and nothing changes.
+pub async fn end_all_sessions(db: &Database, user: &User) -> Result<(), DbError> {
+    db.query_opt(&END_ALL_SESSIONS, [&user.id.0, &user.credential_version]).await.map(drop)
 }
 
-/// The account of a row, where it has one.
-pub(super) fn account(row: &Row) -> Option<Account> {
-    row.get::<_, Option<i32>>("id").map(|id| Account {
-        id: UserId(id),
+/// The user of a row that has [`user_columns!`].
+pub(super) fn user(row: &Row) -> User {
+    User {
+        id: UserId(row.get("id")),
         name: row.get("name"),
         email: row.get("email"),
-        password_hash: PasswordHash::from_stored(row.get("password")),
         credential_version: row.get("credential_version"),
-    })
-}
-
-/// Nothing happens where the hash is not the one that was read: somebody has changed the password since.
-const REPLACE_HASH: &str = "
-    UPDATE users SET password = $3 WHERE id = $1 AND password = $2 RETURNING id";
-
-/// Replaces a hash of the same password; sessions live on.
-pub async fn replace_hash(db: &Database, user: UserId, read: &PasswordHash, new: &PasswordHash) -> Result<(), DbError> {
-    let params =
-        [(&user.0 as _, Type::INT4), (&read.as_stored() as _, Type::TEXT), (&new.as_stored() as _, Type::TEXT)];
-    db.query_opt(REPLACE_HASH, &params).await.map(drop)
+    }
 }

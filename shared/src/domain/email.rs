@@ -1,21 +1,21 @@
 use super::Rule;
 
-/// An address that may have an account, as its owner wrote it. Two addresses are the same if they differ in the case of ASCII letters alone.
+/// The address of an account, as its owner wrote it. Two addresses are the same if they differ only in the case of ASCII letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email(String);
 
 impl Email {
     /// The longest address SMTP can carry (RFC 5321 §4.5.3.1.3, erratum 1690).
-    const MAX_LENGTH: usize = 254;
+    pub const MAX_LENGTH: usize = 254;
     /// The longest local part (RFC 5321 §4.5.3.1.1).
     const LOCAL_PART_MAX_LENGTH: usize = 64;
     /// The longest label of a host name (RFC 1035 §2.3.4).
     const LABEL_MAX_LENGTH: usize = 63;
 
-    /// Takes an address where an account is made: a dot-atom (RFC 5321 §4.1.2) at a host name of two labels or more.
+    /// Parses the address of a new account: a dot-atom (RFC 5321 §4.1.2) at a host name of two labels or more.
     ///
-    /// Quoted local parts, comments, address literals and encoded words are refused. They mean something else to some mail program on the
-    /// way, and one mailbox could be written in many forms. Whether mail arrives only mail can tell.
+    /// Quoted local parts, comments, address literals and encoded words are refused. Mail programs read them in different ways, and one
+    /// mailbox could be written in many forms. Only sending a mail shows whether the mailbox exists.
     pub fn parse(text: &str) -> Result<Self, Rule> {
         if text.len() > Self::MAX_LENGTH {
             return Err(Rule::EmailTooLong);
@@ -50,7 +50,7 @@ fn is_host_name(text: &str) -> bool {
     text.contains('.') && text.split('.').all(is_label)
 }
 
-/// Whatever somebody typed to find an account by. Nothing is refused: a text no account can have simply finds none.
+/// Any text that a client sends to find an account by its address. A text that is no address finds no account.
 #[derive(Debug, Clone)]
 pub struct EmailLookup(String);
 
@@ -61,8 +61,8 @@ impl EmailLookup {
         Self(text.to_owned())
     }
 
-    /// The text to compare with; none where it has a NUL, which PostgreSQL can neither store nor be asked for. A query
-    /// with none does the same work and finds nothing.
+    /// The text as a parameter of a query. `None` where it has a NUL, which PostgreSQL does not accept in a text. A query with `None`
+    /// does the same work and finds nothing.
     #[must_use]
     pub fn as_sql(&self) -> Option<&str> {
         (!self.0.contains('\0')).then_some(&self.0)

@@ -4,9 +4,9 @@ use rand::CryptoRng;
 use serde::Serialize;
 use uuid::{Builder, Uuid};
 
-/// A user. Integers, because the accounts that were taken over have them.
+/// A user. An integer, because accounts that were taken over from the old service keep their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UserId(pub i32);
+pub struct UserId(pub i64);
 
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,17 +14,17 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A session: what one sign-in opened. Tokens name it as `sid`.
+/// A session: each sign-in opens one. Tokens name it in the claim `sid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
-/// A token, by its `jti` (RFC 7519 §4.1.7).
+/// A token. Its claim `jti` (RFC 7519 §4.1.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TokenId(pub Uuid);
 
-/// An attempt to send a mail that is owed.
+/// One attempt to send a mail in the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailId(pub Uuid);
 

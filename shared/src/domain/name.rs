@@ -2,15 +2,15 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::Rule;
 
-/// A person's name, NFC-normalised, so that what looks the same is the same.
+/// A person's name in NFC form, so that two names that look the same are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(String);
 
 impl Name {
-    /// What the database column holds, in characters.
-    const MAX_LENGTH: usize = 100;
+    /// The size of the database column, in characters.
+    pub const MAX_LENGTH: usize = 100;
 
-    /// Takes a name where an account is made: 1 to 100 characters after normalisation, none of them a control character.
+    /// Parses the name of a new account. It may have up to [`Self::MAX_LENGTH`] characters in NFC form, and no control characters.
     pub fn parse(text: &str) -> Result<Self, Rule> {
         let name: String = text.nfc().collect();
         if name.chars().count() > Self::MAX_LENGTH {

@@ -1,54 +1,85 @@
-use thiserror::Error;
+use std::{borrow::Cow, fmt};
 
-/// A rule that a name, an address or a password breaks where it is set. The text says which, so that a person can mend it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+use super::{Email, Name};
+
+/// A rule for new names, addresses and passwords. It is refused where one is set and breaks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// More than 100 characters.
-    #[error("Name must be at most 100 characters")]
+    /// The name has more than [`Name::MAX_LENGTH`] characters.
     NameTooLong,
-    /// A control character, which would have a meaning in a terminal, a log or a mail.
-    #[error("Name must not contain control characters")]
+    /// The name has a control character. Terminals, logs and mails give these a meaning.
     NameHasControlCharacters,
-    /// More than 254 characters, the longest address SMTP can carry (RFC 5321 §4.5.3.1.3, erratum 1690).
-    #[error("Email must be at most 254 characters")]
+    /// The address has more than [`Email::MAX_LENGTH`] characters.
     EmailTooLong,
-    /// Not an address.
-    #[error("Email must be an address such as kate@example.com, in ASCII and without spaces, quotes or comments")]
+    /// This is not an address that mail can be sent to.
     EmailInvalid,
-    /// Fewer characters than the policy wants.
-    #[error("Password must be at least {min_length} characters")]
+    /// The password has fewer than `min_length` characters.
     PasswordTooShort {
-        /// The policy's least number of characters.
+        /// The configured minimum.
         min_length: usize,
     },
-    /// More than 128 characters. Longer ones are refused, because cutting one would be worse.
-    #[error("Password must be at most 128 characters")]
-    PasswordTooLong,
-    /// NUL, the one character that programs cut a text at.
-    #[error("Password must not contain the NUL character")]
+    /// The password has more than `max_length` characters. It is refused, because cutting it would weaken it silently.
+    PasswordTooLong {
+        /// The maximum.
+        max_length: usize,
+    },
+    /// The password has a NUL. Many programs cut a text there.
     PasswordHasNul,
-    /// On the list of passwords that attackers try first.
-    #[error("Password is too common")]
+    /// The password is on the list of common passwords.
     PasswordTooCommon,
-    /// What everybody who knows the account would guess.
-    #[error("Password must not contain four or more characters in a row of your name or email address")]
-    PasswordContainsAccount,
+    /// The password has `run_length` characters in a row of the account's name or address.
+    PasswordContainsAccount {
+        /// The shortest run that is refused.
+        run_length: usize,
+    },
 }
 
 impl Rule {
-    /// The stable name a program may rely on.
+    /// The stable code for programs.
     #[must_use]
     pub fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The table: a code for programs, and a message that tells a person what to change.
+    fn row(self) -> (&'static str, Cow<'static, str>) {
+        let at_most = |what: &str, length: usize| format!("{what} must be at most {length} characters").into();
         match self {
-            Self::NameTooLong => "name_too_long",
-            Self::NameHasControlCharacters => "name_has_control_characters",
-            Self::EmailTooLong => "email_too_long",
-            Self::EmailInvalid => "email_invalid",
-            Self::PasswordTooShort { .. } => "password_too_short",
-            Self::PasswordTooLong => "password_too_long",
-            Self::PasswordHasNul => "password_has_nul",
-            Self::PasswordTooCommon => "password_too_common",
-            Self::PasswordContainsAccount => "password_contains_account",
+            Self::NameTooLong => ("name_too_long", at_most("Name", Name::MAX_LENGTH)),
+            Self::NameHasControlCharacters => {
+                ("name_has_control_characters", "Name must not contain control characters".into())
+            }
+            Self::EmailTooLong => ("email_too_long", at_most("Email", Email::MAX_LENGTH)),
+            Self::EmailInvalid => (
+                "email_invalid",
+                "Email must be an address such as kate@example.com, in ASCII and without spaces, quotes or comments"
+                    .into(),
+            ),
+            Self::PasswordTooShort { min_length } => {
+                ("password_too_short", format!("Password must be at least {min_length} characters").into())
+            }
+            Self::PasswordTooLong { max_length } => ("password_too_long", at_most("Password", max_length)),
+            Self::PasswordHasNul => ("password_has_nul", "Password must not contain the NUL character".into()),
+            Self::PasswordTooCommon => ("password_too_common", "Password is too common".into()),
+            Self::PasswordContainsAccount { run_length } => (
+                "password_contains_account",
+                format!(
+                    "Password must not contain {} or more characters in a row of your name or email address",
+                    in_words(run_length)
+                )
+                .into(),
+            ),
         }
     }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.row().1)
+    }
+}
+
+fn in_words(number: usize) -> Cow<'static, str> {
+    const WORDS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    WORDS.get(number).map_or_else(|| number.to_string().into(), |word| (*word).into())
 }

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct UnixTime(pub i64);
 
 impl UnixTime {
-    /// This time and so much later; fractions of a second are dropped.
+    /// The time `duration` after this one. Fractions of a second are dropped.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add_unsigned(duration.as_secs()))
     }
 
-    /// Seconds from `earlier` until this; zero if `earlier` is the later one.
+    /// Seconds from `earlier` to this time. Zero if `earlier` is later.
     #[must_use]
     pub fn seconds_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
@@ -22,7 +22,7 @@ impl UnixTime {
 }
 
 impl From<SystemTime> for UnixTime {
-    /// A clock before 1970 reads as 1970, when every token is from the future, and so refused.
+    /// A clock that shows a time before 1970 counts as 1970. Every token is then from the future and is refused.
     fn from(time: SystemTime) -> Self {
         let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Self(i64::try_from(seconds).unwrap_or(i64::MAX))

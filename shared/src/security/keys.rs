@@ -1,16 +1,16 @@
-//! The keys tokens are signed with and held against, each known by its `kid` (RFC 7515 §4.1.4).
+//! The keys that sign and verify tokens. Each has a `kid` (RFC 7515 §4.1.4).
 
 use aws_lc_rs::digest::{SHA256, digest};
 pub use jsonwebtoken::{Algorithm, jwk::Jwk};
 use jsonwebtoken::{
-    DecodingKey, EncodingKey, Header, Validation,
-    errors::Result,
+    DecodingKey, EncodingKey, Header, Validation, errors,
     jwk::{AlgorithmParameters, EllipticCurve, PublicKeyUse, ThumbprintHash},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::policy;
+use super::{Issuer, policy};
+use crate::environment::{ConfigError, Environment};
 
 /// A key that signs tokens.
 pub(super) struct Signer {
@@ -18,18 +18,18 @@ pub(super) struct Signer {
     key: EncodingKey,
 }
 
-/// A key that tokens are held against.
+/// A key that verifies tokens.
 pub(super) struct Verifier {
-    /// The one header that tokens of this key have.
+    /// The header that all tokens of this key have.
     pub(super) header: Value,
     pub(super) algorithm: Algorithm,
     pub(super) key: DecodingKey,
-    /// Algorithm and signature; everything else is compared by [`super::Tokens`].
+    /// Checks the algorithm and the signature. [`super::Tokens`] checks everything else.
     pub(super) validation: Validation,
 }
 
 impl Signer {
-    pub(super) fn sign(&self, claims: &impl serde::Serialize) -> Result<String> {
+    pub(super) fn sign(&self, claims: &impl serde::Serialize) -> errors::Result<String> {
         jsonwebtoken::encode(&self.header, claims, &self.key)
     }
 }
@@ -52,8 +52,8 @@ fn header(algorithm: Algorithm, kid: String) -> Header {
     Header { kid: Some(kid), ..Header::new(algorithm) }
 }
 
-/// The `kid` of a secret: a part of its hash. Whoever has a token can test guesses of the secret against its signature anyway,
-/// so this tells nobody more.
+/// The `kid` of a secret is a part of its hash. This does not help an attacker, who can test guesses of the secret against any token's
+/// signature.
 fn secret_header(secret: &SecretString) -> Header {
     let hash = digest(&SHA256, format!("kid {}", secret.expose_secret()).as_bytes());
     header(Algorithm::HS256, hex::encode(&hash.as_ref()[..8]))
@@ -67,7 +67,7 @@ pub(super) fn secret_verifier(secret: &SecretString) -> Verifier {
     Verifier::new(&secret_header(secret), DecodingKey::from_secret(secret.expose_secret().as_bytes()))
 }
 
-/// The public half of a key pair, good for one algorithm: RS256, ES256 or `EdDSA`.
+/// The public key of a key pair, for one algorithm: RS256, ES256 or `EdDSA`.
 #[derive(Clone)]
 pub struct PublicKey {
     jwk: Jwk,
@@ -89,7 +89,7 @@ impl PublicKey {
         Self::from_jwk(Jwk::from_decoding_key(&key, Some(algorithm)).ok()?, algorithm)
     }
 
-    /// The key as published (RFC 7517), its `kid` the key's thumbprint (RFC 7638): the same wherever it is computed.
+    /// The key in its published form (RFC 7517). Its `kid` is its thumbprint (RFC 7638), so it depends on the key alone.
     #[must_use]
     pub fn as_jwk(&self) -> &Jwk {
         &self.jwk
@@ -101,7 +101,7 @@ impl PublicKey {
 
     fn from_jwk(mut jwk: Jwk, algorithm: Algorithm) -> Option<Self> {
         let strong = match &jwk.algorithm {
-            // Four characters of base64url for three bytes.
+            // Base64url writes three bytes as four characters.
             AlgorithmParameters::RSA(rsa) => rsa.n.len() * 3 / 4 >= policy::MIN_RSA_BYTES,
             AlgorithmParameters::EllipticCurve(ec) => ec.curve == EllipticCurve::P256,
             AlgorithmParameters::OctetKeyPair(pair) => pair.curve == EllipticCurve::Ed25519,
@@ -130,7 +130,7 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads a private key in PEM (PKCS#8; RSA also as PKCS#1), of the kinds [`PublicKey::from_pem`] takes.
+    /// Reads a private key in PEM (PKCS#8, or PKCS#1 for RSA), of the kinds that [`PublicKey::from_pem`] accepts.
     #[must_use]
     pub fn from_pem(pem: &SecretString) -> Option<Self> {
         let pem = pem.expose_secret().as_bytes();
@@ -144,7 +144,7 @@ impl PrivateKey {
         Some(Self { encoding_key, public })
     }
 
-    /// What verifies its signatures.
+    /// The key that verifies its signatures.
     #[must_use]
     pub fn public(&self) -> &PublicKey {
         &self.public
@@ -155,8 +155,8 @@ impl PrivateKey {
     }
 }
 
-/// The key pairs of this service: the one that signs access tokens, where there is one, and others whose tokens are good too,
-/// because their turn is yet to come or not long over.
+/// The key pairs of this service: the one that signs access tokens, if there is one, and others whose tokens are accepted: the previous one,
+/// or the next.
 #[derive(Clone, Default)]
 pub struct KeyPairs {
     private: Option<PrivateKey>,
@@ -164,8 +164,34 @@ pub struct KeyPairs {
 }
 
 impl KeyPairs {
-    /// The key that signs access tokens (without one the secret does), and further keys that are accepted and published beside it. A key
-    /// that is listed twice counts once: verifiers refuse a set with two keys of one `kid` (RFC 7517 §4.5).
+    /// Reads `JWT_PRIVATE_KEY` and `JWT_ADDITIONAL_PUBLIC_KEYS`, both in PEM. A line break may be written as `\n`, as some consoles do.
+    ///
+    /// # Errors
+    /// If one is malformed, or if there is a private key and `JWT_ISSUER` is no https URL.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let pem = |name| env.optional(name).map(|pem| pem.replace("\\n", "\n"));
+        let private = pem("JWT_PRIVATE_KEY").map(|pem| {
+            let expected = "a private key in PEM (PKCS#8): RSA of 2048 bits or more, EC P-256, or Ed25519";
+            PrivateKey::from_pem(&pem.into()).ok_or(ConfigError::Malformed { name: "JWT_PRIVATE_KEY", expected })
+        });
+        let private = private.transpose()?;
+        if private.is_some() && Issuer::from_env(env).https_url().is_none() {
+            let expected = "an https URL where JWT_PRIVATE_KEY is set: other services look for the keys there";
+            return Err(ConfigError::Malformed { name: "JWT_ISSUER", expected });
+        }
+        let additional = pem("JWT_ADDITIONAL_PUBLIC_KEYS").unwrap_or_default();
+        let additional =
+            additional.split_inclusive("-----END PUBLIC KEY-----").filter(|pem| !pem.trim().is_empty()).map(|pem| {
+                let expected =
+                    "public keys in PEM, one after the other: RSA of 2048 bits or more, EC P-256, or Ed25519";
+                PublicKey::from_pem(pem.trim())
+                    .ok_or(ConfigError::Malformed { name: "JWT_ADDITIONAL_PUBLIC_KEYS", expected })
+            });
+        Ok(Self::new(private, additional.collect::<Result<_, _>>()?))
+    }
+
+    /// The key that signs access tokens, and further keys that are accepted and published. Without a private key, the secret signs. A key
+    /// that is listed twice counts once, because verifiers refuse a set with two keys of one `kid` (RFC 7517 §4.5).
     #[must_use]
     pub fn new(private: Option<PrivateKey>, additional: Vec<PublicKey>) -> Self {
         let mut public: Vec<PublicKey> = Vec::new();
@@ -177,13 +203,13 @@ impl KeyPairs {
         Self { private, public }
     }
 
-    /// What signs access tokens.
+    /// The key that signs access tokens.
     #[must_use]
     pub fn private(&self) -> Option<&PrivateKey> {
         self.private.as_ref()
     }
 
-    /// Every public key, the signing one's first.
+    /// All public keys. The key that signs comes first.
     pub fn public(&self) -> impl Iterator<Item = &PublicKey> {
         self.public.iter()
     }

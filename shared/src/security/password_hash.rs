@@ -1,4 +1,4 @@
-//! Hashing passwords, and checking them against what is stored.
+//! Hashing passwords, and comparing passwords with stored hashes.
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
@@ -12,7 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::{NewPassword, policy, werkzeug};
 
-/// A password somebody presents, as received.
+/// A password that a client sends, unchanged.
 #[derive(Clone)]
 pub struct Password(SecretString);
 
@@ -23,30 +23,30 @@ impl Password {
         Self(text.into())
     }
 
-    /// Its NFC form: what is hashed here (NIST SP 800-63B-4 §3.1.1.2). Werkzeug hashes what it receives.
+    /// Its NFC form, which this service hashes (NIST SP 800-63B-4 §3.1.1.2). Werkzeug hashes the password as it was received.
     fn normalised(&self) -> SecretString {
         self.0.expose_secret().nfc().collect::<String>().into()
     }
 }
 
-/// A stored hash: an argon2id PHC string, or one of Werkzeug's. Never printed.
+/// A stored hash: an argon2id PHC string, or one that Werkzeug made. It is never printed.
 #[derive(Clone)]
 pub struct PasswordHash(SecretString);
 
 impl PasswordHash {
-    /// Takes what the database holds.
+    /// A hash that was read from the database.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text.into())
     }
 
-    /// What the database is to hold.
+    /// The text that the database stores.
     #[must_use]
     pub fn as_stored(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Whether this is what [`PasswordHasher::hash`] makes today; if not, it is due to be replaced.
+    /// Whether [`PasswordHasher::hash`] makes such hashes today. If not, the hash should be replaced.
     #[must_use]
     pub fn is_current(&self) -> bool {
         let Ok(hash) = phc::PasswordHash::new(self.as_stored()) else { return false };
@@ -56,7 +56,7 @@ impl PasswordHash {
             && Params::try_from(&hash).is_ok_and(|params| work(&params) == today)
     }
 
-    /// `None` where this is no hash that can be checked, or one that asks for more work than the policy bears.
+    /// Whether the password matches. `None` if this is no known hash, or if checking it needs more work than the policy allows.
     fn verifies(&self, password: &Password) -> Option<bool> {
         let (received, normalised) = (&password.0, password.normalised());
         let stored = self.as_stored();
@@ -85,12 +85,12 @@ fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString) -> Option<
     }
 }
 
-/// Hashing failed, which only a lack of memory can cause.
+/// Hashing failed. Only a lack of memory can cause it.
 #[derive(Debug, Error)]
 #[error("the password could not be hashed: {0}")]
 pub struct HashingFailed(String);
 
-/// Makes and checks hashes, away from the async thread: one takes tens of milliseconds of a processor.
+/// Makes and checks hashes on a thread for blocking work, because each takes tens of milliseconds of processor time.
 pub struct PasswordHasher(());
 
 impl PasswordHasher {
@@ -100,39 +100,39 @@ impl PasswordHasher {
         Self(())
     }
 
-    /// The argon2id PHC string of `password`, with a salt from `rng`.
+    /// The argon2id PHC string of the password, with a salt from `rng`.
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// If there is not enough memory.
     pub async fn hash(&self, password: NewPassword, rng: &mut impl CryptoRng) -> Result<PasswordHash, HashingFailed> {
         let mut salt = [0; policy::SALT_BYTES];
         rng.fill_bytes(&mut salt);
-        off_the_async_thread(move || hash_with_salt(password.expose_secret().as_bytes(), &salt)).await
+        on_a_blocking_thread(move || hash_with_salt(password.expose_secret().as_bytes(), &salt)).await
     }
 
-    /// Hashes a password that was just verified anew, in its NFC form, to replace a hash that is no longer current.
+    /// Hashes the NFC form of a password that was just verified, to replace a hash that is no longer current.
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// If there is not enough memory.
     pub async fn rehash(&self, password: &Password, rng: &mut impl CryptoRng) -> Result<PasswordHash, HashingFailed> {
         let mut salt = [0; policy::SALT_BYTES];
         rng.fill_bytes(&mut salt);
         let normalised = password.normalised();
-        off_the_async_thread(move || hash_with_salt(normalised.expose_secret().as_bytes(), &salt)).await
+        on_a_blocking_thread(move || hash_with_salt(normalised.expose_secret().as_bytes(), &salt)).await
     }
 
-    /// Whether `password` is the one behind `hash`.
+    /// Whether the password matches the hash.
     ///
-    /// Without a hash the answer is no, after the same work: the time tells nobody whether there is an account (OWASP
-    /// Authentication cheat sheet). The same goes for a hash that cannot be checked, and for a password beyond
+    /// Without a hash the result is false, after the same work, so that the time does not reveal whether there is an account (OWASP
+    /// Authentication cheat sheet). The same holds for a hash that cannot be checked, and for a password longer than
     /// [`policy::PASSWORD_MAX_TRIED_BYTES`].
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// If there is not enough memory.
     pub async fn verify(&self, password: &Password, hash: Option<&PasswordHash>) -> Result<bool, HashingFailed> {
         let tried = password.0.expose_secret().len() <= policy::PASSWORD_MAX_TRIED_BYTES;
         let (password, hash) = (password.clone(), hash.filter(|_| tried).cloned());
-        off_the_async_thread(move || match hash.and_then(|hash| hash.verifies(&password)) {
+        on_a_blocking_thread(move || match hash.and_then(|hash| hash.verifies(&password)) {
             Some(right) => Ok(right),
             None => hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES]).map(|_| false),
         })
@@ -154,7 +154,7 @@ fn hash_with_salt(password: &[u8], salt: &[u8]) -> Result<PasswordHash, HashingF
     Ok(PasswordHash(hash.to_string().into()))
 }
 
-async fn off_the_async_thread<T: Send + 'static>(
+async fn on_a_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, HashingFailed> + Send + 'static,
 ) -> Result<T, HashingFailed> {
     let span = Span::current();

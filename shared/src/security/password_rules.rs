@@ -1,14 +1,19 @@
-//! What a new password must be.
+//! The rules for new passwords.
 
 use std::{collections::HashSet, sync::LazyLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::UnicodeNormalization;
 
-use super::policy;
-use crate::{config, domain::Rule};
+use tracing::warn;
 
-/// A password that keeps the rules, NFC-normalised: what may be hashed.
+use super::policy;
+use crate::{
+    domain::Rule,
+    environment::{ConfigError, Environment},
+};
+
+/// A password that follows the rules, in NFC form. Only such a password is hashed.
 pub struct NewPassword(SecretString);
 
 impl NewPassword {
@@ -17,23 +22,40 @@ impl NewPassword {
     }
 }
 
-/// The rules, as configured.
+/// The configured rules.
 pub struct PasswordRules {
     min_length: usize,
     blocklist: bool,
 }
 
 impl PasswordRules {
-    /// The rules the environment asks for.
-    #[must_use]
-    pub fn new(config: &config::PasswordRules) -> Self {
-        Self { min_length: config.min_length, blocklist: config.blocklist }
+    /// Reads `PASSWORD_MIN_LENGTH` and `PASSWORD_BLOCKLIST`. Logs a warning for a length below the recommended one.
+    ///
+    /// # Errors
+    /// If the length is not between [`policy::PASSWORD_MIN_LENGTH_LOWEST`] and [`policy::PASSWORD_MAX_LENGTH`], or the switch is neither `on` nor `off`.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let (name, expected) = ("PASSWORD_MIN_LENGTH", "a whole number from 8 to 128");
+        let min_length = env.parsed(name, expected, policy::PASSWORD_MIN_LENGTH)?;
+        if !(policy::PASSWORD_MIN_LENGTH_LOWEST..=policy::PASSWORD_MAX_LENGTH).contains(&min_length) {
+            return Err(ConfigError::Malformed { name, expected });
+        }
+        if min_length < policy::PASSWORD_MIN_LENGTH {
+            let recommended = policy::PASSWORD_MIN_LENGTH;
+            warn!(min_length, "{name} is below {recommended}, the minimum that NIST SP 800-63B-4 allows");
+        }
+        Ok(Self { min_length, blocklist: env.switch("PASSWORD_BLOCKLIST")? })
     }
 
-    /// Takes a new password for the account with that name and address, or says which rule it breaks.
+    /// The minimum number of characters of a new password.
+    #[must_use]
+    pub fn min_length(&self) -> usize {
+        self.min_length
+    }
+
+    /// Accepts a new password for the account with this name and address, or returns the rule that it breaks.
     ///
-    /// Length is counted in characters of the NFC form. Any character but NUL is welcome and no mixture of kinds is asked for
-    /// (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 6.2.5). Case is ignored where it is compared with the list and the account.
+    /// The length is counted in characters of the NFC form. Every character except NUL is allowed, and no mixture of kinds is required
+    /// (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 6.2.5). Comparisons with the list and with the account ignore case.
     pub fn accept(&self, text: &str, name: &str, email: &str) -> Result<NewPassword, Rule> {
         let password: String = text.nfc().collect();
         let length = password.chars().count();
@@ -41,7 +63,7 @@ impl PasswordRules {
             return Err(Rule::PasswordTooShort { min_length: self.min_length });
         }
         if length > policy::PASSWORD_MAX_LENGTH {
-            return Err(Rule::PasswordTooLong);
+            return Err(Rule::PasswordTooLong { max_length: policy::PASSWORD_MAX_LENGTH });
         }
         if password.contains('\0') {
             return Err(Rule::PasswordHasNul);
@@ -52,37 +74,37 @@ impl PasswordRules {
                 return Err(Rule::PasswordTooCommon);
             }
             if pieces(name).chain(pieces(own_part(email))).any(|piece| folded.contains(&piece)) {
-                return Err(Rule::PasswordContainsAccount);
+                return Err(Rule::PasswordContainsAccount { run_length: policy::PASSWORD_CONTEXT_LENGTH });
             }
         }
         Ok(NewPassword(password.into()))
     }
 }
 
-/// What of an address is the account's own. The domain of a public mail service is not: it is known of millions, and its name (`mail`,
-/// `live`) is a word that many good passwords have in them.
+/// The part of an address that identifies its owner. The domain of a public mail service does not: millions of people use it, and its name
+/// (`mail`, `live`) is a word in many good passwords.
 fn own_part(email: &str) -> &str {
     let Some((local, domain)) = email.rsplit_once('@') else { return email };
-    // gmail.com, yahoo.co.uk; not mail.of-somebody.example
+    // Such as gmail.com and yahoo.co.uk, but not mail.somebody.example.
     let ([service, _] | [service, "co" | "com", _]) = *domain.split('.').collect::<Vec<_>>() else { return email };
     let public = policy::PUBLIC_MAIL_SERVICES.iter().any(|name| name.eq_ignore_ascii_case(service));
     if public { local } else { email }
 }
 
-/// `text` without its case. Character by character, because `str::to_lowercase` looks at a Σ's neighbours; by way of capitals, because
-/// some have two small letters.
+/// The text without case. Characters are converted one by one, because `str::to_lowercase` converts a Σ by its neighbours, and to capitals
+/// first, because some capitals have two small letters.
 fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// Every run of [`policy::PASSWORD_CONTEXT_LENGTH`] characters in `text`, without case, whatever they are: an address is guessed
-/// with its punctuation.
+/// Every run of [`policy::PASSWORD_CONTEXT_LENGTH`] characters in the text, without case. Punctuation counts, because attackers guess
+/// addresses with their punctuation.
 fn pieces(text: &str) -> impl Iterator<Item = String> {
     let folded: Vec<char> = folded(text).chars().collect();
     folded.windows(policy::PASSWORD_CONTEXT_LENGTH).map(|run| run.iter().collect()).collect::<Vec<String>>().into_iter()
 }
 
-/// Passwords attackers try first, one a line, in lower case: see `docs/decisions/0004-common-passwords.md`.
+/// Passwords that attackers try first, one in each line, in lower case. See `docs/decisions/0004-common-passwords.md`.
 static COMMON_PASSWORDS: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
@@ -105,7 +127,7 @@ mod tests {
         assert_eq!(refusal(&"e\u{301}".repeat(14)), Some(Rule::PasswordTooShort { min_length: 15 }));
         assert_eq!(refusal(&"qjx".repeat(5)), None);
         assert_eq!(refusal(&"é".repeat(128)), None);
-        assert_eq!(refusal(&"é".repeat(129)), Some(Rule::PasswordTooLong));
+        assert_eq!(refusal(&"é".repeat(129)), Some(Rule::PasswordTooLong { max_length: 128 }));
     }
 
     // Requirement 25.
@@ -126,7 +148,7 @@ mod tests {
     #[test]
     fn a_part_of_the_account_is_refused() {
         for password in ["the lovely LOVElace", "12345678 velac 9", "my analytical mind!", "xxxxx xxxxx yexamY"] {
-            assert_eq!(refusal(password), Some(Rule::PasswordContainsAccount), "{password}");
+            assert_eq!(refusal(password), Some(Rule::PasswordContainsAccount { run_length: 4 }), "{password}");
         }
         let three = RULES.accept("ada goes for a walk", "Ada", "q@w.io").err();
         assert_eq!(three, None, "three characters are no part");
@@ -135,7 +157,11 @@ mod tests {
             ("Bo Li Xu", "q@w.io", "bo li xu bo li xu"),
             ("O'Ra B-C", "q@w.io", "o'ra b-c o'ra b-c"),
         ] {
-            assert_eq!(RULES.accept(password, name, email).err(), Some(Rule::PasswordContainsAccount), "{password}");
+            assert_eq!(
+                RULES.accept(password, name, email).err(),
+                Some(Rule::PasswordContainsAccount { run_length: 4 }),
+                "{password}"
+            );
         }
     }
 
@@ -149,7 +175,7 @@ mod tests {
         let normalised: String = text.nfc().collect();
         let expected = match normalised.chars().count() {
             length if length < min_length => Err(Rule::PasswordTooShort { min_length }),
-            129.. => Err(Rule::PasswordTooLong),
+            129.. => Err(Rule::PasswordTooLong { max_length: 128 }),
             _ if text.contains('\0') => Err(Rule::PasswordHasNul),
             _ => Ok(normalised),
         };
@@ -188,7 +214,10 @@ mod tests {
         let upper = password.to_uppercase();
         for password in [password, upper] {
             let refusal = RULES.accept(&password, &name, "q@w.io").err();
-            assert!(matches!(refusal, Some(Rule::PasswordContainsAccount | Rule::PasswordTooCommon)), "{password}");
+            assert!(
+                matches!(refusal, Some(Rule::PasswordContainsAccount { .. } | Rule::PasswordTooCommon)),
+                "{password}"
+            );
         }
     }
 
@@ -212,10 +241,18 @@ mod tests {
             ] {
                 assert!(RULES.accept(password, "Ada", email).is_ok(), "{password} for {email}");
             }
-            assert_eq!(refusal_for("what does kate know", email), Some(Rule::PasswordContainsAccount), "{email}");
+            assert_eq!(
+                refusal_for("what does kate know", email),
+                Some(Rule::PasswordContainsAccount { run_length: 4 }),
+                "{email}"
+            );
         }
         for own in ["kate@lovelace.dev", "kate@mail.lovelace.dev"] {
-            assert_eq!(refusal_for("at lovelace in the morning", own), Some(Rule::PasswordContainsAccount), "{own}");
+            assert_eq!(
+                refusal_for("at lovelace in the morning", own),
+                Some(Rule::PasswordContainsAccount { run_length: 4 }),
+                "{own}"
+            );
         }
     }
 
@@ -233,7 +270,7 @@ mod tests {
     #[test]
     fn the_list_is_in_lower_case_and_normalised() {
         for line in COMMON_PASSWORDS.iter() {
-            assert!(line.chars().count() >= policy::PASSWORD_MIN_LENGTH_FLOOR, "{line}");
+            assert!(line.chars().count() >= policy::PASSWORD_MIN_LENGTH_LOWEST, "{line}");
             assert_eq!(*line, folded(line));
         }
         let long = COMMON_PASSWORDS.iter().filter(|line| line.chars().count() >= policy::PASSWORD_MIN_LENGTH).count();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Least characters of a new password. NIST SP 800-63B-4 §3.1.1.2: 15 where the password is the only factor.
 pub const PASSWORD_MIN_LENGTH: usize = 15;
-/// What `PASSWORD_MIN_LENGTH` may be set to at the least. OWASP ASVS 6.2.1: eight.
-pub const PASSWORD_MIN_LENGTH_FLOOR: usize = 8;
+/// The lowest value that `PASSWORD_MIN_LENGTH` may be set to. OWASP ASVS 6.2.1: eight.
+pub const PASSWORD_MIN_LENGTH_LOWEST: usize = 8;
 /// Most characters of a new password. NIST and ASVS 6.2.9 want at least 64 allowed; twice that fits every passphrase.
 pub const PASSWORD_MAX_LENGTH: usize = 128;
 /// Most bytes of a password that is tried at sign-in. An account that was taken over may have a longer password than one
@@ -89,10 +89,10 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 pub const RESET_TOKEN_BYTES: usize = 32;
 /// How long a reset token lives: time to find the mail, not to forget it.
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
-/// How long every answer of forgot-password takes: longer than SES usually needs, so that its time tells nothing.
-pub const FORGOT_PASSWORD_FLOOR: Duration = Duration::from_secs(1);
-/// How long before its floor an attempt to mail is given up, so that giving up does not show either, nor writing down that it was sent.
-pub const FLOOR_MARGIN: Duration = Duration::from_millis(300);
+/// The minimum duration of every answer of forgot-password. SES usually needs less, so the time reveals nothing.
+pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
+/// How long before the minimum duration ends an attempt to send a mail is given up. The rest is for recording in the database that it was sent.
+pub const MINIMUM_DURATION_MARGIN: Duration = Duration::from_millis(300);
 
 /// Most bytes of a body that is read. The longest password that is tried has 4096 bytes, which leaves room for escapes. API Gateway passes
 /// on megabytes, and no attempt has been counted when they arrive.

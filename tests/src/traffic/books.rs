@@ -8,21 +8,23 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use shared::security::ResetToken;
+use shared::{db::SESSION_IS_LIVE, security::ResetToken};
 use tokio_postgres::Row;
 
 use super::{Life, Traffic, life::Known};
 
 /// All accounts and what belongs to them, by address.
-const ACCOUNTS: &str = "
-    SELECT u.email, (u.credential_version - 1)::bigint AS resets,
-        (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
-        (SELECT count(*) FROM sessions s WHERE s.user_id = u.id AND s.credential_version = u.credential_version
-            AND s.revoked_at IS NULL AND s.expires_at > now()) AS live,
-        (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
-        coalesce((SELECT attempts::bigint FROM throttle
-            WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
-    FROM users u";
+fn accounts() -> String {
+    format!(
+        "SELECT u.email, (u.credential_version - 1)::bigint AS resets,
+            (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
+            (SELECT count(*) FROM sessions s WHERE {SESSION_IS_LIVE}) AS live,
+            (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
+            coalesce((SELECT attempts::bigint FROM throttle
+                WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
+        FROM users u"
+    )
+}
 
 /// What must not be: an account twice, rows that belong to nobody, counters that count nothing.
 const ODDITIES: &str = "
@@ -102,7 +104,7 @@ impl<'a> Traffic<'a> {
         let mut books = Books::default();
         let resent = self.calm().await;
         let database = self.stack.database.connect().await;
-        let rows = database.query(ACCOUNTS, &[]).await.expect("the accounts");
+        let rows = database.query(&accounts(), &[]).await.expect("the accounts");
         let mut accounts: BTreeMap<String, Row> = rows.into_iter().map(|row| (row.get("email"), row)).collect();
         let mut mails = 0;
         for life in &lives {

@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use shared::{domain::Rule, error::ApiError, security::throttle::TooMany};
+use shared::{
+    domain::{Rule, TooMany},
+    error::ApiError,
+    security::policy,
+};
 use tests::documents::{self, OPENAPI};
 
 fn refusals() -> Vec<ApiError> {
@@ -13,11 +17,11 @@ fn refusals() -> Vec<ApiError> {
         Rule::NameHasControlCharacters,
         Rule::EmailTooLong,
         Rule::EmailInvalid,
-        Rule::PasswordTooShort { min_length: 15 },
-        Rule::PasswordTooLong,
+        Rule::PasswordTooShort { min_length: policy::PASSWORD_MIN_LENGTH },
+        Rule::PasswordTooLong { max_length: policy::PASSWORD_MAX_LENGTH },
         Rule::PasswordHasNul,
         Rule::PasswordTooCommon,
-        Rule::PasswordContainsAccount,
+        Rule::PasswordContainsAccount { run_length: policy::PASSWORD_CONTEXT_LENGTH },
     ];
     let others = [
         ApiError::UnsupportedMediaType,
@@ -56,7 +60,7 @@ fn openapi_documents_every_refusal_and_no_other() {
     let coded: BTreeMap<String, Value> = refusals()
         .iter()
         .map(|refusal| {
-            let (_, code) = refusal.status_and_code();
+            let code = refusal.code();
             (code.to_owned(), json!({ "message": refusal.to_string(), "code": code }))
         })
         .collect();
@@ -67,7 +71,7 @@ fn openapi_documents_every_refusal_and_no_other() {
 fn the_schema_of_refusals_names_every_code_and_no_other() {
     let named = OPENAPI["components"]["schemas"]["Refusal"]["properties"]["code"]["enum"].as_array().expect("an enum");
     let named: BTreeSet<&str> = named.iter().filter_map(Value::as_str).collect();
-    let coded: BTreeSet<&str> = refusals().iter().map(|refusal| refusal.status_and_code().1).collect();
+    let coded: BTreeSet<&str> = refusals().iter().map(|refusal| refusal.code()).collect();
     assert_eq!(named, coded);
 }
 
@@ -95,13 +99,8 @@ fn every_example_of_a_body_is_as_its_schema_says() {
 
 #[test]
 fn every_refusal_is_listed_under_its_own_status() {
-    let statuses: BTreeMap<&str, String> = refusals()
-        .iter()
-        .map(|refusal| {
-            let (status, code) = refusal.status_and_code();
-            (code, status.as_u16().to_string())
-        })
-        .collect();
+    let statuses: BTreeMap<&str, String> =
+        refusals().iter().map(|refusal| (refusal.code(), refusal.status().as_u16().to_string())).collect();
     let mut listed = 0;
     for (path, operations) in OPENAPI["paths"].as_object().expect("paths") {
         for operation in operations.as_object().expect("operations").values().filter(|operation| operation.is_object())

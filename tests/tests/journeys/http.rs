@@ -266,7 +266,7 @@ async fn without_its_database_a_function_says_so_and_public_stays_up() {
         assert_eq!(stack.get(path).await.status, 200, "{path}");
     }
     assert!(
-        stack.log_of("signin").contains("the database is away")
+        stack.log_of("signin").contains("the database is not available")
             || stack.log_of("signin").contains("service_unavailable")
     );
 }

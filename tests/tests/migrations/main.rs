@@ -6,14 +6,20 @@ mod locks;
 mod old_service;
 mod picture;
 mod refusals;
+mod statements;
 mod takeover;
 
 use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// The migrations there are.
-const MIGRATIONS: [&str; 4] =
-    ["V1__accounts_and_sessions", "V2__outbox", "V3__addresses_compared_by_ascii", "V4__sessions_by_source"];
+const MIGRATIONS: [&str; 5] = [
+    "V1__accounts_and_sessions",
+    "V2__outbox",
+    "V3__addresses_compared_by_ascii",
+    "V4__sessions_by_source",
+    "V5__user_ids_of_64_bits",
+];
 
 /// A stack on a database that no migration has seen.
 async fn stack_on(database: TestDatabase) -> Stack {

@@ -1,4 +1,4 @@
-//! Reset tokens: random, and known to the database only by their hash.
+//! Reset tokens. They are random, and the database stores only their hash.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use super::policy::RESET_TOKEN_BYTES;
 
-/// The secret in a reset mail's link.
+/// The secret in the link of a reset mail.
 pub struct ResetToken(SecretSlice<u8>);
 
 impl ResetToken {
@@ -20,20 +20,20 @@ impl ResetToken {
         Self(bytes.into())
     }
 
-    /// Reads a token from a link. `None` where it cannot be one of ours: another length, or other characters.
+    /// Reads a token from a link. `None` if it has another length or other characters than a reset token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         (bytes.len() == RESET_TOKEN_BYTES).then(|| Self(bytes.into()))
     }
 
-    /// The token as it stands in the link: base64url without padding (RFC 4648 §5).
+    /// The token in the form that the link has: base64url without padding (RFC 4648 §5).
     #[must_use]
     pub fn to_link_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0.expose_secret())
     }
 
-    /// What the database keeps. A plain hash suffices, because nobody guesses 256 random bits.
+    /// The hash that the database stores. A hash without a salt suffices, because 256 random bits cannot be guessed.
     #[must_use]
     pub fn hash(&self) -> ResetTokenHash {
         ResetTokenHash(digest(&SHA256, self.0.expose_secret()).as_ref().to_vec())
@@ -46,7 +46,7 @@ impl fmt::Debug for ResetToken {
     }
 }
 
-/// The SHA-256 of a [`ResetToken`]: a type of its own, so that no token gets into the database.
+/// The SHA-256 of a [`ResetToken`]. It is a type of its own, so that no token is stored by mistake.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ResetTokenHash(Vec<u8>);
 

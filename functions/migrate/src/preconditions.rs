@@ -1,0 +1,36 @@
+//! What a database must be like before anything is done to it.
+
+use tokio_postgres::types::Type;
+
+use crate::{error::Error, finish, history, transaction::Transaction};
+
+const ENCODING: &str = "SELECT current_setting('server_encoding') AS encoding";
+
+/// Refuses a database whose encoding cannot hold every name and address.
+pub async fn refuse_other_encodings(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let encoding: String = transaction.query_one(ENCODING, &[]).await?.get("encoding");
+    if encoding == "UTF8" { Ok(()) } else { Err(Error::NotUtf8(encoding)) }
+}
+
+const SCHEMAS: &str = "
+    SELECT current_schema()::text AS current,
+        ARRAY(
+            SELECT c.oid::regclass::text
+            FROM unnest($1) AS name JOIN pg_class c ON c.oid = to_regclass(name)
+            WHERE c.relnamespace <> current_schema()::regnamespace
+            ORDER BY name
+        ) AS elsewhere";
+
+/// Refuses a connection that would make new tables in one schema while it sees those that are there in another.
+pub async fn refuse_two_schemas(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let ours = ["users", "sessions", "password_resets", history::TABLE];
+    let names: Vec<&str> = ours.into_iter().chain(finish::old_tables()).collect();
+    let row = transaction.query_one(SCHEMAS, &[(&names, Type::TEXT_ARRAY)]).await?;
+    let current: Option<String> = row.get("current");
+    let elsewhere: Vec<String> = row.get("elsewhere");
+    match current {
+        None => Err(Error::NoSchema),
+        Some(current) if !elsewhere.is_empty() => Err(Error::TwoSchemas { current, elsewhere }),
+        Some(_) => Ok(()),
+    }
+}

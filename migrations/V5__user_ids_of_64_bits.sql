@@ -1,0 +1,14 @@
+-- User ids get 64 bits. Existing ids keep their values.
+--
+-- This rewrites the four tables and nobody can use them meanwhile. A million accounts take some seconds. A view on one of the columns makes
+-- PostgreSQL refuse: drop the view before, and create it again after.
+--
+-- Code from before this migration reads these columns as 32 bits and fails. So deploy the code of the commit before this file first. It reads
+-- both.
+ALTER TABLE users ALTER COLUMN id TYPE bigint;
+ALTER TABLE sessions ALTER COLUMN user_id TYPE bigint;
+ALTER TABLE password_resets ALTER COLUMN user_id TYPE bigint;
+ALTER TABLE outbox ALTER COLUMN user_id TYPE bigint;
+
+-- A sequence of 32 bits would end at 2147483647. A table that was taken over may have a sequence of another name, which is left alone.
+ALTER SEQUENCE IF EXISTS users_id_seq AS bigint;

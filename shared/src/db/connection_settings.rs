@@ -1,0 +1,127 @@
+//! The settings of connections to PostgreSQL.
+
+use std::net::IpAddr;
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio_postgres::config::Host;
+
+use crate::{
+    environment::{ConfigError, Environment},
+    security::policy,
+};
+
+/// Where the database is, and how to log in.
+#[derive(Clone)]
+pub struct ConnectionSettings {
+    /// The driver's configuration, from `DATABASE_URL`.
+    pub connection: tokio_postgres::Config,
+    /// The certificate authorities that verify the server. `None` where the connection is not encrypted.
+    pub authorities: Option<RootCertStore>,
+    /// Whether a token signed by IAM takes the place of the password.
+    pub iam: bool,
+}
+
+/// The certificate authorities of Amazon RDS in every region. `cargo xtask rds-certificates` renews them.
+const RDS: &[u8] = include_bytes!("../../certificates/rds.pem");
+
+impl ConnectionSettings {
+    /// Reads `DATABASE_URL`, `DATABASE_TLS`, `DATABASE_CA` and `DATABASE_AUTH`.
+    ///
+    /// The connection is encrypted and the server verified, unless the server is on this machine or `DATABASE_TLS` is `off`.
+    ///
+    /// # Errors
+    /// If the URL is missing or malformed, if there are no certificate authorities, or if IAM cannot sign for this host or user.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let url =
+            env.required("DATABASE_URL", "the PostgreSQL database, as postgres://user:password@host:5432/database")?;
+        let malformed = ConfigError::Malformed {
+            name: "DATABASE_URL",
+            expected: "of PostgreSQL, as postgres://user:password@host:5432/database",
+        };
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(malformed);
+        }
+        let mut connection: tokio_postgres::Config =
+            url.parse().map_err(|_| refused_parameter(url).unwrap_or_else(|| malformed.clone()))?;
+        if connection.get_hosts().is_empty() {
+            return Err(malformed);
+        }
+        connection
+            .connect_timeout(policy::DATABASE_CONNECT_TIMEOUT)
+            .tcp_user_timeout(policy::DATABASE_ACKNOWLEDGED)
+            .application_name("jwt-auth");
+        let authorities = match env.optional("DATABASE_TLS") {
+            Some("off") => None,
+            None if is_loopback(&connection) => None,
+            None | Some("verify") => Some(authorities(env)?),
+            Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_TLS", expected: "`verify` or `off`" }),
+        };
+        let iam = match env.optional("DATABASE_AUTH") {
+            None | Some("password") => false,
+            Some("iam") if !is_for_iam(&connection) => {
+                let expected = "of one host and one user of ASCII letters, digits and _ where IAM signs";
+                return Err(ConfigError::Malformed { name: "DATABASE_URL", expected });
+            }
+            Some("iam") if authorities.is_none() && !is_loopback(&connection) => {
+                return Err(ConfigError::Malformed { name: "DATABASE_TLS", expected: "`verify` where IAM signs" });
+            }
+            Some("iam") => true,
+            Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_AUTH", expected: "`password` or `iam`" }),
+        };
+        Ok(Self { connection, authorities, iam })
+    }
+}
+
+/// Parameters that other drivers accept in a URL, and what to use instead.
+const PARAMETERS_OF_OTHERS: [(&str, &str); 5] = [
+    ("sslmode", "without that `sslmode`: DATABASE_TLS=verify is what verify-full means elsewhere, and the default"),
+    ("sslrootcert", "without `sslrootcert`: DATABASE_CA names the file of certificates"),
+    ("sslcert", "without `sslcert`: a client has no certificate here, but a password or IAM (DATABASE_AUTH)"),
+    ("pgbouncer", "without `pgbouncer`: poolers need no parameter, as statements are not kept prepared"),
+    ("schema", "without `schema`: set the role's own with ALTER ROLE … SET search_path"),
+];
+
+/// The error for a URL with a parameter of another driver.
+fn refused_parameter(url: &str) -> Option<ConfigError> {
+    let (_, parameters) = url.split_once('?')?;
+    let understood = ["sslmode=disable", "sslmode=prefer", "sslmode=require"];
+    let others = parameters.split('&').filter(|parameter| !understood.contains(parameter));
+    let names: Vec<_> = others.filter_map(|parameter| parameter.split('=').next()).collect();
+    let (_, expected) = PARAMETERS_OF_OTHERS.iter().find(|(name, _)| names.contains(name))?;
+    Some(ConfigError::Malformed { name: "DATABASE_URL", expected })
+}
+
+/// Reads the certificate authorities from `DATABASE_CA`.
+fn authorities(env: &Environment) -> Result<RootCertStore, ConfigError> {
+    let expected = "`rds`, `system`, or the path of a file of certificates in PEM";
+    let malformed = ConfigError::Malformed { name: "DATABASE_CA", expected };
+    let certificates = match env.optional("DATABASE_CA") {
+        None | Some("rds") => CertificateDer::pem_slice_iter(RDS).collect(),
+        Some("system") => Ok(rustls_native_certs::load_native_certs().certs),
+        Some(path) => CertificateDer::pem_file_iter(path).and_then(Iterator::collect),
+    };
+    let mut authorities = RootCertStore::empty();
+    authorities.add_parsable_certificates(certificates.map_err(|_| malformed.clone())?);
+    if authorities.is_empty() { Err(malformed) } else { Ok(authorities) }
+}
+
+/// IAM signs for one host and one user. The user's name stands in the signed URL, so it must not need encoding.
+fn is_for_iam(connection: &tokio_postgres::Config) -> bool {
+    let plain = |user: &str| user.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    matches!(connection.get_hosts(), [Host::Tcp(_)]) && connection.get_user().is_some_and(plain)
+}
+
+fn is_loopback(connection: &tokio_postgres::Config) -> bool {
+    // Where the URL names an address beside the host, the driver connects to the address.
+    connection.get_hostaddrs().iter().all(IpAddr::is_loopback)
+        && connection.get_hosts().iter().all(|host| match host {
+            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback()),
+            Host::Unix(_) => true,
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Rules that several SQL statements share. Each is a macro, because `concat!` makes one constant text of a statement and its rules.
+
+/// The condition that a session is live: `s` is its row in `sessions`, and `u` has the `id` and `credential_version` of its user.
+macro_rules! session_is_live {
+    () => {
+        "u.id = s.user_id AND u.credential_version = s.credential_version AND s.revoked_at IS NULL AND s.expires_at > now()"
+    };
+}
+
+/// The condition that a row of `users` has this address. Only the case of ASCII letters is ignored, whatever the database's collation.
+macro_rules! has_address {
+    ($address:literal) => {
+        concat!("lower(email COLLATE \"C\") = lower(", $address, " COLLATE \"C\")")
+    };
+}
+
+/// The columns of a [`crate::domain::User`], from a row of `users`. The id is cast, so that the code also works before the migration that
+/// widens the column.
+macro_rules! user_columns {
+    () => {
+        "id::bigint AS id, name, email, credential_version"
+    };
+}
+
+/// The columns of a [`crate::domain::Session`], from a row `s` of `sessions`.
+macro_rules! session_columns {
+    () => {
+        "s.id, s.user_id::bigint AS user_id, s.refresh_id,
+        floor(extract(epoch FROM s.refreshed_at))::bigint AS refreshed_at,
+        floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
+        floor(extract(epoch FROM now()))::bigint AS now"
+    };
+}
+
+/// The key of a counter, from its name: the same as [`crate::domain::CounterKey::of`].
+macro_rules! counter_key {
+    ($name:literal) => {
+        concat!("sha256(convert_to(", $name, ", 'UTF8'))")
+    };
+}
+
+/// One more than a count while its time runs, else 1.
+macro_rules! one_more {
+    ($count:literal while $running:expr) => {
+        concat!("CASE WHEN ", $running, " THEN ", $count, " + 1 ELSE 1 END")
+    };
+}
+
+/// The end of an `INSERT INTO throttle AS t` that counts up to a limit within a window. The window begins with the first attempt. At the limit
+/// the statement changes and returns no row.
+macro_rules! count_within_window {
+    (up to $limit:literal) => {
+        concat!(
+            " ON CONFLICT (key) DO UPDATE SET
+            attempts = ",
+            $crate::db::rules::one_more!("t.attempts" while "t.expires_at > now()"),
+            ", expires_at = CASE WHEN t.expires_at > now() THEN t.expires_at ELSE excluded.expires_at END
+            WHERE t.expires_at <= now() OR t.attempts < ",
+            $limit,
+            " RETURNING key"
+        )
+    };
+}
+
+/// The seconds until a time, as `float8`.
+macro_rules! seconds_until {
+    ($time:literal) => {
+        concat!("extract(epoch FROM ", $time, " - now())::float8")
+    };
+}
+
+pub(super) use {
+    count_within_window, counter_key, has_address, one_more, seconds_until, session_columns, session_is_live,
+    user_columns,
+};
+
+/// The condition that a session is live, for the tests that look into the database.
+pub const SESSION_IS_LIVE: &str = session_is_live!();

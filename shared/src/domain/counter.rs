@@ -1,0 +1,57 @@
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// The SHA-256 of a counter's name. Stores hold keys and no names, so no address can be read from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CounterKey([u8; 32]);
+
+impl CounterKey {
+    /// The key of the counter whose name is these words, separated by spaces.
+    #[must_use]
+    pub fn of(words: &[&str]) -> Self {
+        Self::from_stored(digest(&SHA256, words.join(" ").as_bytes()).as_ref())
+    }
+
+    /// A key that was read from a store.
+    ///
+    /// # Panics
+    /// If it does not have 32 bytes.
+    #[must_use]
+    pub fn from_stored(key: &[u8]) -> Self {
+        Self(key.try_into().expect("a SHA-256 has 32 bytes"))
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The three counters of an attempt to sign in.
+pub struct SignInCounters {
+    /// Counts the attempts at this account from this source.
+    pub both: CounterKey,
+    /// Counts the attempts from this source, at any account.
+    pub source: CounterKey,
+    /// Counts the attempts at this account, from any source.
+    pub account: CounterKey,
+}
+
+/// A refusal, because there were too many attempts before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TooMany {
+    /// Seconds until the next attempt is allowed. At least one.
+    pub retry_after: u64,
+    /// Whether the account's owner can sign in before that by resetting the password.
+    pub reset_helps: bool,
+}
+
+impl TooMany {
+    /// A refusal for so many seconds, rounded up, that a password reset does not shorten.
+    #[must_use]
+    pub fn wait(seconds: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a wait is small and at least 1")]
+        let retry_after = seconds.ceil().max(1.0) as u64;
+        Self { retry_after, reset_helps: false }
+    }
+}

@@ -1,0 +1,44 @@
+//! What API Gateway and an authorizer tell each other about a request.
+
+use serde::Serialize;
+
+use crate::domain::{SessionId, UserId};
+
+/// Whose request an authorizer let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub sub: UserId,
+    /// The user's session.
+    pub sid: SessionId,
+}
+
+/// The answer of an authorizer: payload format 2.0, simple response. API Gateway passes the context on to the route's function.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    is_authorized: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<AuthorizationContext>,
+}
+
+#[derive(Debug, Serialize)]
+struct AuthorizationContext {
+    sub: String,
+    sid: SessionId,
+}
+
+impl Authorization {
+    /// Lets a request of this user and session through.
+    #[must_use]
+    pub fn of(user: UserId, session: SessionId) -> Self {
+        let context = AuthorizationContext { sub: user.to_string(), sid: session };
+        Self { is_authorized: true, context: Some(context) }
+    }
+
+    /// Refuses the request.
+    #[must_use]
+    pub fn denied() -> Self {
+        Self { is_authorized: false, context: None }
+    }
+}

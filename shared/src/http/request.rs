@@ -1,0 +1,259 @@
+//! Reading a request.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use lambda_http::{
+    aws_lambda_events::apigw::{ApiGatewayV2CustomAuthorizerV2Request, ApiGatewayV2httpRequest},
+    http::{HeaderName, header},
+};
+use rand::CryptoRng;
+
+use super::{Caller, fields};
+use crate::{
+    domain::{SessionId, Source, UnixTime, UserId},
+    error::ApiError,
+    security::policy,
+    system,
+};
+
+/// A request: the event, the time of its arrival, and randomness.
+///
+/// The event is read directly. `lambda_http` would first make a URL of it, and panics at some query strings (version 1.3.2). See
+/// `docs/decisions/0005-events-are-read-as-they-are.md`.
+pub struct Request {
+    event: ApiGatewayV2httpRequest,
+    now: UnixTime,
+}
+
+impl Request {
+    /// A request that arrived at `now`.
+    #[must_use]
+    pub fn new(event: ApiGatewayV2httpRequest, now: UnixTime) -> Self {
+        Self { event, now }
+    }
+
+    /// A request that an authorizer decides about. It has no body.
+    #[must_use]
+    pub fn to_authorize(question: ApiGatewayV2CustomAuthorizerV2Request, now: UnixTime) -> Self {
+        let mut event = ApiGatewayV2httpRequest::default();
+        event.headers = question.headers;
+        event.request_context = question.request_context;
+        Self::new(event, now)
+    }
+
+    /// When the request arrived, by the function's clock. Use it only for the times in tokens and for counters in DynamoDB. Everything in
+    /// PostgreSQL goes by PostgreSQL's clock.
+    #[must_use]
+    pub fn now(&self) -> UnixTime {
+        self.now
+    }
+
+    /// The system's random number generator.
+    #[must_use]
+    pub fn rng(&self) -> impl CryptoRng {
+        system::rng()
+    }
+
+    /// The text fields of these names in the body. A field that is missing, empty or not a string is `None`. Other fields are skipped.
+    ///
+    /// # Errors
+    /// If the body is not declared as JSON, is longer than [`policy::BODY_MAX_BYTES`], or is not one JSON object.
+    pub fn texts<const N: usize>(&self, names: [&str; N]) -> Result<[Option<String>; N], ApiError> {
+        let declared = self.header(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
+        if !declared.trim().eq_ignore_ascii_case("application/json") {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        fields::texts(&self.body()?, names).map_err(|_| ApiError::InvalidJson)
+    }
+
+    /// The body's bytes. A body that is too long is refused before it is decoded.
+    fn body(&self) -> Result<Cow<'_, [u8]>, ApiError> {
+        const ENCODED_MAX_BYTES: usize = policy::BODY_MAX_BYTES.div_ceil(3) * 4;
+        let text = self.event.body.as_deref().unwrap_or_default();
+        let (max, body) = if self.event.is_base64_encoded {
+            (ENCODED_MAX_BYTES, None)
+        } else {
+            (policy::BODY_MAX_BYTES, Some(Cow::Borrowed(text.as_bytes())))
+        };
+        if text.len() > max {
+            return Err(ApiError::PayloadTooLarge);
+        }
+        let body = body.map_or_else(|| STANDARD.decode(text).map(Cow::Owned), Ok).map_err(|_| ApiError::InvalidJson)?;
+        if body.len() > policy::BODY_MAX_BYTES { Err(ApiError::PayloadTooLarge) } else { Ok(body) }
+    }
+
+    /// The bearer token of the Authorization header (RFC 6750 §2.1). The scheme is case-insensitive (RFC 9110 §11.1).
+    ///
+    /// # Errors
+    /// If there is no such header, or if it has another scheme.
+    pub fn bearer_token(&self) -> Result<&str, ApiError> {
+        let credentials = self.event.headers.get(header::AUTHORIZATION).ok_or(ApiError::MissingAuthorization)?;
+        let text = std::str::from_utf8(credentials.as_bytes()).unwrap_or_default().trim_ascii();
+        let (scheme, token) = text.split_once(' ').unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("Bearer") {
+            Ok(token.trim_start_matches(' '))
+        } else {
+            Err(ApiError::NoBearerToken)
+        }
+    }
+
+    /// The `{token}` of the path, as API Gateway matched it.
+    #[must_use]
+    pub fn path_token(&self) -> Option<&str> {
+        self.event.path_parameters.get("token").map(String::as_str)
+    }
+
+    /// The host name at which API Gateway received the request. It does not depend on the client's headers.
+    #[must_use]
+    pub fn domain_name(&self) -> Option<&str> {
+        self.event.request_context.domain_name.as_deref()
+    }
+
+    /// The Host header. `None` if it is missing or not ASCII.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.header(header::HOST)
+    }
+
+    /// The network that the request came from, as API Gateway saw it. Headers such as `X-Forwarded-For` are not used, because the client chooses
+    /// them.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source::of(self.event.request_context.http.source_ip.as_deref())
+    }
+
+    /// The user and the session that the route's authorizer let through.
+    ///
+    /// # Errors
+    /// If the route has no authorizer, which is a defect.
+    pub fn caller(&self) -> Result<Caller, ApiError> {
+        let context = self.event.request_context.authorizer.as_ref().map(|authorizer| &authorizer.fields);
+        let text = |name: &str| context?.get(name)?.as_str();
+        let caller =
+            || Some(Caller { sub: UserId(text("sub")?.parse().ok()?), sid: SessionId(text("sid")?.parse().ok()?) });
+        caller().ok_or_else(|| ApiError::Internal("the route has no authorizer".into()))
+    }
+
+    fn header(&self, name: HeaderName) -> Option<&str> {
+        self.event.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{prelude::*, property_test};
+
+    use lambda_http::http::HeaderValue;
+
+    use super::*;
+    use crate::arbitrary;
+
+    fn request(headers: &[(&str, &str)], body: &[u8]) -> Request {
+        let event = serde_json::json!({
+            "headers": headers.iter().copied().collect::<BTreeMap<_, _>>(),
+            "body": STANDARD.encode(body),
+            "isBase64Encoded": true,
+            "requestContext": { "http": { "method": "POST" } },
+        });
+        Request::new(serde_json::from_value(event).unwrap(), UnixTime(0))
+    }
+
+    /// The field `a` of a body that says it is JSON, or the code of the refusal.
+    fn read(content_type: &str, body: impl AsRef<[u8]>) -> Result<Option<String>, &'static str> {
+        let request = request(&[("content-type", content_type)], body.as_ref());
+        request.texts(["a"]).map(|[a]| a).map_err(|error| error.code())
+    }
+
+    fn authorized(value: &str) -> Result<String, Option<&'static str>> {
+        let request = request(&[("authorization", value)], b"");
+        request.bearer_token().map(str::to_owned).map_err(|error| error.challenge())
+    }
+
+    #[test]
+    fn a_json_content_type_may_carry_parameters_and_any_case() {
+        for content_type in
+            ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json ;x=y"]
+        {
+            assert!(read(content_type, "{}").is_ok(), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn another_content_type_is_refused_before_the_body_is_read() {
+        for content_type in
+            ["", "text/plain", "application/jsonp", "application/json, text/plain", "x application/json"]
+        {
+            assert_eq!(read(content_type, "not json").unwrap_err(), "unsupported_media_type", "{content_type}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_base64_it_says_it_is_is_refused() {
+        let mut request = request(&[("content-type", "application/json")], b"{}");
+        request.event.body = Some("{}".to_owned());
+        assert_eq!(request.texts(["a"]).unwrap_err().code(), "invalid_json");
+    }
+
+    #[test]
+    fn a_body_may_have_16_kib_whether_or_not_the_gateway_encodes_it() {
+        let body = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        for (bytes, refusal) in
+            [(16 * 1024, None), (16 * 1024 + 1, Some("payload_too_large")), (6_000_000, Some("payload_too_large"))]
+        {
+            assert_eq!(read("application/json", body(bytes)).err(), refusal, "{bytes} encoded");
+            let mut plain = request(&[("content-type", "application/json")], b"");
+            (plain.event.body, plain.event.is_base64_encoded) = (Some(body(bytes)), false);
+            assert_eq!(plain.texts(["a"]).err().map(|error| error.code()), refusal, "{bytes} plain");
+        }
+    }
+
+    #[test]
+    fn the_bearer_scheme_is_case_insensitive_and_nothing_else_is_a_token() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
+            assert_eq!(authorized(value).as_deref(), Ok("a.b.c"), "{value}");
+        }
+        for value in ["", "Bearer", "Bearer ", "a.b.c", "Basic dTpw", "Bearer\ta.b.c"] {
+            assert_eq!(authorized(value), Err(Some("Bearer")), "{value}");
+        }
+        // Somebody did send a token, whatever it is.
+        for token in ["é", "\u{a0}a.b.c", "a.b.c\u{a0}"] {
+            assert_eq!(authorized(&format!("Bearer {token}")).as_deref(), Ok(token));
+        }
+    }
+
+    #[property_test]
+    fn a_body_is_the_same_whether_or_not_the_gateway_encodes_it(#[strategy = arbitrary::text()] text: String) {
+        let body = serde_json::json!({ "a": text }).to_string();
+        let mut request = request(&[("content-type", "application/json")], body.as_bytes());
+        let encoded = request.texts(["a"]).unwrap();
+        (request.event.body, request.event.is_base64_encoded) = (Some(body), false);
+        assert_eq!(request.texts(["a"]).unwrap(), encoded);
+        assert_eq!(encoded, [Some(text).filter(|text| !text.is_empty())]);
+    }
+
+    #[property_test]
+    fn a_content_type_is_known_by_what_stands_before_its_parameters(
+        #[strategy = arbitrary::damaged("application/json")] other: String,
+        #[strategy = "[ -~]{0,20}"] parameters: String,
+    ) {
+        assert!(read(&format!("application/json;{parameters}"), "{}").is_ok());
+        let header = HeaderValue::from_str(&other).is_ok();
+        let json_after_all = other.split(';').next().unwrap().trim().eq_ignore_ascii_case("application/json");
+        prop_assume!(header && !json_after_all);
+        assert_eq!(read(&format!("{other};{parameters}"), "{}").unwrap_err(), "unsupported_media_type");
+    }
+
+    #[property_test]
+    fn a_bearer_token_is_read_as_it_was_sent_and_other_credentials_are_none(
+        #[strategy = "(?i:bearer) {1,3}"] bearer: String,
+        #[strategy = "[!-~]{1,40}"] token: String,
+        #[strategy = "[!-~]{0,10}"] scheme: String,
+    ) {
+        assert_eq!(authorized(&format!("{bearer}{token}")), Ok(token.clone()));
+        prop_assume!(!scheme.eq_ignore_ascii_case("bearer"));
+        assert_eq!(authorized(&format!("{scheme} {token}")), Err(Some("Bearer")));
+    }
+}

@@ -1,0 +1,136 @@
+//! Sending mails through Amazon SES.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_ses::{
+    Client,
+    types::{Body, Content, Destination, Message},
+};
+use thiserror::Error;
+
+use super::Mail;
+use crate::{
+    aws, deadline,
+    environment::{ConfigError, Environment},
+};
+
+/// Why SES did not accept a mail.
+#[derive(Debug, Error)]
+pub enum MailError {
+    /// SES did not answer in time.
+    #[error("SES did not answer in time")]
+    Late,
+    /// SES did not accept it now. It may accept it later.
+    #[error("SES did not accept the mail: {0}")]
+    NotAccepted(String),
+    /// SES will never accept it.
+    #[error("SES refuses the mail permanently: {0}")]
+    Refused(String),
+}
+
+/// Refusals of SES with status 400 that are not about the mail. They are temporary, or an operator can fix their cause.
+const TEMPORARY: [&str; 12] = [
+    "AccessDenied",
+    "AccountSendingPaused",
+    "ConfigurationSetDoesNotExist",
+    "ConfigurationSetSendingPaused",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "MailFromDomainNotVerified",
+    "NotAuthorized",
+    "OptInRequired",
+    "RequestExpired",
+    "ServiceUnavailable",
+    "Throttling",
+];
+
+impl MailError {
+    /// The meaning of a status and a code that SES answered.
+    fn of(status: u16, code: &str) -> Self {
+        // SES writes some codes with and some without the suffix.
+        let is_temporary = TEMPORARY.contains(&code.trim_end_matches("Exception"));
+        if status == 400 && !is_temporary { Self::Refused(code.to_owned()) } else { Self::NotAccepted(code.to_owned()) }
+    }
+}
+
+/// The client of SES.
+pub(super) struct Ses {
+    client: Client,
+    from: String,
+    configuration_set: Option<String>,
+}
+
+impl Ses {
+    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`. The SDK reads the variables for the region
+    /// and the credentials. Sends nothing yet.
+    ///
+    /// # Errors
+    /// If the sender is missing, or a value is malformed.
+    pub(super) async fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let name = "MAIL_FROM";
+        let from = env.required(name, "the sender of mails, an address SES has verified")?.to_owned();
+        if !from.contains('@') {
+            return Err(ConfigError::Malformed { name, expected: "an address" });
+        }
+        let endpoint = aws::endpoint(env, "AWS_ENDPOINT_URL_SES")?;
+        // The SDK does not retry: the request has no time for a second attempt, and `sweep` makes the next one.
+        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .load()
+            .await;
+        let client = aws_sdk_ses::Config::new(&sdk).to_builder().set_endpoint_url(endpoint).clone();
+        let configuration_set = env.optional("MAIL_CONFIGURATION_SET").map(str::to_owned);
+        Ok(Self { client: Client::from_conf(client.build()), from, configuration_set })
+    }
+
+    /// Sends a mail through SES within `limit` and the time that the request has left.
+    pub(super) async fn send(&self, to: &str, mail: Mail, limit: Duration) -> Result<(), MailError> {
+        let content = |data: String| Content::builder().charset("UTF-8").data(data).build();
+        let composed = |problem: aws_sdk_ses::error::BuildError| MailError::NotAccepted(problem.to_string());
+        let body =
+            Body::builder().text(content(mail.text).map_err(composed)?).html(content(mail.html).map_err(composed)?);
+        let message =
+            Message::builder().subject(content(mail.subject.to_owned()).map_err(composed)?).body(body.build());
+        let request = self
+            .client
+            .send_email()
+            .source(&self.from)
+            .set_configuration_set_name(self.configuration_set.clone())
+            .destination(Destination::builder().to_addresses(to).build())
+            .message(message.build());
+        match tokio::time::timeout_at(deadline::at_most(limit), request.send()).await {
+            Err(_) => Err(MailError::Late),
+            // Only the code is kept, because SES quotes the address in its messages.
+            Ok(Err(problem)) => {
+                let status = problem.raw_response().map(|response| response.status().as_u16());
+                Err(match (problem.as_service_error(), status) {
+                    (Some(refusal), Some(status)) => MailError::of(status, refusal.meta().code().unwrap_or("unknown")),
+                    _ => MailError::NotAccepted(problem.to_string()),
+                })
+            }
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permanent_refusals_of_ses_are_distinguished_from_temporary_ones() {
+        for code in ["MessageRejected", "InvalidParameterValue", "ValidationError", "unknown"] {
+            assert!(matches!(MailError::of(400, code), MailError::Refused(_)), "{code}");
+        }
+        for code in
+            ["Throttling", "ThrottlingException", "MailFromDomainNotVerifiedException", "AccountSendingPausedException"]
+        {
+            assert!(matches!(MailError::of(400, code), MailError::NotAccepted(_)), "{code}");
+        }
+        for status in [403, 500, 503] {
+            assert!(matches!(MailError::of(status, "MessageRejected"), MailError::NotAccepted(_)), "{status}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The attempts that are counted for their source alone.
+
+use super::policy::{self, Limit};
+use crate::domain::{CounterKey, Source};
+
+/// An action that each source may take only so often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// `POST /api/signup`.
+    SignUp,
+    /// `POST /api/forgot-password`.
+    ForgotPassword,
+    /// `POST /api/reset-password/{token}`.
+    ResetPassword,
+}
+
+impl Attempt {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SignUp => "signup",
+            Self::ForgotPassword => "forgot-password",
+            Self::ResetPassword => "reset-password",
+        }
+    }
+
+    /// The counter of this source's attempts.
+    #[must_use]
+    pub fn counter(self, source: &Source) -> CounterKey {
+        CounterKey::of(&[self.name(), "source", source.as_str()])
+    }
+
+    /// How often one source may take it.
+    #[must_use]
+    pub fn limit(self) -> Limit {
+        match self {
+            Self::SignUp => policy::SIGNUPS_OF_SOURCE,
+            Self::ForgotPassword => policy::FORGOTTEN_OF_SOURCE,
+            Self::ResetPassword => policy::RESETS_OF_SOURCE,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+use std::sync::LazyLock;
+
+use proptest::{prelude::*, property_test, sample::select};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    arbitrary,
+    domain::Session,
+    environment::Environment,
+    security::{
+        Issuer,
+        keys::{KeyPairs, PrivateKey, tests::key_pairs},
+    },
+};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn settings() -> TokenSettings {
+    TokenSettings {
+        secret: SECRET.into(),
+        additional_secrets: Vec::new(),
+        key_pairs: KeyPairs::default(),
+        issuer: Issuer::from_env(&Environment::with(&[])),
+        audience: "jwt-auth".into(),
+        access_lifetime: Duration::from_hours(1),
+    }
+}
+
+fn tokens() -> Tokens {
+    Tokens::new(&settings())
+}
+
+fn session() -> Session {
+    Session {
+        id: SessionId(Uuid::from_u128(1)),
+        user_id: UserId(7),
+        refresh_id: TokenId(Uuid::from_u128(2)),
+        refreshed_at: NOW,
+        expires_at: NOW.plus(Duration::from_hours(7 * 24)),
+        now: NOW,
+    }
+}
+
+fn mint() -> TokenReply {
+    tokens().mint(&session(), TokenId(Uuid::from_u128(3)), Freshness::Fresh).unwrap()
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": "jwt-auth", "aud": "jwt-auth", "sub": "7", "iat": NOW.0, "nbf": NOW.0, "exp": NOW.0 + 60,
+        "jti": Uuid::from_u128(3), "sid": Uuid::from_u128(1), "type": "access", "fresh": true,
+    })
+}
+
+/// A token of any header and payload, rightly signed under our secret.
+fn forge(header: &Value, payload: &Value) -> String {
+    use aws_lc_rs::hmac;
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let message =
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(payload.to_string()));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+fn verify(header: &Value, payload: &Value) -> Result<VerifiedToken, TokenError> {
+    tokens().verify_access(&forge(header, payload), NOW)
+}
+
+fn with(claim: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[claim] = value;
+    claims
+}
+
+#[test]
+fn a_token_says_whose_it_is_and_which_session_it_belongs_to() {
+    let verified = tokens().verify_access(&mint().access_token, NOW).unwrap();
+    assert_eq!(verified.user_id, UserId(7));
+    assert_eq!(verified.session_id, session().id);
+    assert_eq!(tokens().verify_refresh(&mint().refresh_token, NOW).unwrap().token_id, session().refresh_id);
+}
+
+#[test]
+fn a_refresh_token_minted_again_is_the_same_bytes() {
+    let later = Session { now: NOW.plus(Duration::from_secs(5)), ..session() };
+    let again = tokens().mint(&later, TokenId(Uuid::from_u128(9)), Freshness::Refreshed).unwrap();
+    assert_eq!(again.refresh_token, mint().refresh_token);
+    assert_ne!(again.access_token, mint().access_token);
+}
+
+#[test]
+fn an_access_token_never_outlives_its_session() {
+    let ending = Session { expires_at: NOW.plus(Duration::from_mins(1)), ..session() };
+    let reply = tokens().mint(&ending, TokenId(Uuid::from_u128(3)), Freshness::Refreshed).unwrap();
+    assert_eq!(reply.expires_in, 60);
+    assert_eq!(tokens().verify_access(&reply.access_token, UnixTime(NOW.0 + 60)), Err(TokenError::Expired));
+    assert_eq!(mint().expires_in, 3600);
+}
+
+// Requirement 9.
+#[test]
+fn expiry_knows_no_leeway_and_the_future_thirty_seconds() {
+    assert!(verify(&header(), &with("exp", json!(NOW.0 + 1))).is_ok());
+    assert_eq!(verify(&header(), &with("exp", json!(NOW.0))), Err(TokenError::Expired));
+    for claim in ["iat", "nbf"] {
+        assert!(verify(&header(), &with(claim, json!(NOW.0 + 30))).is_ok());
+        assert_eq!(verify(&header(), &with(claim, json!(NOW.0 + 31))), Err(TokenError::Invalid));
+    }
+}
+
+fn header() -> Value {
+    json!({"typ": "JWT", "alg": "HS256", "kid": keys::secret_verifier(&SECRET.into()).kid()})
+}
+
+/// Tokens of a service that signs with this secret, and accepts these others.
+fn under(secret: &str, additional: &[&str]) -> Tokens {
+    let additional_secrets = additional.iter().map(|&secret| secret.into()).collect();
+    Tokens::new(&TokenSettings { secret: secret.into(), additional_secrets, ..settings() })
+}
+
+// Requirement 39.
+#[test]
+fn a_secret_is_rotated_function_by_function_with_nobody_logged_out() {
+    const NEXT: &str = "the-next-secret-0123456789abcdef0123";
+    // First every function learns to accept the next secret, then one after the other signs with it, then the old one goes.
+    let steps = [under(SECRET, &[]), under(SECRET, &[NEXT]), under(NEXT, &[SECRET]), under(NEXT, &[])];
+    for neighbours in steps.windows(2) {
+        for minting in neighbours {
+            let reply = minting.mint(&session(), TokenId(Uuid::nil()), Freshness::Fresh).unwrap();
+            for verifying in neighbours {
+                assert!(verifying.verify_access(&reply.access_token, NOW).is_ok());
+                assert!(verifying.verify_refresh(&reply.refresh_token, NOW).is_ok());
+            }
+        }
+    }
+    assert_eq!(steps[3].verify_access(&mint().access_token, NOW), Err(TokenError::Invalid));
+}
+
+fn with_key_pairs(private: Option<&PrivateKey>, additional: &[&PrivateKey]) -> Tokens {
+    let additional = additional.iter().map(|key| key.public().clone()).collect();
+    Tokens::new(&TokenSettings { key_pairs: KeyPairs::new(private.cloned(), additional), ..settings() })
+}
+
+fn mint_with(tokens: &Tokens) -> TokenReply {
+    tokens.mint(&session(), TokenId(Uuid::nil()), Freshness::Fresh).unwrap()
+}
+
+#[test]
+fn a_change_of_algorithm_keeps_old_tokens_good() {
+    let kinds = key_pairs();
+    let with_secret = mint();
+    for key in &kinds {
+        let tokens = with_key_pairs(Some(key), &[]);
+        let reply = mint_with(&tokens);
+        assert!(tokens.verify_access(&reply.access_token, NOW).is_ok());
+        assert!(tokens.verify_access(&with_secret.access_token, NOW).is_ok(), "the secret's tokens stay good");
+        // Back to the secret, or on to another key: the old one's tokens are good while its public half is known.
+        assert!(with_key_pairs(None, &[key]).verify_access(&reply.access_token, NOW).is_ok());
+        for next in &kinds {
+            assert!(with_key_pairs(Some(next), &[key]).verify_access(&reply.access_token, NOW).is_ok());
+        }
+        assert_eq!(tokens_without_key_pairs().verify_access(&reply.access_token, NOW), Err(TokenError::Invalid));
+    }
+}
+
+fn tokens_without_key_pairs() -> Tokens {
+    with_key_pairs(None, &[])
+}
+
+// Requirement 7.
+#[test]
+fn refresh_tokens_stay_under_the_secret_whatever_signs_access_tokens() {
+    for key in &key_pairs() {
+        let tokens = with_key_pairs(Some(key), &[]);
+        assert_eq!(mint_with(&tokens).refresh_token, mint().refresh_token);
+        // A refresh token rightly signed by the key pair is none.
+        let forged = Tokens { refresh_signer: key.signer(), ..with_key_pairs(Some(key), &[]) };
+        assert_eq!(tokens.verify_refresh(&mint_with(&forged).refresh_token, NOW), Err(TokenError::Invalid));
+    }
+}
+
+fn any_session() -> impl Strategy<Value = Session> {
+    (any::<(u128, i64, u128)>(), 0..1_i64 << 40, 0..1_000_000_i64, 1..10_000_i64).prop_map(
+        |((id, user_id, refresh_id), now, age, left)| Session {
+            id: SessionId(Uuid::from_u128(id)),
+            user_id: UserId(user_id),
+            refresh_id: TokenId(Uuid::from_u128(refresh_id)),
+            refreshed_at: UnixTime(now - age),
+            expires_at: UnixTime(now + left),
+            now: UnixTime(now),
+        },
+    )
+}
+
+// Requirement 9.
+#[property_test]
+fn a_token_says_what_it_was_minted_from_and_only_in_its_own_time(
+    #[strategy = any_session()] session: Session,
+    access_id: u128,
+    #[strategy = prop_oneof![-40..40_i64, any::<i64>()]] offset: i64,
+) {
+    let access_id = TokenId(Uuid::from_u128(access_id));
+    let reply = tokens().mint(&session, access_id, Freshness::Fresh).unwrap();
+    let access_ends = session.expires_at.min(UnixTime(session.now.0 + 3600));
+    assert_eq!(reply.expires_in, access_ends.seconds_since(session.now));
+    let said = |token_id, issued: UnixTime, ends: UnixTime, now: UnixTime| match now {
+        _ if now.0.saturating_add(30) < issued.0 => Err(TokenError::Invalid),
+        _ if now >= ends => Err(TokenError::Expired),
+        _ => Ok(VerifiedToken { user_id: session.user_id, session_id: session.id, token_id }),
+    };
+    for moment in [session.refreshed_at, session.now, access_ends, session.expires_at] {
+        let now = UnixTime(moment.0.saturating_add(offset));
+        let access = tokens().verify_access(&reply.access_token, now);
+        assert_eq!(access, said(access_id, session.now, access_ends, now));
+        let refresh = tokens().verify_refresh(&reply.refresh_token, now);
+        assert_eq!(refresh, said(session.refresh_id, session.refreshed_at, session.expires_at, now));
+    }
+}
+
+/// Tokens of every kind and algorithm, and what verifies all of them.
+static EVERY_KIND: LazyLock<(Tokens, Vec<String>)> = LazyLock::new(|| {
+    let keys = key_pairs();
+    let signed = keys.iter().map(|key| mint_with(&with_key_pairs(Some(key), &[])).access_token);
+    let signed = signed.chain([mint().access_token, mint().refresh_token]).collect();
+    (with_key_pairs(None, &keys.each_ref()), signed)
+});
+
+#[property_test]
+fn a_token_that_is_not_quite_as_it_was_minted_is_none(
+    #[strategy = select(EVERY_KIND.1.clone()).prop_flat_map(|text| arbitrary::damaged(&text))] token: String,
+) {
+    assert_eq!(EVERY_KIND.0.verify_access(&token, NOW), Err(TokenError::Invalid));
+    assert_eq!(EVERY_KIND.0.verify_refresh(&token, NOW), Err(TokenError::Invalid));
+}
+
+#[property_test]
+fn what_nobody_minted_is_no_token(
+    #[strategy = prop_oneof![arbitrary::text(), "[A-Za-z0-9_-]{0,60}([.][A-Za-z0-9_-]{0,60}){0,4}"]] text: String,
+    #[strategy = arbitrary::json()] header: Value,
+    #[strategy = arbitrary::json()] claims: Value,
+) {
+    for token in [text, forge(&header, &claims), forge(&self::header(), &claims), forge(&header, &self::claims())] {
+        assert_eq!(EVERY_KIND.0.verify_access(&token, NOW), Err(TokenError::Invalid));
+        assert_eq!(EVERY_KIND.0.verify_refresh(&token, NOW), Err(TokenError::Invalid));
+    }
+}
+
+fn is_in_its_one_spelling<T: FromStr + ToString>(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse().is_ok_and(|parsed: T| parsed.to_string() == text))
+}
+
+// Requirement 8.
+#[property_test]
+fn a_claim_has_one_type_and_one_spelling(
+    #[strategy = select(claims().as_object().unwrap().keys().cloned().collect::<Vec<_>>())] claim: String,
+    #[strategy = prop_oneof![
+        arbitrary::json(),
+        select(claims().as_object().unwrap().values().cloned().collect::<Vec<_>>()),
+        (NOW.0 - 40..NOW.0 + 40).prop_map(Value::from),
+        "(0|[+]|-| )?[0-9]{1,11}".prop_map(Value::from),
+        "[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9A-Fa-f]{12}".prop_map(Value::from),
+    ]]
+    value: Value,
+) {
+    let good = match claim.as_str() {
+        "iss" | "aud" => value == "jwt-auth",
+        "type" => value == "access",
+        "sub" => is_in_its_one_spelling::<i64>(&value),
+        "jti" | "sid" => is_in_its_one_spelling::<Uuid>(&value),
+        "fresh" => value.is_boolean(),
+        "exp" => value.as_i64().is_some_and(|time| time > NOW.0),
+        _ => value.as_i64().is_some_and(|time| time <= NOW.0 + 30),
+    };
+    assert_eq!(verify(&header(), &with(&claim, value)).is_ok(), good);
+    let mut without = claims();
+    without.as_object_mut().unwrap().remove(&claim);
+    assert_eq!(verify(&header(), &without), Err(TokenError::Invalid));
+}
+
+// Requirement 2.
+#[property_test]
+fn a_header_with_anything_else_in_it_is_none(
+    #[strategy = prop_oneof!["typ|alg|kid|crit|b64|jku|jwk|x5u|x5c|cty", arbitrary::text()]] name: String,
+    #[strategy = arbitrary::json()] value: Value,
+) {
+    let mut other = header();
+    other[&name] = value;
+    assert_eq!(verify(&other, &claims()).is_ok(), other == header());
+}
