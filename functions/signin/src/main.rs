@@ -37,8 +37,8 @@ async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
 
 async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Result<Reply, ApiError> {
     let Credentials { email, password } = credentials;
-    let attempt = app.counters.count_sign_in(&email, &request.source(), request.now());
-    let CountedSignIn { account, counters } = attempt.await?;
+    let source = request.source();
+    let CountedSignIn { account, counters } = app.counters.count_sign_in(&email, &source, request.now()).await?;
     // Without an account this does the same work, so that the time does not reveal whether there is one.
     let is_right = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
     if !is_right {
