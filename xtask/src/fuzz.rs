@@ -4,11 +4,9 @@ use std::{fs, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::{
-    console::step,
-    stack::{process, tools},
-    workspace::Workspace,
-};
+use toolkit::{console::step, process, workspace::Workspace};
+
+use crate::tools;
 
 /// Send events nobody thought of through what reads them and answers, until one breaks it or the rounds are over.
 ///

@@ -4,17 +4,18 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{
+use toolkit::{
     console::step,
-    stack::{
-        dynamodb::DynamoDb,
-        home::Home,
-        mail::Mail,
-        postgres::{Purpose, Server},
-        process,
-        system::{self, Need},
-    },
+    process,
+    run_folder::RunFolder,
+    system::{self, Need},
     workspace::{Workspace, cargo},
+};
+
+use crate::stack::{
+    dynamodb::DynamoDb,
+    mail::Mail,
+    postgres::{Purpose, Server},
 };
 
 /// Builds them with the functions, and runs each with its arguments; fails where one does. DynamoDB Local is there if `with_dynamodb`.
@@ -22,10 +23,10 @@ pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> 
     let needs = [Need::Compiler, Need::Node, Need::Java];
     system::require(if with_dynamodb { &needs } else { &needs[..2] })?;
     let workspace = Workspace::load()?;
-    let home = Home::ephemeral(&workspace)?;
-    let database = Server::start(&workspace, &home, None, Purpose::Throwaway)?;
-    let mail = Mail::start(&workspace, &home, None)?;
-    let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &home, None)).transpose()?;
+    let run_folder = RunFolder::ephemeral(&workspace)?;
+    let database = Server::start(&workspace, &run_folder, None, Purpose::Throwaway)?;
+    let mail = Mail::start(&workspace, &run_folder, None)?;
+    let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &run_folder, None)).transpose()?;
     step("Building the functions and the programs");
     let mut build = cargo();
     build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);

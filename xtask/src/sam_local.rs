@@ -13,19 +13,20 @@ use nix::sys::signal::Signal;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::{
+use toolkit::{
     console::{say, step},
     interrupt::{self, Interrupted},
-    stack::{
-        Backing, StackArgs, forward,
-        home::Home,
-        migrate_only, ports,
-        process::{self, Service, output},
-        settings::Settings,
-        tools,
-    },
-    up,
+    ports,
+    process::{self, output},
+    run_folder::RunFolder,
+    service::Service,
+    tools,
     workspace::Workspace,
+};
+
+use crate::{
+    stack::{Backing, StackArgs, forward, migrate_only, settings::Settings},
+    up,
 };
 
 /// The host's name inside the containers.
@@ -62,15 +63,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         other => bail!("Lambda has no machines like this one ({other})"),
     };
     let bridge = bridge()?;
-    let home = Home::kept(&workspace)?;
+    let run_folder = RunFolder::kept(&workspace)?;
     ports::claim(args.stack.port, "the API", "--port")?;
-    let mut backing = Backing::start(&workspace, &home, args.stack.ports(), args.stack.state_table)?;
+    let mut backing = Backing::start(&workspace, &run_folder, args.stack.ports(), args.stack.state_table)?;
     let api = format!("http://127.0.0.1:{}", args.stack.port);
-    let settings = backing.settings(&home, &api)?;
+    let settings = backing.settings(&run_folder, &api)?;
 
     step("Building the function that migrates");
     workspace.build(&["migrate".to_owned()])?;
-    migrate_only(&workspace, &home, &settings)?;
+    migrate_only(&workspace, &run_folder, &settings)?;
 
     step("sam build (the first time, it compiles every dependency once more)");
     let origins = args.stack.allowed_origins.iter().map(|origins| format!("AllowedOrigins={origins}"));
@@ -79,7 +80,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     build.arg("--parameter-overrides").args(&parameters).env("SAM_BUILD_MODE", "debug");
     process::run("sam build", &mut build)?;
 
-    let environment = home.folder().join("sam-env.json");
+    let environment = run_folder.path().join("sam-env.json");
     fs::write(&environment, for_containers(&settings, bridge)?)?;
     step(format_args!("Starting sam local on {api}"));
     let mut start = tools::sam(&workspace)?;
@@ -91,14 +92,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if has_image(architecture)? {
         start.arg("--skip-pull-image");
     }
-    home.show_logs();
+    run_folder.show_logs();
     // It removes its containers at Ctrl-C, and at nothing else.
-    let mut sam = Service::talkative("sam", "sam", &mut start, &home)?.stopped_by(Signal::SIGINT);
+    let mut sam = Service::with_shown_log("sam", "sam", &mut start, &run_folder)?.stopped_by(Signal::SIGINT);
     sam.await_ready(Duration::from_mins(5), || ports::answers(args.stack.port))?;
 
     say(up::welcome(&workspace, &api, &backing, &settings)?);
     loop {
-        match interrupt::sleep(interrupt::GLANCE).and_then(|()| sam.check()).and_then(|()| backing.check()) {
+        match interrupt::sleep(interrupt::POLL_INTERVAL).and_then(|()| sam.check()).and_then(|()| backing.check()) {
             Err(error) if error.is::<Interrupted>() => break,
             checked => checked?,
         }

@@ -4,7 +4,9 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use crate::{stack::API_PORT, workspace::Workspace};
+use toolkit::workspace::Workspace;
+
+use crate::stack::API_PORT;
 
 const HEADING: &str = "## A walk-through";
 

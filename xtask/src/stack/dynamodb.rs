@@ -5,14 +5,16 @@ use std::{env, ffi::OsString, fs, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::{home::Home, http, ports, process::Service, tools};
-use crate::{
+use toolkit::{
     console::{say, step},
+    http, ports,
+    run_folder::RunFolder,
+    service::Service,
+    system::DYNAMODB_LOCAL_URL,
     workspace::Workspace,
 };
 
-/// Names one that runs already: the npm package has no native library for ARM, Docker's amazon/dynamodb-local does.
-const GIVEN: &str = "DYNAMODB_LOCAL_URL";
+use crate::tools;
 
 pub struct DynamoDb {
     /// `None` where somebody else runs it.
@@ -20,22 +22,17 @@ pub struct DynamoDb {
     url: String,
 }
 
-/// Whether somebody else runs it.
-pub fn is_given() -> bool {
-    given().is_some()
-}
-
 fn given() -> Option<OsString> {
-    env::var_os(GIVEN).filter(|url| !url.is_empty())
+    env::var_os(DYNAMODB_LOCAL_URL).filter(|url| !url.is_empty())
 }
 
 impl DynamoDb {
-    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>) -> Result<Self> {
         if let Some(url) = given() {
-            return Self::given(url.into_string().ok().with_context(|| format!("{GIVEN} is not text"))?);
+            return Self::given(url.into_string().ok().with_context(|| format!("{DYNAMODB_LOCAL_URL} is not text"))?);
         }
         let mut command = tools::dynamodb(workspace).with_context(|| {
-            format!("DynamoDB Local cannot be started here. One that runs elsewhere will do: name it in {GIVEN}")
+            format!("DynamoDB Local cannot be started here. One that runs elsewhere will do: name it in {DYNAMODB_LOCAL_URL}")
         })?;
         let port = match port {
             Some(port) => {
@@ -48,14 +45,14 @@ impl DynamoDb {
         step(format_args!("Starting DynamoDB Local on {url}"));
         // It listens on every address of this machine, and has no option that would stop it.
         command.args(["-sharedDb", "-port", &port.to_string()]);
-        if home.is_kept() {
-            let data = home.folder().join("dynamodb");
+        if run_folder.is_kept() {
+            let data = run_folder.path().join("dynamodb");
             fs::create_dir_all(&data)?;
             command.arg("-dbPath").arg(data);
         } else {
             command.arg("-inMemory");
         }
-        let mut service = Service::quiet("dynamodb", &mut command, home)?;
+        let mut service = Service::with_log_file("dynamodb", &mut command, run_folder)?;
         service.await_ready(Duration::from_mins(1), || answers(&url))?;
         Ok(Self { service: Some(service), url })
     }
@@ -63,10 +60,10 @@ impl DynamoDb {
     fn given(url: String) -> Result<Self> {
         if !answers(&url) {
             bail!(
-                "{GIVEN} is set, but nothing answers at {url}. Start it, or unset {GIVEN} to have one started for you"
+                "{DYNAMODB_LOCAL_URL} is set, but nothing answers at {url}. Start it, or unset {DYNAMODB_LOCAL_URL} to have one started for you"
             );
         }
-        say(format_args!("Using the DynamoDB {GIVEN} names: {url}"));
+        say(format_args!("Using the DynamoDB {DYNAMODB_LOCAL_URL} names: {url}"));
         Ok(Self { service: None, url })
     }
 

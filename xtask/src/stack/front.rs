@@ -35,7 +35,7 @@ use super::{
     functions::{Functions, Running},
     ports,
 };
-use crate::{console::say, workspace::Route};
+use toolkit::{console::say, workspace::Route};
 
 /// Functions answer every request within four seconds (docs/operations.md).
 const DEADLINE: Duration = Duration::from_secs(10);

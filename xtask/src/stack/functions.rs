@@ -12,12 +12,15 @@ use std::{
 use anyhow::Result;
 use tokio::sync::watch;
 
-use super::{home::Home, process::Service, settings::Settings};
-use crate::{
+use toolkit::{
     console::{complain, say, step},
     interrupt,
+    run_folder::RunFolder,
+    service::Service,
     workspace::Workspace,
 };
+
+use super::settings::Settings;
 
 /// A process that ends sooner than this would do so again.
 const STABLE: Duration = Duration::from_secs(5);
@@ -45,7 +48,7 @@ struct Function {
 /// What a process needs to become a function.
 pub struct Place<'a> {
     pub workspace: &'a Workspace,
-    pub home: &'a Home,
+    pub home: &'a RunFolder,
     pub settings: &'a Settings,
     pub runtime: &'a str,
     /// Processes of each function.
@@ -148,16 +151,16 @@ impl Function {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
             ("AWS_LAMBDA_RUNTIME_API", &format!("{}/{}", at.runtime, self.name)),
         ]);
-        Service::talkative(&format!("{}.{number}", self.name), &self.name, &mut command, at.home)
+        Service::with_shown_log(&format!("{}.{number}", self.name), &self.name, &mut command, at.home)
     }
 
     fn replace_ended(&mut self, at: &Place) -> Result<()> {
         let mut ended = None;
         for number in 0..self.processes.len() {
             let process = &mut self.processes[number];
-            let Some(status) = process.exit()? else { continue };
+            let Some(status) = process.exit_status()? else { continue };
             if process.age() < STABLE {
-                ended = Some((status, process.last_words()));
+                ended = Some((status, process.end_of_log()));
                 break;
             }
             say(format_args!("{} ended by itself ({status}) and is started again", process.name));

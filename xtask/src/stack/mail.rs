@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{home::Home, http, ports, process::Service, tools};
-use crate::{console::step, workspace::Workspace};
+use toolkit::{console::step, http, ports, run_folder::RunFolder, service::Service, workspace::Workspace};
+
+use crate::tools;
 
 pub struct Mail {
     service: Service,
@@ -13,7 +14,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>) -> Result<Self> {
         let mut command = tools::mail(workspace)?;
         let port = match port {
             Some(port) => {
@@ -25,7 +26,7 @@ impl Mail {
         let url = url(port);
         step(format_args!("Starting the mail server on {url}"));
         command.arg(port.to_string());
-        let mut service = Service::quiet("mail", &mut command, home)?;
+        let mut service = Service::with_log_file("mail", &mut command, run_folder)?;
         let agent = http::agent(Some(Duration::from_secs(1)));
         service.await_ready(Duration::from_secs(30), || agent.get(format!("{url}/store")).call().is_ok())?;
         Ok(Self { service, port })

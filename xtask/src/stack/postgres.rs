@@ -23,16 +23,17 @@ use nix::{
 };
 use postgres::{Client, Config, NoTls, error::SqlState};
 
-use super::{
-    home::Home,
-    ports,
-    process::{Service, output},
-    settings, tools,
-};
-use crate::{
+use toolkit::{
     console::{say, step},
+    ports,
+    process::output,
+    run_folder::RunFolder,
+    service::Service,
     workspace::Workspace,
 };
+
+use super::settings;
+use crate::tools;
 
 const HELP: &str = "Either install PostgreSQL (Debian, Ubuntu: apt install postgresql; macOS: brew install postgresql@17), or start \
                     the one in compose.yaml and point DATABASE_URL at it (the comment in that file says how), then try again";
@@ -92,7 +93,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>, purpose: Purpose) -> Result<Self> {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>, purpose: Purpose) -> Result<Self> {
         let port = match port {
             Some(port) => {
                 ports::claim(port, "the database", "--database-port")?;
@@ -101,7 +102,7 @@ impl Server {
             None => ports::free()?,
         };
         let user = unprivileged_user()?;
-        let place = place(home, user.as_ref())?;
+        let place = place(run_folder, user.as_ref())?;
         let cluster = place.join("cluster");
         let binaries = Binaries::find(workspace, user.as_ref(), &cluster)?;
         let password = create_cluster(&binaries, &place, user.as_ref())?;
@@ -117,7 +118,7 @@ impl Server {
         }
         command.args(settings.iter().flat_map(|setting| ["-c", setting]));
         // SIGTERM would wait for every client to leave.
-        let service = Service::quiet("postgres", &mut command, home)?.stopped_by(Signal::SIGINT);
+        let service = Service::with_log_file("postgres", &mut command, run_folder)?.stopped_by(Signal::SIGINT);
 
         let programs = binaries.postgres.parent().unwrap_or(Path::new("/")).to_owned();
         let mut server = Self { service, port, password, programs, user, place };
@@ -252,12 +253,12 @@ fn unprivileged_user() -> Result<Option<User>> {
     bail!("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` here. Run this as another user")
 }
 
-/// The folder for data, owned by who runs the server. In the run's home, unless that user cannot get there (a checkout below /root).
-fn place(home: &Home, user: Option<&User>) -> Result<PathBuf> {
-    let folder = if reachable(home.folder(), user) {
-        home.folder().to_owned()
+/// The folder for data, owned by who runs the server. In the run's run_folder, unless that user cannot get there (a checkout below /root).
+fn place(run_folder: &RunFolder, user: Option<&User>) -> Result<PathBuf> {
+    let folder = if reachable(run_folder.path(), user) {
+        run_folder.path().to_owned()
     } else {
-        let outside = home.outside();
+        let outside = run_folder.outside_checkout();
         fs::create_dir_all(outside)?;
         for made in [Some(outside), outside.parent()].into_iter().flatten() {
             // /var/tmp is everybody's: somebody else may have been here first.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::home::Home;
+use toolkit::run_folder::RunFolder;
 
 const HEAD: &str = "# The functions' environment in the local stack, and nowhere else. Edit and add what you like: it is kept, and taken\n\
                     # up at once. README.md explains the variables.\n";
@@ -32,8 +32,8 @@ pub struct Addresses<'a> {
 
 impl Settings {
     /// Writes the file: what a person wrote stays, what is missing gets a value, and what depends on this run is new.
-    pub fn write(home: &Home, at: &Addresses) -> Result<Self> {
-        let path = home.folder().join("env");
+    pub fn write(run_folder: &RunFolder, at: &Addresses) -> Result<Self> {
+        let path = run_folder.path().join("env");
         let before = fs::read_to_string(&path).unwrap_or_default();
         let (state_table, dynamodb) = at.state_table.unzip();
         let page = format!("{}/reset-password", at.api);
