@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use toolkit::{
-    console::{complain, say},
+    console::{print_error, say},
     interrupt, process,
     workspace::Workspace,
 };
@@ -158,7 +158,7 @@ impl DeployedStack<'_> {
         let mut failed = Vec::new();
         for (name, Alias { function_version, description }) in before {
             if let Err(problem) = self.set_live(name, function_version, description) {
-                complain(format_args!("{problem:#}"));
+                print_error(format_args!("{problem:#}"));
                 failed.push(format!("{name} {function_version}"));
             }
         }

@@ -12,13 +12,12 @@ use anyhow::{Context as _, Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use zip::ZipArchive;
-
 use toolkit::{
-    console::{complain, say, step},
+    console::{print_error, say, step},
     process,
     workspace::Workspace,
 };
+use zip::ZipArchive;
 
 use crate::{tools, verdict::Verdict};
 
@@ -118,14 +117,14 @@ pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
             .map(|(name, ..)| name)
             .collect();
         if clients != configured {
-            complain(format_args!(
+            print_error(format_args!(
                 "{name} should have clients of {}, by its environment in template.yaml. It has clients of {}",
                 listed(&configured),
                 listed(&clients)
             ));
             verdict.failed += 1;
         } else if package.machine != MACHINE {
-            complain(format_args!("{name} is for {}, not for {MACHINE}", package.machine));
+            print_error(format_args!("{name} is for {}, not for {MACHINE}", package.machine));
             verdict.failed += 1;
         } else {
             verdict.passed += 1;

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-
 use toolkit::{console::say, interrupt, workspace::Workspace};
 
 use crate::{alias::Alias, deployed_stack::DeployedStack};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use toolkit::console::{complain, say};
+use toolkit::console::{print_error, say};
 
 /// The numbers of checks that passed and that failed.
 #[derive(Clone, Copy, Default)]
@@ -20,8 +20,8 @@ impl Verdict {
             return say(format_args!("ok: {check}"));
         }
         self.failed += 1;
-        complain(format_args!("failed: {check}"));
-        problems.for_each(|problem| complain(format_args!("  {problem}")));
+        print_error(format_args!("failed: {check}"));
+        problems.for_each(|problem| print_error(format_args!("  {problem}")));
     }
 
     /// Prints both numbers as the last line, which `cargo xtask test` reads. Returns a failure if a check failed.

@@ -1,5 +1,5 @@
-"""Asks AWS. Each line it reads is a question, [service, operation or waiter, arguments]; each line it prints is the answer to one:
-{"answer": …}, null for what is asked about and not there, or {"refused": why}. Whose account it is, is said by what every AWS tool goes by (AWS_PROFILE, …)."""
+"""Sends requests to AWS. Each input line is a request: [service, operation or waiter, arguments]. Each output line is its reply:
+{"answer": …}, with null for something that does not exist, or {"refused": reason}. The environment selects the AWS account (AWS_PROFILE, …)."""
 
 import json
 import os
@@ -10,33 +10,33 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# An invocation is waited for as long as any function may take: giving up on one would make another.
+# The longest time that a function may take. After a shorter timeout, the SDK would invoke the function again.
 SESSION = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
 CONFIG = Config(read_timeout=900, retries={"mode": "standard", "total_max_attempts": 8})
 
 
 def with_content(arguments):
-    """A package is named by its path."""
+    """Replaces the path of a package by its content."""
     return {name: Path(value).read_bytes() if name == "ZipFile" else value for name, value in arguments.items()}
 
 
-def ask(service, operation, arguments):
+def call(service, operation, arguments):
     client = SESSION.client(service, config=CONFIG)
-    call = getattr(client, operation, None) or client.get_waiter(operation).wait
-    asks = operation.startswith(("get_", "describe_"))
+    method = getattr(client, operation, None) or client.get_waiter(operation).wait
+    is_read = operation.startswith(("get_", "describe_"))
     try:
-        return call(**arguments) or {}
+        return method(**arguments) or {}
     except ClientError as problem:
         error = problem.response["Error"]
-        if asks and (error["Code"] == "ResourceNotFoundException" or error["Message"].endswith("does not exist")):
+        if is_read and (error["Code"] == "ResourceNotFoundException" or error["Message"].endswith("does not exist")):
             return None
         raise
 
 
 for line in sys.stdin:
     try:
-        reply = {"answer": ask(*json.loads(line, object_hook=with_content))}
-        # What it answers beside JSON: times, and the payload of an invocation.
+        reply = {"answer": call(*json.loads(line, object_hook=with_content))}
+        # Answers contain values that are not JSON: times, and the payload of an invocation.
         reply = json.dumps(reply, default=lambda value: value.read().decode() if hasattr(value, "read") else str(value))
     except (BotoCoreError, ClientError, OSError) as problem:
         reply = json.dumps({"refused": str(problem)})

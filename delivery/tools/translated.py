@@ -1,5 +1,5 @@
-"""Prints template.yaml as CloudFormation gets to see it, once for every combination of its switches: translated by SAM's own translator,
-then with its parameters and conditions put in. Needs no AWS account."""
+"""Prints template.yaml as CloudFormation receives it, once for every combination of its switches. SAM's own translator translates it; then
+parameters and conditions are replaced by their values. Needs no AWS account."""
 
 import itertools
 import json
@@ -10,10 +10,10 @@ import sys
 
 from samtranslator.translator.transform import transform
 
-# The translator wants to know, and says nothing of it.
+# The translator needs a region, and its output does not depend on it.
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
-# What a switch may be. "Database" is two in one: an existing database has one URL, or another for the owner of the tables.
+# The values of each switch. An existing database has one URL, or a second one for the owner of the tables.
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 SWITCHES = [
     [{}, {"Database": "existing"}, {"Database": "existing", "MigrateDatabaseUrlSecret": "jwt-auth/owner"}],
@@ -33,7 +33,7 @@ class NoManagedPolicies:
 
 
 class Resolver:
-    """Puts values in for parameters and conditions; what only a deployed resource knows stays as it is."""
+    """Replaces parameters and conditions by their values. Attributes of deployed resources stay as they are."""
 
     def __init__(self, template, parameters):
         defaults = {name: parameter.get("Default") for name, parameter in template.get("Parameters", {}).items()}
@@ -77,13 +77,13 @@ class Resolver:
 
 
 def translated(template, parameters):
-    """What CloudFormation gets to see of a template, which is changed in place, with these values of its parameters."""
+    """Translates a template, which is changed in place, with these values of its parameters."""
     template = transform(template, dict(parameters), NoManagedPolicies())
     return Resolver(template, parameters).resolve_all(template)
 
 
 def with_switches(combination):
-    # Through JSON, because the translator changes in place what a YAML alias shares.
+    # A copy through JSON: the translator changes nodes in place, and YAML aliases share nodes.
     template = json.loads(SOURCE)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -97,6 +97,6 @@ if __name__ == "__main__":
     with open("template.yaml", encoding="utf-8") as file:
         SOURCE = json.dumps(yaml_parse(file.read()))
     combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*SWITCHES)]
-    # The translator complains on its standard error about metrics that nobody asked for.
+    # The translator prints warnings about metrics to its standard error.
     with multiprocessing.get_context("fork").Pool() as pool:
         json.dump(pool.map(with_switches, combinations, chunksize=4), sys.stdout)

@@ -16,6 +16,6 @@ pub fn step(line: impl Display) {
 }
 
 /// Prints an error to the standard error. The text says what went wrong and what to do next.
-pub fn complain(line: impl Display) {
+pub fn print_error(line: impl Display) {
     _ = writeln!(stderr().lock(), "\nerror: {line}");
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::console::{complain, say};
+use crate::console::{print_error, say};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
@@ -40,7 +40,7 @@ pub fn run_command(command: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
             ExitCode::from(130)
         }
         Err(error) => {
-            complain(format_args!("{error:#}"));
+            print_error(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,9 +1,8 @@
-//! The programs in `tests/examples/`, with the servers they need.
+//! Runs programs of `tests/examples/`, with the servers they need.
 
 use std::process::Command;
 
 use anyhow::Result;
-
 use toolkit::{
     console::step,
     process,
@@ -18,7 +17,8 @@ use crate::stack::{
     postgres::{Purpose, Server},
 };
 
-/// Builds them with the functions, and runs each with its arguments; fails where one does. DynamoDB Local is there if `with_dynamodb`.
+/// Builds the programs and the functions, and runs each program with its arguments. Returns an error if one fails. Starts DynamoDB
+/// Local if `with_dynamodb`.
 pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> {
     let needs = [Need::Compiler, Need::Node, Need::Java];
     system::require(if with_dynamodb { &needs } else { &needs[..2] })?;

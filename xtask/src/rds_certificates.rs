@@ -3,7 +3,6 @@
 use std::{fs, process::ExitCode};
 
 use anyhow::Result;
-
 use toolkit::{console::say, process::output, workspace::Workspace};
 
 use crate::tools;

@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-
 use toolkit::{console::say, workspace::Workspace};
 
 /// List each requirement of docs/security.md, and each fault of docs/operations.md, with its tests, and fail if one has none.

@@ -15,7 +15,7 @@ use std::{
 use anyhow::Result;
 use clap::ValueEnum as _;
 use toolkit::{
-    console::{complain, say},
+    console::{print_error, say},
     interrupt::Interrupted,
     process,
     run_folder::RunFolder,
@@ -64,13 +64,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let began = Instant::now();
         let count = match run_part(*part, &workspace, &servers, &args.libtest) {
             Ok(Count { passed: 0, failed: 0 }) if args.libtest.is_empty() => {
-                complain(format_args!("the part `{}` ran no test", part.name()));
+                print_error(format_args!("the part `{}` ran no test", part.name()));
                 Count { passed: 0, failed: 1 }
             }
             Ok(count) => count,
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => {
-                complain(format_args!("{error:#}"));
+                print_error(format_args!("{error:#}"));
                 Count { passed: 0, failed: 1 }
             }
         };

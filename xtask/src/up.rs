@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-
 use toolkit::{
     console::{say, step},
     interrupt::Interrupted,

@@ -6,8 +6,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use toolkit::{console::step, ports, run_folder::RunFolder, service::Service, workspace::Workspace};
 
-use super::rehearsal::STACK;
 use crate::{aws::Aws, tools};
+
+/// The stack whose functions are asked about.
+pub const STACK: &str = "jwt-auth-production";
 
 /// An account without resources, on a server that ends with this value.
 pub struct AwsStandIn {

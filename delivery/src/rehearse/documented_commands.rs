@@ -3,7 +3,6 @@
 use std::{fs, process::Command};
 
 use anyhow::{Result, ensure};
-
 use toolkit::{
     console::{say, step},
     process,

@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 use toolkit::{console::say, process, run_folder::RunFolder, tools::cargo_lambda, workspace::Workspace};
 
 use super::{
-    aws_stand_in::AwsStandIn,
+    aws_stand_in::{AwsStandIn, STACK},
     fake_packages::{self, ARM64, healthy},
 };
 use crate::deployed_stack::Versions;
 
-/// The stage of samconfig.toml that is deployed, and the name of its stack.
+/// The stage of samconfig.toml that is deployed. Its stack is [`STACK`].
 const STAGE: &str = "production";
-pub const STACK: &str = "jwt-auth-production";
 
 /// Deployments to one stand-in for AWS.
 pub struct Rehearsal<'a> {

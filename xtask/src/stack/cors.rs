@@ -11,7 +11,6 @@ use axum::http::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-
 use toolkit::workspace::Workspace;
 
 /// What the API tells browsers.

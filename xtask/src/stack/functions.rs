@@ -11,9 +11,8 @@ use std::{
 
 use anyhow::Result;
 use tokio::sync::watch;
-
 use toolkit::{
-    console::{complain, say, step},
+    console::{print_error, say, step},
     interrupt,
     run_folder::RunFolder,
     service::Service,
@@ -106,7 +105,9 @@ impl Functions {
         step("The code changed: building");
         if at.workspace.build(&at.workspace.functions).is_err() {
             interrupt::check()?;
-            complain("not built, see above; the functions as they were keep answering. Save again when it is mended");
+            print_error(
+                "not built, see above; the functions as they were keep answering. Save again when it is mended",
+            );
             return Ok(());
         }
         let mut started = Vec::new();
@@ -168,7 +169,7 @@ impl Function {
             self.running.send_replace(true);
         }
         if let Some((status, words)) = ended {
-            complain(format_args!(
+            print_error(format_args!(
                 "{} ends as soon as it starts ({status}), and stays stopped until its code or its settings change. {words}",
                 self.name
             ));

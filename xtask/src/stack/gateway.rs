@@ -7,7 +7,6 @@ use std::{process::Command, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-
 use toolkit::{
     console::step,
     http,

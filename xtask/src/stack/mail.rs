@@ -1,9 +1,8 @@
-//! The local SES: it takes the mails the service sends, and shows them on a page and as JSON.
+//! The local SES. It accepts the mails that the service sends, and shows them on a page and as JSON.
 
 use std::time::Duration;
 
 use anyhow::Result;
-
 use toolkit::{console::step, http, ports, run_folder::RunFolder, service::Service, workspace::Workspace};
 
 use crate::tools;

@@ -9,9 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-
 use toolkit::{
-    console::{complain, say, step},
+    console::{print_error, say, step},
     http, process,
     run_folder::RunFolder,
     workspace::Workspace,
@@ -78,7 +77,7 @@ pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
                 count.passed += 1;
             }
             Err(error) => {
-                complain(format_args!("test {name} failed: {error:#}"));
+                print_error(format_args!("test {name} failed: {error:#}"));
                 count.failed += 1;
             }
         }

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use anyhow::Result;
 use toolkit::{
-    console::{complain, say},
+    console::{print_error, say},
     process,
     workspace::{Workspace, cargo},
 };
@@ -75,7 +75,7 @@ pub fn count_lines(what: &str, command: &mut Command, read: fn(&str) -> Option<C
         }
     })?;
     if !succeeded && count.failed == 0 {
-        complain(format_args!("{what} failed without a failed test: see above"));
+        print_error(format_args!("{what} failed without a failed test: see above"));
         count.failed = 1;
     }
     Ok(count)

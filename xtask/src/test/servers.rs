@@ -68,7 +68,7 @@ impl Servers {
 
     pub fn environment(&self) -> impl Iterator<Item = (&str, String)> {
         let database = self.database.iter().flat_map(|server| {
-            let (programs, user, folder) = server.makings();
+            let (programs, user, folder) = server.parts();
             [
                 ("TEST_DATABASE_URL", server.url("postgres")),
                 ("TEST_DATABASE_LOG", server.log().display().to_string()),
