@@ -1,1 +1,15 @@
 //! What `xtask`, `delivery` and the tests share. No function depends on it.
+
+pub mod console;
+pub mod file_lock;
+pub mod http;
+pub mod installation;
+pub mod interrupt;
+pub mod ports;
+pub mod process;
+pub mod process_tree;
+pub mod run_folder;
+pub mod service;
+pub mod system;
+pub mod tools;
+pub mod workspace;

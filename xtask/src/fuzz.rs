@@ -3,17 +3,14 @@
 use std::{fs, process::ExitCode};
 
 use anyhow::Result;
+use toolkit::{console::step, process, workspace::Workspace};
 
-use crate::{
-    console::step,
-    stack::{process, tools},
-    workspace::Workspace,
-};
+use crate::tools;
 
-/// Send events nobody thought of through what reads them and answers, until one breaks it or the rounds are over.
+/// Send random events through the code that reads events and writes answers, until one makes it fail or the rounds are over.
 ///
-/// It begins with the sample events in events/, and with what it learnt before, in fuzz/corpus/. What broke something is kept in
-/// fuzz/artifacts/. The first build takes ten minutes.
+/// It starts from the sample events in events/ and from the corpus of earlier runs in fuzz/corpus/. An event that makes the code fail is
+/// kept in fuzz/artifacts/. The first build takes ten minutes.
 #[derive(clap::Args)]
 pub struct Args {
     /// How many events to send
@@ -25,12 +22,12 @@ const TARGET: &str = "event_to_answer";
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
-    let learnt = format!("fuzz/corpus/{TARGET}");
-    fs::create_dir_all(workspace.root.join(&learnt))?;
+    let corpus = format!("fuzz/corpus/{TARGET}");
+    fs::create_dir_all(workspace.root.join(&corpus))?;
     let mut fuzz = tools::cargo_fuzz(&workspace)?;
     step(format_args!("Sending {} events", args.rounds));
-    // There is no unsafe code here for a sanitizer to look into, and none of them works with a stable compiler.
-    fuzz.args(["run", "--sanitizer", "none", TARGET, &learnt, "events", "--"]).arg(format!("-runs={}", args.rounds));
+    // Sanitizers find errors of unsafe code, which there is none of here, and they do not work with a stable compiler.
+    fuzz.args(["run", "--sanitizer", "none", TARGET, &corpus, "events", "--"]).arg(format!("-runs={}", args.rounds));
     process::run("cargo fuzz", &mut fuzz)?;
     Ok(ExitCode::SUCCESS)
 }

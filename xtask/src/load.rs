@@ -6,18 +6,17 @@ use anyhow::Result;
 
 use crate::programs;
 
-/// Let many people use the service at once, with fewer connections to the database than the functions have processes.
+/// Put load on the service: many users at once, and fewer connections to the database than the functions have processes.
 ///
-/// Prints how it goes; then requests, answers and times of each endpoint, refusals by kind, and the books: what people were told
-/// against what there is. Fails if they do not balance, or if anything was answered 500. docs/measurements.md has
-/// such figures, and says what they mean.
+/// Prints its progress; then requests, answers and times of each endpoint, refusals by kind, and a comparison of what the answers said
+/// with what is in the database. Fails if these differ, or if any answer was 500. docs/measurements.md has such figures and explains them.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How long
+    /// The duration
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
 
-    /// How many people use it at once
+    /// How many users there are at once
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
     users: u32,
 
@@ -25,7 +24,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     processes: u32,
 
-    /// How many connections the database grants the functions, seven of which need one a process
+    /// How many connections the database grants the functions; seven functions need one per process
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
 }

@@ -6,11 +6,11 @@ use anyhow::Result;
 
 use crate::programs;
 
-/// Measure what no test decides: whether the time of an answer tells if an address has an account, and what it would gain to keep
-/// argon2's memory between two hashes. Takes ten minutes, on an idle machine if it is to mean anything.
+/// Measure what depends on the machine, such as how long hashing takes.
 ///
-/// Needs what `cargo xtask test journeys` needs. Prints figures and judges nothing: docs/measurements.md has some, and says what
-/// they mean.
+/// Measures whether the time of an answer reveals if an address has an account, and how much time it would save to keep argon2's memory
+/// between two hashes. Takes ten minutes. The machine should be idle. Needs what `cargo xtask test journeys` needs. Prints figures without
+/// a verdict: docs/measurements.md has such figures and explains them.
 #[derive(clap::Args)]
 pub struct Args {
     /// Samples of each kind

@@ -1,31 +1,32 @@
-//! The programs in `tests/examples/`, with the servers they need.
+//! Runs programs of `tests/examples/`, with the servers they need.
 
 use std::process::Command;
 
 use anyhow::Result;
-
-use crate::{
+use toolkit::{
     console::step,
-    stack::{
-        dynamodb::DynamoDb,
-        home::Home,
-        mail::Mail,
-        postgres::{Purpose, Server},
-        process,
-        system::{self, Need},
-    },
+    process,
+    run_folder::RunFolder,
+    system::{self, Need},
     workspace::{Workspace, cargo},
 };
 
-/// Builds them with the functions, and runs each with its arguments; fails where one does. DynamoDB Local is there if `with_dynamodb`.
+use crate::stack::{
+    dynamodb::DynamoDb,
+    mail::Mail,
+    postgres::{Purpose, Server},
+};
+
+/// Builds the programs and the functions, and runs each program with its arguments. Returns an error if one fails. Starts DynamoDB
+/// Local if `with_dynamodb`.
 pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> {
     let needs = [Need::Compiler, Need::Node, Need::Java];
     system::require(if with_dynamodb { &needs } else { &needs[..2] })?;
     let workspace = Workspace::load()?;
-    let home = Home::ephemeral(&workspace)?;
-    let database = Server::start(&workspace, &home, None, Purpose::Throwaway)?;
-    let mail = Mail::start(&workspace, &home, None)?;
-    let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &home, None)).transpose()?;
+    let run_folder = RunFolder::ephemeral(&workspace)?;
+    let database = Server::start(&workspace, &run_folder, None, Purpose::Throwaway)?;
+    let mail = Mail::start(&workspace, &run_folder, None)?;
+    let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &run_folder, None)).transpose()?;
     step("Building the functions and the programs");
     let mut build = cargo();
     build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);

@@ -1,29 +1,21 @@
 //! `cargo xtask rds-certificates`.
 
-use std::{
-    fs,
-    process::{Command, ExitCode},
-};
+use std::{fs, process::ExitCode};
 
 use anyhow::Result;
+use toolkit::{console::say, process::output, workspace::Workspace};
 
-use crate::{
-    console::say,
-    stack::{process::output, tools},
-    workspace::Workspace,
-};
+use crate::tools;
 
-/// Write the certificates of Amazon RDS, which functions verify a database by, to shared/certificates/rds.pem.
+/// Write the certificates of Amazon RDS to shared/certificates/rds.pem. The functions verify the database with them.
 ///
-/// They come from the npm package that xtask/tools/rds pins: raise its version there first. Certificates that have expired are left out.
+/// They come from the npm package that xtask/tools/rds pins. Raise its version there first. Expired certificates are left out.
 #[derive(clap::Args)]
 pub struct Args;
 
 pub fn run(_: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
-    let mut node = Command::new("node");
-    node.arg(workspace.pins().join("rds/certificates.mjs")).current_dir(tools::rds(&workspace)?);
-    let certificates = output("node", &mut node)?;
+    let certificates = output("node", &mut tools::rds_certificates(&workspace)?)?;
     let file = workspace.root.join("shared/certificates/rds.pem");
     fs::write(&file, &certificates)?;
     let count = certificates.matches("BEGIN CERTIFICATE").count();

@@ -4,8 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::{console::say, workspace::Workspace};
+use toolkit::{console::say, workspace::Workspace};
 
 /// List each requirement of docs/security.md, and each fault of docs/operations.md, with its tests, and fail if one has none.
 ///
@@ -28,7 +27,7 @@ const REGISTERS: [Register; 2] = [
     Register { document: "docs/security.md", word: "Requirement" },
     Register { document: "docs/operations.md", word: "Fault" },
 ];
-const SOURCES: [&str; 4] = ["shared/src", "functions", "tests", "xtask/src"];
+const SOURCES: [&str; 6] = ["shared/src", "functions", "tests", "toolkit/src", "xtask/src", "delivery/src"];
 
 /// The tests of each number.
 type Tests = BTreeMap<u32, Vec<String>>;

@@ -11,27 +11,27 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 use serde_json::{Map, Value, json};
+use toolkit::{
+    console::{say, step},
+    interrupt::{self, Interrupted},
+    ports,
+    process::{self, output},
+    run_folder::RunFolder,
+    service::Service,
+    tools,
+    workspace::Workspace,
+};
 use url::Url;
 
 use crate::{
-    console::{say, step},
-    interrupt::{self, Interrupted},
-    stack::{
-        Backing, StackArgs, forward,
-        home::Home,
-        migrate_only, ports,
-        process::{self, Service, output},
-        settings::Settings,
-        tools,
-    },
+    stack::{Backing, StackArgs, forward, migrate_only, settings::Settings},
     up,
-    workspace::Workspace,
 };
 
-/// The host's name inside the containers.
+/// The name by which containers reach this machine.
 const HOST: &str = "host.docker.internal";
 
-/// Variables that the template leads to a secret, a resource or a way to log in which the containers do not have.
+/// Variables whose values in the template are secrets, resources or logins that the containers do not have.
 const ONLY_DEPLOYED: [&str; 7] = [
     "DATABASE_AUTH",
     "FUNCTIONS_ROLE",
@@ -59,18 +59,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let architecture = match ARCH {
         "x86_64" => "x86_64",
         "aarch64" => "arm64",
-        other => bail!("Lambda has no machines like this one ({other})"),
+        other => bail!("Lambda does not run on machines like this one ({other})"),
     };
     let bridge = bridge()?;
-    let home = Home::kept(&workspace)?;
+    let run_folder = RunFolder::kept(&workspace)?;
     ports::claim(args.stack.port, "the API", "--port")?;
-    let mut backing = Backing::start(&workspace, &home, args.stack.ports(), args.stack.state_table)?;
+    let mut backing = Backing::start(&workspace, &run_folder, args.stack.ports(), args.stack.state_table)?;
     let api = format!("http://127.0.0.1:{}", args.stack.port);
-    let settings = backing.settings(&home, &api)?;
+    let settings = backing.settings(&run_folder, &api)?;
 
     step("Building the function that migrates");
     workspace.build(&["migrate".to_owned()])?;
-    migrate_only(&workspace, &home, &settings)?;
+    migrate_only(&workspace, &run_folder, &settings)?;
 
     step("sam build (the first time, it compiles every dependency once more)");
     let origins = args.stack.allowed_origins.iter().map(|origins| format!("AllowedOrigins={origins}"));
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     build.arg("--parameter-overrides").args(&parameters).env("SAM_BUILD_MODE", "debug");
     process::run("sam build", &mut build)?;
 
-    let environment = home.folder().join("sam-env.json");
+    let environment = run_folder.path().join("sam-env.json");
     fs::write(&environment, for_containers(&settings, bridge)?)?;
     step(format_args!("Starting sam local on {api}"));
     let mut start = tools::sam(&workspace)?;
@@ -91,14 +91,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if has_image(architecture)? {
         start.arg("--skip-pull-image");
     }
-    home.show_logs();
-    // It removes its containers at Ctrl-C, and at nothing else.
-    let mut sam = Service::talkative("sam", "sam", &mut start, &home)?.stopped_by(Signal::SIGINT);
+    run_folder.show_logs();
+    // sam removes its containers only after SIGINT.
+    let mut sam = Service::with_shown_log("sam", "sam", &mut start, &run_folder)?.stopped_by(Signal::SIGINT);
     sam.await_ready(Duration::from_mins(5), || ports::answers(args.stack.port))?;
 
     say(up::welcome(&workspace, &api, &backing, &settings)?);
     loop {
-        match interrupt::sleep(interrupt::GLANCE).and_then(|()| sam.check()).and_then(|()| backing.check()) {
+        match interrupt::sleep(interrupt::POLL_INTERVAL).and_then(|()| sam.check()).and_then(|()| backing.check()) {
             Err(error) if error.is::<Interrupted>() => break,
             checked => checked?,
         }
@@ -110,20 +110,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The address at which containers reach this machine, or `None` where Docker sees to that itself.
+/// The address at which containers reach this machine, or `None` if Docker itself makes the name work.
 fn bridge() -> Result<Option<IpAddr>> {
     const GATEWAY: &str = "{{(index .IPAM.Config 0).Gateway}}";
     let mut inspect = Command::new("docker");
     let gateway = output("docker", inspect.args(["network", "inspect", "bridge", "--format", GATEWAY]))
         .context("sam local needs a Docker engine. Install and start one, then try again")?;
-    // Docker Desktop runs its engine in a virtual machine, from which the name leads to this machine's 127.0.0.1.
+    // Docker Desktop runs its engine in a virtual machine, where the name means this machine's 127.0.0.1.
     if OS != "linux" {
         return Ok(None);
     }
     Ok(Some(gateway.trim().parse().unwrap_or(IpAddr::from([172, 17, 0, 1]))))
 }
 
-/// Whether one of the images is here that sam starts from or has made before; it must not ask the registry then.
+/// Whether the images that sam needs are on this machine. Then sam must not ask the registry.
 fn has_image(architecture: &str) -> Result<bool> {
     for tag in ["al2023-rapid", "al2023"] {
         let image = format!("public.ecr.aws/lambda/provided:{tag}-{architecture}");
@@ -135,7 +135,7 @@ fn has_image(architecture: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// The settings as the containers need them, in sam's form. It sets only variables that the template names.
+/// The settings for the containers, in the format of sam. sam passes on only the variables that the template names.
 fn for_containers(settings: &Settings, bridge: Option<IpAddr>) -> Result<String> {
     let mut variables = Map::new();
     for (name, value) in settings.read()? {
@@ -147,18 +147,17 @@ fn for_containers(settings: &Settings, bridge: Option<IpAddr>) -> Result<String>
         };
         variables.insert(name, Value::String(value));
     }
-    // The way to this machine is no network, though its name does not look like 127.0.0.1.
+    // The database is on this machine, so TLS is not needed. By its name, the function would require TLS.
     variables.insert("DATABASE_TLS".to_owned(), json!("off"));
-    // What is there only once it is deployed.
     for name in ONLY_DEPLOYED {
         variables.entry(name).or_insert_with(|| json!(""));
     }
     Ok(format!("{:#}\n", json!({ "Parameters": variables })))
 }
 
-/// An address on 127.0.0.1 as containers reach it; any other as it is.
+/// Replaces 127.0.0.1 in an address by the name that containers use. Other addresses stay as they are.
 fn reachable(address: &str, bridge: Option<IpAddr>) -> Result<String> {
-    let mut url = Url::parse(address).context("an address in the settings is none")?;
+    let mut url = Url::parse(address).context("an address in the settings is not valid")?;
     if !matches!(url.host_str(), Some("127.0.0.1" | "localhost")) {
         return Ok(address.to_owned());
     }

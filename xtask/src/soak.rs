@@ -6,14 +6,15 @@ use anyhow::Result;
 
 use crate::programs;
 
-/// Let people use the service while a fault strikes it every few seconds, then see whether anything was lost.
+/// Use the service while a fault happens every few seconds, then check that nothing was lost.
 ///
-/// Connections are cut and refused, tables and rows locked, the database can only be read, processes are frozen and killed, SES and
-/// DynamoDB throttle and hang. Prints requests, refusals, faults and the books; fails if anything was answered 500, or if an invariant
-/// is broken. The seed decides what people do, which faults strike, and which store there is; it is printed, and can be given.
+/// Connections are cut and refused, tables and rows are locked, the database becomes read-only, processes are frozen and killed, SES and
+/// DynamoDB throttle and hang. Prints requests, refusals, faults, and a comparison of the answers with the database. Fails if any answer
+/// was 500, or if an invariant is broken. The seed decides what users do, which faults happen, and which store counts attempts. It is
+/// printed, and can be given.
 #[derive(clap::Args)]
 pub struct Args {
-    /// How long
+    /// The duration
     #[arg(long, value_name = "N", default_value_t = 600)]
     seconds: u64,
 

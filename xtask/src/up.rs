@@ -3,15 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-
-use crate::{
+use toolkit::{
     console::{say, step},
     interrupt::Interrupted,
-    stack::{
-        Backing, Plan, Ports, Stack, StackArgs, cors::Cors, home::Home, postgres::without_password, settings::Settings,
-    },
-    walk_through::WalkThrough,
+    run_folder::RunFolder,
     workspace::Workspace,
+};
+
+use crate::{
+    stack::{Backing, Plan, Ports, Stack, StackArgs, cors::Cors, postgres::without_password, settings::Settings},
+    walk_through::WalkThrough,
 };
 
 /// Run the whole service here: the API, a database, and a mail server that shows the mails.
@@ -53,10 +54,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     args.stack.require()?;
     let workspace = Workspace::load()?;
-    let (home, ports) = if args.ephemeral {
-        (Home::ephemeral(&workspace)?, Ports::default())
+    let (run_folder, ports) = if args.ephemeral {
+        (RunFolder::ephemeral(&workspace)?, Ports::default())
     } else {
-        (Home::kept(&workspace)?, args.stack.ports())
+        (RunFolder::kept(&workspace)?, args.stack.ports())
     };
     let plan = Plan {
         ports,
@@ -65,16 +66,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         concurrency: args.concurrency.into(),
         build: true,
     };
-    let mut stack = Stack::start(&workspace, &home, plan)?;
+    let mut stack = Stack::start(&workspace, &run_folder, plan)?;
 
     say(welcome(&workspace, &stack.url, &stack.backing, &stack.settings)?);
     say("Logs follow. Ctrl-C stops everything.\n");
-    home.show_logs();
+    run_folder.show_logs();
     match stack.tend_until(|| None::<ExitCode>) {
         Err(error) if error.is::<Interrupted>() => {
             step("Stopping");
             drop(stack);
-            drop(home);
+            drop(run_folder);
             say("Everything is stopped.");
             Ok(ExitCode::SUCCESS)
         }

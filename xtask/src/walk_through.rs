@@ -1,14 +1,15 @@
-//! The README's walk-through: `cargo xtask up` prints it, and a test runs it.
+//! The README's walk-through. `cargo xtask up` prints it, and a test runs it.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use toolkit::workspace::Workspace;
 
-use crate::{stack::API_PORT, workspace::Workspace};
+use crate::stack::API_PORT;
 
 const HEADING: &str = "## A walk-through";
 
-/// Shell commands, and what they print. `…` stands for any text.
+/// Shell commands, and what they print. In the output, `…` stands for any text.
 pub struct Step {
     pub commands: String,
     pub output: String,
@@ -22,7 +23,7 @@ pub struct WalkThrough {
 }
 
 impl WalkThrough {
-    /// Reads the README, with the API at this address.
+    /// Reads it from the README, and replaces the address of the API by this one.
     pub fn read(workspace: &Workspace, api: &str) -> Result<Self> {
         let text = fs::read_to_string(workspace.root.join("README.md")).context("README.md cannot be read")?;
         let default_api = format!("http://127.0.0.1:{API_PORT}");

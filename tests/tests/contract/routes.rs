@@ -152,7 +152,7 @@ fn the_secret_that_signs_and_the_other_one_change_places() {
     }
 }
 
-/// `Build` stands in every description, and `cargo xtask deploy` makes it of code, template and parameters, so that whatever changes publishes a
+/// `Build` stands in every description, and `cargo delivery deploy` makes it of code, template and parameters, so that whatever changes publishes a
 /// version. The one before is kept, because a rollback leads to it.
 #[test]
 fn every_deployment_that_changes_something_publishes_a_version_and_keeps_the_one_before() {
@@ -170,7 +170,7 @@ fn every_deployment_that_changes_something_publishes_a_version_and_keeps_the_one
 /// The version that is installed is the oldest one that was tried.
 #[test]
 fn the_guide_names_the_version_of_sam_that_the_template_needs() {
-    let pins = documents::read("xtask/tools/requirements-sam.txt");
+    let pins = documents::read("toolkit/tools/requirements-sam.txt");
     let version = pins.lines().find_map(|line| line.strip_prefix("aws-sam-cli==")).expect("a version of SAM");
     assert!(
         documents::read("docs/deploying.md").contains(&format!("SAM CLI {version}")),

@@ -42,7 +42,7 @@ fn a_dependency_with_a_known_hole_stops_a_change_and_a_release() {
 fn a_release_says_what_is_in_each_function() {
     let steps = steps("release");
     let [deny, build, attach] =
-        ["cargo-deny-action", "cargo xtask release --tag", "*.sbom.json"].map(|what| position(&steps, what));
+        ["cargo-deny-action", "cargo delivery release --tag", "*.sbom.json"].map(|what| position(&steps, what));
     assert!(deny < build && build < attach, "{steps:?}");
 }
 

@@ -11,8 +11,7 @@ use axum::http::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::workspace::Workspace;
+use toolkit::workspace::Workspace;
 
 /// What the API tells browsers.
 pub struct Cors {

@@ -1,41 +1,37 @@
-//! AWS's own DynamoDB Local, for the state table. It asks nobody who they are.
+//! AWS's own DynamoDB Local, for the state table. It accepts any credentials.
 
 use std::{env, ffi::OsString, fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-
-use super::{home::Home, http, ports, process::Service, tools};
-use crate::{
+use toolkit::{
     console::{say, step},
+    http, ports,
+    run_folder::RunFolder,
+    service::Service,
+    system::DYNAMODB_LOCAL_URL,
     workspace::Workspace,
 };
 
-/// Names one that runs already: the npm package has no native library for ARM, Docker's amazon/dynamodb-local does.
-const GIVEN: &str = "DYNAMODB_LOCAL_URL";
+use crate::tools;
 
 pub struct DynamoDb {
-    /// `None` where somebody else runs it.
+    /// `None` if the developer runs it.
     service: Option<Service>,
     url: String,
 }
 
-/// Whether somebody else runs it.
-pub fn is_given() -> bool {
-    given().is_some()
-}
-
 fn given() -> Option<OsString> {
-    env::var_os(GIVEN).filter(|url| !url.is_empty())
+    env::var_os(DYNAMODB_LOCAL_URL).filter(|url| !url.is_empty())
 }
 
 impl DynamoDb {
-    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>) -> Result<Self> {
         if let Some(url) = given() {
-            return Self::given(url.into_string().ok().with_context(|| format!("{GIVEN} is not text"))?);
+            return Self::given(url.into_string().ok().with_context(|| format!("{DYNAMODB_LOCAL_URL} is not text"))?);
         }
         let mut command = tools::dynamodb(workspace).with_context(|| {
-            format!("DynamoDB Local cannot be started here. One that runs elsewhere will do: name it in {GIVEN}")
+            format!("DynamoDB Local cannot be started here. Start one elsewhere, and set its address in {DYNAMODB_LOCAL_URL}")
         })?;
         let port = match port {
             Some(port) => {
@@ -46,16 +42,16 @@ impl DynamoDb {
         };
         let url = format!("http://127.0.0.1:{port}");
         step(format_args!("Starting DynamoDB Local on {url}"));
-        // It listens on every address of this machine, and has no option that would stop it.
+        // It listens on every address of this machine. No option restricts that.
         command.args(["-sharedDb", "-port", &port.to_string()]);
-        if home.is_kept() {
-            let data = home.folder().join("dynamodb");
+        if run_folder.is_kept() {
+            let data = run_folder.path().join("dynamodb");
             fs::create_dir_all(&data)?;
             command.arg("-dbPath").arg(data);
         } else {
             command.arg("-inMemory");
         }
-        let mut service = Service::quiet("dynamodb", &mut command, home)?;
+        let mut service = Service::with_log_file("dynamodb", &mut command, run_folder)?;
         service.await_ready(Duration::from_mins(1), || answers(&url))?;
         Ok(Self { service: Some(service), url })
     }
@@ -63,10 +59,10 @@ impl DynamoDb {
     fn given(url: String) -> Result<Self> {
         if !answers(&url) {
             bail!(
-                "{GIVEN} is set, but nothing answers at {url}. Start it, or unset {GIVEN} to have one started for you"
+                "{DYNAMODB_LOCAL_URL} is set, but nothing answers at {url}. Start it, or unset {DYNAMODB_LOCAL_URL} to have one started for you"
             );
         }
-        say(format_args!("Using the DynamoDB {GIVEN} names: {url}"));
+        say(format_args!("Using the DynamoDB {DYNAMODB_LOCAL_URL} names: {url}"));
         Ok(Self { service: None, url })
     }
 
@@ -74,7 +70,7 @@ impl DynamoDb {
         &self.url
     }
 
-    /// Makes the state table unless it is there.
+    /// Creates the state table unless it exists.
     pub fn ensure_table(&self, name: &str) -> Result<()> {
         let table = json!({
             "TableName": name,
@@ -86,24 +82,24 @@ impl DynamoDb {
             "TableName": name,
             "TimeToLiveSpecification": { "AttributeName": "expires_at", "Enabled": true },
         });
-        match self.ask("CreateTable", &table)? {
+        match self.call("CreateTable", &table)? {
             Answer::Done => {}
-            Answer::Refused(why) if why.contains("ResourceInUseException") => return Ok(()),
-            Answer::Refused(why) => bail!("DynamoDB made no table `{name}`: {why}"),
+            Answer::Refused(reason) if reason.contains("ResourceInUseException") => return Ok(()),
+            Answer::Refused(reason) => bail!("DynamoDB did not create the table `{name}`: {reason}"),
         }
-        match self.ask("UpdateTimeToLive", &expiry)? {
+        match self.call("UpdateTimeToLive", &expiry)? {
             Answer::Done => Ok(()),
-            Answer::Refused(why) => bail!("DynamoDB lets nothing in the table `{name}` expire: {why}"),
+            Answer::Refused(reason) => bail!("DynamoDB did not enable expiry in the table `{name}`: {reason}"),
         }
     }
 
-    fn ask(&self, operation: &str, input: &Value) -> Result<Answer> {
-        // It reads who signed, and never checks the signature.
-        const ANYBODY: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+    fn call(&self, operation: &str, input: &Value) -> Result<Answer> {
+        // DynamoDB Local reads the name of the signer, and never checks the signature.
+        const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
                                SignedHeaders=host, Signature=0";
         let mut response = http::agent(Some(Duration::from_secs(10)))
             .post(&self.url)
-            .header("Authorization", ANYBODY)
+            .header("Authorization", AUTHORIZATION)
             .header("Content-Type", "application/x-amz-json-1.0")
             .header("X-Amz-Target", format!("DynamoDB_20120810.{operation}"))
             .send(input.to_string())
@@ -124,7 +120,7 @@ enum Answer {
     Refused(String),
 }
 
-/// Whatever it says, it is there: a request that names no operation is refused.
+/// Whether a DynamoDB answers. Every answer counts: it refuses this request, which names no operation.
 fn answers(url: &str) -> bool {
     http::agent(Some(Duration::from_secs(1))).get(url).call().is_ok()
 }

@@ -29,13 +29,12 @@ use hyper_util::{
 };
 use serde_json::json;
 use tokio::{runtime::Runtime, select, time::sleep};
+use toolkit::{console::say, ports, workspace::Route};
 
 use super::{
     cors::Cors,
     functions::{Functions, Running},
-    ports,
 };
-use crate::{console::say, workspace::Route};
 
 /// Functions answer every request within four seconds (docs/operations.md).
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -11,13 +11,15 @@ use std::{
 
 use anyhow::Result;
 use tokio::sync::watch;
-
-use super::{home::Home, process::Service, settings::Settings};
-use crate::{
-    console::{complain, say, step},
+use toolkit::{
+    console::{print_error, say, step},
     interrupt,
+    run_folder::RunFolder,
+    service::Service,
     workspace::Workspace,
 };
+
+use super::settings::Settings;
 
 /// A process that ends sooner than this would do so again.
 const STABLE: Duration = Duration::from_secs(5);
@@ -45,7 +47,7 @@ struct Function {
 /// What a process needs to become a function.
 pub struct Place<'a> {
     pub workspace: &'a Workspace,
-    pub home: &'a Home,
+    pub home: &'a RunFolder,
     pub settings: &'a Settings,
     pub runtime: &'a str,
     /// Processes of each function.
@@ -103,7 +105,9 @@ impl Functions {
         step("The code changed: building");
         if at.workspace.build(&at.workspace.functions).is_err() {
             interrupt::check()?;
-            complain("not built, see above; the functions as they were keep answering. Save again when it is mended");
+            print_error(
+                "not built, see above; the functions as they were keep answering. Save again when it is mended",
+            );
             return Ok(());
         }
         let mut started = Vec::new();
@@ -148,16 +152,16 @@ impl Function {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
             ("AWS_LAMBDA_RUNTIME_API", &format!("{}/{}", at.runtime, self.name)),
         ]);
-        Service::talkative(&format!("{}.{number}", self.name), &self.name, &mut command, at.home)
+        Service::with_shown_log(&format!("{}.{number}", self.name), &self.name, &mut command, at.home)
     }
 
     fn replace_ended(&mut self, at: &Place) -> Result<()> {
         let mut ended = None;
         for number in 0..self.processes.len() {
             let process = &mut self.processes[number];
-            let Some(status) = process.exit()? else { continue };
+            let Some(status) = process.exit_status()? else { continue };
             if process.age() < STABLE {
-                ended = Some((status, process.last_words()));
+                ended = Some((status, process.end_of_log()));
                 break;
             }
             say(format_args!("{} ended by itself ({status}) and is started again", process.name));
@@ -165,7 +169,7 @@ impl Function {
             self.running.send_replace(true);
         }
         if let Some((status, words)) = ended {
-            complain(format_args!(
+            print_error(format_args!(
                 "{} ends as soon as it starts ({status}), and stays stopped until its code or its settings change. {words}",
                 self.name
             ));

@@ -7,13 +7,18 @@ use std::{process::Command, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-
-use super::{functions::Functions, home::Home, http, ports, process::Service, tools};
-use crate::{
+use toolkit::{
     console::step,
-    interrupt::{self, GLANCE},
+    http,
+    interrupt::{self, POLL_INTERVAL},
+    ports,
+    run_folder::RunFolder,
+    service::Service,
+    tools,
     workspace::{self, Workspace},
 };
+
+use super::functions::Functions;
 
 pub struct Gateway {
     service: Service,
@@ -21,19 +26,19 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn start(workspace: &Workspace, home: &Home) -> Result<Self> {
+    pub fn start(workspace: &Workspace, home: &RunFolder) -> Result<Self> {
         let tools = tools::cargo_lambda(workspace)?;
         let port = ports::free()?;
         step("Starting the gateway");
         let mut command = Command::new(tools.join("cargo-lambda"));
-        workspace::outside_of_cargo_run(&mut command);
+        workspace::remove_cargo_variables(&mut command);
         command.current_dir(&workspace.root).args(["lambda", "watch", "--only-lambda-apis", "--disable-cors"]).args([
             "--invoke-address",
             "127.0.0.1",
             "--invoke-port",
             &port.to_string(),
         ]);
-        let mut service = Service::quiet("gateway", &mut command, home)?;
+        let mut service = Service::with_log_file("gateway", &mut command, home)?;
         service.await_ready(Duration::from_mins(1), || ports::answers(port))?;
         Ok(Self { service, url: format!("http://127.0.0.1:{port}") })
     }
@@ -60,7 +65,7 @@ impl Gateway {
             _ = send.send(answered);
         });
         let (succeeded, text) = loop {
-            if let Ok(answered) = answer.recv_timeout(GLANCE) {
+            if let Ok(answered) = answer.recv_timeout(POLL_INTERVAL) {
                 break answered.with_context(|| format!("the gateway did not answer for `{name}`"))?;
             }
             interrupt::check()?;

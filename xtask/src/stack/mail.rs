@@ -1,11 +1,11 @@
-//! The local SES: it takes the mails the service sends, and shows them on a page and as JSON.
+//! The local SES. It accepts the mails that the service sends, and shows them on a page and as JSON.
 
 use std::time::Duration;
 
 use anyhow::Result;
+use toolkit::{console::step, http, ports, run_folder::RunFolder, service::Service, workspace::Workspace};
 
-use super::{home::Home, http, ports, process::Service, tools};
-use crate::{console::step, workspace::Workspace};
+use crate::tools;
 
 pub struct Mail {
     service: Service,
@@ -13,7 +13,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>) -> Result<Self> {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>) -> Result<Self> {
         let mut command = tools::mail(workspace)?;
         let port = match port {
             Some(port) => {
@@ -25,7 +25,7 @@ impl Mail {
         let url = url(port);
         step(format_args!("Starting the mail server on {url}"));
         command.arg(port.to_string());
-        let mut service = Service::quiet("mail", &mut command, home)?;
+        let mut service = Service::with_log_file("mail", &mut command, run_folder)?;
         let agent = http::agent(Some(Duration::from_secs(1)));
         service.await_ready(Duration::from_secs(30), || agent.get(format!("{url}/store")).call().is_ok())?;
         Ok(Self { service, port })

@@ -6,21 +6,22 @@ pub mod forward;
 mod front;
 mod functions;
 mod gateway;
-pub mod home;
-pub mod http;
-mod lineage;
 pub mod mail;
-pub mod ports;
 pub mod postgres;
-pub mod process;
 pub mod settings;
-pub mod system;
-pub mod tools;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
+use toolkit::{
+    console::{say, step},
+    interrupt, ports,
+    run_folder::RunFolder,
+    system::{self, Need},
+    tools,
+    workspace::Workspace,
+};
 
 use self::{
     cors::Cors,
@@ -28,13 +29,10 @@ use self::{
     front::Front,
     functions::{Functions, Place},
     gateway::Gateway,
-    home::Home,
     mail::Mail,
     postgres::{Purpose, Server},
     settings::{Addresses, Settings},
-    system::Need,
 };
-use crate::{console::step, interrupt, workspace::Workspace};
 
 /// The database's name on a server of our own.
 const DATABASE: &str = "auth";
@@ -125,7 +123,7 @@ pub struct Backing {
 }
 
 impl Backing {
-    pub fn start(workspace: &Workspace, home: &Home, ports: Ports, state_table: bool) -> Result<Self> {
+    pub fn start(workspace: &Workspace, home: &RunFolder, ports: Ports, state_table: bool) -> Result<Self> {
         // An ephemeral run must not touch anybody's data.
         let given = if home.is_kept() { postgres::given()? } else { None };
         let (server, database_url) = if let Some(url) = given {
@@ -143,7 +141,7 @@ impl Backing {
     }
 
     /// Writes the settings of functions behind this API.
-    pub fn settings(&self, home: &Home, api: &str) -> Result<Settings> {
+    pub fn settings(&self, home: &RunFolder, api: &str) -> Result<Settings> {
         let state_table = self.dynamodb.as_ref().map(|dynamodb| (STATE_TABLE, dynamodb.url()));
         Settings::write(home, &Addresses { api, database: &self.database_url, mail: &self.mail.url(), state_table })
     }
@@ -169,12 +167,12 @@ pub struct Stack<'a> {
     concurrency: usize,
     swept: Instant,
     workspace: &'a Workspace,
-    home: &'a Home,
+    home: &'a RunFolder,
 }
 
 impl<'a> Stack<'a> {
     /// Starts everything and applies the migrations; returns when the first request can come.
-    pub fn start(workspace: &'a Workspace, home: &'a Home, plan: Plan) -> Result<Self> {
+    pub fn start(workspace: &'a Workspace, home: &'a RunFolder, plan: Plan) -> Result<Self> {
         let Plan { ports, state_table, cors, concurrency, build } = plan;
         // A port that is taken is worth knowing before anything is built.
         ports.api.map_or(Ok(()), front::claim)?;
@@ -229,13 +227,13 @@ impl<'a> Stack<'a> {
                 self.swept = Instant::now();
                 self.gateway.invoke_unattended("sweep");
             }
-            interrupt::sleep(interrupt::GLANCE)?;
+            interrupt::sleep(interrupt::POLL_INTERVAL)?;
         }
     }
 }
 
 /// Applies the migrations to the database of these settings, with a gateway for this purpose alone.
-pub fn migrate_only(workspace: &Workspace, home: &Home, settings: &Settings) -> Result<()> {
+pub fn migrate_only(workspace: &Workspace, home: &RunFolder, settings: &Settings) -> Result<()> {
     let mut gateway = Gateway::start(workspace, home)?;
     let place = Place { workspace, home, settings, runtime: &gateway.runtime(), concurrency: 1 };
     let mut functions = Functions::start(&place, &["migrate".to_owned()])?;
@@ -255,7 +253,7 @@ fn migrate(gateway: &mut Gateway, functions: &mut Functions) -> Result<()> {
             Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
             value => plain(value),
         };
-        crate::console::say(format_args!("    {}: {value}", name.replace('_', " ")));
+        say(format_args!("    {}: {value}", name.replace('_', " ")));
     }
     Ok(())
 }

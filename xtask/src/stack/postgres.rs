@@ -1,7 +1,7 @@
-//! PostgreSQL: the server `DATABASE_URL` names, else one of our own from the machine's binaries, else from downloaded ones.
+//! PostgreSQL: the server that `DATABASE_URL` names, else a server that is started from the machine's binaries, else from downloaded ones.
 //!
-//! A server of our own listens on 127.0.0.1 only, without a unix socket, and asks everyone for a password: the machine may have
-//! other users. It never runs as root, which PostgreSQL refuses.
+//! A server that is started here listens on 127.0.0.1 only, without a unix socket, and requires a password, because the machine may have
+//! other users. It never runs as root, because PostgreSQL refuses that.
 
 use std::{
     env,
@@ -22,27 +22,27 @@ use nix::{
     unistd::{Uid, User},
 };
 use postgres::{Client, Config, NoTls, error::SqlState};
-
-use super::{
-    home::Home,
-    ports,
-    process::{Service, output},
-    settings, tools,
-};
-use crate::{
+use toolkit::{
     console::{say, step},
+    ports,
+    process::output,
+    run_folder::RunFolder,
+    service::Service,
     workspace::Workspace,
 };
+
+use super::settings;
+use crate::tools;
 
 const HELP: &str = "Either install PostgreSQL (Debian, Ubuntu: apt install postgresql; macOS: brew install postgresql@17), or start \
                     the one in compose.yaml and point DATABASE_URL at it (the comment in that file says how), then try again";
 
-/// What a server is for.
+/// The use of a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A person's data.
+    /// The developer's data, which must survive a power cut.
     Keep,
-    /// Tests: many connections, and nothing survives a power cut.
+    /// Tests. The data may be lost in a power cut.
     Throwaway,
 }
 
@@ -57,7 +57,7 @@ pub fn given() -> Result<Option<String>> {
     Ok(Some(url))
 }
 
-/// An error that says what is wrong with the URL, or with what it leads to, and never shows its password.
+/// Returns an error that says what is wrong with the URL or its server. The error never contains the password.
 fn try_given(url: &str) -> Result<()> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         bail!("it must begin with postgres:// or postgresql://");
@@ -73,6 +73,7 @@ fn try_given(url: &str) -> Result<()> {
     }
 }
 
+/// A URL for display.
 pub fn without_password(url: &str) -> String {
     let Ok(mut url) = url::Url::parse(url) else { return "(not an address)".into() };
     if url.password().is_some() {
@@ -81,18 +82,18 @@ pub fn without_password(url: &str) -> String {
     url.to_string().replace("%E2%80%A6", "…")
 }
 
-/// A running server of our own. Dropping it stops it.
+/// A running server. Dropping this value stops it.
 pub struct Server {
     service: Service,
     port: u16,
     password: String,
     programs: PathBuf,
     user: Option<User>,
-    place: PathBuf,
+    data: PathBuf,
 }
 
 impl Server {
-    pub fn start(workspace: &Workspace, home: &Home, port: Option<u16>, purpose: Purpose) -> Result<Self> {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>, purpose: Purpose) -> Result<Self> {
         let port = match port {
             Some(port) => {
                 ports::claim(port, "the database", "--database-port")?;
@@ -101,14 +102,14 @@ impl Server {
             None => ports::free()?,
         };
         let user = unprivileged_user()?;
-        let place = place(home, user.as_ref())?;
-        let cluster = place.join("cluster");
+        let data = data_folder(run_folder, user.as_ref())?;
+        let cluster = data.join("cluster");
         let binaries = Binaries::find(workspace, user.as_ref(), &cluster)?;
-        let password = create_cluster(&binaries, &place, user.as_ref())?;
+        let password = create_cluster(&binaries, &data, user.as_ref())?;
 
         step(format_args!("Starting PostgreSQL {} on 127.0.0.1:{port}, data in {}", binaries.major, cluster.display()));
         let mut command = command(&binaries.postgres, user.as_ref());
-        command.current_dir(&place).arg("-D").arg(&cluster);
+        command.current_dir(&data).arg("-D").arg(&cluster);
         let port_setting = format!("port={port}");
         let mut settings =
             vec!["listen_addresses=127.0.0.1", &port_setting, "unix_socket_directories=", "max_connections=300"];
@@ -116,13 +117,13 @@ impl Server {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
         command.args(settings.iter().flat_map(|setting| ["-c", setting]));
-        // SIGTERM would wait for every client to leave.
-        let service = Service::quiet("postgres", &mut command, home)?.stopped_by(Signal::SIGINT);
+        // After SIGTERM, PostgreSQL would wait until every client has disconnected.
+        let service = Service::with_log_file("postgres", &mut command, run_folder)?.stopped_by(Signal::SIGINT);
 
         let programs = binaries.postgres.parent().unwrap_or(Path::new("/")).to_owned();
-        let mut server = Self { service, port, password, programs, user, place };
+        let mut server = Self { service, port, password, programs, user, data };
         let url = server.url("postgres");
-        // Recovery after a power cut takes its time.
+        // Recovery after a power cut takes long.
         server.service.await_ready(Duration::from_secs(90), || Client::connect(&url, NoTls).is_ok())?;
         Ok(server)
     }
@@ -137,13 +138,14 @@ impl Server {
         &self.service.log
     }
 
-    /// What it takes to start another server like this one: the folder of its programs, whom they run as, and a folder for data.
-    pub fn makings(&self) -> (&Path, String, &Path) {
+    /// What another server like this one needs: the folder of the programs, their user and group (`uid:gid`, empty for the current
+    /// user), and a folder for data.
+    pub fn parts(&self) -> (&Path, String, &Path) {
         let user = self.user.as_ref().map(|user| format!("{}:{}", user.uid, user.gid));
-        (&self.programs, user.unwrap_or_default(), &self.place)
+        (&self.programs, user.unwrap_or_default(), &self.data)
     }
 
-    /// Makes a database unless it is there.
+    /// Creates a database unless it exists, and returns its URL.
     pub fn ensure_database(&self, name: &str) -> Result<String> {
         let mut client = Client::connect(&self.url("postgres"), NoTls)?;
         if client.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])?.is_none() {
@@ -164,7 +166,7 @@ struct Binaries {
 }
 
 impl Binaries {
-    /// The newest on the machine, or those that wrote the data which is already there.
+    /// Finds the newest binaries on the machine. If there is data already, finds the version that wrote it.
     fn find(workspace: &Workspace, user: Option<&User>, cluster: &Path) -> Result<Self> {
         let wanted = fs::read_to_string(cluster.join("PG_VERSION")).ok().map(|version| version.trim().to_owned());
         let fits = |found: &Self| wanted.as_ref().is_none_or(|wanted| *wanted == found.major);
@@ -177,7 +179,7 @@ impl Binaries {
         if seen.is_empty() {
             say("No PostgreSQL server is installed here (initdb and postgres); a downloaded one will do.");
         }
-        // Whoever runs the server must get at its libraries.
+        // The user that runs the server must be able to read its libraries.
         let tools =
             if reachable(&workspace.tools(), user) { workspace.tools() } else { workspace.outside().join("tools") };
         let downloaded = tools::postgres(workspace, &tools)
@@ -199,7 +201,7 @@ impl Binaries {
     }
 
     fn in_folder(folder: &Path) -> Option<Self> {
-        // Through links: initdb looks for its neighbours beside itself.
+        // Links are resolved, because initdb looks for other programs in its own folder.
         let [initdb, postgres] = ["initdb", "postgres"].map(|name| folder.join(name).canonicalize());
         let (initdb, postgres) = (initdb.ok()?, postgres.ok()?);
         // "postgres (PostgreSQL) 17.2 (Debian 17.2-1)"
@@ -209,7 +211,7 @@ impl Binaries {
     }
 }
 
-/// Where the systems put PostgreSQL's binaries: the PATH first, then the newest version of each place.
+/// The folders where systems install PostgreSQL: first the PATH, then the newest version in each other folder.
 fn folders() -> Vec<PathBuf> {
     /// Folders that hold one folder per version.
     const VERSIONED: [&str; 5] = [
@@ -221,8 +223,8 @@ fn folders() -> Vec<PathBuf> {
     ];
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
-    for place in VERSIONED {
-        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(place)
+    for parent in VERSIONED {
+        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(parent)
             .into_iter()
             .flatten()
             .flatten()
@@ -239,7 +241,7 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Whom PostgreSQL runs as: nobody special, or if this is root, somebody who is not.
+/// The user that PostgreSQL runs as. `None` is the current user. For root it is another user.
 fn unprivileged_user() -> Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
@@ -252,40 +254,41 @@ fn unprivileged_user() -> Result<Option<User>> {
     bail!("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` here. Run this as another user")
 }
 
-/// The folder for data, owned by who runs the server. In the run's home, unless that user cannot get there (a checkout below /root).
-fn place(home: &Home, user: Option<&User>) -> Result<PathBuf> {
-    let folder = if reachable(home.folder(), user) {
-        home.folder().to_owned()
+/// The folder for data, which belongs to the user of the server. It is in the run folder, unless that user cannot read it there (a
+/// checkout below /root).
+fn data_folder(run_folder: &RunFolder, user: Option<&User>) -> Result<PathBuf> {
+    let folder = if reachable(run_folder.path(), user) {
+        run_folder.path().to_owned()
     } else {
-        let outside = home.outside();
+        let outside = run_folder.outside_checkout();
         fs::create_dir_all(outside)?;
         for made in [Some(outside), outside.parent()].into_iter().flatten() {
-            // /var/tmp is everybody's: somebody else may have been here first.
+            // Everybody may write to /var/tmp, so another user may have created the folder.
             if !fs::symlink_metadata(made)?.is_dir() || fs::symlink_metadata(made)?.uid() != Uid::effective().as_raw() {
-                bail!("{} belongs to somebody else. Remove it, then try again", made.display());
+                bail!("{} belongs to another user. Remove it, then try again", made.display());
             }
             fs::set_permissions(made, Permissions::from_mode(0o755))?;
         }
         outside.to_owned()
     };
-    let place = folder.join("postgres");
-    fs::create_dir_all(&place)?;
+    let data = folder.join("postgres");
+    fs::create_dir_all(&data)?;
     if let Some(user) = user {
-        chown(&place, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
     }
-    fs::set_permissions(&place, Permissions::from_mode(0o700))?;
-    Ok(place)
+    fs::set_permissions(&data, Permissions::from_mode(0o700))?;
+    Ok(data)
 }
 
-/// Whether this user may pass through every folder down to this one.
+/// Whether this user may enter every folder on the path.
 fn reachable(folder: &Path, user: Option<&User>) -> bool {
     user.is_none()
         || folder.ancestors().filter_map(|folder| folder.metadata().ok()).all(|folder| folder.mode() & 0o001 != 0)
 }
 
-/// Makes the data directory unless it is there; returns the superuser's password.
-fn create_cluster(binaries: &Binaries, place: &Path, user: Option<&User>) -> Result<String> {
-    let (cluster, password_file) = (place.join("cluster"), place.join("password"));
+/// Creates the database cluster unless it exists. Returns the superuser's password.
+fn create_cluster(binaries: &Binaries, data: &Path, user: Option<&User>) -> Result<String> {
+    let (cluster, password_file) = (data.join("cluster"), data.join("password"));
     if cluster.join("PG_VERSION").exists() {
         return fs::read_to_string(&password_file).with_context(|| {
             format!("{} is gone; delete {} to begin with an empty database", password_file.display(), cluster.display())
@@ -300,13 +303,13 @@ fn create_cluster(binaries: &Binaries, place: &Path, user: Option<&User>) -> Res
         chown(&password_file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
     }
 
-    // Under another name until it is whole.
-    let new = place.join("cluster.new");
+    // It gets its name when it is complete.
+    let new = data.join("cluster.new");
     if new.exists() {
         fs::remove_dir_all(&new)?;
     }
     let mut initdb = command(&binaries.initdb, user);
-    initdb.current_dir(place).args([
+    initdb.current_dir(data).args([
         "--username=postgres",
         "--auth=scram-sha-256",
         "--encoding=UTF8",
@@ -321,7 +324,7 @@ fn create_cluster(binaries: &Binaries, place: &Path, user: Option<&User>) -> Res
 
 fn command(program: &Path, user: Option<&User>) -> Command {
     let mut command = Command::new(program);
-    // The caller's PGDATA, PGPORT and friends are about another server.
+    // PGDATA, PGPORT and similar variables are about another server.
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") {
             command.env_remove(name);
@@ -338,7 +341,7 @@ mod tests {
     use super::try_given;
 
     #[test]
-    fn the_address_of_another_kind_of_database_is_named_as_such() {
+    fn the_address_of_another_kind_of_database_is_refused() {
         for url in ["mysql://me:secret@127.0.0.1/auth", "127.0.0.1:5432", "host=127.0.0.1"] {
             let problem = try_given(url).expect_err(url).to_string();
             assert_eq!(problem, "it must begin with postgres:// or postgresql://");
@@ -346,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_where_nothing_answers_is_shown_without_its_password() {
+    fn an_address_without_a_server_is_shown_without_its_password() {
         let problem =
             format!("{:#}", try_given("postgres://me:secret@127.0.0.1:1/auth").expect_err("port 1 is closed"));
         assert!(problem.starts_with("postgres://me:…@127.0.0.1:1/auth: error connecting to server"), "{problem}");

@@ -1,4 +1,4 @@
-//! The functions' environment, in a file that a person may edit: `.local/env`.
+//! The functions' environment, in a file that the developer may edit: `.local/env`.
 
 use std::{
     fmt::Write as _,
@@ -9,73 +9,72 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use toolkit::run_folder::RunFolder;
 
-use super::home::Home;
-
-const HEAD: &str = "# The functions' environment in the local stack, and nowhere else. Edit and add what you like: it is kept, and taken\n\
-                    # up at once. README.md explains the variables.\n";
+const HEAD: &str = "# The functions' environment in the local stack. You may change and add lines: they are kept, and the functions restart with\n\
+                    # them at once. README.md explains the variables.\n";
 const TAIL: &str =
-    "# From here on, each start writes anew (set DATABASE_URL where you start the stack to use another database).";
+    "# Each start overwrites the lines below. To use another database, set DATABASE_URL where you start the stack.";
 
 pub struct Settings {
     path: PathBuf,
 }
 
-/// Where the parts of this run are.
+/// The addresses of the parts of this run.
 pub struct Addresses<'a> {
     pub api: &'a str,
     pub database: &'a str,
     pub mail: &'a str,
-    /// The state table's name, and where its DynamoDB is.
+    /// The name of the state table, and the address of its DynamoDB.
     pub state_table: Option<(&'a str, &'a str)>,
 }
 
 impl Settings {
-    /// Writes the file: what a person wrote stays, what is missing gets a value, and what depends on this run is new.
-    pub fn write(home: &Home, at: &Addresses) -> Result<Self> {
-        let path = home.folder().join("env");
+    /// Writes the file. Keeps what the developer wrote, adds missing variables, and replaces the variables that depend on this run.
+    pub fn write(run_folder: &RunFolder, at: &Addresses) -> Result<Self> {
+        let path = run_folder.path().join("env");
         let before = fs::read_to_string(&path).unwrap_or_default();
         let (state_table, dynamodb) = at.state_table.unzip();
         let page = format!("{}/reset-password", at.api);
-        let ours = [
+        let of_this_run = [
             ("DATABASE_URL", Some(at.database)),
             ("RESET_PASSWORD_URL", Some(&page)),
             ("AWS_ENDPOINT_URL_SES", Some(at.mail)),
             ("STATE_TABLE", state_table),
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
-            // The local SES takes any credentials, and so does DynamoDB Local.
+            // The local SES and DynamoDB Local accept any credentials.
             ("AWS_REGION", Some("us-east-1")),
             ("AWS_ACCESS_KEY_ID", Some("local")),
             ("AWS_SECRET_ACCESS_KEY", Some("local")),
         ];
-        let mut theirs: String = before
+        let mut kept: String = before
             .lines()
             .filter(|line| {
-                *line != TAIL && !ours.iter().any(|(name, _)| variable(line).is_some_and(|(is, _)| is == *name))
+                *line != TAIL && !of_this_run.iter().any(|(name, _)| variable(line).is_some_and(|(is, _)| is == *name))
             })
             .flat_map(|line| [line, "\n"])
             .collect();
         if before.is_empty() {
-            theirs.push_str(HEAD);
+            kept.push_str(HEAD);
         }
         let defaults = [
             ("JWT_SECRET_KEY", random_hex(32)?),
             ("MAIL_FROM", "no-reply@example.com".to_owned()),
-            // So that the walk-through's `password123` will do; a deployment defaults to 15 and `on`.
+            // The walk-through uses `password123`. A deployment defaults to 15 and `on`.
             ("PASSWORD_MIN_LENGTH", "8".to_owned()),
             ("PASSWORD_BLOCKLIST", "off".to_owned()),
         ];
         for (name, value) in defaults {
-            if !theirs.lines().filter_map(variable).any(|(is, _)| is == name) {
-                _ = writeln!(theirs, "{name}={value}");
+            if !kept.lines().filter_map(variable).any(|(is, _)| is == name) {
+                _ = writeln!(kept, "{name}={value}");
             }
         }
-        let mut text = format!("{}\n\n{TAIL}\n", theirs.trim_end());
-        for (name, value) in ours.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        let mut text = format!("{}\n\n{TAIL}\n", kept.trim_end());
+        for (name, value) in of_this_run.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             _ = writeln!(text, "{name}={value}");
         }
 
-        // It holds secrets. A new file, so that its permissions are ours, put in place at once.
+        // The file holds secrets. It is created with its permissions and then renamed, so that others can never read it.
         let new = path.with_extension("new");
         _ = fs::remove_file(&new);
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
@@ -102,7 +101,7 @@ fn variable(line: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && !name.starts_with('#')).then_some((name, quoted.unwrap_or(value)))
 }
 
-/// So many bytes of the system's generator, in hexadecimal.
+/// Random bytes from the system's generator, in hexadecimal.
 pub fn random_hex(bytes: usize) -> Result<String> {
     let mut random = vec![0; bytes];
     File::open("/dev/urandom").and_then(|mut urandom| urandom.read_exact(&mut random)).context("no randomness")?;

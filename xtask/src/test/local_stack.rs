@@ -9,22 +9,27 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-
-use super::Count;
-use crate::{
-    console::{complain, say, step},
-    stack::{Plan, Ports, Stack, cors::Cors, home::Home, http, process, tools},
-    walk_through::WalkThrough,
+use toolkit::{
+    console::{print_error, say, step},
+    http, process,
+    run_folder::RunFolder,
     workspace::Workspace,
+};
+
+use super::count::Count;
+use crate::{
+    stack::{Plan, Ports, Stack, cors::Cors},
+    tools,
+    walk_through::WalkThrough,
 };
 
 /// Runs the Postman collection unchanged. Each of newman's assertions is a test, and each request or script of the collection that
 /// fails is a failed one.
 pub fn collection(workspace: &Workspace, built: bool) -> Result<Count> {
     let mut newman = tools::newman(workspace)?;
-    let home = Home::ephemeral(workspace)?;
-    let mut stack = start(workspace, &home, built)?;
-    let summary = home.folder().join("newman.json");
+    let run_folder = RunFolder::ephemeral(workspace)?;
+    let mut stack = start(workspace, &run_folder, built)?;
+    let summary = run_folder.path().join("newman.json");
     newman
         .current_dir(&workspace.root)
         .args(["run", "docs/postman_collection.json", "--color", "off", "--reporters", "cli,json"])
@@ -62,8 +67,8 @@ pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
             a_request_to_a_function_that_cannot_start_is_answered,
         ),
     ];
-    let home = Home::ephemeral(workspace)?;
-    let mut stack = start(workspace, &home, built)?;
+    let run_folder = RunFolder::ephemeral(workspace)?;
+    let mut stack = start(workspace, &run_folder, built)?;
     let mut count = Count::default();
     for (name, test) in TESTS {
         match test(workspace, &mut stack) {
@@ -72,7 +77,7 @@ pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
                 count.passed += 1;
             }
             Err(error) => {
-                complain(format_args!("test {name} failed: {error:#}"));
+                print_error(format_args!("test {name} failed: {error:#}"));
                 count.failed += 1;
             }
         }
@@ -80,10 +85,10 @@ pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
     Ok(count)
 }
 
-fn start<'a>(workspace: &'a Workspace, home: &'a Home, built: bool) -> Result<Stack<'a>> {
+fn start<'a>(workspace: &'a Workspace, run_folder: &'a RunFolder, built: bool) -> Result<Stack<'a>> {
     let cors = Cors::of_template(workspace, None)?;
     let plan = Plan { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
-    Stack::start(workspace, home, plan)
+    Stack::start(workspace, run_folder, plan)
         .context("this part runs documents that name the default ports of `cargo xtask up`, so it needs those ports")
 }
 

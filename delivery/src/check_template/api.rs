@@ -1,0 +1,36 @@
+//! The settings of API Gateway.
+
+use serde_json::Value;
+
+use super::translation::Translation;
+
+/// The settings of the authorizer.
+pub fn authorizer(translation: &Translation) -> &Value {
+    let schemes = &translation.resource("Api")["Properties"]["Body"]["components"]["securitySchemes"];
+    &schemes["Authorizer"]["x-amazon-apigateway-authorizer"]
+}
+
+/// Cached decisions of the authorizer, access logs that could hold secrets, and missing throttling.
+pub fn wrong_settings(translation: &Translation) -> Vec<String> {
+    let mut problems = Vec::new();
+    // Without this setting API Gateway caches a decision for five minutes.
+    let cached = &authorizer(translation)["authorizerResultTtlInSeconds"];
+    if cached != 0 {
+        problems.push(format!(
+            "a decision of the authorizer is cached for {cached} seconds, so a token would still work after a logout"
+        ));
+    }
+    for (_, stage) in translation.of_type("AWS::ApiGatewayV2::Stage") {
+        let format = stage["AccessLogSettings"]["Format"].as_str().unwrap_or_default();
+        if !format.contains("$context.routeKey") {
+            problems.push("the access log does not contain the route of a request".to_owned());
+        }
+        if ["path", "protocol", "$input", "$request"].iter().any(|word| format.to_lowercase().contains(word)) {
+            problems.push("the access log may contain reset tokens".to_owned());
+        }
+        if stage["DefaultRouteSettings"]["ThrottlingRateLimit"].is_null() {
+            problems.push("requests are not throttled".to_owned());
+        }
+    }
+    problems
+}

@@ -1,0 +1,117 @@
+//! The pinned tools that only `delivery` uses, and its helper programs in Python. Both are in `delivery/tools`.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Result;
+use toolkit::{
+    installation::{cargo_program, path_with, python},
+    process::run,
+    system,
+    tools::{cargo_lambda, path_to_cargo_lambda, sam_folder, sam_pins},
+    workspace::{Workspace, remove_cargo_variables},
+};
+
+const CHECKOV_PINS: &str = "delivery/tools/requirements-checkov.txt";
+
+/// Rust's name for the machines of Lambda.
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+fn helper(workspace: &Workspace, file: &str) -> PathBuf {
+    workspace.root.join("delivery/tools").join(file)
+}
+
+/// A `sam deploy` command, with the AWS credentials of the environment.
+pub fn sam_deploy(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(sam_folder(workspace)?.join("sam"));
+    command.current_dir(&workspace.root).env("SAM_CLI_TELEMETRY", "0").arg("deploy");
+    // SAM reads the older of the two names.
+    if let Some(region) = env::var_os("AWS_REGION") {
+        command.env("AWS_DEFAULT_REGION", region);
+    }
+    Ok(command)
+}
+
+/// A program that sends the requests it reads to AWS, with the AWS credentials of the environment.
+pub fn aws(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(sam_folder(workspace)?.join("python"));
+    command.arg(helper(workspace, "aws.py"));
+    Ok(command)
+}
+
+/// A server that imitates AWS for rehearsals. Its argument is its port.
+pub fn aws_stand_in(workspace: &Workspace) -> Result<Command> {
+    let folder = python(workspace, "moto", Path::new("delivery/tools/requirements-moto.txt"), &[])?;
+    let mut command = Command::new(folder.join("python"));
+    command.arg(helper(workspace, "rehearsal.py"));
+    Ok(command)
+}
+
+/// A PATH with the AWS CLI and `cargo lambda`.
+pub fn path_to_aws_and_cargo_lambda(workspace: &Workspace) -> Result<OsString> {
+    let aws = python(workspace, "awscli", Path::new("delivery/tools/requirements-awscli.txt"), &[])?;
+    Ok(path_with([aws, cargo_lambda(workspace)?]))
+}
+
+/// A command that prints template.yaml as CloudFormation receives it, for every combination of its switches.
+pub fn sam_translator(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(sam_folder(workspace)?.join("python"));
+    command.arg(helper(workspace, "translated.py")).current_dir(&workspace.root);
+    Ok(command)
+}
+
+/// A command that lints CloudFormation templates. `templates` is a path or a pattern.
+pub fn cfn_lint(workspace: &Workspace, templates: &Path) -> Result<Command> {
+    let mut command = Command::new(sam_folder(workspace)?.join("cfn-lint"));
+    // W3011 wants every resource that is kept on replacement to be kept on deletion, the versions of functions too. For resources with
+    // data, check-template itself requires both.
+    command.args(["--region", "us-east-1", "--ignore-checks", "W3011", "--template"]).arg(templates);
+    Ok(command)
+}
+
+/// A command that runs checkov on the CloudFormation templates in a folder. It sends nothing to checkov's maker.
+pub fn checkov(workspace: &Workspace, folder: &Path) -> Result<Command> {
+    let mut command = Command::new(python(workspace, "checkov", Path::new(CHECKOV_PINS), &[])?.join("checkov"));
+    command.args(["--framework", "cloudformation", "--skip-download", "--compact", "--quiet", "--config-file"]);
+    command.arg(helper(workspace, "checkov.yaml")).arg("--directory").arg(folder);
+    Ok(command)
+}
+
+/// The tools that check the template, with their versions.
+pub fn template_pins(workspace: &Workspace) -> Result<String> {
+    let text = sam_pins(workspace)? + &fs::read_to_string(workspace.root.join(CHECKOV_PINS))?;
+    let pins = text.lines().filter(|line| !line.starts_with('#')).map(|pin| pin.replace("==", " "));
+    Ok(pins.collect::<Vec<_>>().join(", "))
+}
+
+/// The file that [`cargo_cyclonedx`] writes into each package's folder.
+pub const SBOM: &str = "sbom.json";
+
+/// A command that writes the SBOM of each function for Lambda.
+pub fn cargo_cyclonedx(workspace: &Workspace) -> Result<Command> {
+    let mut command = cargo_program(workspace, "cargo-cyclonedx", Path::new("delivery/tools/cargo-cyclonedx.txt"))?;
+    command.args(["cyclonedx", "--format", "json", "--target", TARGET]);
+    command.arg("--override-filename").arg(SBOM.trim_end_matches(".json"));
+    Ok(command)
+}
+
+/// A command that builds functions for Lambda, as zips. Its arguments select the packages.
+pub fn cargo_lambda_build(workspace: &Workspace) -> Result<Command> {
+    // Without rustup, the user installs the target. If it is missing, the compiler says so.
+    if system::on_path("rustup").is_some() {
+        run(
+            "rustup target add",
+            Command::new("rustup").args(["--quiet", "target", "add", TARGET]).current_dir(&workspace.root),
+        )?;
+    }
+    let mut command = Command::new(cargo_lambda(workspace)?.join("cargo-lambda"));
+    command.current_dir(&workspace.root).env("PATH", path_to_cargo_lambda(workspace)?);
+    command.args(["lambda", "build", "--release", "--arm64", "--output-format", "zip"]);
+    remove_cargo_variables(&mut command);
+    Ok(command)
+}

@@ -1,0 +1,102 @@
+"""Prints template.yaml as CloudFormation receives it, once for every combination of its switches. SAM's own translator translates it; then
+parameters and conditions are replaced by their values. Needs no AWS account."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import sys
+
+from samtranslator.translator.transform import transform
+
+# The translator needs a region, and its output does not depend on it.
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+# The values of each switch. An existing database has one URL, or a second one for the owner of the tables.
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+SWITCHES = [
+    [{}, {"Database": "existing"}, {"Database": "existing", "MigrateDatabaseUrlSecret": "jwt-auth/owner"}],
+    [{}, {"JwtSigner": "b"}],
+    [{}, {"JwtPrivateKeySecret": "jwt-auth/private-key", "JwtPublicKeysSecret": "jwt-auth/public-keys"}],
+    [{}, {"MailIdentity": "create"}],
+    [{}, {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}],
+    [{}, {"ReserveConcurrency": "on"}],
+    [{}, {"AlarmMail": "operations@example.com"}],
+]
+GIVEN = {"MailFrom": "no-reply@example.com", "MailDomain": "example.com", "DatabaseUrlSecret": "jwt-auth/database"}
+
+
+class NoManagedPolicies:
+    def load(self):
+        return {}
+
+
+class Resolver:
+    """Replaces parameters and conditions by their values. Attributes of deployed resources stay as they are."""
+
+    def __init__(self, template, parameters):
+        defaults = {name: parameter.get("Default") for name, parameter in template.get("Parameters", {}).items()}
+        self.parameters = {name: str(value) for name, value in {**defaults, **parameters}.items()}
+        self.conditions = template.get("Conditions", {})
+
+    def holds(self, condition):
+        return self.resolve(self.conditions[condition])
+
+    def resolve(self, node):
+        if isinstance(node, list):
+            return [item for item in map(self.resolve, node) if item != {"Ref": "AWS::NoValue"}]
+        if not isinstance(node, dict):
+            return node
+        match list(node.items()):
+            case [("Ref", name)] if name in self.parameters:
+                return self.parameters[name]
+            case [("Fn::If", [condition, yes, no])]:
+                return self.resolve(yes if self.holds(condition) else no)
+            case [("Fn::Equals", [one, other])]:
+                return self.resolve(one) == self.resolve(other)
+            case [("Fn::Not", [condition])]:
+                return not self.resolve(condition)
+            case [("Fn::Sub", str(text))]:
+                text = re.sub(r"\$\{(\w+)\}", lambda name: self.parameters.get(name[1], name[0]), text)
+                return {"Fn::Sub": text} if "${" in text else text
+        resolved = {name: self.resolve(value) for name, value in node.items()}
+        return {name: value for name, value in resolved.items() if value != {"Ref": "AWS::NoValue"}}
+
+    def resolve_all(self, template):
+        there = {}
+        for section in ["Resources", "Outputs"]:
+            items = template.get(section, {}).items()
+            there[section] = {name: self.resolve(item) for name, item in items if self.holds_for(item)}
+        for item in [*there["Resources"].values(), *there["Outputs"].values()]:
+            item.pop("Condition", None)
+        return {"AWSTemplateFormatVersion": template.get("AWSTemplateFormatVersion"), **there}
+
+    def holds_for(self, item):
+        return "Condition" not in item or self.holds(item["Condition"])
+
+
+def translated(template, parameters):
+    """Translates a template, which is changed in place, with these values of its parameters."""
+    template = transform(template, dict(parameters), NoManagedPolicies())
+    return Resolver(template, parameters).resolve_all(template)
+
+
+def with_switches(combination):
+    # A copy through JSON: the translator changes nodes in place, and YAML aliases share nodes.
+    template = json.loads(SOURCE)
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
+    return {"switches": combination, "template": translated(template, GIVEN | combination)}
+
+
+if __name__ == "__main__":
+    from samcli.yamlhelper import yaml_parse
+
+    with open("template.yaml", encoding="utf-8") as file:
+        SOURCE = json.dumps(yaml_parse(file.read()))
+    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*SWITCHES)]
+    # The translator prints warnings about metrics to its standard error.
+    with multiprocessing.get_context("fork").Pool() as pool:
+        json.dump(pool.map(with_switches, combinations, chunksize=4), sys.stdout)

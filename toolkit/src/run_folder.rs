@@ -1,0 +1,157 @@
+//! The folder of one run of a command: its data, its logs, and a record of every program it started. A lock shows whether the run is
+//! still alive. The next run stops and deletes what a killed run left behind.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+
+use crate::{console::say, file_lock, process_tree::stop_recorded, workspace::Workspace};
+
+/// The lock that a run holds while it takes a folder: a new folder is not locked yet.
+const CREATION_LOCK: &str = ".turn";
+
+/// The folder of a run.
+pub struct RunFolder {
+    path: PathBuf,
+    /// A second folder outside the checkout, created when a program needs it.
+    outside_checkout: PathBuf,
+    kept: bool,
+    logs_shown: Arc<AtomicBool>,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// The folder whose data stays after the run. There is one per checkout, and one run at a time uses it.
+    pub fn kept(workspace: &Workspace) -> Result<Self> {
+        let _creating = file_lock::wait_for(&workspace.local(), CREATION_LOCK)?;
+        remove_leftovers(workspace)?;
+        let path = workspace.local();
+        let Some(lock) = file_lock::try_folder(&path)? else {
+            let owner = fs::read_to_string(path.join("lock")).unwrap_or_default();
+            bail!(
+                "the local stack already runs from this folder (process {}). Stop it with Ctrl-C there, or start a second one \
+                 with `cargo xtask up --ephemeral`",
+                owner.trim()
+            );
+        };
+        stop_leftovers(&path)?;
+        _ = fs::remove_dir_all(path.join("logs"));
+        Self::new(path, workspace.outside().join("kept"), true, lock).with_subfolders()
+    }
+
+    /// A new folder that is deleted at the end of the run.
+    pub fn ephemeral(workspace: &Workspace) -> Result<Self> {
+        let _creating = file_lock::wait_for(&workspace.local(), CREATION_LOCK)?;
+        remove_leftovers(workspace)?;
+        let parent = ephemeral_folders(workspace);
+        for number in 0.. {
+            let name = format!("{}-{number}", process::id());
+            let path = parent.join(&name);
+            if path.exists() {
+                continue;
+            }
+            let lock =
+                file_lock::try_folder(&path)?.context("another process locked a folder that was just created")?;
+            return Self::new(path, workspace.outside().join(name), false, lock).with_subfolders();
+        }
+        unreachable!("there is always one more number")
+    }
+
+    fn new(path: PathBuf, outside_checkout: PathBuf, kept: bool, lock: File) -> Self {
+        Self { path, outside_checkout, kept, logs_shown: Arc::default(), _lock: lock }
+    }
+
+    fn with_subfolders(self) -> Result<Self> {
+        fs::create_dir_all(self.path.join("logs"))?;
+        fs::create_dir_all(self.path.join("running"))?;
+        Ok(self)
+    }
+
+    /// Whether its data stays after the run.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A folder for what cannot be inside the checkout. The caller creates it.
+    #[must_use]
+    pub fn outside_checkout(&self) -> &Path {
+        &self.outside_checkout
+    }
+
+    /// The log file of a program.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.path.join("logs").join(format!("{name}.log"))
+    }
+
+    /// From now on, log lines of functions also appear on the terminal. They are hidden while everything starts.
+    pub fn show_logs(&self) {
+        self.logs_shown.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn logs_shown(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.logs_shown)
+    }
+
+    /// The file that records a running program.
+    pub(crate) fn process_record(&self, name: &str) -> PathBuf {
+        self.path.join("running").join(name)
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if !self.kept {
+            _ = fs::remove_dir_all(&self.outside_checkout);
+            _ = fs::remove_dir_all(&self.path);
+            // This succeeds only when no other run's folder is left in it.
+            _ = self.path.parent().map(fs::remove_dir);
+            _ = self.outside_checkout.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+fn ephemeral_folders(workspace: &Workspace) -> PathBuf {
+    workspace.local().join("ephemeral")
+}
+
+/// Stops the programs and deletes the folders of ephemeral runs that were killed.
+fn remove_leftovers(workspace: &Workspace) -> Result<()> {
+    let Ok(folders) = fs::read_dir(ephemeral_folders(workspace)) else { return Ok(()) };
+    for path in folders.flatten().map(|folder| folder.path()) {
+        let Some(lock) = file_lock::try_folder(&path)? else { continue };
+        stop_leftovers(&path)?;
+        let outside_checkout = workspace.outside().join(path.file_name().unwrap_or_default());
+        drop(RunFolder::new(path, outside_checkout, false, lock));
+    }
+    Ok(())
+}
+
+fn stop_leftovers(folder: &Path) -> Result<()> {
+    let Ok(records) = fs::read_dir(folder.join("running")) else { return Ok(()) };
+    let mut stopped = Vec::new();
+    for record in records.flatten().map(|record| record.path()) {
+        // For PostgreSQL, SIGINT is a "fast" shutdown. The other programs take it for Ctrl-C.
+        stopped.extend(stop_recorded(&record, Signal::SIGINT)?);
+    }
+    if !stopped.is_empty() {
+        say(format_args!("Stopped what an earlier run left behind: {}", stopped.join(", ")));
+    }
+    Ok(())
+}

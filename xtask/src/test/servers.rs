@@ -1,0 +1,128 @@
+//! The servers that the tests use. The tests find them through environment variables.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
+use toolkit::{
+    console::step,
+    http, ports, process,
+    run_folder::RunFolder,
+    service::Service,
+    system,
+    workspace::{Workspace, cargo},
+};
+
+use super::part::Part;
+use crate::{
+    stack::{
+        dynamodb::DynamoDb,
+        mail::Mail,
+        postgres::{Purpose, Server},
+    },
+    tools,
+};
+
+/// The servers and programs that the chosen parts need.
+#[derive(Default)]
+pub struct Servers {
+    webdriver: Option<(Service, String)>,
+    verifiers: Option<(PathBuf, PathBuf)>,
+    dynamodb: Option<DynamoDb>,
+    mail: Option<Mail>,
+    database: Option<Server>,
+    pub faults: Option<Faults>,
+    /// Whether the functions are built.
+    pub built: bool,
+}
+
+impl Servers {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, parts: &[Part]) -> Result<Self> {
+        let mut servers = Self::default();
+        let mut tests = parts.iter().filter(|part| part.needs_servers()).peekable();
+        if tests.peek().is_some() {
+            servers.database = Some(Server::start(workspace, run_folder, None, Purpose::Throwaway)?);
+            servers.mail = Some(Mail::start(workspace, run_folder, None)?);
+            if parts.iter().any(|part| part.needs_dynamodb()) {
+                servers.dynamodb = Some(DynamoDb::start(workspace, run_folder, None)?);
+            }
+            step("Building the functions and their tests");
+            // The same packages and test targets as below, so that cargo resolves the same features of dependencies and compiles
+            // each dependency once.
+            let mut build = cargo();
+            build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);
+            build.args(tests.flat_map(|part| part.target()));
+            process::run("cargo build", &mut build)?;
+            servers.built = true;
+        }
+        if parts.contains(&Part::Faults) {
+            servers.faults = Some(Faults::prepare(run_folder)?);
+        }
+        if parts.contains(&Part::Browser) {
+            servers.webdriver = Some(webdriver(run_folder)?);
+        }
+        if parts.contains(&Part::Verifiers) {
+            servers.verifiers = Some(tools::verifiers(workspace)?);
+        }
+        Ok(servers)
+    }
+
+    pub fn environment(&self) -> impl Iterator<Item = (&str, String)> {
+        let database = self.database.iter().flat_map(|server| {
+            let (programs, user, folder) = server.parts();
+            [
+                ("TEST_DATABASE_URL", server.url("postgres")),
+                ("TEST_DATABASE_LOG", server.log().display().to_string()),
+                ("TEST_POSTGRES", programs.display().to_string()),
+                ("TEST_POSTGRES_USER", user),
+                ("TEST_POSTGRES_FOLDER", folder.display().to_string()),
+            ]
+        });
+        let faults = self.faults.iter().flat_map(|faults| {
+            [
+                ("TEST_PGBOUNCER", faults.pgbouncer.display().to_string()),
+                ("TEST_FAULTS", faults.table.display().to_string()),
+            ]
+        });
+        let mail = self.mail.iter().map(|mail| ("TEST_SES_URL", mail.url()));
+        let dynamodb = self.dynamodb.iter().map(|dynamodb| ("TEST_DYNAMODB_URL", dynamodb.url().to_owned()));
+        let webdriver = self.webdriver.iter().map(|(_, url)| ("TEST_WEBDRIVER_URL", url.clone()));
+        let verifiers = self.verifiers.iter().flat_map(|(python, packages)| {
+            [("TEST_PYTHON", python.display().to_string()), ("TEST_NODE_PACKAGES", packages.display().to_string())]
+        });
+        database.chain(faults).chain(mail).chain(dynamodb).chain(webdriver).chain(verifiers)
+    }
+
+    pub fn check(&mut self) -> Result<()> {
+        self.database.as_mut().map_or(Ok(()), Server::check)?;
+        self.mail.as_mut().map_or(Ok(()), Mail::check)?;
+        self.dynamodb.as_mut().map_or(Ok(()), DynamoDb::check)?;
+        self.webdriver.as_mut().map_or(Ok(()), |(service, _)| service.check())
+    }
+}
+
+fn webdriver(run_folder: &RunFolder) -> Result<(Service, String)> {
+    let port = ports::free()?;
+    let url = format!("http://127.0.0.1:{port}");
+    step(format_args!("Starting chromedriver on {url}"));
+    let mut command = Command::new("chromedriver");
+    // Browsers write their profiles there. The run folder is deleted at the end.
+    command.arg(format!("--port={port}")).env("TMPDIR", run_folder.path());
+    let mut service = Service::with_log_file("chromedriver", &mut command, run_folder)?;
+    let agent = http::agent(Some(Duration::from_secs(1)));
+    service.await_ready(Duration::from_secs(30), || agent.get(format!("{url}/status")).call().is_ok())?;
+    Ok((service, url))
+}
+
+/// What the tests of faults need besides a database server.
+pub struct Faults {
+    pgbouncer: PathBuf,
+    /// The file to which each of these tests appends a row.
+    pub table: PathBuf,
+}
+
+impl Faults {
+    fn prepare(run_folder: &RunFolder) -> Result<Self> {
+        let pgbouncer = system::pgbouncer().context("PgBouncer is missing")?;
+        Ok(Self { pgbouncer, table: run_folder.path().join("faults.md") })
+    }
+}

