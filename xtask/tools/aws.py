@@ -1,5 +1,5 @@
-"""Asks AWS. Each line it reads is a question, [service, operation or waiter, arguments]; each line it prints is the answer to one:
-{"answer": …}, null for what is asked about and not there, or {"refused": why}. Whose account it is, is said by what every AWS tool goes by (AWS_PROFILE, …)."""
+"""Calls AWS. Reads one request per line, [service, operation or waiter, arguments], and prints one line for each:
+{"answer": …}, with null if the resource does not exist, or {"refused": reason}. Uses the usual AWS credentials (AWS_PROFILE, …)."""
 
 import json
 import os
@@ -10,13 +10,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# An invocation is waited for as long as any function may take: giving up on one would make another.
+# Waits for an invocation as long as a function may run. Otherwise the SDK would retry and invoke the function again.
 SESSION = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
 CONFIG = Config(read_timeout=900, retries={"mode": "standard", "total_max_attempts": 8})
 
 
 def with_content(arguments):
-    """A package is named by its path."""
+    """Replaces the path of a package by its content."""
     return {name: Path(value).read_bytes() if name == "ZipFile" else value for name, value in arguments.items()}
 
 
@@ -36,7 +36,7 @@ def ask(service, operation, arguments):
 for line in sys.stdin:
     try:
         reply = {"answer": ask(*json.loads(line, object_hook=with_content))}
-        # What it answers beside JSON: times, and the payload of an invocation.
+        # Converts times, and the payload of an invocation, to text.
         reply = json.dumps(reply, default=lambda value: value.read().decode() if hasattr(value, "read") else str(value))
     except (BotoCoreError, ClientError, OSError) as problem:
         reply = json.dumps({"refused": str(problem)})

@@ -1,5 +1,5 @@
-"""A CloudFormation for rehearsals, in the place of moto's own: it translates templates as AWS does, refuses what AWS would refuse of parameters,
-and makes functions, their versions, aliases and roles, buckets and databases. Of any other resource it only takes note."""
+"""A CloudFormation for rehearsals, which replaces moto's own. It translates templates as AWS does and validates parameters as AWS does. It creates
+functions, versions, aliases, roles, buckets and databases. It only records all other resources."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from moto.rds.models import rds_backends
 from moto.s3.models import s3_backends
 from translated import translated
 
-# Code and settings of the last version of each function: CloudFormation refuses to publish the same once more.
+# Code and description of the last version of each function. CloudFormation refuses to publish an unchanged function again.
 PUBLISHED = {}
 
 
@@ -25,7 +25,7 @@ def publish_version(self, name, description="", publish=LambdaBackend.publish_ve
     return publish(self, name, description)
 
 
-# Versions that were deleted. moto would give their numbers to the next ones; AWS gives a number once.
+# Deleted versions. moto would use their numbers again, but AWS uses a number only once.
 DELETED = set()
 
 
@@ -67,37 +67,37 @@ def settings(declared, given):
 
 
 class Resources:
-    """What a stack consists of, by logical ids."""
+    """The resources of a stack, by logical id."""
 
     def __init__(self, stack):
         self.stack = stack
         self.template = {"Resources": {}, "Outputs": {}}
-        # What `Ref` says of each, and the properties it was last made with.
+        # For each resource: the value of `Ref`, and the properties of its last creation.
         self.names, self.made = {}, {}
 
     def become(self, template):
         before, self.template = self.template["Resources"], template
-        # A function before its version, and that before its alias.
+        # A function comes before its version, and a version before its alias.
         kinds = ["AWS::S3::Bucket", "AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Lambda::Version", "AWS::Lambda::Alias"]
         rank = {kind: place for place, kind in enumerate(kinds)}
         outdated = []
         for name, resource in sorted(template["Resources"].items(), key=lambda item: rank.get(item[1]["Type"], -1)):
-            # An alias is the same text, and leads elsewhere, where its version is another.
+            # The text of an alias does not change when its version changes, so the resolved properties are compared, too.
             properties = self.text(resource.get("Properties", {}))
             if before.get(name) != resource or self.made.get(name) != properties:
-                # A version cannot be changed, so another takes its place. What becomes of the one before is for its policy to say.
+                # A version cannot be changed, so a new one replaces it. The policy says whether the old one is deleted.
                 if name in before and resource["Type"] == "AWS::Lambda::Version" and before[name].get("UpdateReplacePolicy") != "Retain":
                     outdated.append(self.names[name])
                 make = getattr(self, resource["Type"].split("::")[-1], self.note)
                 self.names[name], self.made[name] = make(name, properties), properties
         removed = [name for name, resource in before.items() if name not in template["Resources"] and resource["Type"] == "AWS::Lambda::Version"]
         outdated += [self.names[name] for name in removed if before[name].get("DeletionPolicy") != "Retain"]
-        # When everything else is done, as AWS does.
+        # AWS also deletes after everything else.
         for version in outdated:
             self.lambdas.delete_function(*version.rsplit(":", 1))
 
     def text(self, node):
-        """A part of a template with what it refers to put in."""
+        """Resolves the references in a part of a template."""
         match node:
             case list():
                 return [self.text(item) for item in node]
@@ -172,10 +172,10 @@ class Resources:
 
     def Function(self, name, properties):
         function = properties["FunctionName"]
-        # moto takes any.
+        # moto has no limit here.
         if len(properties.get("Description", "")) > 256:
             raise ValidationError(message=f"Value at 'description' failed to satisfy constraint: at most 256 characters: {function}")
-        # What is around a function is of no use here: it answers what its package says.
+        # Stand-in functions do not run, so they need no environment.
         properties = {name: value for name, value in properties.items() if name not in ("Environment", "VpcConfig", "LoggingConfig")}
         properties["Tags"] = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
         if name in self.names:
@@ -209,7 +209,7 @@ def create_change_set(self, *args, create=CloudFormationBackend.create_change_se
     try:
         return create(self, *args, **kwargs)
     except ValidationError:
-        # moto would keep the stack that was not to be.
+        # moto would keep the stack although its creation was refused.
         self.stacks = stacks
         raise
 

@@ -1,5 +1,5 @@
-"""An AWS for the rehearsal of a deployment, on the port given: moto's, with a CloudFormation of its own, and functions that are not run: they
-answer what their package says."""
+"""A stand-in for AWS, for the rehearsal of a deployment, on the given port: moto with our own CloudFormation. It does not run functions; a
+function's answer is in its package."""
 
 import io
 import json
@@ -13,12 +13,12 @@ from moto.awslambda.responses import LambdaResponse
 from moto.rds.models import RDSBackend
 from moto.server import main
 
-# After so much of an ELF header, the program of a stand-in is JSON.
+# The program of a stand-in function is an ELF header of this many bytes, followed by JSON.
 HEADER = 64
 
 
 def words(backend, name, version):
-    """What the program of a version is to say: an "answer", or an "error", or that it is "stuck" and takes no requests."""
+    """The JSON in a version's program: an "answer", an "error", or "stuck" if its alias cannot be moved."""
     with zipfile.ZipFile(io.BytesIO(backend.get_function(name, version).code_bytes)) as package:
         return json.loads(package.read("bootstrap")[HEADER:])
 
@@ -26,7 +26,7 @@ def words(backend, name, version):
 def invoke(self, function_name, qualifier, body, headers, response_headers):
     if self.get_function(function_name).reserved_concurrency == 0:
         raise LambdaClientError("TooManyRequestsException", f"{function_name} is kept from running")
-    # What every deployment owes: it asks the version it is about to lead to, and makes no account and sends no mail by that.
+    # A deployment must invoke the new version, and must not create an account or send a mail.
     if qualifier in (None, "$LATEST"):
         raise LambdaClientError("InvalidParameterValueException", f"which version of {function_name}?")
     if function_name.endswith(("-signup", "-forgot-password")) and json.loads(body or "{}").get("body") not in (None, "{}"):
@@ -39,7 +39,7 @@ def invoke(self, function_name, qualifier, body, headers, response_headers):
 
 
 def invoke_version(self, invoke=LambdaResponse.invoke):
-    # moto overlooks it as AWS spells it.
+    # moto does not recognise AWS's spelling of the parameter.
     self.querystring["qualifier"] = self.querystring["Qualifier"]
     return invoke(self)
 
@@ -52,7 +52,7 @@ def update_alias(self, name, function_name, function_version, description, routi
 
 def restore(self, *args, restore=RDSBackend.restore_db_instance_to_point_in_time, **kwargs):
     database = restore(self, *args, **kwargs)
-    # moto would protect it like the one it was made from, whatever it is asked.
+    # moto would copy the deletion protection of the source, although the request says otherwise.
     database.deletion_protection = False
     return database
 

@@ -1,5 +1,5 @@
-"""Prints template.yaml as CloudFormation gets to see it, once for every combination of its switches: translated by SAM's own translator,
-then with its parameters and conditions put in. Needs no AWS account."""
+"""Prints template.yaml as CloudFormation gets it, for every combination of its switches. SAM's own translator translates it. Then the values
+of parameters and conditions are inserted. Needs no AWS account."""
 
 import itertools
 import json
@@ -10,10 +10,10 @@ import sys
 
 from samtranslator.translator.transform import transform
 
-# The translator wants to know, and says nothing of it.
+# The translator needs a region, but does not use it in its output.
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
-# What a switch may be. "Database" is two in one: an existing database has one URL, or another for the owner of the tables.
+# The values of each switch. An existing database has one URL, or a second one for the owner of the tables.
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 SWITCHES = [
     [{}, {"Database": "existing"}, {"Database": "existing", "MigrateDatabaseUrlSecret": "jwt-auth/owner"}],
@@ -33,7 +33,7 @@ class NoManagedPolicies:
 
 
 class Resolver:
-    """Puts values in for parameters and conditions; what only a deployed resource knows stays as it is."""
+    """Inserts the values of parameters and conditions. References to attributes of deployed resources stay unchanged."""
 
     def __init__(self, template, parameters):
         defaults = {name: parameter.get("Default") for name, parameter in template.get("Parameters", {}).items()}
@@ -77,13 +77,13 @@ class Resolver:
 
 
 def translated(template, parameters):
-    """What CloudFormation gets to see of a template, which is changed in place, with these values of its parameters."""
+    """Returns the translated template for these parameter values. Changes `template` in place."""
     template = transform(template, dict(parameters), NoManagedPolicies())
     return Resolver(template, parameters).resolve_all(template)
 
 
 def with_switches(combination):
-    # Through JSON, because the translator changes in place what a YAML alias shares.
+    # Copies the template through JSON, because the translator would change parts that YAML aliases share.
     template = json.loads(SOURCE)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -97,6 +97,6 @@ if __name__ == "__main__":
     with open("template.yaml", encoding="utf-8") as file:
         SOURCE = json.dumps(yaml_parse(file.read()))
     combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*SWITCHES)]
-    # The translator complains on its standard error about metrics that nobody asked for.
+    # The translator prints warnings about metrics on standard error.
     with multiprocessing.get_context("fork").Pool() as pool:
         json.dump(pool.map(with_switches, combinations, chunksize=4), sys.stdout)

@@ -1,14 +1,14 @@
-// Prints what actionlint finds in workflows, whose paths are its arguments, and fails if that is anything.
+// Runs actionlint on the workflows in its arguments, prints the findings, and fails if there are any.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-// The package is where this was started, not where this file is.
+// The package is in the working directory, not beside this file.
 const { createLinter } = createRequire(`${process.cwd()}/`)("actionlint");
 const lint = await createLinter();
 for (const path of process.argv.slice(2)) {
   for (const { kind, line, column, message } of lint(await readFile(path, "utf8"), path)) {
-    // It is older than our runners, and than `vars`.
+    // This version of actionlint does not know our runners and `vars`.
     if (kind === "runner-label" || message.startsWith('undefined variable "vars"')) continue;
     console.log(`${path}:${line}:${column}: ${message}`);
     process.exitCode = 1;

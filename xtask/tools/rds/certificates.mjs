@@ -1,4 +1,4 @@
-// Prints the certificates of Amazon RDS that are good today, as PEM. Runs where the package is installed.
+// Prints the certificates of Amazon RDS that are valid today, as PEM. Run it where the package is installed.
 import { X509Certificate } from "node:crypto";
 import { createRequire } from "node:module";
 
