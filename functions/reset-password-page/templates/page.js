@@ -8,7 +8,7 @@ const request = document.getElementById("request");
 const password = document.getElementById("password");
 const email = document.getElementById("email");
 
-// …/reset-password/<token> posts to …/api/reset-password/<token>, whatever stands before it.
+// …/reset-password/<token> posts to …/api/reset-password/<token>, with the same prefix.
 const token = location.pathname.split("/").pop();
 const api = new URL("../api/", location.href);
 
@@ -16,7 +16,7 @@ document.getElementById("reveal").addEventListener("change", (event) => {
   password.type = event.target.checked ? "text" : "password";
 });
 
-// The password is sent as it was typed. The API decides what is too short or too long, and says so beside the field.
+// Sends the password as it was typed. The API checks its length, and the page shows the API's message beside the field.
 onSubmit(reset, password, "reset-password/" + token, (ok, answer) => {
   if (ok) {
     finish("Your password has been reset", answer.message + ". You can sign in with your new password now.");
@@ -32,7 +32,7 @@ onSubmit(reset, password, "reset-password/" + token, (ok, answer) => {
 
 onSubmit(request, email, "forgot-password", (ok, answer) => {
   if (ok) {
-    finish("Look into your mailbox", "If there is an account with this address, its newest link is there. Too many requests send no more mails.");
+    finish("Check your mailbox", "If there is an account with this address, its newest link is in the mailbox. After too many requests, no more mails are sent.");
   } else {
     refuse(email, answer.message);
   }
@@ -52,7 +52,7 @@ function onSubmit(form, field, path, answered) {
       });
       answered(response.ok, await response.json());
     } catch {
-      refuse(field, "There was no answer, so it may or may not be done. Try again.");
+      refuse(field, "There was no answer. Your request may or may not have succeeded. Try again.");
     }
     button.disabled = false;
   });

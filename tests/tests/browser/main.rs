@@ -169,7 +169,7 @@ async fn a_link_that_was_used_leads_to_a_new_one() {
     email.send_keys("\u{e007}").await.unwrap();
     shows(&browser, "email-problem", "Email is required").await;
     email.send_keys(&format!("{}\u{e007}", ada.email)).await.unwrap();
-    shows(&browser, "heading", "Look into your mailbox").await;
+    shows(&browser, "heading", "Check your mailbox").await;
     let mails = ada.mails(3).await;
     let link = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap();
     assert_eq!(ada.resets_password(&link.reset_token(), "another password").await.status, 200);
@@ -208,7 +208,7 @@ async fn the_page_says_when_the_service_cannot_be_reached() {
     let browser = open_reset_page(&ada).await;
     browser.execute("window.fetch = () => Promise.reject(new TypeError('offline'));", vec![]).await.unwrap();
     submit(&browser, "long enough now").await;
-    shows(&browser, "problem", "There was no answer, so it may or may not be done. Try again.").await;
+    shows(&browser, "problem", "There was no answer. Your request may or may not have succeeded. Try again.").await;
     browser.close().await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-"""Guards a Flask route with Flask-JWT-Extended under the shared secret, and calls it with a token; prints what it answers."""
+"""Protects a Flask route with Flask-JWT-Extended and the shared secret, calls it with a token, and prints the answer."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-// Verifies an access token as a Node.js service would, with jose, from the issuer's key set alone; prints its claims.
+// Verifies an access token with jose and the issuer's key set, as a Node.js service does, and prints its claims.
 
 const { createRequire } = require("node:module");
 

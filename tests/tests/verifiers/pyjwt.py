@@ -1,4 +1,4 @@
-"""Verifies an access token as a Python service would, with PyJWT, from the issuer's key set alone; prints its claims."""
+"""Verifies an access token with PyJWT and the issuer's key set, as a Python service does, and prints its claims."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
 // Runs the local SES on 127.0.0.1, with inbox.html in place of its own page. Its argument is the port.
 //
-// The package's own page shows each mail in a frame, and a link that is clicked there opens in the frame. The page for a new password
-// refuses to be framed, so nobody could reach it.
+// The package's own page shows each mail in a frame, and a link opens inside this frame. The page for a new password cannot be shown in a frame,
+// so the link would not work.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
