@@ -1,5 +1,5 @@
 //! The page a reset mail leads to, in a real browser.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

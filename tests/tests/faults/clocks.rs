@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use rstest::rstest;
 use tests::{Reply, Stack, StackBuilder, Tokens};
 
-use crate::observed::Fault;
+use crate::fault::Fault;
 
 /// Sets a function's clock off by so many seconds.
 fn off(builder: StackBuilder, function: &str, seconds: i32) -> StackBuilder {

@@ -1,8 +1,8 @@
 //! Transactions that PostgreSQL undoes because they are in each other's way.
 
-use tests::{Proxy, Stack};
+use tests::{PostgresProxy, Stack};
 
-use crate::observed::{Fault, waits_for_a_lock, warm};
+use crate::fault::{Fault, wait_for_blocked_statement, warm};
 
 // Fault 8.
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn whoever_loses_a_deadlock_tries_again() {
     let rival = rival.transaction().await.unwrap();
     rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();
     let meets_it = async {
-        waits_for_a_lock(&stack).await;
+        wait_for_blocked_statement(&stack).await;
         rival.execute("SELECT FROM password_resets FOR UPDATE", &[]).await.unwrap();
         rival.rollback().await.unwrap();
     };
@@ -32,19 +32,19 @@ async fn whoever_loses_a_deadlock_tries_again() {
 #[tokio::test]
 async fn a_conflict_is_retried_until_the_deadline_with_growing_pauses() {
     let mut fault = Fault::new(8, "PostgreSQL undoes a statement (40001), ten times and for good");
-    let proxy = Proxy::before_the_shared_server().await;
-    let stack = Stack::builder().through(proxy.port).start().await;
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = Stack::builder().database_port(proxy.port).start().await;
     let ada = stack.user("Ada").await;
     let tokens = warm(&ada).await;
     for code in ["40001", "40P01"] {
-        proxy.refuses(code, 10);
+        proxy.refuse_statements(code, 10);
         fault.saw_served(&ada.dashboard(&tokens.access).await);
     }
-    proxy.forget();
-    proxy.refuses("40001", 1000);
+    proxy.clear_statements();
+    proxy.refuse_statements("40001", 1000);
     fault.saw_unavailable(&[ada.dashboard(&tokens.access).await]);
     let attempts = proxy.statements().len();
     assert!((15..60).contains(&attempts), "{attempts} attempts in three seconds");
-    proxy.refuses("40001", 0);
+    proxy.refuse_statements("40001", 0);
     fault.has_ended(|| Box::pin(ada.dashboard(&tokens.access))).await;
 }

@@ -2,14 +2,14 @@
 
 use tests::{Postgres, Shutdown, Stack, database::TestDatabase};
 
-use crate::observed::{Fault, everything, warm};
+use crate::fault::{Fault, everything, warm};
 
 // Fault 3.
 #[tokio::test]
 async fn a_server_that_may_only_be_read_serves_what_only_reads() {
     let mut fault = Fault::new(3, "PostgreSQL is read-only, as before a failover (25006)");
     let server = Postgres::start(&[]).await;
-    let stack = Stack::builder().on_new(TestDatabase::on(&server).await).start().await;
+    let stack = Stack::builder().with_database(TestDatabase::on(&server).await).start().await;
     let ada = stack.user("Ada").await;
     let tokens = warm(&ada).await;
     let operator = server.connect().await;
@@ -43,7 +43,7 @@ async fn a_failover_is_over_when_the_name_leads_to_the_new_server() {
     let names = Names::new();
     names.lead_to("127.0.0.1");
     let url = database.functions_url().replace("@127.0.0.1:", "@database.test:");
-    let mut builder = Stack::builder().with("DATABASE_TLS", "off").on_new(database);
+    let mut builder = Stack::builder().with("DATABASE_TLS", "off").with_database(database);
     for function in FUNCTIONS {
         builder =
             builder.with_for(function, "DATABASE_URL", &url).with_for(function, "LD_PRELOAD", "libnss_wrapper.so");

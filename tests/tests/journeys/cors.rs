@@ -1,7 +1,7 @@
 //! What pages of other origins may do, and which requests there are at all.
 
 use reqwest::Method;
-use tests::{Reply, Stack, documents};
+use tests::{Reply, Stack, documents, sample_event};
 
 const ALLOWED: &str = "http://localhost:3000";
 const OTHERS: [&str; 9] = [
@@ -38,7 +38,7 @@ async fn preflight(stack: &Stack, path: &str, headers: &[(&str, &str)]) -> Reply
 
 // Requirement 44.
 #[tokio::test]
-async fn only_pages_of_an_allowed_origin_may_read_what_is_answered() {
+async fn only_pages_of_an_allowed_origin_may_read_answers() {
     let stack = Stack::start().await;
     for path in ["/api/public", "/api/dashboard", "/reset-password/x", "/nowhere"] {
         let from = async |origin| stack.send(Method::GET, path, |request| request.header("origin", origin)).await;
@@ -52,7 +52,7 @@ async fn only_pages_of_an_allowed_origin_may_read_what_is_answered() {
 
 // Requirement 44.
 #[tokio::test]
-async fn a_preflight_allows_what_the_routes_need_to_an_allowed_origin_alone() {
+async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_origins_only() {
     let stack = Stack::start().await;
     let (method, headers) = ("access-control-request-method", "access-control-request-headers");
     for route in documents::router() {
@@ -87,11 +87,10 @@ async fn a_preflight_allows_what_the_routes_need_to_an_allowed_origin_alone() {
 
 // Requirement 44.
 #[tokio::test]
-async fn functions_leave_origins_to_the_gateway() {
+async fn functions_send_no_cors_headers() {
     let stack = Stack::start().await;
     for route in documents::router() {
-        let sample = documents::read(&format!("events/{}.json", route.function));
-        let mut event: serde_json::Value = serde_json::from_str(&sample).unwrap();
+        let mut event = sample_event(&route.function);
         event["headers"]["origin"] = ALLOWED.into();
         let answer = stack.invoke(&route.function, &event).await.unwrap();
         let names = answer["headers"].as_object().unwrap().keys();
@@ -102,7 +101,7 @@ async fn functions_leave_origins_to_the_gateway() {
 /// The gateway names the caller's origin in answers, and a cache between us and them must not hand one origin's to another.
 // Requirement 44.
 #[tokio::test]
-async fn an_answer_that_may_be_kept_is_kept_for_each_origin() {
+async fn cacheable_answers_vary_by_origin() {
     let stack = Stack::start().await;
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");
@@ -115,7 +114,7 @@ async fn an_answer_that_may_be_kept_is_kept_for_each_origin() {
 
 // Requirement 44.
 #[tokio::test]
-async fn every_other_method_of_a_route_is_nowhere_and_tells_nothing() {
+async fn other_methods_of_a_route_get_404_and_reach_no_function() {
     let stack = Stack::start().await;
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");

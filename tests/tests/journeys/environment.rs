@@ -43,7 +43,7 @@ fn a_missing_variable_is_named() {
 
 // Requirement 45.
 #[test]
-fn a_start_that_fails_is_a_line_like_any_other() {
+fn a_failed_start_is_logged_as_one_json_line() {
     for function in ["signin", "forgot-password", "jwks", "migrate"] {
         let wrong = [("DATABASE_URL", "canary"), ("JWT_PRIVATE_KEY", "canary")];
         let log = start(function, &[&[("AWS_LAMBDA_LOG_FORMAT", "JSON"), SECRET, FROM], &wrong[..]].concat());

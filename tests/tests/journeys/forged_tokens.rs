@@ -4,7 +4,8 @@
 //! Most are signed with our own secret, as nobody else can: what they try is what lies behind the signature.
 
 mod draft;
-mod forgeries;
+mod forged_contents;
+mod forged_encodings;
 mod key_pairs;
 
 use std::{io::ErrorKind, net::TcpListener};
@@ -14,8 +15,9 @@ use serde_json::json;
 use tests::{Person, Stack, Tokens};
 
 use self::{
-    draft::Draft,
-    forgeries::{Forgery, algorithms, claims, headers, signatures, spellings, texts},
+    draft::{Draft, Forgery},
+    forged_contents::{algorithms, claims, headers},
+    forged_encodings::{signatures, spellings, texts},
 };
 
 const INVALID: (u16, &str, &str) = (401, "invalid_token", "Invalid token");
@@ -67,13 +69,13 @@ async fn assert_lives(ada: &Person<'_>, tokens: &Tokens) {
 
 // Requirement 1.
 #[tokio::test]
-async fn no_algorithm_but_the_keys_own_is_one() {
+async fn only_the_algorithm_of_the_key_is_accepted() {
     assert_all_refused(algorithms).await;
 }
 
 // Requirement 2.
 #[tokio::test]
-async fn no_header_but_ours_is_read_and_nothing_it_names_is_fetched() {
+async fn foreign_header_parameters_are_refused_and_nothing_is_fetched() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
@@ -83,13 +85,13 @@ async fn no_header_but_ours_is_read_and_nothing_it_names_is_fetched() {
 
 // Requirement 8.
 #[tokio::test]
-async fn every_claim_is_required_typed_and_written_as_we_write_it() {
+async fn every_claim_must_be_present_and_written_as_issued() {
     assert_all_refused(claims).await;
 }
 
 // Requirement 7.
 #[tokio::test]
-async fn no_part_of_one_kind_makes_a_token_of_the_other() {
+async fn access_and_refresh_tokens_are_not_interchangeable() {
     assert_all_refused(|genuine| {
         let other =
             if genuine.says("type") == "access" { ("refresh", "jwt-auth/refresh") } else { ("access", "jwt-auth") };
@@ -115,7 +117,7 @@ async fn no_part_of_one_kind_makes_a_token_of_the_other() {
 
 // Requirement 9.
 #[tokio::test]
-async fn a_token_is_good_in_its_own_time() {
+async fn a_token_is_accepted_only_within_its_lifetime() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
@@ -143,7 +145,7 @@ async fn a_token_is_good_in_its_own_time() {
 }
 
 #[tokio::test]
-async fn a_rightly_signed_token_gets_nobody_into_the_session_of_another() {
+async fn a_validly_signed_token_opens_no_session_of_another_user() {
     let stack = Stack::start().await;
     let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
     let (adas, graces) = (ada.signs_in().await, grace.signs_in().await);
@@ -170,16 +172,16 @@ async fn a_rightly_signed_token_gets_nobody_into_the_session_of_another() {
 }
 
 #[tokio::test]
-async fn a_token_has_three_parts_and_one_spelling() {
+async fn a_token_has_three_parts_in_one_encoding() {
     assert_all_refused(spellings).await;
 }
 
 #[tokio::test]
-async fn header_and_claims_are_one_json_object_each_and_say_nothing_twice() {
+async fn header_and_claims_are_json_objects_without_duplicate_members() {
     assert_all_refused(texts).await;
 }
 
 #[tokio::test]
-async fn no_signature_but_the_secrets_own_is_one() {
+async fn only_a_signature_made_with_the_secret_is_accepted() {
     assert_all_refused(signatures).await;
 }

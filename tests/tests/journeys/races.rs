@@ -6,9 +6,8 @@ use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::Method;
 use rstest::rstest;
 use tests::{
-    Person, Stack,
-    Store::{self, DynamoDb, PostgreSql},
-    Tokens,
+    CounterStore::{self, DynamoDb, PostgreSql},
+    Person, Stack, Tokens,
 };
 
 /// Enough that the rare orders of events come up.
@@ -32,7 +31,7 @@ async fn serves(stack: &Stack, person: &Person<'_>, tokens: &Tokens) -> bool {
 /// fail: it commits nothing.
 async fn round(stack: &Stack, number: u64) {
     const NEW: &str = "the new password";
-    let ada = stack.stranger("Ada").at(&format!("192.0.2.{number}"));
+    let ada = stack.stranger("Ada").from_source(&format!("192.0.2.{number}"));
     ada.signs_up().await.assert_created();
     let (stays, leaves) = (ada.signs_in().await, ada.signs_in().await);
     let link = ada.receives_reset_mail(1).await.reset_token();
@@ -90,10 +89,10 @@ async fn round(stack: &Stack, number: u64) {
 // Requirements 5, 6.
 #[rstest]
 #[tokio::test]
-async fn whoever_was_let_in_with_the_current_password_stays_in_and_nobody_else(
-    #[values(PostgreSql, DynamoDb)] store: Store,
+async fn only_sessions_opened_with_the_current_password_survive_concurrent_requests(
+    #[values(PostgreSql, DynamoDb)] store: CounterStore,
 ) {
-    let stack = Stack::builder().state_in(store).processes(6).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let stack = Stack::builder().counters_in(store).processes(6).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     stream::iter(0..ROUNDS).for_each_concurrent(2, async |number| round(&stack, number).await).await;
     let logs = stack.logs();
     assert!(!logs.contains("internal_error") && !logs.contains("service_unavailable"));
@@ -104,7 +103,7 @@ const ISOLATIONS: [&str; 2] = ["read committed", "repeatable read"];
 
 // Faults 8, 10.
 #[tokio::test]
-async fn fifty_at_once_get_no_503_whatever_the_isolation_level() {
+async fn fifty_concurrent_requests_get_no_503_at_any_isolation_level() {
     for isolation in ISOLATIONS {
         let stack = Stack::builder().isolation(isolation).processes(50).start().await;
         let ada = stack.user("Ada").await;

@@ -16,7 +16,7 @@ async fn as_a_function(stack: &Stack) -> Client {
 
 // Requirement 43.
 #[tokio::test]
-async fn the_functions_may_do_what_they_do_and_nothing_else() {
+async fn the_role_of_the_functions_has_no_privilege_it_does_not_need() {
     let stack = Stack::start().await;
     stack.user("Ada").await.signs_in().await;
     let role = as_a_function(&stack).await;
@@ -107,7 +107,7 @@ const INJECTIONS: [&str; 24] = [
 ];
 
 /// Everything of the accounts and of who is signed in, but for the counters of attempts.
-const PICTURE: &str = "SELECT concat_ws(' ',
+const SNAPSHOT: &str = "SELECT concat_ws(' ',
     (SELECT string_agg(u::text, E'\\n' ORDER BY id) FROM users u),
     (SELECT string_agg(s::text, E'\\n' ORDER BY id) FROM sessions s),
     (SELECT string_agg(r::text, E'\\n' ORDER BY user_id) FROM password_resets r),
@@ -115,14 +115,14 @@ const PICTURE: &str = "SELECT concat_ws(' ',
 
 // Requirement 43.
 #[tokio::test]
-async fn what_a_client_sends_is_never_sql() {
+async fn client_input_is_never_executed_as_sql() {
     let stack = Stack::builder().with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     ada.receives_reset_mail(1).await;
-    let before = stack.sql_text(PICTURE).await;
+    let before = stack.sql_text(SNAPSHOT).await;
     for (n, injection) in INJECTIONS.into_iter().enumerate() {
-        let eve = ada.at(&format!("192.0.2.{n}"));
+        let eve = ada.from_source(&format!("192.0.2.{n}"));
         let refused = [
             (eve.with_email(injection).tries_to_sign_in().await, 401),
             (eve.with_email(&format!("{}{injection}", ada.email)).tries_to_sign_in().await, 401),
@@ -156,13 +156,13 @@ async fn what_a_client_sends_is_never_sql() {
         });
         assert_eq!(reply.await.status, 200, "{injection}");
     }
-    assert!(before == stack.sql_text(PICTURE).await, "nothing has changed");
+    assert!(before == stack.sql_text(SNAPSHOT).await, "nothing has changed");
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200);
 }
 
 // Requirement 43.
 #[tokio::test]
-async fn a_name_is_stored_as_it_was_written_whatever_it_would_mean_elsewhere() {
+async fn a_name_that_contains_sql_is_stored_unchanged() {
     let stack = Stack::start().await;
     for injection in INJECTIONS {
         let mut eve = stack.stranger("Eve").with_password(&format!("password {injection}"));

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 use crate::{
-    MIGRATIONS, is_refused, migrate,
-    old_service::{FORMS, Form},
+    MIGRATIONS, assert_refused_unchanged, migrate,
+    old_service::{OLD_SCHEMAS, OldSchema},
     stack_on,
 };
 
@@ -17,7 +17,7 @@ async fn finish(stack: &Stack) -> Value {
 
 #[tokio::test]
 async fn finishing_drops_the_old_services_token_tables_and_nothing_else() {
-    for form in FORMS {
+    for form in OLD_SCHEMAS {
         let stack = stack_on(form.full().await).await;
         migrate(&stack).await;
         let users = "SELECT string_agg(u::text, ' ' ORDER BY id) FROM users u";
@@ -37,7 +37,7 @@ async fn finishing_drops_the_old_services_token_tables_and_nothing_else() {
 
 #[tokio::test]
 async fn finishing_again_finds_nothing_to_drop() {
-    let stack = stack_on(Form::Script.full().await).await;
+    let stack = stack_on(OldSchema::Script.full().await).await;
     migrate(&stack).await;
     finish(&stack).await;
     assert_eq!(finish(&stack).await, json!([]));
@@ -51,9 +51,9 @@ async fn a_database_that_was_never_the_old_services_has_nothing_to_drop() {
 
 #[tokio::test]
 async fn finishing_comes_after_migrating() {
-    for database in [TestDatabase::empty().await, Form::Script.full().await, Form::CreateAll.full().await] {
+    for database in [TestDatabase::empty().await, OldSchema::Script.full().await, OldSchema::CreateAll.full().await] {
         let stack = stack_on(database).await;
-        let message = is_refused(&stack, json!({ "finish": true }), "FinishBeforeMigrate").await;
+        let message = assert_refused_unchanged(&stack, json!({ "finish": true }), "FinishBeforeMigrate").await;
         assert!(message.contains("run this with {} first"), "{message}");
     }
 }
@@ -66,19 +66,19 @@ async fn somebody_elses_table_is_not_dropped_and_neither_are_the_old_services() 
         ("ALTER TABLE refresh_tokens ALTER COLUMN token TYPE text", "token is text"),
         ("DROP TABLE refresh_tokens; CREATE VIEW refresh_tokens AS SELECT 1 AS id", "it is a view"),
     ] {
-        let stack = stack_on(Form::CreateAll.full().await).await;
+        let stack = stack_on(OldSchema::CreateAll.full().await).await;
         migrate(&stack).await;
         stack.sql(change).await;
-        let message = is_refused(&stack, json!({ "finish": true }), "NotTheOldServices").await;
+        let message = assert_refused_unchanged(&stack, json!({ "finish": true }), "NotTheOldServices").await;
         assert!(message.contains("refresh_tokens") && message.contains(difference), "{message}");
     }
 }
 
 #[tokio::test]
 async fn a_view_that_somebody_built_on_an_old_table_is_theirs_to_drop() {
-    let stack = stack_on(Form::Script.full().await).await;
+    let stack = stack_on(OldSchema::Script.full().await).await;
     migrate(&stack).await;
     stack.sql("CREATE VIEW devices AS SELECT user_id FROM refresh_tokens").await;
-    let message = is_refused(&stack, json!({ "finish": true }), "Database").await;
+    let message = assert_refused_unchanged(&stack, json!({ "finish": true }), "Database").await;
     assert!(message.contains("view devices depends on table refresh_tokens"), "{message}");
 }

@@ -1,12 +1,12 @@
 //! `migrate`, on every kind of database it may meet: an empty one, one that is current, and the old service's, full of people.
 
+mod database_snapshot;
 mod finish;
-mod fresh;
 mod locks;
+mod new_database;
+mod old_database;
 mod old_service;
-mod picture;
 mod refusals;
-mod takeover;
 
 use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
@@ -17,7 +17,7 @@ const MIGRATIONS: [&str; 4] =
 
 /// A stack on a database that no migration has seen.
 async fn stack_on(database: TestDatabase) -> Stack {
-    Stack::builder().on(database).start().await
+    Stack::builder().with_unprepared_database(database).start().await
 }
 
 /// Migrates, lets the functions in, and says what was applied.
@@ -29,10 +29,10 @@ async fn migrate(stack: &Stack) -> Value {
 }
 
 /// Invokes `migrate`, expects an error of that type, and that the database is as it was. Gives the message.
-async fn is_refused(stack: &Stack, payload: Value, error_type: &str) -> String {
-    let before = picture::of(&stack.database).await;
+async fn assert_refused_unchanged(stack: &Stack, payload: Value, error_type: &str) -> String {
+    let before = database_snapshot::take(&stack.database).await;
     let error = stack.invoke("migrate", &payload).await.expect_err("this is refused");
     assert_eq!(error["errorType"], error_type, "{error}");
-    picture::assert_same(&before, &picture::of(&stack.database).await);
+    database_snapshot::assert_same(&before, &database_snapshot::take(&stack.database).await);
     error["errorMessage"].as_str().expect("a message").to_owned()
 }

@@ -5,14 +5,14 @@ use tokio_postgres::{Client, Error};
 
 /// How the old service's tables were made.
 #[derive(Debug, Clone, Copy)]
-pub enum Form {
+pub enum OldSchema {
     /// By an SQL script.
     Script,
     /// By `SQLAlchemy`'s `create_all()`.
     CreateAll,
 }
 
-pub const FORMS: [Form; 2] = [Form::Script, Form::CreateAll];
+pub const OLD_SCHEMAS: [OldSchema; 2] = [OldSchema::Script, OldSchema::CreateAll];
 
 const SCRIPT: &str = "
     CREATE TABLE users (
@@ -115,13 +115,13 @@ pub const LINUS: OldUser = OldUser {
 };
 
 /// The accounts beside Ada and Grace whose people never come.
-const CROWD: i64 = 1000;
+const OTHER_USERS: i64 = 1000;
 /// How many accounts an old database has when it is full.
-pub const ALL: i64 = CROWD + 2;
+pub const OLD_USER_COUNT: i64 = OTHER_USERS + 2;
 /// Ada's id and Grace's. The crowd came between them, and some who have left since: ids have gaps.
-pub const IDS: [i32; 2] = [1, 1012];
+pub const ADA_AND_GRACE_IDS: [i32; 2] = [1, 1012];
 
-impl Form {
+impl OldSchema {
     /// The old service's database with nobody in it.
     pub async fn empty(self) -> TestDatabase {
         let database = TestDatabase::empty().await;
@@ -177,7 +177,7 @@ impl Form {
 
 impl OldUser {
     /// This person, come to the new service.
-    pub fn at(self, stack: &Stack) -> Person<'_> {
+    pub fn as_person(self, stack: &Stack) -> Person<'_> {
         stack.stranger(self.name).with_email(self.email).with_password(self.password)
     }
 

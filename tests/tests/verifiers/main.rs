@@ -1,6 +1,6 @@
 //! Access tokens, verified by the libraries other services use: `PyJWT` and jose from the served key set, Flask-JWT-Extended under the
 //! shared secret. Refresh tokens are refused by all of them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Output;
 
@@ -40,7 +40,7 @@ fn assert_refused(output: &Output, reason: &str) {
 
 async fn verified_from_the_key_set(private_key: &str, algorithm: &str) {
     // Right after a rotation, the key that signs may still be listed among the additional ones. Verifiers refuse a set that has it twice.
-    let listed = keys::public_half(private_key);
+    let listed = keys::public_key(private_key);
     let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", private_key);
     let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &listed).start().await;
     let ada = stack.user("Ada").await;

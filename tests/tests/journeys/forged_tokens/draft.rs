@@ -5,6 +5,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Map, Value};
 use tests::stack::SECRET;
 
+/// What is wrong with a forged token, and the token.
+pub type Forgery = (String, String);
+
 /// What signs a draft.
 pub struct Key {
     key: EncodingKey,

@@ -22,7 +22,7 @@ const ISSUER: &str = "https://auth.example.com";
 impl Keyring {
     async fn start() -> Self {
         let keys = [keys::rsa(), keys::ec(), keys::ed25519()];
-        let additional = format!("{}\n{}", keys::public_half(&keys[1]), keys::public_half(&keys[2]));
+        let additional = format!("{}\n{}", keys::public_key(&keys[1]), keys::public_key(&keys[2]));
         let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys[0]);
         let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &additional).start().await;
         let published = stack.get("/.well-known/jwks.json").await.json();
@@ -56,7 +56,7 @@ impl Keyring {
 
 // Requirements 1, 2.
 #[tokio::test]
-async fn each_key_signs_by_its_own_algorithm_under_its_own_name() {
+async fn each_key_verifies_only_its_own_algorithm_and_key_id() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
     let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
@@ -82,12 +82,12 @@ async fn each_key_signs_by_its_own_algorithm_under_its_own_name() {
 
 // Requirement 1.
 #[tokio::test]
-async fn a_public_key_is_no_secret() {
+async fn a_public_key_is_not_accepted_as_an_hmac_secret() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
     let published = keyring.stack.get("/.well-known/jwks.json").await.json();
     for ((pem, algorithm, kid), jwk) in keyring.private.iter().zip(published["keys"].as_array().unwrap()) {
-        let (public, der) = (keys::public_half(pem), keys::public_der(pem));
+        let (public, der) = (keys::public_key(pem), keys::public_der(pem));
         let number = |name: &str| decoded(jwk[name].as_str().unwrap_or_default());
         let secrets = [
             public.clone().into_bytes(),
@@ -121,7 +121,7 @@ async fn a_public_key_is_no_secret() {
 
 // Requirements 1, 7.
 #[tokio::test]
-async fn a_private_key_signs_access_tokens_by_one_algorithm_and_no_refresh_token() {
+async fn a_key_pair_signs_access_tokens_with_one_algorithm_and_no_refresh_tokens() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
     let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
@@ -154,7 +154,7 @@ async fn a_private_key_signs_access_tokens_by_one_algorithm_and_no_refresh_token
 
 // Requirement 38.
 #[tokio::test]
-async fn a_signature_written_otherwise_dies_with_its_session() {
+async fn a_token_with_a_malleated_signature_is_refused_after_logout() {
     // n - s serves in place of s (SEC 1 §4.1.4), so an ES256 token has a second spelling that anybody can find.
     const N: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
     let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys::ec()).start().await;
