@@ -29,7 +29,7 @@ async fn a_request_without_a_valid_access_token_does_not_reach_the_function() {
     for token in ["", "a.b.c", &tokens.refresh, &format!("{}x", tokens.access)] {
         assert_gateway_answer(&get_example(&stack, token).await, 403, "Forbidden");
     }
-    assert!(stack.log_of("example").is_empty(), "the function was not asked");
+    assert!(stack.log_of("example").is_empty(), "the function was not called");
 }
 
 // Requirements 5, 18.
@@ -91,7 +91,7 @@ async fn the_authorizer_refuses_everyone_while_the_database_is_down() {
     assert!(stack.log_of("authorizer").contains("service_unavailable"));
 }
 
-/// Functions may differ in their settings, and settings change: what has ended stays ended.
+/// Here `logout` has a shorter token lifetime than the function that issued the token. The session must stay ended for the longer lifetime.
 #[rstest]
 #[tokio::test]
 async fn a_logged_out_session_stays_refused_although_the_token_lifetime_was_shortened(

@@ -1,10 +1,10 @@
-//! What pages of other origins may do, and which requests there are at all.
+//! Cross-origin requests, and the methods that a route accepts.
 
 use reqwest::Method;
 use tests::{Reply, Stack, documents, sample_event};
 
 const ALLOWED: &str = "http://localhost:3000";
-const OTHERS: [&str; 9] = [
+const NOT_ALLOWED: [&str; 9] = [
     "null",
     "*",
     "https://evil.example",
@@ -43,7 +43,7 @@ async fn only_pages_of_an_allowed_origin_may_read_answers() {
     for path in ["/api/public", "/api/dashboard", "/reset-password/x", "/nowhere"] {
         let from = async |origin| stack.send(Method::GET, path, |request| request.header("origin", origin)).await;
         assert_eq!(cors_headers(&from(ALLOWED).await), [("access-control-allow-origin", ALLOWED)], "{path}");
-        for origin in OTHERS {
+        for origin in NOT_ALLOWED {
             assert_eq!(cors_headers(&from(origin).await), [], "{origin} {path}");
         }
         assert_eq!(cors_headers(&stack.get(path).await), [], "{path}");
@@ -57,9 +57,9 @@ async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_ori
     let (method, headers) = ("access-control-request-method", "access-control-request-headers");
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");
-        let asked = [("origin", ALLOWED), (method, &route.method), (headers, "authorization,content-type")];
+        let request_headers = [("origin", ALLOWED), (method, &route.method), (headers, "authorization,content-type")];
         assert_eq!(
-            cors_headers(&preflight(&stack, &path, &asked).await),
+            cors_headers(&preflight(&stack, &path, &request_headers).await),
             [
                 ("access-control-allow-headers", "authorization,content-type"),
                 ("access-control-allow-methods", "GET,POST"),
@@ -69,11 +69,11 @@ async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_ori
             "{path}"
         );
     }
-    for origin in OTHERS {
+    for origin in NOT_ALLOWED {
         let reply = preflight(&stack, "/api/signin", &[("origin", origin), (method, "POST")]).await;
         assert_eq!(cors_headers(&reply), [], "{origin}");
     }
-    for asked in [
+    for request_headers in [
         &[][..],
         &[(method, "POST")],
         &[("origin", ALLOWED)],
@@ -81,7 +81,7 @@ async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_ori
         &[("origin", ALLOWED), (method, "POST"), (headers, "x-admin")],
         &[("origin", ALLOWED), (method, "POST"), (headers, "content-type, x-admin")],
     ] {
-        assert_eq!(cors_headers(&preflight(&stack, "/api/signin", asked).await), [], "{asked:?}");
+        assert_eq!(cors_headers(&preflight(&stack, "/api/signin", request_headers).await), [], "{request_headers:?}");
     }
 }
 
@@ -98,7 +98,7 @@ async fn functions_send_no_cors_headers() {
     }
 }
 
-/// The gateway names the caller's origin in answers, and a cache between us and them must not hand one origin's to another.
+/// The gateway puts the caller's origin into the answer, so a shared cache must not give the answer for one origin to another.
 // Requirement 44.
 #[tokio::test]
 async fn cacheable_answers_vary_by_origin() {
@@ -106,9 +106,9 @@ async fn cacheable_answers_vary_by_origin() {
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");
         let reply = stack.send(route.method.parse().unwrap(), &path, |request| request.header("origin", ALLOWED)).await;
-        let kept = reply.header("cache-control") != Some("no-store");
-        assert_eq!(kept, route.path.starts_with("/.well-known/"), "{path}");
-        assert_eq!(reply.header("vary"), kept.then_some("origin"), "{path}");
+        let cacheable = reply.header("cache-control") != Some("no-store");
+        assert_eq!(cacheable, route.path.starts_with("/.well-known/"), "{path}");
+        assert_eq!(reply.header("vary"), cacheable.then_some("origin"), "{path}");
     }
 }
 
@@ -133,6 +133,6 @@ async fn other_methods_of_a_route_get_404_and_reach_no_function() {
     assert_eq!(
         stack.logs().matches("answered").count() + stack.logs().matches("refused").count(),
         0,
-        "nobody was asked"
+        "no function was called"
     );
 }

@@ -14,7 +14,7 @@ async fn expired_tokens_are_refused_as_expired() {
     tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
     ada.dashboard(&tokens.access).await.assert_refused(401, "token_expired", "Token has expired");
     assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);
-    // An expired token of the wrong kind is the wrong kind of token first.
+    // The kind of a token is checked before its expiry.
     ada.dashboard(&tokens.refresh).await.assert_refused(401, "invalid_token", "Invalid token");
     ada.refreshes(&tokens.access).await.assert_refused(401, "invalid_token", "Invalid token");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tests::{Stack, sample_event};
 
-/// API Gateway hands on what the authorizer said, and nobody else can say it.
+/// API Gateway adds the authorizer's context to the event. A client cannot set it.
 #[tokio::test]
 async fn an_event_without_the_authorizers_context_is_answered_with_500() {
     let stack = Stack::start().await;

@@ -60,7 +60,7 @@ async fn a_body_that_is_not_one_json_object_is_refused() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_parsed() {
     let stack = Stack::start().await;
-    // 2.9 MiB that would become hundreds of megabytes of values; and the same as bytes that API Gateway encodes.
+    // 2.9 MiB of JSON that would need hundreds of megabytes when parsed, and a binary body, which API Gateway encodes in base64.
     let many = format!(r#"{{"email":"a@example.com","a":[{}{{}}]}}"#, r#"{"":0},"#.repeat(430_000));
     let binary = [br#"{"a":""#.as_slice(), b"\xff\"}", " ".repeat(3_000_000).as_bytes()].concat();
     for path in WITH_BODY {
@@ -100,7 +100,11 @@ async fn bearer_endpoints_answer_with_a_challenge() {
     for (method, path) in BEARER {
         let reply = stack.send(method.clone(), path, |request| request).await;
         reply.assert_refused(401, "missing_authorization", "Missing Authorization Header");
-        assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "no error where no token was sent");
+        assert_eq!(
+            reply.header("www-authenticate"),
+            Some("Bearer"),
+            "the challenge names no error if no token was sent"
+        );
         for (credentials, challenge) in [
             ("Bearer", "Bearer"),
             ("Basic dTpw", "Bearer"),
@@ -169,7 +173,7 @@ async fn odd_paths_query_strings_and_headers_cause_no_error() {
 async fn a_malformed_event_is_answered_with_500() {
     let stack = Stack::start().await;
     for event in [json!({}), json!([]), json!("x"), json!({ "headers": 1 })] {
-        let answer = stack.invoke("signin", &event).await.expect("an answer, not an error");
+        let answer = stack.invoke("signin", &event).await.expect("the function answers");
         assert_eq!(answer["statusCode"], 500, "{event}");
         assert_eq!(answer["body"], r#"{"message":"Internal server error","code":"internal_error"}"#);
     }
@@ -182,7 +186,7 @@ async fn invalid_headers_are_refused() {
         for function in ["signin", "dashboard", "public"] {
             let mut event = sample_event(function);
             event["headers"][name] = value.clone();
-            let answer = stack.invoke(function, &event).await.expect("an answer, not an error");
+            let answer = stack.invoke(function, &event).await.expect("the function answers");
             assert_eq!(answer["statusCode"], 400, "{name}: {value}");
             assert_eq!(answer["body"], r#"{"message":"Invalid headers","code":"invalid_headers"}"#);
         }
@@ -192,7 +196,7 @@ async fn invalid_headers_are_refused() {
     }
 }
 
-/// The harness looks at the headers of every answer; here is one of each status that there is.
+/// `Stack::send` asserts the headers of every answer. This test causes an answer of every status.
 // Requirement 41.
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {

@@ -32,9 +32,9 @@ async fn a_key_pair_signs_access_tokens_and_is_published() {
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let published = stack.get("/.well-known/jwks.json").await.json();
-    let [key] = published["keys"].as_array().unwrap().as_slice() else { panic!("one key: {published}") };
+    let [key] = published["keys"].as_array().unwrap().as_slice() else { panic!("not exactly one key: {published}") };
     assert_eq!(header(&tokens.access), json!({ "typ": "JWT", "alg": "EdDSA", "kid": key["kid"] }));
-    assert_eq!(header(&tokens.refresh)["alg"], "HS256", "a refresh token is for this service alone");
+    assert_eq!(header(&tokens.refresh)["alg"], "HS256", "only this service verifies refresh tokens");
     assert!(
         !published.to_string().contains(&header(&tokens.refresh)["kid"].to_string()),
         "the secret is not published"
@@ -62,7 +62,7 @@ async fn a_key_that_is_listed_twice_is_published_once() {
     assert_eq!((published["keys"].as_array().unwrap().len(), kids.len()), (3, 3), "{published}");
     let algorithms =
         &stack.get("/.well-known/openid-configuration").await.json()["id_token_signing_alg_values_supported"];
-    assert_eq!(*algorithms, json!(["EdDSA", "ES256"]), "each once, though the keys alternate");
+    assert_eq!(*algorithms, json!(["EdDSA", "ES256"]), "each algorithm is listed once");
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);

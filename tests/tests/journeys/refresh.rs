@@ -26,9 +26,9 @@ async fn a_client_that_lost_the_answer_may_repeat_a_refresh_within_the_grace_per
     let parent = ada.signs_in().await;
     let first = Tokens::from(&ada.refreshes(&parent.refresh).await);
     let again = Tokens::from(&ada.refreshes(&parent.refresh).await);
-    assert_eq!(again.refresh, first.refresh, "the same bytes");
-    assert_ne!(again.access, first.access, "a new access token, as the first may be lost");
-    assert_eq!(ada.refreshes(&first.refresh).await.status, 200, "the successor serves");
+    assert_eq!(again.refresh, first.refresh, "the same refresh token");
+    assert_ne!(again.access, first.access, "a new access token");
+    assert_eq!(ada.refreshes(&first.refresh).await.status, 200, "the successor works");
 }
 
 // Requirement 4.
@@ -53,7 +53,7 @@ async fn reusing_a_refresh_token_after_the_grace_period_ends_the_session() {
     let first = ada.signs_in().await;
     let second = Tokens::from(&ada.refreshes(&first.refresh).await);
     stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '9 seconds'").await;
-    assert_eq!(ada.refreshes(&first.refresh).await.status, 200, "within the grace");
+    assert_eq!(ada.refreshes(&first.refresh).await.status, 200, "within the grace period");
     stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '2 seconds'").await;
     assert_refresh_refused(&ada.refreshes(&first.refresh).await);
     assert_session_ended(&stack, &second).await;
@@ -68,7 +68,7 @@ async fn fifty_concurrent_refreshes_get_the_same_successor() {
     let replies = join_all((0..50).map(|_| ada.refreshes(&parent.refresh))).await;
     let successors: Vec<_> = replies.iter().map(|reply| Tokens::from(reply).refresh).collect();
     assert!(successors.iter().all(|successor| *successor == successors[0]), "one successor");
-    assert_eq!(ada.refreshes(&successors[0]).await.status, 200, "and serves");
+    assert_eq!(ada.refreshes(&successors[0]).await.status, 200, "the successor works");
 }
 
 // Requirement 34.
@@ -80,7 +80,7 @@ async fn a_refresh_does_not_extend_the_session() {
     stack.sql("UPDATE sessions SET expires_at = date_trunc('second', now()) + interval '600 seconds'").await;
     let reply = ada.refreshes(&tokens.refresh).await;
     let lifetime = reply.json()["expires_in"].as_i64().unwrap();
-    assert!((580..=600).contains(&lifetime), "an access token ends with its session: {lifetime}");
+    assert!((580..=600).contains(&lifetime), "the access token expires with its session: {lifetime} s");
     stack.sql("UPDATE sessions SET expires_at = now() - interval '1 second'").await;
     assert_session_ended(&stack, &Tokens::from(&reply)).await;
 }
@@ -96,6 +96,6 @@ async fn a_refresh_that_timed_out_waiting_for_a_lock_has_no_effect() {
     let reply = ada.refreshes(&tokens.refresh).await;
     reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
     lock.rollback().await.unwrap();
-    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200, "the token has not been used");
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200, "the failed request did not use the token");
     assert_eq!(stack.sql_number("SELECT count(*) FROM sessions WHERE previous_refresh_id IS NOT NULL").await, 1);
 }

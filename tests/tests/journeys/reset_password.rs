@@ -31,7 +31,7 @@ async fn a_reset_ends_every_session_opens_none_and_sends_a_notice() {
     ada.with_password("another password").signs_in().await;
     let notice = ada.mails(2).await.pop().unwrap();
     assert_eq!(notice.subject, "Your password was changed");
-    assert!(!notice.text.contains("http"), "nothing to click");
+    assert!(!notice.text.contains("http"), "the notice contains no link");
 }
 
 // Fault 8.
@@ -92,7 +92,7 @@ async fn a_link_stops_working_when_a_newer_one_is_requested_concurrently() {
     for n in 0..15 {
         let ada = stack.user("Ada").await;
         let older = ada.receives_reset_mail(1).await.reset_token();
-        // A password is hashed before its link is used up: of two requests sent at once, the newer link's would always be the first.
+        // The reset hashes the password before it uses the link. The delay lets the new request come before, during and after that.
         let forgets = async {
             tokio::time::sleep(took * n / 10).await;
             ada.forgets_password().await
@@ -205,7 +205,7 @@ async fn a_concurrent_sign_in_with_the_old_password_leaves_no_live_session() {
     }
 }
 
-/// Both stores: a table of counters must have no part in which sessions live.
+/// Runs with both counter stores, because counters must not affect sessions.
 #[rstest]
 #[tokio::test]
 async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
@@ -214,12 +214,12 @@ async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb
     let before = ada.signs_in().await;
     let link = ada.receives_reset_mail(1).await.reset_token();
 
-    // A newer request takes effect after the link was looked up and before it is used.
+    // The rival transaction replaces the link after the reset has looked it up and before it uses it.
     let mut rival = stack.database.connect().await;
     for (supersedes, status) in [(false, 503), (true, 400)] {
         let rival = rival.transaction().await.unwrap();
         rival.execute("UPDATE password_resets SET token_hash = sha256('newer')", &[]).await.unwrap();
-        let decide = async {
+        let end_rival = async {
             if supersedes {
                 wait_for_blocked_statement(&stack).await;
                 rival.commit().await.unwrap();
@@ -228,7 +228,7 @@ async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb
                 rival.rollback().await.unwrap();
             }
         };
-        let (reset, ()) = tokio::join!(ada.resets_password(&link, "another password"), decide);
+        let (reset, ()) = tokio::join!(ada.resets_password(&link, "another password"), end_rival);
         assert_eq!(reset.status, status, "{}", reset.text);
         let after = ada.signs_in().await;
         for tokens in [&before, &after] {

@@ -24,7 +24,7 @@ async fn rotating_the_secret_ends_no_session() {
     let new = Tokens::from(&ada.refreshes(&old.refresh).await);
     assert_ne!(header(&new.access)["kid"], header(&old.access)["kid"]);
     assert_eq!(ada.dashboard(&new.access).await.status, 200);
-    // Where nobody was told of the next secret, its tokens are strangers'.
+    // A function that does not know the next secret refuses tokens signed with it.
     before.with_token(reqwest::Method::GET, "/api/dashboard", &new.access).await.assert_refused(
         401,
         "invalid_token",

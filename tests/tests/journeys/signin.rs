@@ -21,10 +21,10 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
         headers
     };
     assert_eq!(without_date(&wrong), without_date(&unknown));
-    assert_eq!(wrong.header("www-authenticate"), None, "sign-in is no bearer endpoint");
+    assert_eq!(wrong.header("www-authenticate"), None, "sign-in takes no bearer token");
 }
 
-/// How small the difference is, is measured (docs/measurements.md); that a hash is checked at all shows from afar.
+/// This only detects that no hash was computed. docs/measurements.md has the exact difference.
 // Requirement 16.
 #[tokio::test]
 async fn an_unknown_address_takes_as_long_as_a_wrong_password() {
@@ -46,7 +46,7 @@ async fn a_user_signs_in_with_the_address_in_any_case() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let reply = ada.with_email(&ada.email.to_uppercase()).tries_to_sign_in().await;
-    assert_eq!(reply.json()["user"]["email"], json!(ada.email), "as it is stored");
+    assert_eq!(reply.json()["user"]["email"], json!(ada.email), "the address as it is stored");
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn the_fifty_first_sign_in_ends_the_session_that_was_unused_for_longest() 
     for _ in 0..48 {
         others.push(ada.signs_in().await);
     }
-    assert_eq!(ada.dashboard(&unused.access).await.status, 200, "that makes fifty");
+    assert_eq!(ada.dashboard(&unused.access).await.status, 200, "fifty sessions may be alive");
     let newest = ada.signs_in().await;
     assert_session_ended(&stack, &unused).await;
     let example = async |tokens: &Tokens| get_example(&stack, &tokens.access).await.status;
@@ -118,7 +118,7 @@ async fn the_fifty_first_sign_in_ends_the_session_that_was_unused_for_longest() 
         assert_eq!(ada.dashboard(&lives.access).await.status, 200);
         assert_eq!(example(lives).await, 200);
     }
-    // A session that has ended takes nobody's place.
+    // An ended session does not count.
     assert_eq!(ada.logs_out(&others[47].access).await.status, 200);
     ada.signs_in().await;
     assert_eq!(ada.dashboard(&others[0].access).await.status, 200);
@@ -137,6 +137,6 @@ async fn concurrent_sign_ins_may_exceed_fifty_sessions_until_the_next_sign_in() 
     let last = ada.signs_in().await;
     assert_eq!(stack.sql_number("SELECT count(*) FROM sessions").await, 50);
     for tokens in replies.iter().map(Tokens::from).chain([last]) {
-        assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the newest live");
+        assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the newest sessions are alive");
     }
 }

@@ -13,7 +13,7 @@ async fn an_address_has_one_account_regardless_of_case() {
         let again = ada.with_email(&email).signs_up().await;
         again.assert_refused(400, "user_already_exists", "User already exists");
     }
-    assert_eq!(stack.sql_text("SELECT email::text FROM users").await, ada.email, "kept as given");
+    assert_eq!(stack.sql_text("SELECT email::text FROM users").await, ada.email, "the address is stored as given");
 }
 
 // Fault 9.

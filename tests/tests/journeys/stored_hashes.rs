@@ -26,12 +26,12 @@ async fn a_werkzeug_hash_signs_in_and_is_replaced() {
         let ada = with_stored_hash(&stack, hash).await;
         let wrong = ada.with_password("new password").tries_to_sign_in().await;
         wrong.assert_refused(401, "invalid_credentials", "Invalid credentials");
-        assert_eq!(stored_hash(&stack, &ada).await, *hash, "a failure replaces nothing");
+        assert_eq!(stored_hash(&stack, &ada).await, *hash, "a failed sign-in replaces nothing");
         ada.signs_in().await;
         let replaced = stored_hash(&stack, &ada).await;
         assert!(replaced.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{replaced}");
         ada.signs_in().await;
-        assert_eq!(stored_hash(&stack, &ada).await, replaced, "a current hash stays");
+        assert_eq!(stored_hash(&stack, &ada).await, replaced, "a current hash is not replaced");
     }
 }
 
@@ -94,11 +94,11 @@ async fn a_password_matches_in_composed_and_in_decomposed_unicode() {
 async fn sign_in_checks_passwords_of_up_to_4096_bytes() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
-    for (length, opens) in [(4096, true), (4097, false)] {
+    for (length, accepted) in [(4096, true), (4097, false)] {
         let password = "x".repeat(length);
         stack.sql(&format!("UPDATE users SET password = '{}'", pbkdf2(&password))).await;
         let reply = ada.with_password(&password).tries_to_sign_in().await;
-        assert_eq!(reply.status, if opens { 200 } else { 401 }, "{length}");
+        assert_eq!(reply.status, if accepted { 200 } else { 401 }, "{length}");
     }
 }
 

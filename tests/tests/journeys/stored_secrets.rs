@@ -36,5 +36,5 @@ async fn the_counter_table_stores_no_token_no_address_and_no_password() {
     for secret in [&tokens.access, &tokens.refresh, &reset, &ada.email, &ada.source, "another password"] {
         assert!(!items.contains(secret), "{secret}");
     }
-    assert!(!items.contains(claims(&tokens.access)["sid"].as_str().unwrap()), "PostgreSQL keeps the sessions");
+    assert!(!items.contains(claims(&tokens.access)["sid"].as_str().unwrap()), "the table stores no sessions");
 }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder};
 
-/// A stack whose SES can be made ill.
+/// A stack that sends its mails through this SES.
 async fn stack_with(ses: &Ses) -> Stack {
     builder(ses).start().await
 }
@@ -15,12 +15,12 @@ fn builder(ses: &Ses) -> StackBuilder {
     Stack::builder().with("AWS_ENDPOINT_URL_SES", &ses.endpoint)
 }
 
-async fn owed(stack: &Stack) -> i64 {
+async fn pending_mails(stack: &Stack) -> i64 {
     stack.sql_number("SELECT count(*) FROM outbox").await
 }
 
-/// What an address that nobody has gets to see, and what it may not differ from.
-async fn tells_nothing(person: &Person<'_>) {
+/// Requests a link, and asserts the answer and the time that an unknown address gets as well.
+async fn assert_usual_answer(person: &Person<'_>) {
     let reply = person.forgets_password().await;
     reply.assert_ok(&json!({ "message": "Password reset email sent" }));
     let took = reply.took;
@@ -32,10 +32,10 @@ async fn an_accepted_mail_leaves_the_outbox() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let token = ada.receives_reset_mail(1).await.reset_token();
-    assert_eq!(owed(&stack).await, 0);
+    assert_eq!(pending_mails(&stack).await, 0);
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
     ada.mails(2).await;
-    assert_eq!(owed(&stack).await, 0, "nor the notice");
+    assert_eq!(pending_mails(&stack).await, 0, "the notice left the outbox too");
 }
 
 #[tokio::test]
@@ -52,9 +52,9 @@ async fn every_mail_names_the_configuration_set_if_there_is_one() {
         ses.set_health(Healthy);
         stack.make_mails_due().await;
         assert_eq!(stack.sweep().await["mails_sent"], 1);
-        let asked = ses.requests();
-        assert_eq!(asked.len(), 4, "a link, the notice, a link that was refused, and its sweep");
-        for mail in asked {
+        let requests = ses.requests();
+        assert_eq!(requests.len(), 4, "a link, the notice, a refused link and its second attempt");
+        for mail in requests {
             let named = mail.split('&').find_map(|field| field.strip_prefix("ConfigurationSetName="));
             assert_eq!(named.unwrap_or_default(), set, "{mail}");
         }
@@ -66,17 +66,17 @@ async fn the_next_sweep_sends_a_failed_reset_mail_with_a_new_token() {
     let ses = Ses::new().await;
     let stack = stack_with(&ses).await;
     let ada = stack.user("Ada").await;
-    stack.stranger("Nobody").forgets_password().await; // starts the process
+    stack.stranger("Nobody").forgets_password().await; // The first request starts the process and takes longer.
     for health in [Throttled, Paused, Hanging] {
         ses.set_health(health);
         stack.sql("DELETE FROM throttle").await;
-        tells_nothing(&ada).await;
-        tells_nothing(&stack.stranger("Nobody")).await;
-        assert_eq!(owed(&stack).await, 1, "{health:?}");
+        assert_usual_answer(&ada).await;
+        assert_usual_answer(&stack.stranger("Nobody")).await;
+        assert_eq!(pending_mails(&stack).await, 1, "{health:?}");
         assert!(ada.mails(0).await.is_empty());
     }
     assert_eq!(stack.sweep().await["mails_sent"], 0, "not due yet");
-    let asked_for = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
+    let first_hash = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
 
     ses.set_health(Healthy);
     stack.make_mails_due().await;
@@ -84,8 +84,8 @@ async fn the_next_sweep_sends_a_failed_reset_mail_with_a_new_token() {
     assert_eq!((&report["mails_sent"], &report["mails_owed"]), (&json!(1), &json!(0)));
     let mail = ada.mails(1).await.pop().unwrap();
     assert!(mail.link().starts_with(&format!("{}/reset-password/", stack.base_url)));
-    let mailed = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
-    assert_ne!(asked_for, mailed, "nobody has the first token any more");
+    let mailed_hash = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
+    assert_ne!(first_hash, mailed_hash, "the mail contains a new token");
     assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
 }
 
@@ -95,9 +95,9 @@ async fn a_mail_that_ses_rejects_leaves_the_outbox() {
     let stack = stack_with(&ses).await;
     let ada = stack.user("Ada").await;
     ses.set_health(Rejecting);
-    tells_nothing(&ada).await;
-    tells_nothing(&stack.stranger("Nobody")).await;
-    assert_eq!(owed(&stack).await, 0, "the request itself settled it");
+    assert_usual_answer(&ada).await;
+    assert_usual_answer(&stack.stranger("Nobody")).await;
+    assert_eq!(pending_mails(&stack).await, 0, "the request itself deleted the mail");
     let log = stack.log_of("forgot-password");
     assert!(log.contains("MessageRejected") && log.contains("given up") && !log.contains(&ada.email), "{log}");
 
@@ -108,7 +108,7 @@ async fn a_mail_that_ses_rejects_leaves_the_outbox() {
     let report = stack.sweep().await;
     let counted = ["mails_refused", "mails_failed", "mails_sent", "mails_owed"].map(|name| report[name].clone());
     assert_eq!(counted, [json!(1), json!(0), json!(0), json!(0)]);
-    // Somebody mends it, and the next request is served.
+    // When SES accepts mails again, the next request is served.
     ses.set_health(Healthy);
     let token = ada.receives_reset_mail(1).await.reset_token();
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
@@ -123,12 +123,12 @@ async fn the_next_sweep_sends_a_failed_notice() {
     ses.set_health(Throttled);
     let reset = ada.resets_password(&token, "another password").await;
     reset.assert_ok(&json!({ "message": "Password reset successful" }));
-    assert_eq!(owed(&stack).await, 1);
+    assert_eq!(pending_mails(&stack).await, 1);
     ses.set_health(Healthy);
     stack.make_mails_due().await;
     stack.sweep().await;
     assert_eq!(ada.mails(2).await[1].subject, "Your password was changed");
-    assert_eq!(owed(&stack).await, 0);
+    assert_eq!(pending_mails(&stack).await, 0);
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn no_link_is_sent_after_the_password_was_reset() {
     let stack = stack_with(&ses).await;
     let ada = stack.user("Ada").await;
     let token = ada.receives_reset_mail(1).await.reset_token();
-    // SES took the mail, and that was not written down.
+    // As if the function had stopped between sending the mail and deleting it from the outbox.
     stack
         .sql("INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at) SELECT id, 'password_reset', gen_random_uuid(), 'https://example.com', now(), now() + interval '1 hour' FROM users")
         .await;
@@ -185,14 +185,14 @@ async fn a_newer_request_replaces_the_pending_mail() {
     ada.forgets_password().await;
     ses.set_health(Healthy);
     let token = ada.receives_reset_mail(1).await.reset_token();
-    assert_eq!(owed(&stack).await, 0);
+    assert_eq!(pending_mails(&stack).await, 0);
     stack.make_mails_due().await;
     stack.sweep().await;
-    assert_eq!(ada.resets_password(&token, "another password").await.status, 200, "the one link is good");
+    assert_eq!(ada.resets_password(&token, "another password").await.status, 200, "the only link works");
 }
 
 // Fault 13.
-// A schedule may deliver twice, and Lambda invokes again what failed.
+/// A schedule may invoke a function twice, and Lambda repeats a failed invocation.
 #[tokio::test]
 async fn concurrent_sweeps_send_each_mail_once() {
     let ses = Ses::new().await;
@@ -200,7 +200,7 @@ async fn concurrent_sweeps_send_each_mail_once() {
     ses.set_health(Throttled);
     let people = join_all((0..12).map(|_| stack.user("Ada"))).await;
     join_all(people.iter().map(Person::forgets_password)).await;
-    assert_eq!(owed(&stack).await, 12);
+    assert_eq!(pending_mails(&stack).await, 12);
     ses.set_health(Healthy);
     stack.make_mails_due().await;
     let sweeps = join_all((0..8).map(|_| stack.sweep())).await;
@@ -246,7 +246,7 @@ async fn a_sweep_skips_locked_rows() {
     let mut request = stack.database.connect().await;
     let held = request.transaction().await.unwrap();
     held.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
-    assert_eq!(stack.sweep().await["sessions_deleted"], 0, "it is locked");
+    assert_eq!(stack.sweep().await["sessions_deleted"], 0, "the row is locked");
     held.rollback().await.unwrap();
     assert_eq!(stack.sweep().await["sessions_deleted"], 1);
 }

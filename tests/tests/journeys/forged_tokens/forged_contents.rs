@@ -6,7 +6,7 @@ use tests::stack::SECRET;
 
 use super::draft::{Draft, Forgery, Key, encoded, with_signature};
 
-/// Every `alg` but the key's own.
+/// Every `alg` except the key's own.
 pub fn algorithms(genuine: &Draft) -> Vec<Forgery> {
     let names = [
         "none",
@@ -42,20 +42,20 @@ pub fn algorithms(genuine: &Draft) -> Vec<Forgery> {
             let message = format!("{}.{}", encoded(draft.header_text()), encoded(draft.claims_text()));
             let name = draft.header_text();
             [
-                (name.clone(), with_signature(&message, &Key::ours())),
+                (name.clone(), with_signature(&message, &Key::of_the_service())),
                 (format!("{name}, unsigned"), format!("{message}.")),
             ]
         })
         .collect();
     for (name, algorithm) in [("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)] {
-        let key = Key::ours().by(algorithm);
-        forgeries.push((format!("rightly signed by {name}"), genuine.header("alg", name).signed_by(&key)));
-        forgeries.push((format!("HS256 signed by {name}"), genuine.signed_by(&key)));
+        let key = Key::of_the_service().with_algorithm(algorithm);
+        forgeries.push((format!("correctly signed with {name}"), genuine.header("alg", name).signed_by(&key)));
+        forgeries.push((format!("alg HS256, signed with {name}"), genuine.signed_by(&key)));
     }
     forgeries
 }
 
-/// Everything a header may hold (RFC 7515 §4.1, RFC 7516 §4.1, RFC 7797) and some that it may not.
+/// Registered header parameters (RFC 7515 §4.1, RFC 7516 §4.1, RFC 7797) and unregistered ones.
 pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
     let kid = genuine.kid().as_str().unwrap().to_owned();
     let long = "k".repeat(4000);
@@ -84,7 +84,7 @@ pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
         &format!("./{kid}"),
         &format!("{kid},{kid}"),
     ];
-    let mut spoilt: Vec<(&str, Value)> = kids.into_iter().map(|kid| ("kid", json!(kid))).collect();
+    let mut forged: Vec<(&str, Value)> = kids.into_iter().map(|kid| ("kid", json!(kid))).collect();
     let others = json!({
         "kid": [null, 0, 1.5, true, [kid], { "kid": kid }],
         "typ": [null, "", "jwt", "Jwt", "JWS", "at+jwt", "JOSE", "JWT ", "application/jwt", 1, ["JWT"]],
@@ -111,30 +111,30 @@ pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
         "anything": [null, 0, {}],
     });
     for (name, values) in others.as_object().unwrap() {
-        spoilt.extend(values.as_array().unwrap().iter().map(|value| (name.as_str(), value.clone())));
+        forged.extend(values.as_array().unwrap().iter().map(|value| (name.as_str(), value.clone())));
     }
-    let mut forgeries: Vec<_> = spoilt
+    let mut forgeries: Vec<_> = forged
         .iter()
         .map(|(name, value)| (format!("{name}: {value}"), genuine.header(name, value.clone()).signed()))
         .collect();
     for name in ["typ", "kid"] {
         forgeries.push((format!("no {name}"), genuine.without_header(name).signed()));
     }
-    // A key the forger brings along.
+    // The token contains the forger's own key.
     let jwk = json!({ "kty": "oct", "alg": "HS256", "kid": "mine", "k": encoded("my own secret") });
     let brought = genuine.header("jwk", jwk).header("kid", "mine");
-    forgeries.push(("signed with the key it brings".to_owned(), brought.signed_by(&Key::secret("my own secret"))));
+    forgeries.push(("signed with the key it contains".to_owned(), brought.signed_by(&Key::secret("my own secret"))));
     forgeries
 }
 
-/// Each claim left out, of another type, and spelt otherwise.
+/// Each claim missing, of another type, and in another spelling.
 pub fn claims(genuine: &Draft) -> Vec<Forgery> {
     let mut forgeries = Vec::new();
     let mut add = |name: &str, value: Value| {
         forgeries.push((format!("{name}: {value}"), genuine.claim(name, value).signed()));
     };
     for name in ["iss", "aud", "sub", "iat", "nbf", "exp", "jti", "sid", "type", "fresh"] {
-        let value = genuine.says(name);
+        let value = genuine.claim_value(name);
         for wrong in [json!(null), json!([value]), json!([]), json!({}), json!({ "$ne": null }), json!(""), json!("x")]
         {
             add(name, wrong);
@@ -149,7 +149,7 @@ pub fn claims(genuine: &Draft) -> Vec<Forgery> {
         }
     }
     for name in ["iss", "aud"] {
-        let value = genuine.says(name).as_str().unwrap();
+        let value = genuine.claim_value(name).as_str().unwrap();
         for wrong in [
             "jwt-auth2",
             "jwt",
@@ -182,7 +182,7 @@ pub fn claims(genuine: &Draft) -> Vec<Forgery> {
         add("sub", json!(wrong));
     }
     for name in ["sid", "jti"] {
-        let id = genuine.says(name).as_str().unwrap();
+        let id = genuine.claim_value(name).as_str().unwrap();
         let spelt = [
             format!("{{{id}}}"),
             format!("urn:uuid:{id}"),

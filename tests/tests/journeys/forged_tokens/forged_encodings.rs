@@ -6,9 +6,10 @@ use tests::stack::SECRET;
 
 use super::draft::{Draft, Forgery, Key, decoded, encoded, signed, with_signature};
 
-/// The right parts, put together otherwise.
+/// Genuine parts in other encodings and combinations.
 pub fn spellings(genuine: &Draft) -> Vec<Forgery> {
-    // One whose signature has a character that the two alphabets of base64 write differently, and whose claims leave bits unused.
+    // A token whose signature contains a character that differs between base64 and base64url, and whose claims have unused bits in their last
+    // character.
     let token = (0..100)
         .map(|n| genuine.claim("n", "n".repeat(n)).signed())
         .find(|token| {
@@ -88,7 +89,7 @@ pub fn spellings(genuine: &Draft) -> Vec<Forgery> {
     ]
     .map(spelt)
     .into();
-    // Signed as they stand, so that only how they are written is at stake.
+    // These have a correct signature over the wrong encoding.
     let bits_unused = |part: &str| {
         let last = part.chars().next_back().unwrap();
         format!("{}{}", &part[..part.len() - 1], char::from(u8::try_from(last).unwrap() + 1))
@@ -101,16 +102,16 @@ pub fn spellings(genuine: &Draft) -> Vec<Forgery> {
         ("a space in the claims", format!("{header}.{claims} ")),
         ("no header", format!(".{claims}")),
         ("no claims", format!("{header}.")),
-        ("a header too many", format!("{header}.{header}.{claims}")),
-        ("claims that are no base64", format!("{header}.{}", genuine.claims_text().replace('"', "'"))),
+        ("two headers", format!("{header}.{header}.{claims}")),
+        ("claims that are not base64", format!("{header}.{}", genuine.claims_text().replace('"', "'"))),
     ] {
-        forgeries.push((name.to_owned(), with_signature(&message, &Key::ours())));
+        forgeries.push((name.to_owned(), with_signature(&message, &Key::of_the_service())));
     }
     forgeries.push(("unused bits set in the signature".to_owned(), format!("{message}.{}", bits_unused(signature))));
     forgeries
 }
 
-/// Header and claims that are rightly signed and no JSON object, or one that says something twice.
+/// Correctly signed headers and claims that are not JSON objects, or have a duplicate member.
 pub fn texts(genuine: &Draft) -> Vec<Forgery> {
     let (header, claims) = (genuine.header_text(), genuine.claims_text());
     let header_value: Value = serde_json::from_str(&header).unwrap();
@@ -148,7 +149,7 @@ pub fn texts(genuine: &Draft) -> Vec<Forgery> {
     };
     let mut forgeries: Vec<Forgery> = Vec::new();
     let mut add = |header: &str, claims: &str| {
-        forgeries.push((format!("{header} . {claims}"), signed(header, claims, &Key::ours())));
+        forgeries.push((format!("{header} . {claims}"), signed(header, claims, &Key::of_the_service())));
     };
     for odd in odd(&header).iter().chain([&array(&header_value)]) {
         add(odd, &claims);
@@ -188,16 +189,16 @@ pub fn texts(genuine: &Draft) -> Vec<Forgery> {
     let utf16: Vec<u8> = claims.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let latin1 = [&claims.as_bytes()[..claims.len() - 1], b",\"a\":\"\xe9\"}"].concat();
     for (name, bytes) in [("UTF-16", utf16), ("bad UTF-8", latin1)] {
-        forgeries.push((format!("claims in {name}"), signed(&header, &bytes, &Key::ours())));
-        forgeries.push((format!("a header in {name}"), signed(&bytes, &claims, &Key::ours())));
+        forgeries.push((format!("claims in {name}"), signed(&header, &bytes, &Key::of_the_service())));
+        forgeries.push((format!("a header in {name}"), signed(&bytes, &claims, &Key::of_the_service())));
     }
     let nested = genuine.header("cty", "JWT").header_text();
-    forgeries.push(("a token in a token".to_owned(), signed(nested, genuine.signed(), &Key::ours())));
-    forgeries.push(("a token for claims".to_owned(), signed(header, genuine.signed(), &Key::ours())));
+    forgeries.push(("a token in a token".to_owned(), signed(nested, genuine.signed(), &Key::of_the_service())));
+    forgeries.push(("a token for claims".to_owned(), signed(header, genuine.signed(), &Key::of_the_service())));
     forgeries
 }
 
-/// Every signature but the right one.
+/// Wrong signatures.
 pub fn signatures(genuine: &Draft) -> Vec<Forgery> {
     let token = genuine.signed();
     let (message, signature) = token.rsplit_once('.').unwrap();
@@ -218,7 +219,10 @@ pub fn signatures(genuine: &Draft) -> Vec<Forgery> {
     add("zeros".to_owned(), &[0; 32]);
     add("ones".to_owned(), &[255; 32]);
     add("text".to_owned(), SECRET.as_bytes());
-    add("its own claims' signature".to_owned(), &decoded(&Key::ours().sign(message.split_once('.').unwrap().1)));
+    add(
+        "its own claims' signature".to_owned(),
+        &decoded(&Key::of_the_service().sign(message.split_once('.').unwrap().1)),
+    );
     add("that of other claims".to_owned(), &decoded(genuine.claim("n", 1).signed().rsplit_once('.').unwrap().1));
     for secret in [
         "",
@@ -248,7 +252,7 @@ pub fn signatures(genuine: &Draft) -> Vec<Forgery> {
         forgeries.push((format!("signed with {secret:?}"), genuine.signed_by(&Key::secret(secret))));
     }
     for bit in [0, 7, 100, 300] {
-        // The claims are changed and the signature is not.
+        // The claims are changed, and the signature is the old one.
         let (header, claims) = message.split_once('.').unwrap();
         let mut changed = decoded(claims);
         changed[bit / 8] ^= 1 << (bit % 8);

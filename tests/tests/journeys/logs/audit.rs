@@ -65,5 +65,5 @@ async fn account_events_are_audited_by_user_id() {
         let line = format!("event=\"{event}\" user_id=1");
         assert_eq!(logs.matches(&line).count(), times, "{event} in\n{logs}");
     }
-    assert_eq!(logs.matches("event=\"sign_in_failed\"").count(), 2, "nobody's failure has no user");
+    assert_eq!(logs.matches("event=\"sign_in_failed\"").count(), 2, "the failure of an unknown user has no user id");
 }

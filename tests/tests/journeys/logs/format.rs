@@ -14,7 +14,7 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
         .with("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .with("AWS_LAMBDA_LOG_LEVEL", "TRACE")
         .with("TZ", "Asia/Tokyo")
-        // A length below the recommended one is a warning at start, before any request.
+        // A length below the recommended one would be logged as a warning at start, before any request.
         .with("PASSWORD_MIN_LENGTH", "")
         .start()
         .await;
@@ -26,7 +26,7 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
         }
     }
     for event in hostile_events("authorizer") {
-        // What it cannot decide, it says is an error.
+        // The authorizer reports an error for requests that it cannot decide.
         let _ = stack.invoke("authorizer", &event).await;
     }
     stack.invoke("migrate", &json!({ "finish": 1 })).await.unwrap_err();
@@ -39,9 +39,12 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
         for line in log.lines() {
             let hostile = |c: char| c.is_control() || "\u{2028}\u{202e}\u{2066}\u{200f}".contains(c);
             assert!(!line.contains(hostile) && !line.contains("canary"), "{line}");
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{function}: no JSON: {line}"));
+            let line: Value = serde_json::from_str(line)
+                .unwrap_or_else(|_| panic!("{function} logged a line that is not JSON: {line}"));
             let text = |pointer| {
-                line.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {line}"))
+                line.pointer(pointer)
+                    .and_then(Value::as_str)
+                    .unwrap_or_else(|| panic!("{pointer} is missing in {line}"))
             };
             let timestamp = text("/timestamp");
             assert!(timestamp.ends_with('Z'), "{line}");
@@ -54,7 +57,7 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
             let request = text("/spans/1/request_id").to_owned();
             match text("/message") {
                 "answered" | "refused" | "failed" | "done" | "swept" => {
-                    assert!(answered.insert(request), "twice: {line}");
+                    assert!(answered.insert(request), "a second outcome of one request: {line}");
                 }
                 message => assert!(["audit", "panicked"].contains(&message), "{line}"),
             }
@@ -64,6 +67,6 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
             "migrate" => 2,
             _ => hostile_events(function).len(),
         };
-        assert_eq!(answered.len(), requests, "an outcome for each request in\n{log}");
+        assert_eq!(answered.len(), requests, "not one outcome for each request in\n{log}");
     }
 }

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use tests::sample_event;
 
-/// A line of its own, ends of lines, colours, and characters that turn the direction of reading.
+/// Line breaks, a JSON line, terminal escapes, and characters that change the direction of text.
 const HOSTILE: &str = "x\r\n{\"level\":\"INFO\"}\u{1b}[31m\u{85}\u{2028}\u{202e}\u{2066}\u{200f}canary@example.com";
 
-/// What each function may meet: the text wherever a client may put one.
+/// Sample events of a function with the hostile text in each field that a client controls.
 pub fn hostile_events(function: &str) -> Vec<Value> {
     let body = json!({ "name": HOSTILE, "email": HOSTILE, "password": HOSTILE }).to_string();
-    // The name alone, in a body whose other parts are good, gets further.
+    // This body passes more checks than the first.
     let named = json!({ "name": "\u{202e}canary", "email": "\u{202e}canary@example.com", "password": "\u{202e}canary, a password" });
     [
         vec![("/body", json!(body)), ("/isBase64Encoded", json!(false))],

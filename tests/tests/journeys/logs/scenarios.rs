@@ -10,7 +10,7 @@ use tests::{Person, Stack, Tokens, documents};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// What must not be found again. Everything secret a client sends carries the one mark, everything personal the other.
+/// Unique texts that no log may contain. Every secret that a client sends contains `secret`, all personal data contains `personal`.
 pub struct Marks {
     pub secret: String,
     pub personal: String,
@@ -30,8 +30,9 @@ impl Marks {
         person
     }
 
-    pub fn sees(&mut self, tokens: &Tokens) {
-        // The parts of a JWT that differ from token to token.
+    /// Adds tokens that no log may contain.
+    pub fn add_tokens(&mut self, tokens: &Tokens) {
+        // The header is the same for all tokens, so only claims and signature identify one.
         self.tokens.extend(
             [&tokens.access, &tokens.refresh].into_iter().flat_map(|token| token.split('.').skip(1)).map(str::to_owned),
         );
@@ -39,35 +40,37 @@ impl Marks {
 
     pub fn assert_no_secret(&self, what: &str, log: &str) {
         for secret in self.tokens.iter().chain([&self.secret]) {
-            assert!(!log.contains(secret), "{what} has a secret: {}", around(log, secret));
+            assert!(!log.contains(secret), "{what} logged a secret: {}", line_with(log, secret));
         }
     }
 
-    pub async fn sees_the_hashes(&mut self, stack: &Stack) {
+    /// Adds all stored password hashes.
+    pub async fn add_hashes(&mut self, stack: &Stack) {
         let hashes = stack.sql_text("SELECT string_agg(password, ' ') FROM users").await;
         self.hashes.extend(hashes.split(' ').map(str::to_owned));
     }
 
-    pub fn assert_nothing_personal(&self, what: &str, log: &str) {
+    pub fn assert_no_personal_data(&self, what: &str, log: &str) {
         for personal in self.hashes.iter().chain([&self.personal]) {
-            assert!(!log.contains(personal), "{what} knows somebody: {}", around(log, personal));
+            assert!(!log.contains(personal), "{what} logged personal data: {}", line_with(log, personal));
         }
     }
 }
 
-pub fn around<'a>(log: &'a str, found: &str) -> &'a str {
+/// The line of a log that contains a text.
+pub fn line_with<'a>(log: &'a str, found: &str) -> &'a str {
     log.lines().find(|line| line.contains(found)).unwrap_or_default()
 }
 
-/// What PostgreSQL has logged from a moment on.
+/// The log of PostgreSQL from a position on.
 pub struct ServerLog(u64);
 
 impl ServerLog {
-    pub fn from_now_on() -> Self {
+    pub fn from_now() -> Self {
         Self(std::fs::metadata(tests::server("TEST_DATABASE_LOG")).unwrap().len())
     }
 
-    /// Everything up to now, which a line of the test's own marks.
+    /// The log up to now. To find the end, the test logs a line of its own.
     pub async fn read(&self, stack: &Stack) -> String {
         let end = Uuid::new_v4();
         stack.sql(&format!("DO $$ BEGIN RAISE LOG 'end {end}'; END $$")).await;
@@ -82,12 +85,12 @@ impl ServerLog {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        panic!("TEST_DATABASE_LOG is not the log of the server")
+        panic!("TEST_DATABASE_LOG is not the log of the server: the line of the test is missing")
     }
 }
 
-/// Somebody does everything there is to do.
-pub async fn goes_well(stack: &Stack, marks: &mut Marks) {
+/// Sends successful and refused requests to every endpoint, as a user would.
+pub async fn send_usual_requests(stack: &Stack, marks: &mut Marks) {
     let ada = marks.person(stack);
     ada.signs_up().await.assert_created();
     assert_eq!(ada.with_email(&ada.email.to_uppercase()).signs_up().await.json()["code"], "user_already_exists");
@@ -109,19 +112,19 @@ pub async fn goes_well(stack: &Stack, marks: &mut Marks) {
     }
     let third = ada.with_password(&new).signs_in().await;
     for tokens in [&first, &second, &third] {
-        marks.sees(tokens);
+        marks.add_tokens(tokens);
     }
     marks.tokens.push(token);
 
-    // A notice that was not written down as sent.
+    // As if the function had stopped before it sent this notice.
     stack
         .sql("INSERT INTO outbox (user_id, kind, id, due_at, expires_at) SELECT id, 'password_changed', gen_random_uuid(), now(), now() + interval '1 hour' FROM users")
         .await;
     assert_eq!(stack.sweep().await["mails_sent"], 1);
 }
 
-/// Somebody sends what nobody should, wherever there is room for it.
-pub async fn is_nonsense(stack: &Stack, marks: &Marks) {
+/// Sends malformed requests that contain the marks in every field.
+pub async fn send_malformed_requests(stack: &Stack, marks: &Marks) {
     let Marks { secret, personal, .. } = marks;
     let object = |end: &str| {
         let (personal, secret) = (format!("{personal}{end}"), format!("{secret}{end}"));
@@ -160,12 +163,12 @@ pub async fn is_nonsense(stack: &Stack, marks: &Marks) {
     }
 }
 
-/// What ends the functions' connections to a database: the next ones find its new settings.
+/// Closes the functions' connections, because changed settings of a database hold for new connections only.
 const CLOSE_CONNECTIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'jwt-auth'";
 
-/// The database fails in every way that is no fault of a row's.
-pub async fn goes_wrong(stack: &Stack, marks: &mut Marks) {
+/// Sends requests while the database fails in different ways.
+pub async fn send_requests_during_failures(stack: &Stack, marks: &mut Marks) {
     let (mut rival, operator) = (stack.database.connect().await, stack.database.connect().await);
     let database = stack.sql_text("SELECT current_database()::text").await;
     let alter = async |change: &str| {
@@ -174,48 +177,48 @@ pub async fn goes_wrong(stack: &Stack, marks: &mut Marks) {
     let ada = marks.person(stack);
     ada.signs_up().await.assert_created();
     let tokens = ada.signs_in().await;
-    marks.sees(&tokens);
+    marks.add_tokens(&tokens);
 
-    // A statement whose connection dies under it, and that nobody waits for in the end.
+    // The connection of a waiting statement is closed, and the repeated statement is cancelled at the deadline.
     let lock = rival.transaction().await.unwrap();
     lock.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
-    let dies = async {
+    let close_connection = async {
         sleep(Duration::from_millis(300)).await;
         operator.batch_execute(CLOSE_CONNECTIONS).await.unwrap();
     };
-    let (reply, ()) = tokio::join!(ada.refreshes(&tokens.refresh), dies);
+    let (reply, ()) = tokio::join!(ada.refreshes(&tokens.refresh), close_connection);
     assert_eq!(reply.status, 503);
     let busy = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name = 'jwt-auth' AND state = 'active'";
     while stack.sql_number(busy).await > 0 {
         sleep(Duration::from_millis(20)).await;
     }
-    for patience in ["lock_timeout", "statement_timeout"] {
-        alter(&format!("SET {patience} = '50ms'")).await;
+    for setting in ["lock_timeout", "statement_timeout"] {
+        alter(&format!("SET {setting} = '50ms'")).await;
         assert_eq!(ada.refreshes(&tokens.refresh).await.status, 503);
         assert_eq!(ada.logs_out(&tokens.access).await.status, 503);
-        alter(&format!("RESET {patience}")).await;
+        alter(&format!("RESET {setting}")).await;
     }
     lock.rollback().await.unwrap();
 
-    for (refuses, serves) in [
+    for (break_it, repair_it) in [
         ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"),
         ("SET search_path = pg_catalog", "RESET search_path"),
         ("CONNECTION LIMIT 0", "CONNECTION LIMIT -1"),
     ] {
-        alter(refuses).await;
+        alter(break_it).await;
         let stranger = marks.person(stack);
         for reply in [stranger.signs_up().await, ada.tries_to_sign_in().await, ada.forgets_password().await] {
             assert!(reply.status >= 500, "{}", reply.text);
         }
         assert!(ada.resets_password(&"A".repeat(43), &marks.secret).await.status >= 500);
-        alter(serves).await;
+        alter(repair_it).await;
     }
-    marks.sees(&ada.signs_in().await);
+    marks.add_tokens(&ada.signs_in().await);
 }
 
-/// A rule of somebody else's refuses rows of ours. In its details PostgreSQL quotes them.
-pub async fn a_row_is_refused(stack: &Stack, marks: &mut Marks) {
+/// Sends requests that violate a constraint which the service does not know. PostgreSQL quotes such rows in the details of the error.
+pub async fn violate_a_constraint(stack: &Stack, marks: &mut Marks) {
     let ada = marks.person(stack);
     ada.signs_up().await.assert_created();
     let token = ada.receives_reset_mail(1).await.reset_token();

@@ -27,7 +27,7 @@ async fn without_the_counter_table_only_throttled_requests_fail(
     assert_unavailable(&stack.stranger("Bob").signs_up().await);
     assert_unavailable(&ada.resets_password(&link, "another password").await);
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    assert_eq!(get_example(&stack, &tokens.access).await.status, 200, "nothing was changed");
+    assert_eq!(get_example(&stack, &tokens.access).await.status, 200, "the authorizer does not need the table");
     let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
     assert_gateway_answer(&get_example(&stack, &tokens.access).await, 403, "Forbidden");
@@ -45,8 +45,8 @@ async fn every_read_of_the_table_is_strongly_consistent() {
     let ada = stack.user("Ada").await;
     ada.signs_in().await;
     ada.with_password("wrong").tries_to_sign_in().await;
-    let asked = table.requests();
-    let reads: Vec<_> = asked.iter().filter(|asked| asked.operation.contains("Get")).collect();
+    let requests = table.requests();
+    let reads: Vec<_> = requests.iter().filter(|request| request.operation.contains("Get")).collect();
     assert!(reads.len() >= 2, "each sign-in reads its counters");
     for read in reads {
         assert_eq!(read.operation, "BatchGetItem");
@@ -65,6 +65,6 @@ async fn an_expired_counter_is_ignored_before_dynamodb_deletes_it() {
     }
     assert_eq!(ada.tries_to_sign_in().await.status, 429);
     table.let_time_pass(25 * 3600).await;
-    assert!(!table.items().await.is_empty(), "DynamoDB deletes days later");
+    assert!(!table.items().await.is_empty(), "DynamoDB deletes expired items days later");
     ada.signs_in().await;
 }

@@ -7,7 +7,7 @@ use tests::{
     Person, Stack,
 };
 
-use super::{assert_must_wait, pass};
+use super::{assert_must_wait, let_time_pass};
 
 // Requirement 35.
 #[rstest]
@@ -15,7 +15,7 @@ use super::{assert_must_wait, pass};
 async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
     let stack = Stack::builder().counters_in(store).processes(4).start().await;
     let crowd: Vec<_> = (0..61).map(|_| stack.stranger("Crowd").with_password("short")).collect();
-    // What breaks a rule is not counted.
+    // A sign-up that breaks a rule is not counted.
     join_all(crowd.iter().map(Person::signs_up)).await.iter().for_each(|reply| assert_eq!(reply.status, 400));
     let crowd: Vec<_> = crowd.iter().map(|person| person.with_password("password123")).collect();
     let replies = join_all(crowd.iter().map(Person::signs_up)).await;
@@ -27,7 +27,7 @@ async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, Dyna
     let replies = join_all(crowd.iter().map(|person| person.resets_password(&token, "another password"))).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 400).count(), 60);
     assert_must_wait(replies.iter().find(|reply| reply.status != 400).unwrap(), 3500..=3601);
-    pass(&stack, 3600).await;
+    let_time_pass(&stack, 3600).await;
     assert_eq!(crowd[0].resets_password(&token, "another password").await.status, 400);
 }
 
@@ -68,7 +68,7 @@ async fn a_session_refreshes_sixty_times_a_minute_and_reuse_still_ends_it() {
         tokens = tests::Tokens::from(&ada.refreshes(&tokens.refresh).await);
     }
     assert_must_wait(&ada.refreshes(&tokens.refresh).await, 1..=60);
-    assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the session lives");
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the session is alive");
     stack.sql("UPDATE sessions SET refreshes_since = refreshes_since - interval '1 minute'").await;
     tokens = tests::Tokens::from(&ada.refreshes(&tokens.refresh).await);
 

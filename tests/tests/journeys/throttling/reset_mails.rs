@@ -38,7 +38,7 @@ async fn all_tags_of_a_mailbox_share_three_reset_mails_an_hour_and_its_owner_has
     }
     assert_eq!(mails, 3);
     assert_eq!(stack.sql_number("SELECT count(*) FROM password_resets").await, 3);
-    // Whoever made these accounts has not used up the mails of the mailbox's owner.
+    // The accounts with tags do not use up the mails of the mailbox's own account.
     let link = kate.receives_reset_mail(1).await.reset_token();
     assert_eq!(kate.resets_password(&link, "another password").await.status, 200);
 }
