@@ -1,10 +1,10 @@
-//! More functions than connections.
+//! More function processes than database connections.
 
 use futures_util::future::join_all;
 use tests::{PgBouncer, Postgres, Stack, database::TestDatabase, server, walk_through};
 use tokio_postgres::{Config, NoTls, error::SqlState};
 
-use crate::fault::{Fault, everything};
+use crate::fault::{Fault, request_everything};
 
 // Fault 6.
 #[tokio::test]
@@ -28,10 +28,10 @@ async fn a_server_without_a_free_connection_is_unavailable_until_it_has_one() {
         }
     };
     assert_eq!(refusal.code(), Some(&SqlState::TOO_MANY_CONNECTIONS));
-    fault.saw_unavailable(&everything(&ada, &stack.stranger("Bob"), &tokens).await);
+    fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
     drop(others);
-    fault.has_ended(|| Box::pin(ada.dashboard(&tokens.access))).await;
-    fault.is_over(&ada, &stack.stranger("Bob"), &tokens).await;
+    fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;
+    fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
 }
 
 // Fault 6.
@@ -50,5 +50,5 @@ async fn through_pgbouncer_many_functions_share_two_connections() {
     let tokens = ada.signs_in().await;
     let ended = sharing.replace("count(*)", "count(pg_terminate_backend(pid, 5000))");
     stack.sql_number(&ended).await;
-    fault.is_over(&ada, &stack.stranger("Bob"), &tokens).await;
+    fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
 }

@@ -1,4 +1,4 @@
-//! What else a function talks to: DynamoDB, SES, and whoever delivers its events.
+//! Failures of DynamoDB and SES, and events that are delivered twice.
 
 use reqwest::Method;
 use rstest::rstest;
@@ -10,7 +10,7 @@ use crate::fault::Fault;
 // Fault 13.
 #[tokio::test]
 async fn an_event_that_is_delivered_twice_takes_effect_once() {
-    // Each mail goes out with its request, however busy the machine is.
+    // The long minimum duration lets each request send its mail even on a busy machine.
     let stack = Stack::builder()
         .with("FORGOT_PASSWORD_FLOOR_MS", "4000")
         .with("PASSWORD_MIN_LENGTH", "")
@@ -36,12 +36,19 @@ async fn an_event_that_is_delivered_twice_takes_effect_once() {
     assert_eq!(statuses(&twice("signup", sample_event("signup")).await), [201, 400]);
     assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 1);
     let [(_, first), (_, second)] = twice("signin", sample_event("signin")).await;
-    assert_ne!(first["refresh_token"], second["refresh_token"], "a session each");
+    assert_ne!(first["refresh_token"], second["refresh_token"], "each sign-in opens a session");
     let refreshed = twice("refresh", with("refresh", &first["refresh_token"])).await;
-    assert_eq!(refreshed[0].1["refresh_token"], refreshed[1].1["refresh_token"], "one rotation");
+    assert_eq!(
+        refreshed[0].1["refresh_token"], refreshed[1].1["refresh_token"],
+        "the refresh is repeated, not rotated twice"
+    );
     assert_eq!(statuses(&twice("dashboard", with("dashboard", &first["access_token"])).await), [200, 200]);
     assert_eq!(statuses(&twice("logout", with("logout", &first["access_token"])).await), [200, 401]);
-    assert_eq!(stack.sql_number("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await, 1, "the second one's");
+    assert_eq!(
+        stack.sql_number("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await,
+        1,
+        "only the second session is alive"
+    );
 
     let email = stack.sql_text("SELECT email::text FROM users").await;
     let links = mailbox::mails_to(&email).await.len();
@@ -65,7 +72,7 @@ async fn an_event_that_is_delivered_twice_takes_effect_once() {
 // Fault 14.
 #[rstest]
 #[tokio::test]
-async fn nobody_sees_that_ses_is_away_and_the_next_sweep_sends_what_is_owed(
+async fn clients_do_not_notice_that_ses_fails_and_the_next_sweep_sends_the_mails(
     #[values(SesHealth::Throttled, SesHealth::Paused, SesHealth::Hanging)] health: SesHealth,
 ) {
     let mut fault = Fault::new(14, format!("SES: {health:?}"));
@@ -76,7 +83,7 @@ async fn nobody_sees_that_ses_is_away_and_the_next_sweep_sends_what_is_owed(
     ses.set_health(health);
     let (forgot, reset) = tokio::join!(bob.forgets_password(), ada.resets_password(&link, "another password"));
     for reply in [forgot, reset] {
-        fault.saw_served(&reply);
+        fault.record_served(&reply);
     }
     let sweep = async || {
         stack.make_mails_due().await;
@@ -94,14 +101,14 @@ async fn nobody_sees_that_ses_is_away_and_the_next_sweep_sends_what_is_owed(
 // Fault 15.
 #[rstest]
 #[tokio::test]
-async fn what_needs_the_table_is_unavailable_without_it_and_the_rest_serves(
+async fn without_the_counter_table_only_throttled_requests_are_unavailable(
     #[values(DynamoDbHealth::Throttled, DynamoDbHealth::Hanging)] health: DynamoDbHealth,
 ) {
     let mut fault = Fault::new(15, format!("The table of counters in DynamoDB: {health:?}"));
     let stack = Stack::with_counters_in(CounterStore::DynamoDb).await;
     let table = stack.counter_table.as_ref().unwrap();
     let ada = stack.stranger("Ada");
-    // DynamoDB Local is slow at first, and at no fault yet.
+    // The first requests to DynamoDB Local may be slow, which is not the fault under test.
     while ada.signs_up().await.status == 503 {}
     let signed_in = loop {
         let reply = ada.tries_to_sign_in().await;
@@ -120,7 +127,7 @@ async fn what_needs_the_table_is_unavailable_without_it_and_the_rest_serves(
         ada.forgets_password(),
         ada.resets_password(&unknown, "another password"),
     );
-    fault.saw_unavailable(&[signed_up, signed_in, forgot, reset]);
+    fault.record_unavailable(&[signed_up, signed_in, forgot, reset]);
     for reply in [
         ada.refreshes(&tokens.refresh).await,
         ada.dashboard(&tokens.access).await,
@@ -128,10 +135,10 @@ async fn what_needs_the_table_is_unavailable_without_it_and_the_rest_serves(
         ada.logs_out(&tokens.access).await,
         stack.get("/api/public").await,
     ] {
-        fault.saw_served(&reply);
+        fault.record_served(&reply);
     }
     table.set_health(DynamoDbHealth::Healthy);
-    fault.has_ended(|| Box::pin(ada.tries_to_sign_in())).await;
-    fault.has_ended(|| Box::pin(bob.signs_up())).await;
-    fault.saw_served(&ada.forgets_password().await);
+    fault.wait_for_recovery(|| Box::pin(ada.tries_to_sign_in())).await;
+    fault.wait_for_recovery(|| Box::pin(bob.signs_up())).await;
+    fault.record_served(&ada.forgets_password().await);
 }

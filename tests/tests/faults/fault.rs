@@ -1,4 +1,4 @@
-//! What users see of a fault.
+//! Records the answers during a fault, and asserts that they are allowed.
 
 use std::{
     collections::BTreeMap,
@@ -10,92 +10,94 @@ use std::{
 use futures_util::future::{BoxFuture, join_all};
 use tests::{Person, Reply, Stack, Tokens, server};
 
-/// The longest an answer may take. 4 s is promised, and docs/operations.md has what was measured; a machine that has other work may
-/// take longer to start a process or to hash a password.
-const LONGEST: Duration = Duration::from_secs(6);
+/// The longest time an answer may take. docs/operations.md promises 4 s. The tests allow more, because a busy machine takes longer to start a
+/// process or to hash a password.
+const LONGEST_ANSWER: Duration = Duration::from_secs(6);
 
-/// A fault, and every answer that was given because or in spite of it.
+/// A fault, and the answers during it.
 pub struct Fault {
     number: u32,
     what: String,
-    seen: BTreeMap<u16, usize>,
+    statuses: BTreeMap<u16, usize>,
     longest: Duration,
-    healed: Option<Duration>,
+    recovery: Option<Duration>,
 }
 
 impl Fault {
-    /// A fault by its number in docs/operations.md, and in words for the table there.
+    /// A fault with its number in docs/operations.md, and its description for the table of results.
     pub fn new(number: u32, what: impl Into<String>) -> Self {
-        Self { number, what: what.into(), seen: BTreeMap::new(), longest: Duration::ZERO, healed: None }
+        Self { number, what: what.into(), statuses: BTreeMap::new(), longest: Duration::ZERO, recovery: None }
     }
 
-    /// An answer under the fault: in time, and either what would be said without it, or that the service is unavailable.
+    /// Records an answer during the fault. It must come in time, and must be 503 if it is a server error.
     #[track_caller]
-    pub fn saw(&mut self, reply: &Reply) {
-        assert!(reply.took < LONGEST, "{:?} for {}", reply.took, reply.text);
+    pub fn record(&mut self, reply: &Reply) {
+        assert!(reply.took < LONGEST_ANSWER, "{:?} for {}", reply.took, reply.text);
         if reply.status >= 500 {
             assert_unavailable(reply);
         }
-        *self.seen.entry(reply.status).or_default() += 1;
+        *self.statuses.entry(reply.status).or_default() += 1;
         self.longest = self.longest.max(reply.took);
     }
 
-    /// The same, when nothing can be served.
+    /// Records answers that must be 503.
     #[track_caller]
-    pub fn saw_unavailable(&mut self, replies: &[Reply]) {
+    pub fn record_unavailable(&mut self, replies: &[Reply]) {
         for reply in replies {
-            self.saw(reply);
+            self.record(reply);
             assert_unavailable(reply);
         }
     }
 
-    /// The same, when users should notice nothing.
+    /// Records an answer that must be successful.
     #[track_caller]
-    pub fn saw_served(&mut self, reply: &Reply) {
-        self.saw(reply);
+    pub fn record_served(&mut self, reply: &Reply) {
+        self.record(reply);
         assert!(reply.status < 400, "{}", reply.text);
     }
 
-    /// The fault has ended: asks until it is served, which takes no restart of a function.
-    pub async fn has_ended<'a>(&mut self, ask: impl Fn() -> BoxFuture<'a, Reply>) {
+    /// Repeats a request after the fault has ended, until it is successful. No function is restarted.
+    pub async fn wait_for_recovery<'a>(&mut self, ask: impl Fn() -> BoxFuture<'a, Reply>) {
         let ended = Instant::now();
         loop {
             let reply = ask().await;
-            self.saw(&reply);
+            self.record(&reply);
             if reply.status < 400 {
-                self.healed = Some(self.healed.unwrap_or_default().max(ended.elapsed()));
+                self.recovery = Some(self.recovery.unwrap_or_default().max(ended.elapsed()));
                 return;
             }
-            assert!(ended.elapsed() < Duration::from_secs(30), "it does not heal: {}", reply.text);
+            assert!(ended.elapsed() < Duration::from_secs(30), "the service does not recover: {}", reply.text);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Nothing of the fault is left: whatever a function is asked first after it, it serves.
-    pub async fn is_over(&mut self, ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) {
-        self.saw_served(&stranger.signs_up().await);
-        self.saw_served(&stranger.tries_to_sign_in().await);
-        self.saw_served(&ada.dashboard(&tokens.access).await);
+    /// Asserts that the first request to every function after the fault is successful.
+    pub async fn assert_recovered(&mut self, ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) {
+        self.record_served(&stranger.signs_up().await);
+        self.record_served(&stranger.tries_to_sign_in().await);
+        self.record_served(&ada.dashboard(&tokens.access).await);
         let refreshed = ada.refreshes(&tokens.refresh).await;
-        self.saw_served(&refreshed);
-        self.saw_served(&ada.forgets_password().await);
+        self.record_served(&refreshed);
+        self.record_served(&ada.forgets_password().await);
         let unknown = ada.resets_password(&"A".repeat(43), "another password").await;
         unknown.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
-        self.saw_served(&ada.logs_out(&Tokens::from(&refreshed).access).await);
+        self.record_served(&ada.logs_out(&Tokens::from(&refreshed).access).await);
     }
 }
 
 impl Drop for Fault {
-    /// Writes the row of the table.
+    /// Appends the row to the table of results.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
         }
-        let seen = self.seen.iter().map(|(status, times)| format!("{times} × {status}")).collect::<Vec<_>>().join(", ");
-        let healed = self.healed.map_or_else(|| "–".to_owned(), |healed| healed.as_millis().to_string());
-        let row = format!("| {}: {} | {seen} | {} | {healed} |\n", self.number, self.what, self.longest.as_millis());
+        let statuses =
+            self.statuses.iter().map(|(status, times)| format!("{times} × {status}")).collect::<Vec<_>>().join(", ");
+        let recovery = self.recovery.map_or_else(|| "–".to_owned(), |recovery| recovery.as_millis().to_string());
+        let row =
+            format!("| {}: {} | {statuses} | {} | {recovery} |\n", self.number, self.what, self.longest.as_millis());
         let table = File::options().create(true).append(true).open(server("TEST_FAULTS"));
-        table.and_then(|mut table| table.write_all(row.as_bytes())).expect("the table takes a row");
+        table.and_then(|mut table| table.write_all(row.as_bytes())).expect("the table of results is writable");
     }
 }
 
@@ -105,8 +107,8 @@ pub fn assert_unavailable(reply: &Reply) {
     assert!(reply.header("retry-after").is_some());
 }
 
-/// One of everything that needs the database, at once.
-pub async fn everything(ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) -> Vec<Reply> {
+/// Sends one request to every endpoint that needs the database, all concurrently.
+pub async fn request_everything(ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) -> Vec<Reply> {
     let unknown = "A".repeat(43);
     let asked: [BoxFuture<'_, Reply>; 7] = [
         Box::pin(stranger.signs_up()),
@@ -120,8 +122,8 @@ pub async fn everything(ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens
     join_all(asked).await
 }
 
-/// Everything that has a connection has used it, and its owner a session.
-pub async fn warm(ada: &Person<'_>) -> Tokens {
+/// Lets every function open its database connection, and returns the tokens of a session.
+pub async fn warm_up(ada: &Person<'_>) -> Tokens {
     let ended = ada.signs_in().await;
     let tokens = ada.signs_in().await;
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
@@ -132,7 +134,7 @@ pub async fn warm(ada: &Person<'_>) -> Tokens {
     tokens
 }
 
-/// Returns when a statement of a function waits for a lock.
+/// Waits until a statement of a function is blocked by a lock.
 pub async fn wait_for_blocked_statement(stack: &Stack) {
     let role = stack.database.name();
     let waiting =

@@ -1,25 +1,25 @@
-//! Lambda freezes a function between two requests. What happened to its connection meanwhile is nobody's concern.
+//! Lambda freezes a function between two requests. Its database connection may end meanwhile, which clients must not notice.
 
 use std::time::Duration;
 
 use tests::{PostgresProxy, Stack};
 use tokio::time::sleep;
 
-use crate::fault::{Fault, warm};
+use crate::fault::{Fault, warm_up};
 
 const FUNCTIONS: [&str; 6] = ["signup", "signin", "dashboard", "refresh", "forgot-password", "logout"];
 
-/// Freezes every function, lets something happen, and asks each before it is thawed: it finds the question and what
-/// happened at once.
-async fn frozen_while(fault: &mut Fault, stack: &Stack, happens: impl Future<Output = ()>) {
+/// Freezes every function, lets `event` happen, and sends each function a request before it is thawed. A thawed function finds the request and
+/// the effect of the event at the same time.
+async fn assert_unnoticed_while_frozen(fault: &mut Fault, stack: &Stack, event: impl Future<Output = ()>) {
     let ada = stack.user("Ada").await;
-    let tokens = warm(&ada).await;
+    let tokens = warm_up(&ada).await;
     for function in FUNCTIONS {
         stack.freeze(function);
     }
-    happens.await;
+    event.await;
     let bob = stack.stranger("Bob");
-    let asked = async {
+    let requests = async {
         tokio::join!(
             bob.signs_up(),
             ada.tries_to_sign_in(),
@@ -28,47 +28,47 @@ async fn frozen_while(fault: &mut Fault, stack: &Stack, happens: impl Future<Out
             ada.forgets_password(),
         )
     };
-    let thawed = async {
+    let thaw = async {
         sleep(Duration::from_millis(100)).await;
         for function in FUNCTIONS {
             stack.thaw(function);
         }
     };
-    let ((signed_up, signed_in, dashboard, refreshed, forgot), ()) = tokio::join!(asked, thawed);
+    let ((signed_up, signed_in, dashboard, refreshed, forgot), ()) = tokio::join!(requests, thaw);
     for reply in [signed_up, signed_in, dashboard, refreshed, forgot, ada.logs_out(&tokens.access).await] {
-        fault.saw_served(&reply);
+        fault.record_served(&reply);
     }
 }
 
 // Fault 7.
 #[tokio::test]
-async fn a_connection_that_was_ended_while_its_function_was_frozen_costs_nobody_an_error() {
-    let mut fault = Fault::new(7, "A function's connection is ended while it is frozen");
+async fn clients_do_not_notice_a_connection_closed_while_its_function_was_frozen() {
+    let mut fault = Fault::new(7, "A function's connection is closed while it is frozen");
     let stack = Stack::start().await;
-    let ended = async {
+    let close_connections = async {
         let role = stack.database.name();
         let ended =
             format!("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = '{role}'");
         assert!(stack.sql_number(&ended).await >= 6);
     };
-    frozen_while(&mut fault, &stack, ended).await;
+    assert_unnoticed_while_frozen(&mut fault, &stack, close_connections).await;
 }
 
 // Fault 7.
 #[tokio::test]
-async fn nor_does_one_that_was_idle_for_longer_than_the_server_bears() {
+async fn clients_do_not_notice_an_idle_session_timeout() {
     let mut fault = Fault::new(7, "The server ends idle connections (`idle_session_timeout`)");
     let stack = Stack::start().await;
     stack.sql(&format!("ALTER ROLE {} SET idle_session_timeout = '1s'", stack.database.name())).await;
-    frozen_while(&mut fault, &stack, sleep(Duration::from_secs(2))).await;
+    assert_unnoticed_while_frozen(&mut fault, &stack, sleep(Duration::from_secs(2))).await;
 }
 
 // Fault 7.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn nor_does_one_that_the_network_has_forgotten() {
-    let mut fault = Fault::new(7, "The network forgets a function's connection while it is frozen");
+async fn clients_do_not_notice_a_connection_that_the_network_dropped() {
+    let mut fault = Fault::new(7, "The network drops a function's connection while it is frozen");
     let proxy = PostgresProxy::to_the_shared_server().await;
     let stack = Stack::builder().database_port(proxy.port).start().await;
-    frozen_while(&mut fault, &stack, async { proxy.drop_open_connections() }).await;
+    assert_unnoticed_while_frozen(&mut fault, &stack, async { proxy.drop_open_connections() }).await;
 }

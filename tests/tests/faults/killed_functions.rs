@@ -1,4 +1,4 @@
-//! A function is killed, by Lambda's timeout or with its machine, or its connection ends, at any moment of its work.
+//! A function is killed, or its database connection is closed, before or after any of its statements.
 
 use rstest::rstest;
 use tests::{
@@ -8,7 +8,7 @@ use tests::{
 
 use crate::fault::{Fault, wait_for_blocked_statement};
 
-/// What somebody is about when the function that serves it is killed.
+/// The request that is interrupted.
 #[derive(Debug, Clone, Copy)]
 enum Operation {
     SignUp,
@@ -19,8 +19,8 @@ enum Operation {
     Reset,
 }
 
-/// Whoever is about it, with what it takes.
-struct Preparation<'a> {
+/// A person with the tokens and the link that an operation needs.
+struct Client<'a> {
     ada: Person<'a>,
     tokens: Option<Tokens>,
     link: Option<String>,
@@ -40,7 +40,7 @@ impl Operation {
         }
     }
 
-    async fn prepared(self, stack: &Stack) -> Preparation<'_> {
+    async fn prepare(self, stack: &Stack) -> Client<'_> {
         let ada = match self {
             Self::SignUp => stack.stranger("Ada"),
             _ => stack.user("Ada").await,
@@ -53,10 +53,10 @@ impl Operation {
             Self::Reset => Some(ada.receives_reset_mail(1).await.reset_token()),
             _ => None,
         };
-        Preparation { ada, tokens, link }
+        Client { ada, tokens, link }
     }
 
-    async fn done(self, Preparation { ada, tokens, link }: &Preparation<'_>) -> Reply {
+    async fn send(self, Client { ada, tokens, link }: &Client<'_>) -> Reply {
         match (self, tokens, link) {
             (Self::SignUp, ..) => ada.signs_up().await,
             (Self::SignIn, ..) => ada.tries_to_sign_in().await,
@@ -64,54 +64,54 @@ impl Operation {
             (Self::LogOut, Some(tokens), _) => ada.logs_out(&tokens.access).await,
             (Self::Forget, ..) => ada.forgets_password().await,
             (Self::Reset, _, Some(link)) => ada.resets_password(link, NEW).await,
-            _ => unreachable!("it was prepared"),
+            _ => unreachable!("`prepare` fills what the operation needs"),
         }
     }
 
-    /// Does it again, as a client does that got no answer. Where it had been done, the answer may say so; either way it is done now,
-    /// whole, and once.
-    async fn retried(self, stack: &Stack, preparation: &Preparation<'_>) -> Reply {
-        let ada = &preparation.ada;
-        let again = self.done(preparation).await;
-        match (self, again.status) {
+    /// Sends the request again, as a client does that got no answer. Asserts that afterwards the operation has been done completely and once. If
+    /// the first request had done it, the answer may be a refusal that says so.
+    async fn retry(self, stack: &Stack, client: &Client<'_>) -> Reply {
+        let ada = &client.ada;
+        let reply = self.send(client).await;
+        match (self, reply.status) {
             (Self::SignUp, 201 | 400) => {
-                assert!(again.status == 201 || again.text_at("code") == "user_already_exists");
+                assert!(reply.status == 201 || reply.text_at("code") == "user_already_exists");
                 ada.signs_in().await;
             }
-            (Self::SignIn, 200) => assert_eq!(ada.dashboard(&Tokens::from(&again).access).await.status, 200),
+            (Self::SignIn, 200) => assert_eq!(ada.dashboard(&Tokens::from(&reply).access).await.status, 200),
             (Self::Refresh, 200) => {
-                let successor = Tokens::from(&again);
+                let successor = Tokens::from(&reply);
                 assert_eq!(ada.dashboard(&successor.access).await.status, 200);
                 assert_eq!(ada.refreshes(&successor.refresh).await.status, 200);
             }
             (Self::LogOut, 200 | 401) => {
-                let tokens = preparation.tokens.as_ref().unwrap();
-                let over = ada.dashboard(&tokens.access).await;
-                over.assert_refused(401, "token_revoked", "Token has been revoked");
+                let tokens = client.tokens.as_ref().unwrap();
+                let revoked = ada.dashboard(&tokens.access).await;
+                revoked.assert_refused(401, "token_revoked", "Token has been revoked");
                 assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
             }
             (Self::Forget, 200) => {
-                swept(stack).await;
+                send_pending_mails(stack).await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
                 assert_eq!(ada.resets_password(&newest.reset_token(), NEW).await.status, 200);
                 ada.with_password(NEW).signs_in().await;
             }
             (Self::Reset, 200 | 400) => {
                 ada.with_password(NEW).signs_in().await;
-                assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password");
-                swept(stack).await;
+                assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password is refused");
+                send_pending_mails(stack).await;
                 let mails = mailbox::mails_to(&ada.email).await;
-                assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice");
+                assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice was sent");
             }
-            (_, status) => panic!("{self:?} again: {status} {}", again.text),
+            (_, status) => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
         }
         assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE due_at <= now()").await, 0);
-        again
+        reply
     }
 }
 
-/// What is owed is due, and mailed.
-async fn swept(stack: &Stack) {
+/// Sends all pending mails.
+async fn send_pending_mails(stack: &Stack) {
     stack.make_mails_due().await;
     assert_eq!(stack.sweep().await["mails_owed"], 0);
 }
@@ -119,7 +119,7 @@ async fn swept(stack: &Stack) {
 // Fault 12.
 #[rstest]
 #[tokio::test]
-async fn a_function_that_is_killed_around_any_statement_leaves_what_a_retry_completes(
+async fn a_retry_completes_what_a_function_killed_at_any_statement_began(
     #[values(
         Operation::SignUp,
         Operation::SignIn,
@@ -132,33 +132,33 @@ async fn a_function_that_is_killed_around_any_statement_leaves_what_a_retry_comp
 ) {
     let proxy = PostgresProxy::to_the_shared_server().await;
     let stack = Stack::builder().database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
-    let what = format!("`{}` is killed before, or after, each statement; the client asks again", operation.function());
+    let what = format!("`{}` is killed before or after each statement; the client retries", operation.function());
     let mut fault = Fault::new(12, what);
     for interruption in [BeforeExecution, AfterCommit] {
-        // Until there is no statement of that number: one that is added later is killed by itself.
+        // Continues until the operation has no statement with this number, so that the test covers statements that are added later.
         for number in 1.. {
-            let preparation = operation.prepared(&stack).await;
-            if !killed(&proxy, &stack, operation, &preparation, number, interruption).await {
-                assert!(number > 1, "there is a statement to be killed at");
+            let client = operation.prepare(&stack).await;
+            if !kill_at_statement(&proxy, &stack, operation, &client, number, interruption).await {
+                assert!(number > 1, "the operation has at least one statement");
                 break;
             }
-            fault.saw(&operation.retried(&stack, &preparation).await);
+            fault.record(&operation.retry(&stack, &client).await);
         }
     }
 }
 
-/// Whether it was, before it could answer.
-async fn killed(
+/// Kills the function at one of its statements. Returns `false` if it answered before it came to that statement.
+async fn kill_at_statement(
     proxy: &PostgresProxy,
     stack: &Stack,
     operation: Operation,
-    preparation: &Preparation<'_>,
+    client: &Client<'_>,
     number: usize,
     interruption: Interruption,
 ) -> bool {
     proxy.hold(number, interruption);
     let answered = tokio::select! {
-        reply = operation.done(preparation) => Some(reply),
+        reply = operation.send(client) => Some(reply),
         () = proxy.wait_until_held() => None,
     };
     proxy.stop_interrupting();
@@ -173,7 +173,7 @@ async fn killed(
 // Fault 7.
 #[rstest]
 #[tokio::test]
-async fn a_connection_that_ends_around_any_statement_is_noticed_by_nobody(
+async fn clients_do_not_notice_a_connection_closed_at_any_statement(
     #[values(
         Operation::SignUp,
         Operation::SignIn,
@@ -187,22 +187,22 @@ async fn a_connection_that_ends_around_any_statement_is_noticed_by_nobody(
     let proxy = PostgresProxy::to_the_shared_server().await;
     let stack = Stack::builder().database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let mut fault =
-        Fault::new(7, format!("The connection of `{}` ends before, or after, each statement", operation.function()));
+        Fault::new(7, format!("The connection of `{}` is closed before or after each statement", operation.function()));
     for interruption in [BeforeExecution, AfterCommit] {
         for number in 1.. {
-            let preparation = operation.prepared(&stack).await;
+            let client = operation.prepare(&stack).await;
             proxy.close_connection_at(number, interruption);
-            let reply = operation.done(&preparation).await;
+            let reply = operation.send(&client).await;
             if proxy.statements().len() < number {
                 break;
             }
             proxy.stop_interrupting();
             match (operation, interruption) {
-                // docs/decisions/0002: the session is over, as its owner wished.
+                // The repeated logout finds the session ended (docs/decisions/0002-every-statement-may-run-twice.md).
                 (Operation::LogOut, AfterCommit) => {
                     reply.assert_refused(401, "token_revoked", "Token has been revoked");
                 }
-                _ => fault.saw_served(&reply),
+                _ => fault.record_served(&reply),
             }
             assert_eq!(stack.sql_number("SELECT count(*) FROM outbox").await, 0, "every mail was sent");
         }
@@ -211,7 +211,7 @@ async fn a_connection_that_ends_around_any_statement_is_noticed_by_nobody(
 
 // Fault 12.
 #[tokio::test]
-async fn a_statement_whose_function_was_killed_holds_nobody_up() {
+async fn a_statement_of_a_killed_function_does_not_block_the_retry() {
     let mut fault = Fault::new(12, "`refresh` is killed while its statement waits for a lock");
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
@@ -225,8 +225,8 @@ async fn a_statement_whose_function_was_killed_holds_nobody_up() {
     }
     stack.kill("refresh").await;
     held.rollback().await.unwrap();
-    // Now it commits, though nobody waits for it: the token the client has is the parent of one that nobody has.
+    // The statement of the killed function commits now. So the client's token is already used, and the client does not have its successor.
     let again = ada.refreshes(&tokens.refresh).await;
-    fault.saw_served(&again);
-    fault.saw_served(&ada.refreshes(&Tokens::from(&again).refresh).await);
+    fault.record_served(&again);
+    fault.record_served(&ada.refreshes(&Tokens::from(&again).refresh).await);
 }

@@ -1,5 +1,6 @@
-//! What users see when something fails, hangs or dies: 503 in time, nothing half done, and service again without a restart. Each test
-//! carries the number of its fault in docs/operations.md, and writes what it saw for the table there.
+//! What clients see when a dependency fails or hangs, or a function is killed: 503 within the deadline, no partial changes, and recovery
+//! without a restart. A comment above each test names the number of its fault in docs/operations.md. Each test appends a row to the table of
+//! results.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod clocks;

@@ -1,4 +1,4 @@
-//! Many rows: what a request asks of PostgreSQL is found by an index, however many there are.
+//! Every statement of a request finds its rows by an index, however many rows there are.
 
 use std::collections::BTreeSet;
 
@@ -21,17 +21,17 @@ const MANY: &str = "
 
 // Faults 17, 18.
 #[tokio::test]
-async fn no_statement_of_a_request_reads_a_table_from_end_to_end() {
+async fn no_statement_of_a_request_scans_a_whole_table() {
     let proxy = PostgresProxy::to_the_shared_server().await;
     let stack = Stack::builder().database_port(proxy.port).start().await;
     walk_through(&stack).await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     assert_eq!(stack.with_token(Method::GET, "/api/example", &tokens.access).await.status, 200);
-    // One refresh too many asks how long to wait.
+    // A throttled refresh runs another statement, which reads the waiting time.
     stack.sql("UPDATE sessions SET refreshes = 60, refreshes_since = now()").await;
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 429);
-    // Where a table counts, sign-in asks differently.
+    // With counters in DynamoDB, sign-in runs other statements.
     let counting = Stack::builder().counters_in(CounterStore::DynamoDb).database_port(proxy.port).start().await;
     counting.stranger("Nobody").tries_to_sign_in().await;
     let statements: BTreeSet<_> = proxy.statements().into_iter().collect();

@@ -1,10 +1,10 @@
-//! All there is to know of a database, as text to compare.
+//! The complete schema and content of a database as text, for comparison.
 
 use std::collections::HashSet;
 
 use tests::database::TestDatabase;
 
-/// Relations with their storage, columns, constraints, indexes, sequences and comments, whatever schema they are in.
+/// The relations of all schemas with their storage, columns, constraints, indexes, sequences and comments.
 const CATALOGUE: &str = "
     WITH relation AS (
         SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -31,26 +31,26 @@ const TABLES: &str = "
     SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY name";
 
-/// The whole database: its catalogue, then every row of every table.
+/// Takes a snapshot: the catalogue, then every row of every table.
 pub async fn take(database: &TestDatabase) -> String {
     let client = database.connect().await;
     let texts = async |query: &str| -> Vec<String> {
         let rows = client.query(query, &[]).await.expect("the query runs");
         rows.iter().map(|row| row.get(0)).collect()
     };
-    let mut picture = texts(CATALOGUE).await;
+    let mut lines = texts(CATALOGUE).await;
     for table in texts(TABLES).await {
-        picture.extend(texts(&format!("SELECT 'row {table} ' || t::text AS row FROM {table} t ORDER BY row")).await);
+        lines.extend(texts(&format!("SELECT 'row {table} ' || t::text AS row FROM {table} t ORDER BY row")).await);
     }
-    picture.join("\n")
+    lines.join("\n")
 }
 
-/// Asserts that two pictures are of the same database; says in which lines they differ.
+/// Asserts that two snapshots are equal. The message contains the lines that differ.
 #[track_caller]
 pub fn assert_same(before: &str, after: &str) {
     let only_in = |one: &str, other: &str| -> Vec<String> {
         let other: HashSet<&str> = other.lines().collect();
         one.lines().filter(|line| !other.contains(line)).map(ToOwned::to_owned).collect()
     };
-    assert!(before == after, "gone: {:#?}\nnew: {:#?}", only_in(before, after), only_in(after, before));
+    assert!(before == after, "only before: {:#?}\nonly after: {:#?}", only_in(before, after), only_in(after, before));
 }

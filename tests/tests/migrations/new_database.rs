@@ -1,4 +1,4 @@
-//! Databases that are ours from the start.
+//! Databases that the old service has not used.
 
 use serde_json::json;
 use tests::{Stack, database::TestDatabase};
@@ -14,7 +14,7 @@ async fn an_empty_database_is_brought_to_the_newest_version() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_current_is_left_as_it_is() {
+async fn a_current_database_is_not_changed() {
     let stack = Stack::start().await;
     let before = database_snapshot::take(&stack.database).await;
     assert_eq!(migrate(&stack).await, json!([]));
@@ -23,7 +23,7 @@ async fn a_database_that_is_current_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_database_of_version_1_is_brought_to_the_newest_with_everybody_in_it() {
+async fn a_database_of_version_1_is_migrated_with_its_accounts_and_sessions() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
@@ -41,8 +41,8 @@ async fn a_database_of_version_1_is_brought_to_the_newest_with_everybody_in_it()
 }
 
 #[tokio::test]
-async fn before_the_first_migrate_there_is_nothing_to_sweep() {
-    // No tables; then no role, either.
+async fn sweep_does_nothing_before_the_first_migrate() {
+    // First without tables, then without the functions' role as well.
     let stack = stack_on(TestDatabase::empty().await).await;
     assert_eq!(stack.sweep().await["mails_owed"], 0);
     assert!(stack.log_of("sweep").contains("invoke migrate first") && stack.log_of("sweep").contains("swept"));
@@ -56,14 +56,14 @@ async fn before_the_first_migrate_there_is_nothing_to_sweep() {
 
 // Requirement 43.
 #[tokio::test]
-async fn the_role_of_the_functions_is_made_and_may_do_what_they_need_and_no_more() {
+async fn migrate_creates_the_functions_role_with_the_privileges_it_needs_and_no_more() {
     let database = TestDatabase::empty().await;
     let role = database.role_to_create();
     let owner = database.connect().await;
     let iam = owner.batch_execute("CREATE ROLE rds_iam").await;
     let stack = Stack::builder().with_unprepared_database(database).with("FUNCTIONS_ROLE", &role).start().await;
     for applied in [json!(MIGRATIONS), json!([])] {
-        let report = stack.invoke("migrate", &json!({})).await.expect("it may be run again");
+        let report = stack.invoke("migrate", &json!({})).await.expect("migrate can run again");
         assert_eq!((&report["applied"], &report["granted_to"]), (&applied, &json!(role)));
     }
     let may = |what: &str| format!("SELECT has_{what}::int::bigint");
@@ -87,7 +87,7 @@ async fn the_role_of_the_functions_is_made_and_may_do_what_they_need_and_no_more
 }
 
 #[tokio::test]
-async fn a_new_user_is_created_now_in_utc_whatever_the_sessions_time_zone() {
+async fn created_at_is_in_utc_whatever_the_time_zone_of_the_session() {
     let stack = Stack::start().await;
     stack.sql("SET TIME ZONE 'Asia/Tokyo'; INSERT INTO users (name, email, password) VALUES ('Ada', 'ada@example.com', '-')").await;
     let age = "SELECT extract(epoch FROM (now() AT TIME ZONE 'utc') - created_at)::bigint FROM users";
@@ -95,7 +95,7 @@ async fn a_new_user_is_created_now_in_utc_whatever_the_sessions_time_zone() {
 }
 
 #[tokio::test]
-async fn one_address_has_one_account_in_whatever_case_it_is_written() {
+async fn two_accounts_cannot_have_addresses_that_differ_only_in_case() {
     let stack = Stack::start().await;
     let client = stack.database.connect().await;
     let insert = "INSERT INTO users (name, email, password) VALUES ('Ada', $1, '-')";
@@ -105,19 +105,19 @@ async fn one_address_has_one_account_in_whatever_case_it_is_written() {
 }
 
 #[tokio::test]
-async fn every_table_and_every_column_of_ours_is_commented() {
+async fn every_table_and_every_column_has_a_comment() {
     let stack = Stack::start().await;
-    let silent = "
+    let uncommented = "
         SELECT coalesce(string_agg(concat_ws('.', c.relname, a.attname), ' '), '')
         FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'refinery_schema_history'
             AND (obj_description(c.oid, 'pg_class') IS NULL OR col_description(c.oid, a.attnum) IS NULL)";
-    assert_eq!(stack.sql_text(silent).await, "");
+    assert_eq!(stack.sql_text(uncommented).await, "");
 }
 
-/// A refresh changes a session's row every hour of its life. As a HOT update it costs no index anything.
+/// Refreshes are the most frequent updates. They must be HOT updates, which write no index entries.
 #[tokio::test]
-async fn a_refresh_touches_no_index() {
+async fn a_refresh_updates_no_index() {
     let stack = Stack::start().await;
     let mut client = stack.database.connect().await;
     let five_hundred_sessions = "

@@ -1,4 +1,4 @@
-//! The old service's database becomes ours, while the old service still runs on it.
+//! Migration of the old service's database, while the old service still uses it.
 
 use serde_json::json;
 use tests::{Stack, documents};
@@ -10,9 +10,9 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_old_services_empty_tables_are_taken_over() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.empty().await).await;
+async fn empty_tables_of_the_old_service_are_migrated() {
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.empty_database().await).await;
         assert_eq!(migrate(&stack).await, json!(MIGRATIONS));
         assert_eq!(migrate(&stack).await, json!([]));
     }
@@ -20,23 +20,23 @@ async fn the_old_services_empty_tables_are_taken_over() {
 
 #[tokio::test]
 async fn every_user_keeps_their_id_and_their_password_and_no_row_is_rewritten() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         let users = "
             SELECT pg_relation_filenode('users') || ' ' || pg_relation_filenode('users_email_key') || E'\\n' ||
                 string_agg(concat_ws(' ', xmin, ctid, id, name, email, password, created_at), E'\\n' ORDER BY id) FROM users";
         let before = stack.sql_text(users).await;
         assert_eq!(migrate(&stack).await, json!(MIGRATIONS));
-        assert!(stack.sql_text(users).await == before, "{form:?}: the users are not as they were");
+        assert!(stack.sql_text(users).await == before, "{schema:?}: the rows of users have changed");
         let at_version_1 = "SELECT count(*) FILTER (WHERE credential_version = 1) FROM users";
         assert_eq!(stack.sql_number(at_version_1).await, OLD_USER_COUNT);
     }
 }
 
 #[tokio::test]
-async fn the_old_services_token_tables_are_left_alone() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+async fn the_token_tables_of_the_old_service_are_not_changed() {
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         let tokens = "
             SELECT concat_ws(' ', (SELECT count(*) FROM reset_tokens), (SELECT count(*) FROM refresh_tokens),
                 (SELECT count(*) FROM revoked_tokens))";
@@ -46,25 +46,29 @@ async fn the_old_services_token_tables_are_left_alone() {
 }
 
 #[tokio::test]
-async fn the_document_names_each_table_that_is_made_and_each_field_of_the_report() {
+async fn taking_over_md_names_each_new_table_and_each_field_of_the_report() {
     let document = documents::read("docs/taking-over.md");
-    let stack = stack_on(OLD_SCHEMAS[0].full().await).await;
+    let stack = stack_on(OLD_SCHEMAS[0].filled_database().await).await;
     let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
     let before = stack.sql_text(tables).await;
     let report = stack.invoke("migrate", &json!({})).await.unwrap();
     let after = stack.sql_text(tables).await;
     for made in after.split(' ').filter(|table| !before.split(' ').any(|old| old == *table)) {
-        assert!(document.contains(&format!("`{made}`")), "the table {made}");
+        assert!(document.contains(&format!("`{made}`")), "docs/taking-over.md does not name the table {made}");
     }
     for field in report.as_object().unwrap().keys() {
-        assert_eq!(document.matches(&format!("\"{field}\":")).count(), 2, "{field}, of migrate and of finish");
+        assert_eq!(
+            document.matches(&format!("\"{field}\":")).count(),
+            2,
+            "docs/taking-over.md does not show {field} in both reports"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_address_as_long_as_we_allow_fits() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+async fn the_longest_allowed_address_fits() {
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         migrate(&stack).await;
         let address = format!("{}@{}.example.com", "a".repeat(64), "b".repeat(254 - 64 - 1 - 12));
         stack.sql(&format!("INSERT INTO users (name, email, password) VALUES ('Long', '{address}', '-')")).await;
@@ -75,8 +79,8 @@ async fn an_address_as_long_as_we_allow_fits() {
 
 #[tokio::test]
 async fn old_users_sign_in_with_their_old_passwords() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         migrate(&stack).await;
         for (user, id) in [ADA, GRACE].into_iter().zip(ADA_AND_GRACE_IDS) {
             user.as_person(&stack).with_password("something else").tries_to_sign_in().await.assert_refused(
@@ -96,10 +100,13 @@ async fn old_users_sign_in_with_their_old_passwords() {
 }
 
 #[tokio::test]
-async fn the_old_service_can_still_read_every_hash_while_a_way_back_is_wanted() {
-    for form in OLD_SCHEMAS {
-        let stack =
-            Stack::builder().with_unprepared_database(form.full().await).with("PASSWORD_REHASH", "off").start().await;
+async fn with_rehashing_off_the_old_service_can_still_read_every_hash() {
+    for schema in OLD_SCHEMAS {
+        let stack = Stack::builder()
+            .with_unprepared_database(schema.filled_database().await)
+            .with("PASSWORD_REHASH", "off")
+            .start()
+            .await;
         migrate(&stack).await;
         for user in [ADA, GRACE] {
             user.as_person(&stack).signs_in().await;
@@ -109,19 +116,19 @@ async fn the_old_service_can_still_read_every_hash_while_a_way_back_is_wanted() 
 }
 
 #[tokio::test]
-async fn people_sign_up_and_leave_at_the_old_service_while_both_run() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+async fn sign_ups_and_deletions_at_the_old_service_work_while_both_run() {
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         migrate(&stack).await;
         let old_service = stack.database.connect().await;
 
-        form.signs_up(&old_service, LINUS).await.expect("the old service's INSERT works");
+        schema.sign_up(&old_service, LINUS).await.expect("the old service's INSERT works");
         LINUS.as_person(&stack).signs_in().await;
 
         let ada = ADA.as_person(&stack);
         let tokens = ada.signs_in().await;
         stack.sql("INSERT INTO password_resets (user_id, token_hash, expires_at) VALUES (1, sha256('-'), now())").await;
-        assert_eq!(form.deletes(&old_service, ADA).await.expect("the old service's DELETE works"), 1);
+        assert_eq!(schema.delete(&old_service, ADA).await.expect("the old service's DELETE works"), 1);
         ada.dashboard(&tokens.access).await.assert_refused(404, "user_not_found", "User not found");
         ada.tries_to_sign_in().await.assert_refused(401, "invalid_credentials", "Invalid credentials");
     }
@@ -129,15 +136,15 @@ async fn people_sign_up_and_leave_at_the_old_service_while_both_run() {
 
 #[tokio::test]
 async fn both_services_draw_ids_from_the_same_sequence() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         migrate(&stack).await;
         let [_, last] = ADA_AND_GRACE_IDS;
 
         let margaret = stack.user("Margaret").await;
         let id_of = |email: &str| format!("SELECT id::bigint FROM users WHERE email = '{email}'");
         assert_eq!(stack.sql_number(&id_of(&margaret.email)).await, i64::from(last) + 1);
-        assert_eq!(form.signs_up(&stack.database.connect().await, LINUS).await.unwrap(), last + 2);
+        assert_eq!(schema.sign_up(&stack.database.connect().await, LINUS).await.unwrap(), last + 2);
         assert_eq!(
             stack.sql_number("SELECT id::bigint FROM users ORDER BY id DESC LIMIT 1").await,
             i64::from(last) + 2
@@ -146,9 +153,9 @@ async fn both_services_draw_ids_from_the_same_sequence() {
 }
 
 #[tokio::test]
-async fn a_sequence_behind_the_ids_in_use_is_brought_up_to_them() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+async fn a_sequence_behind_the_ids_in_use_is_advanced() {
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         stack.sql("SELECT setval('users_id_seq', 3)").await;
         migrate(&stack).await;
         let margaret = stack.user("Margaret").await;
@@ -159,25 +166,25 @@ async fn a_sequence_behind_the_ids_in_use_is_brought_up_to_them() {
 }
 
 #[tokio::test]
-async fn nobody_takes_an_old_users_address_in_another_case() {
-    for form in OLD_SCHEMAS {
-        let stack = stack_on(form.full().await).await;
+async fn the_address_of_an_old_user_cannot_be_taken_in_another_case() {
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
         migrate(&stack).await;
         let impostor = stack.stranger("Impostor").with_email("ADA@EXAMPLE.COM");
         impostor.signs_up().await.assert_refused(400, "user_already_exists", "User already exists");
 
-        // The old service compares addresses letter by letter, so there it is the database that refuses.
+        // The old service compares addresses case-sensitively, so only the unique index refuses this address.
         let mut lower_case = ADA;
         lower_case.email = "ada@example.com";
-        let refused = form.signs_up(&stack.database.connect().await, lower_case).await.unwrap_err();
+        let refused = schema.sign_up(&stack.database.connect().await, lower_case).await.unwrap_err();
         assert_eq!(refused.as_db_error().and_then(|db| db.constraint()), Some("users_email_lower_key"));
     }
 }
 
-/// What `docs/taking-over.md` warns of: the old service knows nothing of versions.
+/// docs/taking-over.md warns of this: the old service does not increment `credential_version`.
 #[tokio::test]
 async fn a_password_changed_at_the_old_service_leaves_sessions_here_alive() {
-    let stack = stack_on(OldSchema::CreateAll.full().await).await;
+    let stack = stack_on(OldSchema::CreateAll.filled_database().await).await;
     migrate(&stack).await;
     let ada = ADA.as_person(&stack);
     let tokens = ada.signs_in().await;

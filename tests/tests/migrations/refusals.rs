@@ -1,4 +1,4 @@
-//! What `migrate` will not touch. Every test asserts that nothing changed: not a row, not a comment, not a table of history.
+//! Databases that `migrate` refuses. Each refusal must leave every row, comment and table unchanged.
 
 use serde_json::json;
 use tests::{Stack, database::TestDatabase};
@@ -10,8 +10,8 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_users_table_that_is_not_the_old_services() {
-    for form in OLD_SCHEMAS {
+async fn a_users_table_that_differs_from_the_old_services() {
+    for schema in OLD_SCHEMAS {
         for (change, difference) in [
             ("ALTER TABLE users DROP COLUMN password", "the column password is missing"),
             ("ALTER TABLE users RENAME COLUMN email TO mail", "the column email is missing"),
@@ -30,7 +30,7 @@ async fn a_users_table_that_is_not_the_old_services() {
             ),
             ("ALTER TABLE users ADD COLUMN credential_version text", "credential_version already"),
         ] {
-            let stack = stack_on(form.full().await).await;
+            let stack = stack_on(schema.filled_database().await).await;
             stack.sql(change).await;
             let message = assert_refused_unchanged(&stack, json!({}), "UsersNotRecognised").await;
             assert!(message.contains(difference), "{message}");
@@ -39,7 +39,7 @@ async fn a_users_table_that_is_not_the_old_services() {
 }
 
 #[tokio::test]
-async fn a_users_that_is_no_table() {
+async fn users_that_is_not_a_table() {
     for (users, kind) in [
         ("CREATE VIEW users AS SELECT 1 AS id", "a view"),
         ("CREATE MATERIALIZED VIEW users AS SELECT 1 AS id", "a materialized view"),
@@ -55,11 +55,11 @@ async fn a_users_that_is_no_table() {
 
 #[tokio::test]
 async fn users_whose_addresses_differ_only_in_case_are_named_by_their_ids() {
-    for form in OLD_SCHEMAS {
-        let database = form.full().await;
+    for schema in OLD_SCHEMAS {
+        let database = schema.filled_database().await;
         let old_service = database.connect().await;
         for email in ["ADA@example.com", "ada@EXAMPLE.com", "Grace@Example.com"] {
-            form.signs_up(&old_service, OldUser { email, ..ADA }).await.unwrap();
+            schema.sign_up(&old_service, OldUser { email, ..ADA }).await.unwrap();
         }
         let stack = stack_on(database).await;
         let message = assert_refused_unchanged(&stack, json!({}), "SharedAddresses").await;
@@ -69,8 +69,8 @@ async fn users_whose_addresses_differ_only_in_case_are_named_by_their_ids() {
 }
 
 #[tokio::test]
-async fn of_very_many_shared_addresses_the_first_are_named() {
-    let database = OldSchema::Script.full().await;
+async fn only_the_first_of_many_shared_addresses_are_named() {
+    let database = OldSchema::Script.filled_database().await;
     let twins = "INSERT INTO users (name, email, password) SELECT name, upper(email), '-' FROM users WHERE id BETWEEN 100 AND 124";
     database.connect().await.batch_execute(twins).await.unwrap();
     let message = assert_refused_unchanged(&stack_on(database).await, json!({}), "SharedAddresses").await;
@@ -81,7 +81,7 @@ async fn of_very_many_shared_addresses_the_first_are_named() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_hold_every_name() {
+async fn a_database_with_another_encoding_than_utf8() {
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let options = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
         let stack = stack_on(TestDatabase::with_options(&options).await).await;
@@ -90,7 +90,7 @@ async fn a_database_that_cannot_hold_every_name() {
     }
 }
 
-/// Turkish has two letters i: there `lower('INFO')` is not `info`.
+/// In a Turkish locale, `lower('INFO')` is not `info`.
 const TURKISH: &str = "LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' ENCODING 'UTF8' TEMPLATE template0";
 
 #[tokio::test]
@@ -103,13 +103,13 @@ async fn an_address_is_one_account_whatever_the_collation() {
     for _ in 0..5 {
         assert_eq!(shouted.with_password("wrong").tries_to_sign_in().await.status, 401);
     }
-    assert_eq!(info.tries_to_sign_in().await.status, 429, "one account, one counter");
+    assert_eq!(info.tries_to_sign_in().await.status, 429, "both spellings share one counter");
 }
 
 #[tokio::test]
-async fn two_accounts_that_a_collation_kept_apart_are_named_before_the_index_is_made() {
+async fn two_accounts_that_only_the_collation_distinguishes_are_named() {
     let stack = Stack::builder().with_database(TestDatabase::with_options(TURKISH).await).start().await;
-    // As the version before left it.
+    // The schema of version 2.
     stack
         .sql("DROP INDEX users_email_ascii_key; DELETE FROM refinery_schema_history WHERE version > 2;
             DROP INDEX sessions_user_id_source_idx;
@@ -120,7 +120,7 @@ async fn two_accounts_that_a_collation_kept_apart_are_named_before_the_index_is_
 }
 
 #[tokio::test]
-async fn a_schema_newer_than_it_knows() {
+async fn a_schema_newer_than_the_function_knows() {
     let stack = Stack::start().await;
     stack.sql("INSERT INTO refinery_schema_history VALUES (7, 'later', '2030-01-01T00:00:00Z', '1')").await;
     for payload in [json!({}), json!({ "finish": true })] {
@@ -146,13 +146,13 @@ async fn a_history_that_no_migration_wrote() {
 }
 
 #[tokio::test]
-async fn a_database_where_a_name_we_need_is_taken() {
+async fn a_database_in_which_a_needed_name_is_taken() {
     for (taken, what) in [
         ("CREATE TABLE sessions (id text, data bytea)", "a table named sessions"),
         ("CREATE VIEW password_resets AS SELECT 1 AS id", "a view named password_resets"),
         ("CREATE INDEX users_email_lower_key ON users (lower(email))", "an index named users_email_lower_key"),
     ] {
-        let stack = stack_on(OldSchema::CreateAll.full().await).await;
+        let stack = stack_on(OldSchema::CreateAll.filled_database().await).await;
         stack.sql(taken).await;
         let message = assert_refused_unchanged(&stack, json!({}), "NameTaken").await;
         assert!(message.contains(what), "{message}");
@@ -160,8 +160,8 @@ async fn a_database_where_a_name_we_need_is_taken() {
 }
 
 #[tokio::test]
-async fn tables_in_a_schema_where_new_ones_would_not_go() {
-    let stack = stack_on(OldSchema::Script.full().await).await;
+async fn users_in_another_schema_than_new_tables() {
+    let stack = stack_on(OldSchema::Script.filled_database().await).await;
     let user = stack.sql_text("SELECT quote_ident(current_user)").await;
     stack.sql(&format!("CREATE SCHEMA {user}")).await;
     let message = assert_refused_unchanged(&stack, json!({}), "TwoSchemas").await;
@@ -177,16 +177,16 @@ async fn a_database_without_a_schema_for_new_tables() {
 }
 
 #[tokio::test]
-async fn a_view_in_the_way_of_a_longer_address() {
-    let stack = stack_on(OldSchema::Script.full().await).await;
+async fn a_view_that_prevents_widening_the_address_column() {
+    let stack = stack_on(OldSchema::Script.filled_database().await).await;
     stack.sql("CREATE VIEW addresses AS SELECT email FROM users").await;
     let message = assert_refused_unchanged(&stack, json!({}), "Database").await;
     assert!(message.contains("view addresses depends on column \"email\""), "{message}");
 }
 
 #[tokio::test]
-async fn a_payload_that_is_not_understood() {
-    let stack = stack_on(OldSchema::Script.full().await).await;
+async fn an_invalid_payload() {
+    let stack = stack_on(OldSchema::Script.filled_database().await).await;
     for payload in
         [json!(null), json!([]), json!([true]), json!("finish"), json!({ "finsh": true }), json!({ "finish": "yes" })]
     {
@@ -196,7 +196,7 @@ async fn a_payload_that_is_not_understood() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away() {
+async fn an_unreachable_database() {
     let nowhere = "postgres://ada:secret@127.0.0.1:1/away";
     let stack = Stack::builder()
         .with_unprepared_database(TestDatabase::empty().await)
