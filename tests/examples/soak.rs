@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(150);
 
 /// A fault in what the functions depend on.
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+enum InjectedFault {
     ConnectionsClosed,
     NoConnections,
     ReadOnly,
@@ -41,15 +41,15 @@ enum Fault {
     Mail(SesHealth),
     Counters(DynamoDbHealth),
 }
-use Fault::{
+use InjectedFault::{
     ConnectionsClosed, Counters, Mail, NoConnections, ProcessFrozen, ProcessesKilled, ReadOnly, RowsLocked, TableLocked,
 };
 
 /// Faults of the database and of processes, one after the other.
-const DATABASE_AND_PROCESS_FAULTS: [Fault; 7] =
+const DATABASE_AND_PROCESS_FAULTS: [InjectedFault; 7] =
     [ConnectionsClosed, NoConnections, ReadOnly, TableLocked, RowsLocked, ProcessFrozen, ProcessesKilled];
 /// Faults of SES and DynamoDB, one after the other, at the same time as the others.
-const AWS_FAULTS: [Fault; 5] = [
+const AWS_FAULTS: [InjectedFault; 5] = [
     Mail(SesHealth::Throttled),
     Mail(SesHealth::Paused),
     Mail(SesHealth::Hanging),
@@ -115,7 +115,7 @@ struct Faults<'a> {
 
 impl Faults<'_> {
     /// Causes one of the faults after another until it is time, with random pauses.
-    async fn repeat(&self, faults: &[Fault], pause: Duration, mut rng: SeededRng, until: Instant) {
+    async fn repeat(&self, faults: &[InjectedFault], pause: Duration, mut rng: SeededRng, until: Instant) {
         loop {
             sleep(rng.duration_between(pause / 4, pause)).await;
             if Instant::now() > until {
@@ -132,7 +132,7 @@ impl Faults<'_> {
     }
 
     /// Starts a fault, and ends it after a random time.
-    async fn cause(&self, fault: Fault, rng: &mut SeededRng) {
+    async fn cause(&self, fault: InjectedFault, rng: &mut SeededRng) {
         let (stack, name) = (self.stack, self.stack.database.name());
         let duration = rng.duration_between(Duration::from_millis(200), Duration::from_secs(4));
         let (table, function, which) = (rng.choose(&TABLES), rng.choose(&FUNCTIONS), rng.below(USERS));

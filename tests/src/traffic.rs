@@ -5,6 +5,7 @@
 //! database at the end, must agree with that record.
 
 mod answers;
+mod client_state;
 mod ledger;
 mod random;
 mod simulated_user;

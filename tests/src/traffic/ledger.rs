@@ -11,7 +11,7 @@ use serde_json::json;
 use shared::security::ResetToken;
 use tokio_postgres::Row;
 
-use super::{SimulatedUser, Traffic, simulated_user::Certainty};
+use super::{SimulatedUser, Traffic, client_state::Certainty};
 
 /// All accounts, with the counts and the token hash that are compared.
 const ACCOUNTS: &str = "

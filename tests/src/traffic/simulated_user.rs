@@ -7,57 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{SeededRng, Traffic};
+use super::{
+    SeededRng, Traffic,
+    client_state::{Certainty, Changes, RequestResult, Session},
+};
 use crate::{Person, Reply, Tokens, ses::AcceptedMail};
 
-/// One second less than the grace period, within which a used refresh token may be sent again.
+/// How long a used refresh token may certainly be sent again: the grace period less a second for the request itself.
 const GRACE_PERIOD: Duration = Duration::from_secs(9);
 /// The number of reset mails that an account gets in an hour.
 const RESET_MAILS_PER_HOUR: usize = 3;
-
-/// Whether something is true, as far as a client can know that may have lost answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Certainty {
-    No,
-    Unknown,
-    Yes,
-}
-
-/// The result of a request.
-enum RequestResult {
-    Done(Reply),
-    Refused(u16),
-    /// There was no answer. The request may have taken effect, or may do so until the faults have ended.
-    Unknown,
-}
-
-/// A session, as its client knows it.
-pub(super) struct Session {
-    pub(super) alive: Certainty,
-    tokens: Tokens,
-    /// The refresh tokens before the current one, oldest first.
-    used_refresh_tokens: Vec<String>,
-    /// When the request was sent that returned the current refresh token.
-    refresh_sent: Instant,
-    /// When the current refresh token was first sent without receiving an answer.
-    first_unanswered: Option<Instant>,
-}
-
-/// The requests of one kind that changed something, or may have.
-#[derive(Default)]
-pub(super) struct Changes {
-    pub(super) acknowledged: usize,
-    pub(super) unanswered: usize,
-    /// When the last acknowledged request was sent.
-    pub(super) last_sent: Option<Instant>,
-}
-
-impl Changes {
-    fn acknowledge(&mut self, sent: Instant) {
-        self.acknowledged += 1;
-        self.last_sent = Some(sent);
-    }
-}
 
 /// A person, and the record of what their requests changed.
 pub struct SimulatedUser<'a> {
@@ -187,13 +146,7 @@ impl<'a> SimulatedUser<'a> {
                 let tokens = Tokens::from(&reply);
                 // An unanswered reset may still end the session.
                 let alive = if self.passwords.len() == 1 { Certainty::Yes } else { Certainty::Unknown };
-                self.sessions.push(Session {
-                    alive,
-                    tokens,
-                    used_refresh_tokens: Vec::new(),
-                    refresh_sent: sent,
-                    first_unanswered: None,
-                });
+                self.sessions.push(Session::new(alive, tokens, sent));
             }
             RequestResult::Unknown => self.sign_ins.unanswered += 1,
             RequestResult::Refused(401) if self.passwords.len() == 1 => {
