@@ -12,17 +12,17 @@ const CATALOGUE: &str = "
     ), line AS (
         SELECT concat_ws(' ', 'relation', relkind, oid::regclass, relfilenode, reloptions, obj_description(oid, 'pg_class'))
         FROM relation
-        UNION OLD_USER_COUNT
+        UNION ALL
         SELECT concat_ws(' ', 'column', r.oid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
             attidentity, pg_get_expr(adbin, adrelid), col_description(r.oid, attnum))
         FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid AND attnum > 0
             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        UNION OLD_USER_COUNT
+        UNION ALL
         SELECT concat_ws(' ', 'constraint', r.oid::regclass, conname, pg_get_constraintdef(o.oid))
         FROM relation r JOIN pg_constraint o ON o.conrelid = r.oid
-        UNION OLD_USER_COUNT
+        UNION ALL
         SELECT concat_ws(' ', 'index', pg_get_indexdef(indexrelid)) FROM relation r JOIN pg_index ON indrelid = r.oid
-        UNION OLD_USER_COUNT
+        UNION ALL
         SELECT concat_ws(' ', 'sequence', oid::regclass, pg_sequence_last_value(oid)) FROM relation WHERE relkind = 'S'
     )
     SELECT concat_ws AS line FROM line ORDER BY line";
