@@ -101,7 +101,7 @@ fn read_all(env: &Environment) -> Result<(), ConfigError> {
     env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?;
     env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", Duration::ZERO)?;
     env.http_url("RESET_PASSWORD_URL")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         Mailer::from_env(env, database()).await?;
         counters::from_env(env, &database()).await.map(drop)

@@ -1,6 +1,6 @@
-//! Mixed traffic over more processes than there are connections to the database: how fast it is, how it refuses, and whether the books
-//! balance. `cargo xtask load` runs this; what it found is in docs/measurements.md.
-#![expect(clippy::print_stdout, reason = "a measurement says what it found")]
+//! Random traffic over more processes than the database has connections: measures throughput, times and refusals, and checks afterwards that
+//! nothing acknowledged was lost. `cargo xtask load` runs this program. Results are in docs/measurements.md.
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::{
     process::ExitCode,
@@ -16,56 +16,58 @@ use tests::{
 use tokio::{join, time::sleep};
 use uuid::Uuid;
 
-/// Samples of what is measured alone.
+/// The number of samples for each baseline.
 const SAMPLES: usize = 200;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let numbers: Vec<usize> = std::env::args().skip(1).map(|number| number.parse().expect("a number")).collect();
-    let [seconds, people, processes, connections] = numbers[..] else {
-        panic!("load <seconds> <people> <processes> <connections>");
+    let [seconds, users, processes, connections] = numbers[..] else {
+        panic!("usage: load <seconds> <users> <processes> <connections>");
     };
     let seed = Uuid::new_v4().as_u64_pair().0 >> 32;
-    println!("{seconds} s, {people} people at once, {processes} processes a function, {connections} connections");
+    println!("{seconds} s, {users} users at once, {processes} processes for each function, {connections} connections");
 
     let ses = Ses::new().await;
     let stack = Stack::builder().with("AWS_ENDPOINT_URL_SES", &ses.endpoint).processes(processes).start().await;
-    let alone = [
-        ("`SELECT 1`", statement(&stack).await),
+    let baselines = [
+        ("`SELECT 1`", select_1(&stack).await),
         ("one hash", hash().await),
-        ("`GET /api/public`", hello(&stack).await),
+        ("`GET /api/public`", public_endpoint(&stack).await),
     ];
     let limit = |connections| format!("ALTER ROLE {} CONNECTION LIMIT {connections}", stack.database.name());
     stack.sql(&limit(connections.to_string())).await;
     let traffic = Traffic::new(&stack, &ses, seed, Duration::ZERO);
     let until = Instant::now() + Duration::from_secs(seconds as u64);
-    let (lives, ()) = join!(traffic.flows(people, until), async {
+    let (users, ()) = join!(traffic.run(users, until), async {
         while Instant::now() < until {
             sleep(Duration::from_secs(5)).await;
-            println!("{}", traffic.record.progress());
+            println!("{}", traffic.answers.progress());
         }
     });
-    println!("\n{}", traffic.record);
-    report(&traffic, &alone);
+    println!("\n{}", traffic.answers);
+    report(&traffic, &baselines);
 
     stack.sql(&limit("-1".to_owned())).await;
-    let books = traffic.balance(lives, true).await;
-    let (broken, defects) = (traffic.record.broken(), traffic.record.count(Some(500)));
-    println!("\n{books}\n{defects} answers 500, {} entries that do not balance", broken.len());
-    for broken in &broken {
-        println!("- {broken}");
+    let ledger = traffic.verify(users, true).await;
+    let (violations, defects) = (traffic.answers.violations(), traffic.answers.count(Some(500)));
+    println!("\n{ledger}\n{defects} answers 500, {} violations", violations.len());
+    for violation in &violations {
+        println!("- {violation}");
     }
-    ExitCode::from(u8::from(!broken.is_empty()))
+    ExitCode::from(u8::from(!violations.is_empty()))
 }
 
-/// The median of an endpoint's successes, as so many times what a part of it takes alone.
-fn report(traffic: &Traffic<'_>, alone: &[(&str, Duration)]) {
+/// Prints the median time of each endpoint's successful answers, and its ratio to each baseline.
+fn report(traffic: &Traffic<'_>, baselines: &[(&str, Duration)]) {
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-    let heads: Vec<_> = alone.iter().map(|(what, time)| format!("of {what}, {:.2} ms", milliseconds(*time))).collect();
-    println!("| median of successes | ms | {} |\n| --- | --- | --- | --- | --- |", heads.join(" | "));
+    let heads: Vec<_> =
+        baselines.iter().map(|(what, time)| format!("of {what}, {:.2} ms", milliseconds(*time))).collect();
+    println!("| median of successful answers | ms | {} |\n| --- | --- | --- | --- | --- |", heads.join(" | "));
     for endpoint in ["dashboard", "refresh", "logout", "signup", "signin", "reset-password", "forgot-password"] {
-        let time = traffic.record.median(endpoint);
-        let ratios: Vec<_> = alone.iter().map(|(_, alone)| format!("{:.1}", time.div_duration_f64(*alone))).collect();
+        let time = traffic.answers.median(endpoint);
+        let ratios: Vec<_> =
+            baselines.iter().map(|(_, baseline)| format!("{:.1}", time.div_duration_f64(*baseline))).collect();
         println!("| {endpoint} | {:.1} | {} |", milliseconds(time), ratios.join(" | "));
     }
 }
@@ -80,18 +82,18 @@ async fn sample<T>(work: impl AsyncFn() -> T) -> Duration {
     median(times)
 }
 
-/// One statement on a connection that is there.
-async fn statement(stack: &Stack) -> Duration {
+/// One statement on an open connection.
+async fn select_1(stack: &Stack) -> Duration {
     let client = stack.database.connect().await;
     sample(async || client.query_one("SELECT 1", &[]).await.expect("a row")).await
 }
 
-/// A function that needs nothing.
-async fn hello(stack: &Stack) -> Duration {
+/// A function without dependencies.
+async fn public_endpoint(stack: &Stack) -> Duration {
     sample(async || stack.get("/api/public").await).await
 }
 
-/// One hash of a password, as the functions make it.
+/// One password hash with the parameters of the functions.
 async fn hash() -> Duration {
     let params = Params::new(policy::ARGON2_MEMORY_KIB, policy::ARGON2_PASSES, policy::ARGON2_LANES, None);
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.expect("the policy's parameters"));

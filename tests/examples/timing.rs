@@ -1,16 +1,17 @@
-//! Whether the time of an answer tells if an address has an account: known and unknown addresses in turn, one request at a time.
-//! `cargo xtask measure` runs this; what it found is in docs/measurements.md.
-#![expect(clippy::print_stdout, reason = "a measurement says what it found")]
+//! Measures whether the time of an answer reveals that an address has an account: sends requests for known and unknown addresses in turn.
+//! `cargo xtask measure` runs this program. Results are in docs/measurements.md.
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::{cell::Cell, net::Ipv4Addr, time::Duration};
 
 use tests::{Person, Reply, Stack};
 use tokio::net::TcpListener;
 
-/// Longer than the local SES takes; the default is a second.
-const FLOOR: &str = "600";
+/// The minimum duration of a forgot-password answer, in milliseconds. It is longer than the local SES takes, and shorter than the default of
+/// one second.
+const MINIMUM_DURATION: &str = "600";
 
-/// Samples nobody counts: processes start, connections are made.
+/// The first samples, which are not counted: processes start and connect to the database.
 const WARM_UP: usize = 10;
 
 #[tokio::main]
@@ -19,36 +20,38 @@ async fn main() {
     println!("{samples} samples of each kind, in turn; times in milliseconds\n");
     println!("| known | unknown | difference | of the median | deviation (MAD) | what |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    signing_in(samples).await;
-    forgetting("mail taken", samples, &tests::server("TEST_SES_URL")).await;
-    // Accepts connections and never answers.
+    measure_sign_in(samples).await;
+    measure_forgot_password("mail taken", samples, &tests::server("TEST_SES_URL")).await;
+    // This listener accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", silent.local_addr().expect("an address"));
-    forgetting("mail service hanging", samples, &url).await;
+    measure_forgot_password("mail service hanging", samples, &url).await;
 }
 
-async fn signing_in(samples: usize) {
+async fn measure_sign_in(samples: usize) {
     let stack = Stack::builder().processes(1).start().await;
     let crowd = Crowd::of(&stack, samples).await;
     let known = async |n| crowd.known(n % 50).tries_to_sign_in().await;
     let unknown = async |n| crowd.unknown(n % 50).tries_to_sign_in().await;
     let another = async |n| crowd.unknown(50 + n % 50).tries_to_sign_in().await;
     compare("sign-in, wrong password", samples, 401, known, unknown).await;
-    compare("sign-in, unknown twice: the noise", samples, 401, another, unknown).await;
+    compare("sign-in, two unknown addresses (noise)", samples, 401, another, unknown).await;
 }
 
-async fn forgetting(what: &str, samples: usize, mail: &str) {
-    let stack =
-        Stack::builder().with("FORGOT_PASSWORD_FLOOR_MS", FLOOR).with("AWS_ENDPOINT_URL_SES", mail).processes(1);
+async fn measure_forgot_password(what: &str, samples: usize, mail: &str) {
+    let stack = Stack::builder()
+        .with("FORGOT_PASSWORD_FLOOR_MS", MINIMUM_DURATION)
+        .with("AWS_ENDPOINT_URL_SES", mail)
+        .processes(1);
     let stack = stack.start().await;
     let crowd = Crowd::of(&stack, samples).await;
-    // Each account gets its one mail: from the fourth on there would be none to hide.
+    // Each account is used once, because the fourth request within an hour would send no mail.
     let known = async |n| crowd.known(n).forgets_password().await;
     let unknown = async |n| crowd.unknown(n).forgets_password().await;
     compare(&format!("forgot-password, {what}"), samples, 200, known, unknown).await;
 }
 
-/// Many people with accounts, and as many without. Nobody comes from the same address twice, so nobody is asked to wait.
+/// Many people with accounts, and as many without. Each request comes from another IP address, so that none has to wait.
 struct Crowd<'a> {
     stranger: Person<'a>,
     sources: Cell<u32>,
@@ -67,20 +70,20 @@ impl<'a> Crowd<'a> {
     }
 
     fn known(&self, n: usize) -> Person<'a> {
-        self.somewhere(&format!("known{n}@example.com"))
+        self.person(&format!("known{n}@example.com"))
     }
 
     fn unknown(&self, n: usize) -> Person<'a> {
-        self.somewhere(&format!("other{n}@example.com"))
+        self.person(&format!("other{n}@example.com"))
     }
 
-    fn somewhere(&self, email: &str) -> Person<'a> {
+    fn person(&self, email: &str) -> Person<'a> {
         let source = self.sources.replace(self.sources.get() + 1);
-        self.stranger.with_email(email).at(&Ipv4Addr::from_bits(source).to_string())
+        self.stranger.with_email(email).from_source(&Ipv4Addr::from_bits(source).to_string())
     }
 }
 
-/// Takes samples of both in turn, the one first as often as the other, and prints a row.
+/// Takes samples of both kinds, each first equally often, and prints a table row.
 async fn compare(
     what: &str,
     samples: usize,
@@ -120,7 +123,7 @@ fn median(samples: &[f64]) -> f64 {
     if samples.len().is_multiple_of(2) { f64::midpoint(samples[middle - 1], samples[middle]) } else { samples[middle] }
 }
 
-/// The median absolute deviation from the median.
+/// The median absolute deviation from the median (MAD).
 fn deviation(samples: &[f64], median: f64) -> f64 {
     self::median(&samples.iter().map(|sample| (sample - median).abs()).collect::<Vec<_>>())
 }

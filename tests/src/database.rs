@@ -5,56 +5,58 @@ use uuid::Uuid;
 
 use crate::{Postgres, documents, server};
 
-/// A database of its own, and a role of the same name for the functions; both are dropped with this value.
+/// A database, and a role of the same name for the functions. Both are dropped with this value.
 pub struct TestDatabase {
     name: String,
     server: String,
     config: tokio_postgres::Config,
-    shared: bool,
+    /// Whether the server outlives this test, so that the database must be dropped.
+    on_shared_server: bool,
 }
 
 impl TestDatabase {
-    /// A new database without a table.
+    /// Creates a database without tables on the shared server.
     pub async fn empty() -> Self {
-        Self::with("").await
+        Self::with_options("").await
     }
 
-    /// The same, made with options of `CREATE DATABASE`, such as another encoding.
-    pub async fn with(options: &str) -> Self {
-        Self::made_on(server("TEST_DATABASE_URL"), true, options).await
+    /// Creates one with options of `CREATE DATABASE`, such as another encoding.
+    pub async fn with_options(options: &str) -> Self {
+        Self::create_on(server("TEST_DATABASE_URL"), true, options).await
     }
 
-    /// The same on a server of the test's own, with which it goes.
+    /// Creates one on a server of the test's own. It is removed together with the server.
     pub async fn on(server: &Postgres) -> Self {
-        Self::made_on(server.url(), false, "").await
+        Self::create_on(server.url(), false, "").await
     }
 
-    async fn made_on(server: String, shared: bool, options: &str) -> Self {
+    async fn create_on(server: String, on_shared_server: bool, options: &str) -> Self {
         let mut config: tokio_postgres::Config = server.parse().expect("a server's URL");
         let name = format!("test_{}", Uuid::new_v4().simple());
         let owner = connect(&config).await;
-        for made in [format!("CREATE DATABASE {name} {options}"), format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'")]
+        for statement in
+            [format!("CREATE DATABASE {name} {options}"), format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'")]
         {
-            owner.batch_execute(&made).await.expect("the server makes a database and a role");
+            owner.batch_execute(&statement).await.expect("the server creates a database and a role");
         }
         config.dbname(&name);
-        Self { name, server, config, shared }
+        Self { name, server, config, on_shared_server }
     }
 
-    /// What the database is called, and the functions' role.
+    /// The name of the database and of the functions' role.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The URL that `migrate` gets: the owner's.
+    /// The URL of the owner, for `migrate`.
     #[must_use]
     pub fn url(&self) -> String {
         let (server, _) = self.server.rsplit_once('/').expect("a server's URL names a database");
         format!("{server}/{}", self.name)
     }
 
-    /// The URL that every other function gets: that of a role which may do nothing until [`TestDatabase::grant`].
+    /// The URL of the functions' role, which has no privileges until [`TestDatabase::grant`].
     #[must_use]
     pub fn functions_url(&self) -> String {
         let owner = self.url();
@@ -62,42 +64,42 @@ impl TestDatabase {
         format!("postgres://{name}:{name}@{server}", name = self.name)
     }
 
-    /// The same, by another port.
-    pub(crate) fn functions_url_by(&self, port: u16) -> String {
+    /// The URL of the functions' role with another port.
+    pub(crate) fn functions_url_with_port(&self, port: u16) -> String {
         let own = format!(":{}/", self.config.get_ports()[0]);
         self.functions_url().replace(&own, &format!(":{port}/"))
     }
 
-    /// A role that is not there, for `migrate` to make. It goes with the database.
+    /// The name of a role that does not exist, for `migrate` to create. It is dropped with the database.
     #[must_use]
-    pub fn role_to_make(&self) -> String {
-        format!("{}_made", self.name)
+    pub fn role_to_create(&self) -> String {
+        format!("{}_created", self.name)
     }
 
-    /// Lets the functions do what `migrations/grants.sql` says, as whoever deploys does after the first `migrate`.
+    /// Grants the functions' role the privileges of `migrations/grants.sql`, as an operator does after the first `migrate`.
     pub async fn grant(&self) {
         let grants = documents::read("migrations/grants.sql").replace("jwt_auth", &self.name);
-        // One after the other, where a test migrates several times at once: PostgreSQL refuses two grants on one table in the same moment.
-        let alone = format!("SELECT pg_advisory_xact_lock(1); {grants}");
-        self.connect().await.batch_execute(&alone).await.expect("the tables are there");
+        // The lock serialises the grants of tests that migrate several times at once. PostgreSQL refuses concurrent grants on one table.
+        let serialised = format!("SELECT pg_advisory_xact_lock(1); {grants}");
+        self.connect().await.batch_execute(&serialised).await.expect("the tables exist");
     }
 
     /// Sets the isolation level of the functions' transactions.
-    pub async fn isolate(&self, level: &str) {
+    pub async fn set_isolation(&self, level: &str) {
         let setting = format!("ALTER ROLE {} SET default_transaction_isolation = '{level}'", self.name);
         self.connect().await.batch_execute(&setting).await.expect("the owner may change the role");
     }
 
-    /// A connection of the test's own, to look at rows or to shift their times.
+    /// A new connection of the owner, to read rows or to change their times.
     pub async fn connect(&self) -> Client {
         connect(&self.config).await
     }
 }
 
 impl Drop for TestDatabase {
-    /// On a thread and a runtime of its own: the test's runtime may be ending, and a panic may be under way.
+    /// Uses a thread and a runtime of its own, because the test's runtime may be shutting down.
     fn drop(&mut self) {
-        if !self.shared {
+        if !self.on_shared_server {
             return;
         }
         let (name, mut config) = (self.name.clone(), self.config.clone());
@@ -108,11 +110,11 @@ impl Drop for TestDatabase {
                 let owner = connect(&config).await;
                 owner.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
                 owner.batch_execute(&format!("DROP ROLE {name}")).await?;
-                owner.batch_execute(&format!("DROP ROLE IF EXISTS {name}_made")).await
+                owner.batch_execute(&format!("DROP ROLE IF EXISTS {name}_created")).await
             })
         });
         let dropped = matches!(dropped.join(), Ok(Ok(())));
-        assert!(dropped || std::thread::panicking(), "the database of a test could not be dropped");
+        assert!(dropped || std::thread::panicking(), "the database of a test was not dropped");
     }
 }
 

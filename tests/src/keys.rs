@@ -1,4 +1,4 @@
-//! Private keys for tests, made anew each time, and their public halves.
+//! New private keys for tests, and their public keys.
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
@@ -28,24 +28,24 @@ pub fn ed25519() -> String {
     pem(PRIVATE, Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("a key").as_ref())
 }
 
-/// The public half of one of these, in PEM.
+/// The public key of a private key of this module, in PEM.
 #[must_use]
-pub fn public_half(private: &str) -> String {
+pub fn public_key(private: &str) -> String {
     pem(PUBLIC, &public_der(private))
 }
 
-/// The same in DER.
+/// The public key of a private key of this module, in DER (`SubjectPublicKeyInfo`).
 #[must_use]
 pub fn public_der(private: &str) -> Vec<u8> {
     let base64: String = private.lines().filter(|line| !line.starts_with("-----")).collect();
-    let pkcs8 = STANDARD.decode(base64).expect("a PEM of ours");
+    let pkcs8 = STANDARD.decode(base64).expect("a PEM of this module");
     let of_rsa = |key: KeyPair| der_of(key.public_key());
     let of_ec = |key: EcdsaKeyPair| der_of(key.public_key());
     let of_ed25519 = |key: Ed25519KeyPair| der_of(key.public_key());
     let rsa = KeyPair::from_pkcs8(&pkcs8).map(of_rsa);
     let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).map(of_ec);
     let ed25519 = Ed25519KeyPair::from_pkcs8(&pkcs8).map(of_ed25519);
-    rsa.or(ec).or(ed25519).expect("a key of ours")
+    rsa.or(ec).or(ed25519).expect("a key of this module")
 }
 
 fn der_of<'a>(key: &impl AsDer<PublicKeyX509Der<'a>>) -> Vec<u8> {

@@ -1,26 +1,27 @@
-//! The harness: everything a journey needs to happen for real.
+//! What the integration tests share.
 //!
-//! A [`Stack`] is the whole service for one test: a database of its own on a real PostgreSQL server, the real function binaries,
-//! started over the Lambda runtime interface when they are first called, and a gateway that turns HTTP into API Gateway's events
-//! (payload format 2.0). Mail goes to a local SES and is read back from there. What happens in it is told by a [`Person`].
+//! A [`Stack`] is the whole service for one test. It has a database of its own on a real PostgreSQL server and runs the real function
+//! binaries, which speak the Lambda runtime interface. A gateway turns HTTP requests into API Gateway events (payload format 2.0).
+//! Mail goes to a local SES, where tests read it. A [`Person`] sends the requests of one user.
 //!
-//! Servers are shared by all tests and come from the environment; `cargo xtask test` starts them and sets it:
+//! All tests share the servers. `cargo xtask test` starts them and sets these variables:
 //!
-//! | variable | what it names |
+//! | variable | value |
 //! | --- | --- |
-//! | `TEST_DATABASE_URL` | a PostgreSQL server where databases may be made and dropped |
-//! | `TEST_DATABASE_LOG` | the file that server logs to |
-//! | `TEST_SES_URL` | a local SES whose mails are read back |
-//! | `TEST_DYNAMODB_URL` | a DynamoDB Local, one for all credentials and regions: each test makes a table with a name of its own |
-//! | `TEST_POSTGRES`, `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the folder of PostgreSQL's programs, whom they run as (`uid:gid`, empty if this user), and a folder of theirs |
-//! | `TEST_PGBOUNCER` | the program `pgbouncer` |
-//! | `TEST_FAULTS` | the file where each test of a fault writes what users saw of it |
-//! | `TEST_ISOLATION` | the isolation level of the functions' transactions, where it is not to be the server's default |
-//! | `TEST_WEBDRIVER_URL` | a chromedriver, for the browser's tests |
-//! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python and a folder of npm packages, for the verifiers' tests |
-#![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]
+//! | `TEST_DATABASE_URL` | a PostgreSQL server where the tests may create and drop databases |
+//! | `TEST_DATABASE_LOG` | the log file of that server |
+//! | `TEST_SES_URL` | a local SES |
+//! | `TEST_DYNAMODB_URL` | a DynamoDB Local that shares its tables among all credentials and regions; each test creates a table with a unique name |
+//! | `TEST_POSTGRES`, `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the folder of PostgreSQL's programs, the user who runs them (`uid:gid`; empty for the current user), and a folder that user may write to |
+//! | `TEST_PGBOUNCER` | the path of `pgbouncer` |
+//! | `TEST_FAULTS` | the file to which each test of a fault appends the answers that it saw |
+//! | `TEST_ISOLATION` | the isolation level of the functions' transactions; the server's default if unset |
+//! | `TEST_WEBDRIVER_URL` | a chromedriver, for the tests in a browser |
+//! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python interpreter and a folder of npm packages, for the tests with other JWT libraries |
+#![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 mod cors;
+mod counter_table;
 pub mod database;
 pub mod documents;
 mod event;
@@ -30,31 +31,38 @@ pub mod keys;
 pub mod mailbox;
 mod person;
 mod postgres;
-mod proxy;
+mod postgres_proxy;
 mod reply;
 mod ses;
 pub mod stack;
-mod state_table;
 pub mod traffic;
 mod walk_through;
 
+use serde_json::Value;
+
+pub use counter_table::{CounterStore, CounterTable, DynamoDbHealth, DynamoDbRequest};
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
-pub use proxy::{Moment, Network, Proxy, Statement};
+pub use postgres_proxy::{Interruption, Network, PostgresProxy, Statement};
 pub use reply::Reply;
-pub use ses::{Ses, SesHealth, Taken};
+pub use ses::{AcceptedMail, Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};
-pub use state_table::{Health, StateTable, Store};
 pub use walk_through::walk_through;
 
-/// A variable that `cargo xtask test` sets.
+/// The value of a variable that `cargo xtask test` sets.
 #[must_use]
 pub fn server(variable: &str) -> String {
     optional(variable).unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`"))
 }
 
-/// A variable that may be set.
-#[expect(clippy::disallowed_methods, reason = "a harness is configured by its environment")]
+/// The value of an optional variable.
+#[expect(clippy::disallowed_methods, reason = "the test harness is configured by environment variables")]
 pub(crate) fn optional(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
+}
+
+/// The sample event of a function, from the folder `events`.
+#[must_use]
+pub fn sample_event(function: &str) -> Value {
+    serde_json::from_str(&documents::read(&format!("events/{function}.json"))).expect("a sample event is JSON")
 }

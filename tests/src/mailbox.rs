@@ -1,4 +1,4 @@
-//! Reading mails back from the local SES.
+//! Reads mails from the local SES.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::server;
 
-/// A mail as SES took it.
+/// A mail that SES accepted.
 #[derive(Debug, Clone)]
 pub struct Mail {
-    /// Its subject.
+    /// The subject.
     pub subject: String,
-    /// Its sender.
+    /// The sender.
     pub from: String,
     /// The text part.
     pub text: String,
@@ -59,12 +59,12 @@ pub async fn mails_to(address: &str) -> Vec<Mail> {
 
 /// Waits until an address has received `count` mails, and returns them.
 pub async fn wait_for(address: &str, count: usize) -> Vec<Mail> {
-    let mails = wait_a_while_for(address, count, Duration::from_secs(5)).await;
+    let mails = try_to_wait_for(address, count, Duration::from_secs(5)).await;
     mails.unwrap_or_else(|| panic!("{address} did not receive {count} mail(s)"))
 }
 
-/// The same; `None` where they do not come in that time.
-pub(crate) async fn wait_a_while_for(address: &str, count: usize, time: Duration) -> Option<Vec<Mail>> {
+/// Waits for `count` mails up to `time`, and returns `None` if they have not arrived by then.
+pub(crate) async fn try_to_wait_for(address: &str, count: usize, time: Duration) -> Option<Vec<Mail>> {
     let began = Instant::now();
     loop {
         let mails = mails_to(address).await;

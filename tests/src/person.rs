@@ -1,4 +1,4 @@
-//! Somebody who uses the service.
+//! A user of the service, and the requests they send.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use crate::{
 #[derive(Clone)]
 pub struct Person<'a> {
     stack: &'a Stack,
-    /// The name they sign up with.
+    /// The name for the sign-up.
     pub name: String,
-    /// Their address.
+    /// The email address.
     pub email: String,
-    /// Their password, as they believe it to be.
+    /// The password that the next sign-up or sign-in sends.
     pub password: String,
-    /// The address they come from.
+    /// The IP address that requests come from.
     pub source: String,
 }
 
-/// What a sign-in or a refresh gave.
+/// The tokens that a sign-in or a refresh returned.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// For protected routes.
+    /// The access token.
     pub access: String,
-    /// For `refresh`.
+    /// The refresh token.
     pub refresh: String,
 }
 
@@ -55,25 +55,25 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// The same person, with another password in mind.
+    /// The same person, who sends another password.
     #[must_use]
     pub fn with_password(&self, password: &str) -> Self {
         Self { password: password.to_owned(), ..self.clone() }
     }
 
-    /// The same person, writing their address differently.
+    /// The same person, who sends another email address.
     #[must_use]
     pub fn with_email(&self, email: &str) -> Self {
         Self { email: email.to_owned(), ..self.clone() }
     }
 
-    /// The same person, somewhere else.
+    /// The same person, at another IP address.
     #[must_use]
-    pub fn at(&self, source: &str) -> Self {
+    pub fn from_source(&self, source: &str) -> Self {
         Self { source: source.to_owned(), ..self.clone() }
     }
 
-    async fn posts(&self, path: &str, body: Value) -> Reply {
+    async fn post(&self, path: &str, body: Value) -> Reply {
         self.stack.send(Method::POST, path, |request| request.header(SOURCE, &self.source).json(&body)).await
     }
 
@@ -84,25 +84,25 @@ impl<'a> Person<'a> {
     /// Signs up.
     pub async fn signs_up(&self) -> Reply {
         let body = json!({ "name": self.name, "email": self.email, "password": self.password });
-        self.posts("/api/signup", body).await
+        self.post("/api/signup", body).await
     }
 
-    /// Tries to sign in.
+    /// Sends a sign-in, which may be refused.
     pub async fn tries_to_sign_in(&self) -> Reply {
-        self.posts("/api/signin", self.credentials()).await
+        self.post("/api/signin", self.credentials()).await
     }
 
-    /// Signs in.
+    /// Signs in successfully.
     pub async fn signs_in(&self) -> Tokens {
         Tokens::from(&self.tries_to_sign_in().await)
     }
 
-    /// Looks at the dashboard with an access token.
+    /// Requests the dashboard with an access token.
     pub async fn dashboard(&self, access_token: &str) -> Reply {
         self.stack.with_token(Method::GET, "/api/dashboard", access_token).await
     }
 
-    /// Presents a refresh token.
+    /// Sends a refresh token.
     pub async fn refreshes(&self, refresh_token: &str) -> Reply {
         self.stack.with_token(Method::POST, "/api/refresh", refresh_token).await
     }
@@ -112,36 +112,36 @@ impl<'a> Person<'a> {
         self.stack.with_token(Method::POST, "/api/logout", access_token).await
     }
 
-    /// Asks for a reset mail.
+    /// Requests a reset mail.
     pub async fn forgets_password(&self) -> Reply {
-        self.posts("/api/forgot-password", json!({ "email": self.email })).await
+        self.post("/api/forgot-password", json!({ "email": self.email })).await
     }
 
-    /// Asks for a reset mail and reads the newest of the `count` mails there are now.
+    /// Requests a reset mail, waits until this person has received `count` mails in all, and returns the newest.
     pub async fn receives_reset_mail(&self, count: usize) -> Mail {
         assert_eq!(self.forgets_password().await.status, 200);
         self.mails(count).await.pop().expect("a mail")
     }
 
-    /// The `count` mails this person has received. What a request had no time for on a busy machine comes by the next sweep, as it does in
-    /// service.
+    /// Waits until this person has received `count` mails, and returns them. On a busy machine a request may have no time left to send its
+    /// mail; then this method runs `sweep`, which sends it.
     pub async fn mails(&self, count: usize) -> Vec<Mail> {
-        if let Some(mails) = mailbox::wait_a_while_for(&self.email, count, Duration::from_secs(1)).await {
+        if let Some(mails) = mailbox::try_to_wait_for(&self.email, count, Duration::from_secs(1)).await {
             return mails;
         }
-        self.stack.mails_become_due().await;
+        self.stack.make_mails_due().await;
         self.stack.sweep().await;
         mailbox::wait_for(&self.email, count).await
     }
 
     /// Sets a new password with a reset token.
     pub async fn resets_password(&self, token: &str, password: &str) -> Reply {
-        self.posts(&format!("/api/reset-password/{token}"), json!({ "password": password })).await
+        self.post(&format!("/api/reset-password/{token}"), json!({ "password": password })).await
     }
 }
 
 impl Reply {
-    /// Asserts that an account was made.
+    /// Asserts that an account was created.
     #[track_caller]
     pub fn assert_created(&self) {
         assert_eq!((self.status, self.json()), (201, json!({ "message": "User created successfully" })));

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one test's own, which may fall ill without anybody else noticing; and `PgBouncer` before one.
+//! A PostgreSQL server for one test, which may fail without affecting other tests; and `PgBouncer` in front of a server.
 
 use std::{
     fs,
@@ -20,18 +20,18 @@ use uuid::Uuid;
 
 use crate::server;
 
-/// How a server is stopped.
+/// How a server is stopped (<https://www.postgresql.org/docs/current/server-shutdown.html>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Everybody is sent away, and everything is written down.
+    /// The server closes every connection and writes everything to disk.
     Fast,
-    /// As if it crashed: at its next start it recovers.
+    /// The server stops at once, as in a crash, and recovers at its next start.
     Immediate,
 }
 
-/// A server with a data directory of its own. Both go with this value.
+/// A server with a data directory of its own. Both are removed with this value.
 pub struct Postgres {
-    /// Where it listens.
+    /// The port where the server listens.
     pub port: u16,
     host: &'static str,
     folder: PathBuf,
@@ -40,28 +40,28 @@ pub struct Postgres {
     frozen: Mutex<Vec<Pid>>,
 }
 
-/// The superuser's password, the same for all servers of a run: it is in the data directory that each begins with a copy of.
+/// The superuser's password. All servers of a test run have the same, because each starts with a copy of one data directory.
 static PASSWORD: OnceCell<String> = OnceCell::const_new();
 
 impl Postgres {
-    /// A new server, running.
+    /// Starts a new server with these settings (`name=value`).
     pub async fn start(settings: &[&str]) -> Self {
-        template().await;
+        create_template().await;
         let server = Self::copied_from(&folder().join("template"), "127.0.0.1", unused_port().await, settings);
         server.start_again().await;
         server
     }
 
-    /// A standby of this server on the same port of another address, running: the same data, as it changes. Read-only until it is
-    /// promoted. This server is stopped for a moment, to copy what it has.
+    /// Starts a standby of this server on the same port of another address. It replicates this server's data and is read-only until it is
+    /// promoted. This server is stopped for a moment to copy its data directory.
     pub async fn standby(&self, host: &'static str) -> Self {
         self.stop(Shutdown::Fast).await;
         let standby = Self::copied_from(&self.folder, host, self.port, &[]);
         self.start_again().await;
         let primary = format!("host={} port={} user=postgres password={}", self.host, self.port, password());
         fs::write(standby.folder.join("postgresql.auto.conf"), format!("primary_conninfo = '{primary}'\n"))
-            .expect("the folder of a server takes a file");
-        fs::write(standby.folder.join("standby.signal"), "").expect("the folder of a server takes a file");
+            .expect("the data directory is writable");
+        fs::write(standby.folder.join("standby.signal"), "").expect("the data directory is writable");
         standby.start_again().await;
         standby
     }
@@ -80,7 +80,7 @@ impl Postgres {
         format!("postgres://postgres:{}@{}:{}/postgres", password(), self.host, self.port)
     }
 
-    /// A connection of the superuser's.
+    /// A new connection of the superuser.
     pub async fn connect(&self) -> Client {
         self.try_to_connect().await.expect("the server answers")
     }
@@ -91,43 +91,43 @@ impl Postgres {
         Ok(client)
     }
 
-    /// Puts a file that only the server may read among its own.
-    pub fn takes_file(&self, name: &str, content: &str) {
+    /// Writes a file into the data directory that only the server may read.
+    pub fn write_file(&self, name: &str, content: &str) {
         let mut shell = unprivileged("sh");
         shell.args(["-c", "umask 077; cat > \"$0\""]).arg(self.folder.join(name)).stdin(Stdio::piped());
         let mut shell = shell.spawn().expect("a shell runs");
-        shell.stdin.take().expect("piped").write_all(content.as_bytes()).expect("it reads");
+        shell.stdin.take().expect("piped").write_all(content.as_bytes()).expect("the shell reads its input");
         assert!(shell.wait().expect("a child").success(), "{name} cannot be written");
     }
 
-    /// Changes a setting, and waits until it holds for whoever connects.
+    /// Changes a setting, and waits until it is in force for new connections.
     pub async fn set(&self, setting: &str) {
         const LOADED: &str = "SELECT pg_conf_load_time()::text";
         let superuser = self.connect().await;
-        let loaded = async || superuser.query_one(LOADED, &[]).await.expect("it answers").get::<_, String>(0);
+        let loaded = async || superuser.query_one(LOADED, &[]).await.expect("the server answers").get::<_, String>(0);
         let before = loaded().await;
-        superuser.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.expect("it takes the setting");
-        superuser.execute("SELECT pg_reload_conf()", &[]).await.expect("it looks again");
+        superuser.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.expect("the server accepts the setting");
+        superuser.execute("SELECT pg_reload_conf()", &[]).await.expect("the server reloads its settings");
         while loaded().await == before {
             sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Starts it on the port and the data it had, and waits until it takes connections.
+    /// Starts the server again on the same port and data, and waits until it accepts connections.
     pub async fn start_again(&self) {
         self.launch(&[]);
-        self.takes_connections().await;
+        self.wait_until_ready().await;
     }
 
-    /// Starts it, busy at first: for a good second it answers that it is starting up.
+    /// Starts the server so that it answers "starting up" for more than a second.
     pub fn start_slowly(&self) {
-        fs::write(self.folder.join("recovery.signal"), "").expect("the folder of a server takes a file");
-        // It asks for a few files that nobody has, and goes on without them.
+        fs::write(self.folder.join("recovery.signal"), "").expect("the data directory is writable");
+        // The server tries to restore a few files that do not exist, which takes 0.4 seconds each.
         self.launch(&["restore_command=sleep 0.4; false", "hot_standby=off"]);
     }
 
-    /// Waits until it takes connections.
-    pub async fn takes_connections(&self) {
+    /// Waits until the server accepts connections.
+    pub async fn wait_until_ready(&self) {
         let began = Instant::now();
         while self.try_to_connect().await.is_err() {
             assert!(
@@ -148,11 +148,11 @@ impl Postgres {
         command.arg("-D").arg(&self.folder);
         command.args(own.into_iter().chain(settings).chain(more.iter().copied()).flat_map(|setting| ["-c", setting]));
         let log = fs::File::options().create(true).append(true).open(self.folder.with_extension("log"));
-        command.stdout(Stdio::null()).stderr(log.expect("the folder takes a log"));
+        command.stdout(Stdio::null()).stderr(log.expect("the folder is writable"));
         *self.postmaster.lock().expect("no panic") = Some(command.spawn().expect("postgres starts"));
     }
 
-    /// Stops it, and waits until it has ended.
+    /// Stops the server, and waits until its process has ended.
     pub async fn stop(&self, shutdown: Shutdown) {
         let mut postmaster = self.postmaster.lock().expect("no panic").take().expect("the server runs");
         let signal = if shutdown == Shutdown::Fast { Signal::SIGINT } else { Signal::SIGQUIT };
@@ -162,13 +162,13 @@ impl Postgres {
         }
     }
 
-    /// Freezes it with every process it has: its kernel still takes connections and data, and nobody answers.
+    /// Freezes every process of the server. The kernel still accepts connections and data, but nothing answers.
     pub async fn freeze(&self) {
-        let witness = self.connect().await;
+        let observer = self.connect().await;
         let postmaster = id(self.postmaster.lock().expect("no panic").as_ref().expect("the server runs"));
-        // First the one that starts the others.
+        // The postmaster first, because it starts the other processes.
         signal::kill(postmaster, Signal::SIGSTOP).expect("the server can be signalled");
-        let others = witness.query("SELECT pid FROM pg_stat_activity", &[]).await.expect("it answers");
+        let others = observer.query("SELECT pid FROM pg_stat_activity", &[]).await.expect("it answers");
         let others = others.iter().map(|row| Pid::from_raw(row.get(0)));
         let mut frozen = self.frozen.lock().expect("no panic");
         *frozen = others.chain([postmaster]).collect();
@@ -177,10 +177,10 @@ impl Postgres {
         }
     }
 
-    /// Lets it go on.
+    /// Lets the frozen processes continue.
     pub fn thaw(&self) {
         for process in self.frozen.lock().expect("no panic").drain(..) {
-            // One that was told to end meanwhile may do so at once.
+            // A process that received another signal meanwhile may have ended.
             let _ = signal::kill(process, Signal::SIGCONT);
         }
     }
@@ -195,29 +195,29 @@ impl Drop for Postgres {
         }
         let log = fs::read_to_string(self.folder.with_extension("log")).unwrap_or_default();
         if std::thread::panicking() {
-            eprintln!("what PostgreSQL on port {} had to say:\n{log}", self.port);
+            eprintln!("the log of PostgreSQL on port {}:\n{log}", self.port);
         }
         let _ = fs::remove_file(self.folder.with_extension("log"));
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// `PgBouncer` in transaction mode before a server: each statement may get another connection. It goes with this value.
+/// `PgBouncer` in transaction mode in front of a server: each transaction may use another connection. It is stopped with this value.
 pub struct PgBouncer {
-    /// Where it listens, on 127.0.0.1.
+    /// The port of 127.0.0.1 where it listens.
     pub port: u16,
     process: Child,
     folder: PathBuf,
 }
 
 impl PgBouncer {
-    /// Before this server, with so many connections to it for everybody together.
-    pub async fn before(port_of_server: u16, pool_size: usize, role: &str) -> Self {
+    /// Starts one in front of the server on this port, with `pool_size` connections to it.
+    pub async fn start(port_of_server: u16, pool_size: usize, role: &str) -> Self {
         let port = unused_port().await;
         let folder = folder().join(Uuid::new_v4().simple().to_string());
         assert!(unprivileged("mkdir").arg(&folder).status().expect("mkdir runs").success());
         let users = folder.join("users.txt");
-        fs::write(&users, format!("\"{role}\" \"{role}\"\n")).expect("the folder takes a file");
+        fs::write(&users, format!("\"{role}\" \"{role}\"\n")).expect("the folder is writable");
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={port_of_server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\npool_mode = transaction\ndefault_pool_size = {pool_size}\n\
@@ -225,7 +225,7 @@ impl PgBouncer {
             users.display()
         );
         let file = folder.join("pgbouncer.ini");
-        fs::write(&file, settings).expect("the folder takes a file");
+        fs::write(&file, settings).expect("the folder is writable");
         let mut command = unprivileged(&server("TEST_PGBOUNCER"));
         command.arg("--quiet").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
         let bouncer = Self { port, process: command.spawn().expect("pgbouncer starts"), folder };
@@ -246,7 +246,8 @@ impl Drop for PgBouncer {
     }
 }
 
-/// A port that nobody has, and that no outgoing connection gets while its server is down: systems hand those out from further up.
+/// A free port below the range from which systems choose the ports of outgoing connections, so that none of them takes it while the server
+/// is down.
 pub async fn unused_port() -> u16 {
     loop {
         let port = 15_000 + Uuid::new_v4().as_fields().1 % 15_000;
@@ -256,25 +257,25 @@ pub async fn unused_port() -> u16 {
     }
 }
 
-/// Makes the data directory that every server begins with a copy of, once.
-async fn template() {
+/// Creates the data directory that every server copies, once in a test run.
+async fn create_template() {
     PASSWORD
         .get_or_init(|| async {
             let password = Uuid::new_v4().simple().to_string();
             let file = folder().join("own-password");
-            fs::write(&file, &password).expect("the folder takes a file");
+            fs::write(&file, &password).expect("the folder is writable");
             let mut initdb = unprivileged(&program("initdb"));
             initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]);
             initdb.arg(format!("--pwfile={}", file.display())).arg("-D").arg(folder().join("template"));
-            let made = initdb.output().expect("initdb runs");
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            let output = initdb.output().expect("initdb runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             password
         })
         .await;
 }
 
 fn password() -> &'static str {
-    PASSWORD.get().expect("there is a server")
+    PASSWORD.get().expect("a server was started")
 }
 
 fn folder() -> PathBuf {
@@ -285,7 +286,7 @@ fn program(name: &str) -> String {
     format!("{}/{name}", server("TEST_POSTGRES"))
 }
 
-/// A program that runs as somebody who may run PostgreSQL, which root may not.
+/// A program that runs as the user of `TEST_POSTGRES_USER`, because PostgreSQL refuses to run as root.
 fn unprivileged(program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder());

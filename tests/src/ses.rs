@@ -1,4 +1,4 @@
-//! A way to the local SES that can be cut.
+//! A proxy in front of the local SES that can simulate failures.
 
 use std::{
     collections::HashMap,
@@ -18,45 +18,45 @@ use url::form_urlencoded;
 
 use crate::{mailbox::Mail, server};
 
-/// What SES does.
+/// How the proxy in front of SES behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SesHealth {
-    /// It takes mails.
-    Well,
-    /// It refuses them as it does when more come than it was granted a second.
+    /// It forwards every mail.
+    Healthy,
+    /// It refuses every mail because the sending rate is exceeded. A later attempt may succeed.
     Throttled,
-    /// It refuses them for good.
+    /// It rejects every mail. A later attempt would fail as well.
     Rejecting,
-    /// It refuses all mails of the account until AWS or its owner lets it send again.
+    /// It refuses every mail because sending is paused for the whole account.
     Paused,
-    /// It takes every request and never answers.
+    /// It accepts every request and never answers.
     Hanging,
 }
 
-/// SES, for one test.
+/// SES for one test.
 pub struct Ses {
-    /// Where functions find it.
+    /// The URL of the proxy, for `AWS_ENDPOINT_URL_SES`.
     pub endpoint: String,
-    proxy: Arc<Proxy>,
+    proxy: Arc<SesProxy>,
 }
 
-/// A mail, and when SES had taken it.
-pub type Taken = (Instant, Mail);
+/// A mail that SES accepted, and when.
+pub type AcceptedMail = (Instant, Mail);
 
-struct Proxy {
+struct SesProxy {
     health: Mutex<SesHealth>,
-    asked: Mutex<Vec<String>>,
-    taken: Mutex<HashMap<String, Vec<Taken>>>,
+    requests: Mutex<Vec<String>>,
+    accepted: Mutex<HashMap<String, Vec<AcceptedMail>>>,
     client: Client,
 }
 
 impl Ses {
-    /// A new one, which is well.
+    /// Starts a proxy that forwards every mail.
     pub async fn new() -> Self {
-        let proxy = Arc::new(Proxy {
-            health: Mutex::new(SesHealth::Well),
-            asked: Mutex::default(),
-            taken: Mutex::default(),
+        let proxy = Arc::new(SesProxy {
+            health: Mutex::new(SesHealth::Healthy),
+            requests: Mutex::default(),
+            accepted: Mutex::default(),
             client: Client::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -66,54 +66,54 @@ impl Ses {
         Self { endpoint, proxy }
     }
 
-    /// What it was asked to do, as form data, oldest first.
+    /// The bodies of all requests so far, as form data, oldest first.
     ///
     /// # Panics
-    /// If a request to it panicked.
+    /// If a request handler panicked.
     #[must_use]
-    pub fn asked(&self) -> Vec<String> {
-        self.proxy.asked.lock().expect("no request panicked").clone()
+    pub fn requests(&self) -> Vec<String> {
+        self.proxy.requests.lock().expect("no request panicked").clone()
     }
 
-    /// Lets it fail, or be well again.
-    pub fn is(&self, health: SesHealth) {
+    /// Sets how the proxy behaves from now on.
+    pub fn set_health(&self, health: SesHealth) {
         *self.proxy.health.lock().expect("no panic") = health;
     }
 
-    /// What it has taken for an address so far, oldest first.
+    /// The mails to an address that SES has accepted so far, oldest first.
     #[must_use]
-    pub fn taken_for(&self, address: &str) -> Vec<Taken> {
-        self.proxy.taken.lock().expect("no panic").get(address).cloned().unwrap_or_default()
+    pub fn accepted_for(&self, address: &str) -> Vec<AcceptedMail> {
+        self.proxy.accepted.lock().expect("no panic").get(address).cloned().unwrap_or_default()
     }
 }
 
-async fn forward(State(proxy): State<Arc<Proxy>>, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
+async fn forward(State(proxy): State<Arc<SesProxy>>, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
     let refusal = |code: &str, message: &str| {
         let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
         (StatusCode::BAD_REQUEST, format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>").into())
     };
-    proxy.asked.lock().expect("no request panicked").push(String::from_utf8_lossy(&body).into_owned());
+    proxy.requests.lock().expect("no request panicked").push(String::from_utf8_lossy(&body).into_owned());
     let health = *proxy.health.lock().expect("no panic");
     match health {
         SesHealth::Throttled => refusal("Throttling", "Maximum sending rate exceeded."),
         SesHealth::Paused => refusal("AccountSendingPausedException", "Email sending is disabled for your account."),
         SesHealth::Rejecting => refusal("MessageRejected", "Email address is not verified."),
         SesHealth::Hanging => std::future::pending().await,
-        SesHealth::Well => {
+        SesHealth::Healthy => {
             let request = proxy.client.post(server("TEST_SES_URL")).headers(headers).body(body.clone());
             let response = request.send().await.expect("the local SES answers");
             let (status, answer) = (response.status(), response.bytes().await.expect("a body"));
             if status.is_success() {
-                let (address, mail) = read(&body);
-                proxy.taken.lock().expect("no panic").entry(address).or_default().push((Instant::now(), mail));
+                let (address, mail) = parse(&body);
+                proxy.accepted.lock().expect("no panic").entry(address).or_default().push((Instant::now(), mail));
             }
             (status, answer)
         }
     }
 }
 
-/// The mail of a `SendEmail`, and to whom it goes.
-fn read(request: &[u8]) -> (String, Mail) {
+/// The recipient and the mail of a `SendEmail` request.
+fn parse(request: &[u8]) -> (String, Mail) {
     let mut fields: HashMap<_, _> = form_urlencoded::parse(request).into_owned().collect();
     let mut field = |name: &str| fields.remove(name).unwrap_or_default();
     let mail = Mail {

@@ -14,57 +14,57 @@ use uuid::Uuid;
 
 use crate::{
     Person, Reply,
+    counter_table::{CounterStore, CounterTable},
     database::TestDatabase,
     documents,
     function::{Function, Outcome},
     gateway::{self, Functions},
     optional, server,
-    state_table::{StateTable, Store},
 };
 
-/// The secret every stack signs with.
+/// The secret that every stack signs tokens with.
 pub const SECRET: &str = "a-secret-of-the-tests-0123456789abcdef";
 
-/// The service, running.
+/// A running service.
 pub struct Stack {
-    /// Where the API is.
+    /// The URL of the gateway.
     pub base_url: String,
-    /// Its database.
+    /// The stack's database.
     pub database: TestDatabase,
-    /// Its table, where it has one.
-    pub state_table: Option<StateTable>,
+    /// The DynamoDB table of counters, if the stack counts there.
+    pub counter_table: Option<CounterTable>,
     functions: Arc<Functions>,
     client: Client,
 }
 
-/// What a stack is to be like, where it differs from the ordinary.
+/// The settings of a stack that differ from the defaults.
 pub struct StackBuilder {
     environment: BTreeMap<String, String>,
-    /// What single functions have in theirs.
+    /// Variables of single functions.
     own_environment: BTreeMap<String, Vec<(String, String)>>,
     max_processes: usize,
     database: Option<TestDatabase>,
-    /// Whether the database is to be migrated, and granted.
-    prepared: bool,
-    /// The port by which functions get to the database, where it is not its own.
+    /// Whether `start` migrates the database and grants the privileges.
+    prepare_database: bool,
+    /// The port of a proxy through which functions connect to the database.
     database_port: Option<u16>,
-    /// The isolation level of the functions' transactions, where it is not the server's default.
+    /// The isolation level of the functions' transactions, if not the server's default.
     isolation: Option<String>,
-    store: Store,
+    store: CounterStore,
 }
 
 impl Stack {
-    /// A stack on a database of its own, migrated.
+    /// Starts a stack with the default settings and a migrated database of its own.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// The same, with attempts counted there.
-    pub async fn with_state_in(store: Store) -> Self {
-        Self::builder().state_in(store).start().await
+    /// Starts a stack that counts attempts in this store.
+    pub async fn with_counters_in(store: CounterStore) -> Self {
+        Self::builder().counters_in(store).start().await
     }
 
-    /// A stack that differs from the ordinary one.
+    /// A builder with the default settings.
     #[must_use]
     pub fn builder() -> StackBuilder {
         let variables = [
@@ -82,14 +82,14 @@ impl Stack {
             own_environment: BTreeMap::new(),
             max_processes: 2,
             database: None,
-            prepared: true,
+            prepare_database: true,
             database_port: None,
             isolation: optional("TEST_ISOLATION"),
-            store: Store::PostgreSql,
+            store: CounterStore::PostgreSql,
         }
     }
 
-    /// Somebody new, whose address nobody else has.
+    /// A person without an account, with a unique address.
     #[must_use]
     pub fn stranger(&self, name: &str) -> Person<'_> {
         // A local part has 64 characters at most.
@@ -97,14 +97,14 @@ impl Stack {
         Person::new(self, name, &format!("{}-{unique}@example.com", name.to_lowercase().replace(' ', ".")))
     }
 
-    /// Somebody who has signed up.
+    /// A person who has signed up.
     pub async fn user(&self, name: &str) -> Person<'_> {
         let person = self.stranger(name);
         person.signs_up().await.assert_created();
         person
     }
 
-    /// Sends a request; its answer is held against `openapi.yaml`, its headers against what every answer carries.
+    /// Sends a request. Asserts that `openapi.yaml` documents the answer, and that it has the security headers.
     pub async fn send(
         &self,
         method: Method,
@@ -112,18 +112,18 @@ impl Stack {
         fill_in: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Reply {
         let request = fill_in(self.client.request(method.clone(), format!("{}{path}", self.base_url)));
-        let asked = Instant::now();
+        let sent = Instant::now();
         let response = request.send().await.expect("the gateway answers");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("a body of text");
-        let reply = Reply { status, headers, text, took: asked.elapsed() };
+        let reply = Reply { status, headers, text, took: sent.elapsed() };
         let route = documents::routes().into_iter().find(|route| route.matches(method.as_str(), path).is_some());
-        // A process was killed over it: the function has said nothing.
+        // The gateway answers 502 by itself if the function's process was killed.
         if let Some(route) = route.filter(|_| reply.status != 502) {
             reply.assert_documented(&route);
-            // What an authorizer does not let through, the gateway answers by itself.
+            // The gateway answers by itself what the authorizer refuses.
             if route.authorizer.is_none() || reply.status == 200 {
-                reply.assert_guarded(&route);
+                reply.assert_security_headers(&route);
             }
         }
         reply
@@ -144,7 +144,10 @@ impl Stack {
         self.send(method, path, |request| request.bearer_auth(token)).await
     }
 
-    /// Invokes a function directly, as `aws lambda invoke` does. `Err` is the error the function reported.
+    /// Invokes a function directly, as `aws lambda invoke` does.
+    ///
+    /// # Errors
+    /// The error that the function reported; `null` if its process was killed.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
         match self.functions[function].invoke(event.clone(), None).await {
             Outcome::Answer(answer) => Ok(answer),
@@ -153,56 +156,56 @@ impl Stack {
         }
     }
 
-    /// Kills a function's processes, as Lambda does with one that takes too long.
+    /// Kills all processes of a function, as Lambda does at a timeout.
     pub async fn kill(&self, function: &str) {
         self.functions[function].kill().await;
     }
 
-    /// Freezes a function's processes, as Lambda does between requests.
+    /// Freezes all processes of a function, as Lambda does between requests.
     pub fn freeze(&self, function: &str) {
         self.functions[function].signal(Signal::SIGSTOP);
     }
 
-    /// Lets them go on.
+    /// Lets the frozen processes of a function continue.
     pub fn thaw(&self, function: &str) {
         self.functions[function].signal(Signal::SIGCONT);
     }
 
-    /// Kills one of a function's processes, if it has any: whoever waits for it gets a 502 of the gateway's, and another takes its place.
+    /// Kills one process of a function, if there is one. The gateway answers its request with 502 and starts another process.
     pub fn kill_one(&self, function: &str, which: usize) {
         self.functions[function].kill_one(which);
     }
 
-    /// The system's ids of a function's processes.
+    /// The process ids of a function.
     #[must_use]
     pub fn processes(&self, function: &str) -> Vec<u32> {
         self.functions[function].process_ids()
     }
 
-    /// Lets the time pass after which the mails that are owed are due.
-    pub async fn mails_become_due(&self) {
+    /// Makes all pending mails due, as if their waiting time had passed.
+    pub async fn make_mails_due(&self) {
         self.sql("UPDATE outbox SET due_at = now()").await;
     }
 
-    /// Sweeps, as the schedule does, and gives the report.
+    /// Invokes `sweep` as the schedule does, and returns its report.
     pub async fn sweep(&self) -> Value {
-        self.invoke("sweep", &serde_json::json!({})).await.expect("there is nothing in the way of sweeping")
+        self.invoke("sweep", &serde_json::json!({})).await.expect("the sweep succeeds")
     }
 
-    /// Everything a function has logged so far.
+    /// The log of a function so far.
     #[must_use]
     pub fn log_of(&self, function: &str) -> String {
         self.functions[function].log()
     }
 
-    /// Everything all functions have logged so far.
+    /// The logs of all functions so far.
     #[must_use]
     pub fn logs(&self) -> String {
         self.functions.values().map(Function::log).collect::<Vec<_>>().join("\n")
     }
 
-    /// Ends every function, and gives everything each of them has logged, by its name.
-    pub async fn ended_logs(&self) -> BTreeMap<&str, String> {
+    /// Ends every function, and returns the complete logs by function.
+    pub async fn final_logs(&self) -> BTreeMap<&str, String> {
         let mut logs = BTreeMap::new();
         for (name, function) in &*self.functions {
             logs.insert(name.as_str(), function.end().await);
@@ -210,76 +213,76 @@ impl Stack {
         logs
     }
 
-    /// Runs a statement on the stack's database, such as one that shifts a row's time.
+    /// Runs a statement on the stack's database as its owner.
     pub async fn sql(&self, statement: &str) {
         self.database.connect().await.batch_execute(statement).await.expect("the statement runs");
     }
 
-    /// The single text a query yields.
+    /// The single text value that a query returns.
     pub async fn sql_text(&self, query: &str) -> String {
-        self.database.connect().await.query_one(query, &[]).await.expect("the query yields a row").get(0)
+        self.database.connect().await.query_one(query, &[]).await.expect("the query returns a row").get(0)
     }
 
-    /// The single number a query yields.
+    /// The single `bigint` that a query returns.
     pub async fn sql_number(&self, query: &str) -> i64 {
-        self.database.connect().await.query_one(query, &[]).await.expect("the query yields a row").get(0)
+        self.database.connect().await.query_one(query, &[]).await.expect("the query returns a row").get(0)
     }
 }
 
 impl StackBuilder {
-    /// Sets a variable of the functions' environment; an empty value unsets it.
+    /// Sets an environment variable of all functions. The functions treat an empty value as unset.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Sets a variable of one function's environment alone.
+    /// Sets an environment variable of one function.
     #[must_use]
     pub fn with_for(mut self, function: &str, name: &str, value: &str) -> Self {
         self.own_environment.entry(function.to_owned()).or_default().push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// How many processes a function may have at once.
+    /// Sets how many processes each function may have at once.
     #[must_use]
     pub fn processes(mut self, max: usize) -> Self {
         self.max_processes = max;
         self
     }
 
-    /// Where attempts are counted; in the database unless told otherwise.
+    /// Sets where attempts are counted. The default is PostgreSQL.
     #[must_use]
-    pub fn state_in(mut self, store: Store) -> Self {
+    pub fn counters_in(mut self, store: CounterStore) -> Self {
         self.store = store;
         self
     }
 
-    /// The database to run on, instead of a new one. It is left as it is: not migrated, and nothing granted.
+    /// Uses this database without migrating it or granting privileges.
     #[must_use]
-    pub fn on(mut self, database: TestDatabase) -> Self {
+    pub fn with_unprepared_database(mut self, database: TestDatabase) -> Self {
         self.database = Some(database);
-        self.prepared = false;
+        self.prepare_database = false;
         self
     }
 
-    /// The new database to run on: it is migrated, and the functions may use it.
+    /// Uses this empty database. `start` migrates it and grants the privileges.
     #[must_use]
-    pub fn on_new(mut self, database: TestDatabase) -> Self {
+    pub fn with_database(mut self, database: TestDatabase) -> Self {
         self.database = Some(database);
         self
     }
 
-    /// The isolation level of the functions' transactions. Without it, what `TEST_ISOLATION` says, or PostgreSQL's own default.
+    /// Sets the isolation level of the functions' transactions. The default is `TEST_ISOLATION`, or else PostgreSQL's default.
     #[must_use]
     pub fn isolation(mut self, level: &str) -> Self {
         self.isolation = Some(level.to_owned());
         self
     }
 
-    /// The port of 127.0.0.1 by which all functions but `migrate` get to the database.
+    /// Lets all functions but `migrate` connect to the database through this port of 127.0.0.1.
     #[must_use]
-    pub fn through(mut self, port: u16) -> Self {
+    pub fn database_port(mut self, port: u16) -> Self {
         self.database_port = Some(port);
         self
     }
@@ -291,31 +294,31 @@ impl StackBuilder {
             None => TestDatabase::empty().await,
         };
         if let Some(level) = &self.isolation {
-            database.isolate(level).await;
+            database.set_isolation(level).await;
         }
-        let state_table = match self.store {
-            Store::PostgreSql => None,
-            Store::DynamoDb => Some(StateTable::new().await),
+        let counter_table = match self.store {
+            CounterStore::PostgreSql => None,
+            CounterStore::DynamoDb => Some(CounterTable::new().await),
         };
-        if let Some(table) = &state_table {
+        if let Some(table) = &counter_table {
             self = self.with("STATE_TABLE", &table.name).with("AWS_ENDPOINT_URL_DYNAMODB", &table.endpoint);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let base_url = format!("http://{address}");
         let owner = self.environment.get("DATABASE_URL").cloned().unwrap_or_else(|| database.url());
-        let by_proxy = self.database_port.map(|port| database.functions_url_by(port));
+        let through_proxy = self.database_port.map(|port| database.functions_url_with_port(port));
         let defaults = [
-            ("DATABASE_URL", by_proxy.unwrap_or_else(|| database.functions_url())),
+            ("DATABASE_URL", through_proxy.unwrap_or_else(|| database.functions_url())),
             ("AWS_ENDPOINT_URL_SES", server("TEST_SES_URL")),
             ("RESET_PASSWORD_URL", format!("{base_url}/reset-password")),
         ];
         for (name, value) in defaults {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
-        let routed = documents::routes().into_iter().map(|route| route.function);
+        let with_route = documents::routes().into_iter().map(|route| route.function);
         let names: BTreeSet<String> =
-            routed.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
+            with_route.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
         let function = |name: String| {
             let mut environment = self.environment.clone();
             if name == "migrate" {
@@ -327,8 +330,8 @@ impl StackBuilder {
         };
         let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());
         gateway::serve(listener, Arc::clone(&functions));
-        let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
-        if self.prepared {
+        let stack = Stack { base_url, database, counter_table, functions, client: Client::new() };
+        if self.prepare_database {
             stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
             stack.database.grant().await;
         }

@@ -1,12 +1,14 @@
-//! Many people at once, who do what people do, and the books on it.
+//! Random traffic of many simulated users, and the check that no acknowledged change was lost.
 //!
-//! An answer can be lost: a 503, or a process that was killed, says nothing about what became of the request. So each person knows what is
-//! certain and what may be either; every later answer is held against that, and in the end so is the database.
+//! An answer can be lost: after a 503 or a killed process, a client does not know whether its request took effect. Each
+//! simulated user therefore records which changes were acknowledged and which are uncertain. Every later answer, and the
+//! database at the end, must agree with that record.
 
-mod books;
-mod dice;
-mod life;
-mod record;
+mod answers;
+mod client_state;
+mod ledger;
+mod random;
+mod simulated_user;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -16,44 +18,45 @@ use std::{
 use futures_util::future::join_all;
 
 pub use self::{
-    books::Books,
-    dice::Dice,
-    life::Life,
-    record::{Record, median},
+    answers::{AnswerLog, median},
+    ledger::Ledger,
+    random::SeededRng,
+    simulated_user::SimulatedUser,
 };
 use crate::{Ses, Stack};
 
-/// People who use a stack, and what they were answered.
+/// Simulated users of a stack, and the answers they received.
 pub struct Traffic<'a> {
-    /// What they were answered.
-    pub record: Record,
+    /// The answers so far, and which of them were wrong.
+    pub answers: AnswerLog,
     stack: &'a Stack,
     ses: &'a Ses,
     seed: u64,
     pause: Duration,
-    people: AtomicU32,
+    users: AtomicU32,
 }
 
 impl<'a> Traffic<'a> {
-    /// Nobody yet. Whatever people do follows from the seed, and from what they are answered; between two things they do, they
-    /// think for up to `pause`.
+    /// No users yet. What the users do follows from the seed and from the answers they receive. Between two requests, each user
+    /// waits for up to `pause`.
     #[must_use]
     pub fn new(stack: &'a Stack, ses: &'a Ses, seed: u64, pause: Duration) -> Self {
-        Self { record: Record::new(), stack, ses, seed, pause, people: AtomicU32::new(0) }
+        Self { answers: AnswerLog::new(), stack, ses, seed, pause, users: AtomicU32::new(0) }
     }
 
-    /// Lets so many people come at once, another whenever one leaves, until it is time; gives all there were.
-    pub async fn flows(&'a self, at_once: usize, until: Instant) -> Vec<Life<'a>> {
-        let place = async |_| {
-            let mut lives = Vec::new();
+    /// Runs so many users at once until the given time, and replaces each user who has finished. Returns all users.
+    pub async fn run(&'a self, at_once: usize, until: Instant) -> Vec<SimulatedUser<'a>> {
+        let one_after_another = async |_| {
+            let mut users = Vec::new();
             while Instant::now() < until {
-                let number = self.people.fetch_add(1, Ordering::SeqCst);
-                let mut life = Life::new(self, number, Dice::new(self.seed.wrapping_add(number.into())));
-                life.is_lived(until).await;
-                lives.push(life);
+                let number = self.users.fetch_add(1, Ordering::SeqCst);
+                let rng = SeededRng::new(self.seed.wrapping_add(number.into()));
+                let mut user = SimulatedUser::new(self, number, rng);
+                user.run(until).await;
+                users.push(user);
             }
-            lives
+            users
         };
-        join_all((0..at_once).map(place)).await.into_iter().flatten().collect()
+        join_all((0..at_once).map(one_after_another)).await.into_iter().flatten().collect()
     }
 }

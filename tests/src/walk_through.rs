@@ -1,10 +1,10 @@
-//! The whole of what a person does, for every test that wants to see all of it work.
+//! One pass through every public route, for tests that need all of them to work.
 
 use serde_json::json;
 
 use crate::{Stack, Tokens};
 
-/// A new person signs up, looks around, forgets the password, sets another one, returns and logs out.
+/// A new user signs up, signs in, refreshes, resets the password, signs in again and logs out.
 pub async fn walk_through(stack: &Stack) {
     stack.get("/").await.assert_ok(&json!({ "message": "Welcome to JWT Auth API", "status": "online" }));
     stack.get("/api/public").await.assert_ok(&json!({ "message": "This is a public endpoint" }));
@@ -19,14 +19,15 @@ pub async fn walk_through(stack: &Stack) {
     assert_eq!(reply.json()["expires_in"], 3600);
     assert_eq!(reply.json()["user"], json!({ "name": "Ada Lovelace", "email": ada.email }));
 
-    let seen = json!({ "message": "Welcome Ada Lovelace!", "user": { "name": "Ada Lovelace", "email": ada.email } });
-    ada.dashboard(&first.access).await.assert_ok(&seen);
+    let greeting =
+        json!({ "message": "Welcome Ada Lovelace!", "user": { "name": "Ada Lovelace", "email": ada.email } });
+    ada.dashboard(&first.access).await.assert_ok(&greeting);
 
     let reply = ada.refreshes(&first.refresh).await;
     let second = Tokens::from(&reply);
     assert_eq!(reply.text_at("message"), "Token refreshed successfully");
     assert_ne!(second.refresh, first.refresh);
-    ada.dashboard(&second.access).await.assert_ok(&seen);
+    ada.dashboard(&second.access).await.assert_ok(&greeting);
 
     let mail = ada.receives_reset_mail(1).await;
     let reset = ada.resets_password(&mail.reset_token(), "another password").await;

@@ -1,23 +1,25 @@
-//! `cargo xtask requirements`: docs/security.md says for each requirement which tests prove it, docs/operations.md for each fault which
-//! tests make it happen, and each of those tests carries its number.
+//! `cargo xtask requirements`: writes and checks the columns of tests in docs/security.md and docs/operations.md.
+//!
+//! docs/security.md lists the tests that prove each requirement. docs/operations.md lists the tests that cause each fault. Each of these tests
+//! names its number in a comment.
 
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use toolkit::{console::say, workspace::Workspace};
 
-/// List each requirement of docs/security.md, and each fault of docs/operations.md, with its tests, and fail if one has none.
+/// List each requirement of docs/security.md and each fault of docs/operations.md with its tests, and fail if one has none.
 ///
-/// A test names what it proves in a line above it: `// Requirement 15.` or `// Requirements 14, 33.`, `// Fault 5.` The last column of
-/// the table in the document is written from these lines.
+/// A comment above a test names its numbers: `// Requirement 15.`, `// Requirements 14, 33.` or `// Fault 5.` The last column of each
+/// table lists the tests by file and function.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Write the last columns anew, instead of comparing them
+    /// Write the last columns instead of comparing them
     #[arg(long)]
     write: bool,
 }
 
-/// A document with numbered rows, and the word by which tests name their numbers.
+/// A document with numbered rows, and the word before the numbers in the comments of tests.
 struct Register {
     document: &'static str,
     word: &'static str,
@@ -29,7 +31,7 @@ const REGISTERS: [Register; 2] = [
 ];
 const SOURCES: [&str; 6] = ["shared/src", "functions", "tests", "toolkit/src", "xtask/src", "delivery/src"];
 
-/// The tests of each number.
+/// The tests of each number, as `path/of/file.rs::function`.
 type Tests = BTreeMap<u32, Vec<String>>;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -37,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.write {
         for Register { document, word } in REGISTERS {
             let path = workspace.root.join(document);
-            let written = with_tests(&fs::read_to_string(&path)?, &carried_by_tests(&workspace.root, word)?);
+            let written = with_tests(&fs::read_to_string(&path)?, &numbered_tests(&workspace.root, word)?);
             fs::write(path, written)?;
         }
     }
@@ -45,7 +47,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Compares the documents with the tests; returns how many rows there are.
+/// Compares the documents with the tests. Returns the number of rows.
 pub fn check(workspace: &Workspace) -> Result<u64> {
     REGISTERS.iter().map(|register| register.check(&workspace.root)).sum()
 }
@@ -54,7 +56,7 @@ impl Register {
     fn check(&self, root: &Path) -> Result<u64> {
         let Self { document: name, word } = self;
         let document = fs::read_to_string(root.join(name))?;
-        let tests = carried_by_tests(root, word)?;
+        let tests = numbered_tests(root, word)?;
         let numbers: Vec<u32> = document.lines().filter_map(number).collect();
         for number in &numbers {
             let tests = tests.get(number).map_or_else(|| "NO TEST".to_owned(), |tests| tests.join(", "));
@@ -74,11 +76,14 @@ impl Register {
 fn problems(numbers: &[u32], tests: &Tests) -> Vec<String> {
     let count = u32::try_from(numbers.len()).unwrap_or(0);
     let out_of_order =
-        (!numbers.iter().copied().eq(1..=count)).then(|| "its rows are not numbered 1, 2, 3, …".to_owned());
-    let untested =
-        numbers.iter().filter(|number| !tests.contains_key(number)).map(|number| format!("no test carries {number}"));
+        (!numbers.iter().copied().eq(1..=count)).then(|| "the rows are not numbered 1, 2, 3, …".to_owned());
+    let untested = numbers
+        .iter()
+        .filter(|number| !tests.contains_key(number))
+        .map(|number| format!("no test has the number {number}"));
     let unknown = tests.iter().filter(|(number, _)| !numbers.contains(number));
-    let unknown = unknown.map(|(number, tests)| format!("{} carries {number}, which has no row", tests.join(", ")));
+    let unknown =
+        unknown.map(|(number, tests)| format!("{} has the number {number}, which has no row", tests.join(", ")));
     out_of_order.into_iter().chain(untested).chain(unknown).collect()
 }
 
@@ -87,7 +92,7 @@ fn number(line: &str) -> Option<u32> {
     line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok()
 }
 
-/// The document, the last cell of each numbered row listing the tests that carry its number.
+/// The document with the tests in the last cell of each numbered row.
 fn with_tests(document: &str, tests: &Tests) -> String {
     let row = |line: &str| {
         let names = tests.get(&number(line)?)?.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -97,10 +102,11 @@ fn with_tests(document: &str, tests: &Tests) -> String {
     document.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-fn carried_by_tests(root: &Path, word: &str) -> Result<Tests> {
+/// The tests below `SOURCES` whose comments name a number after this word.
+fn numbered_tests(root: &Path, word: &str) -> Result<Tests> {
     let mut tests = Tests::new();
     for folder in SOURCES {
-        collect(&root.join(folder), word, &mut tests)?;
+        collect(root, folder, word, &mut tests)?;
     }
     for names in tests.values_mut() {
         names.sort();
@@ -108,30 +114,23 @@ fn carried_by_tests(root: &Path, word: &str) -> Result<Tests> {
     Ok(tests)
 }
 
-fn collect(folder: &Path, word: &str, tests: &mut Tests) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, word, tests)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path)?;
-            read(&module(&path), &text, word, tests).with_context(|| path.display().to_string())?;
+/// Reads every source file of a folder, which is relative to `root`.
+fn collect(root: &Path, folder: &str, word: &str, tests: &mut Tests) -> Result<()> {
+    for entry in fs::read_dir(root.join(folder)).with_context(|| format!("cannot read {folder}"))? {
+        let entry = entry?;
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect(root, &path, word, tests)?;
+        } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(entry.path())?;
+            read(&path, &text, word, tests).with_context(|| path.clone())?;
         }
     }
     Ok(())
 }
 
-/// What a file's tests are known by: its name, or its folder's where it is called main or mod.
-fn module(path: &Path) -> String {
-    let named = path.with_extension("");
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    match name(&named).as_str() {
-        "main" | "mod" => named.parent().map(name).unwrap_or_default(),
-        other => other.to_owned(),
-    }
-}
-
-fn read(module: &str, text: &str, word: &str, tests: &mut Tests) -> Result<()> {
+/// Adds the numbered tests of one source file.
+fn read(path: &str, text: &str, word: &str, tests: &mut Tests) -> Result<()> {
     let (one, several) = (format!("// {word} "), format!("// {word}s "));
     let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {
@@ -142,7 +141,7 @@ fn read(module: &str, text: &str, word: &str, tests: &mut Tests) -> Result<()> {
             .with_context(|| line.to_owned())?;
         for number in numbers.trim_end_matches('.').split(", ") {
             let number = number.parse().with_context(|| line.to_owned())?;
-            tests.entry(number).or_default().push(format!("{module}::{function}"));
+            tests.entry(number).or_default().push(format!("{path}::{function}"));
         }
     }
     Ok(())
@@ -152,36 +151,36 @@ fn read(module: &str, text: &str, word: &str, tests: &mut Tests) -> Result<()> {
 mod tests {
     use super::{Tests, problems, read, with_tests};
 
-    fn carried(source: &str) -> Tests {
+    fn tests_in(source: &str) -> Tests {
         let mut tests = Tests::new();
-        read("file", source, "Requirement", &mut tests).expect("a source");
+        read("tests/file.rs", source, "Requirement", &mut tests).expect("a source");
         tests
     }
 
     #[test]
-    fn a_test_carries_the_numbers_above_it() {
+    fn a_test_has_the_numbers_of_the_comment_above_it() {
         let source = "// Requirements 1, 3.\n#[test]\nfn one() {}\n\n// Requirement 3.\n#[rstest]\n#[tokio::test]\nasync fn other(a: u8) {}\n";
-        let tests = carried(source);
-        assert_eq!(tests[&1], ["file::one"]);
-        assert_eq!(tests[&3], ["file::one", "file::other"]);
-        assert!(carried("// Fault 1.\nfn one() {}").is_empty());
-        assert!(read("file", "// Requirement 1.\n\nfn apart() {}", "Requirement", &mut Tests::new()).is_err());
-        assert!(read("file", "// Requirement one.\nfn odd() {}", "Requirement", &mut Tests::new()).is_err());
+        let tests = tests_in(source);
+        assert_eq!(tests[&1], ["tests/file.rs::one"]);
+        assert_eq!(tests[&3], ["tests/file.rs::one", "tests/file.rs::other"]);
+        assert!(tests_in("// Fault 1.\nfn one() {}").is_empty());
+        assert!(read("tests/file.rs", "// Requirement 1.\n\nfn apart() {}", "Requirement", &mut Tests::new()).is_err());
+        assert!(read("tests/file.rs", "// Requirement one.\nfn odd() {}", "Requirement", &mut Tests::new()).is_err());
     }
 
     #[test]
-    fn what_is_missing_unknown_or_out_of_order_is_named() {
-        let tests = carried("// Requirements 1, 2.\nfn one() {}");
+    fn missing_unknown_and_unordered_numbers_are_problems() {
+        let tests = tests_in("// Requirements 1, 2.\nfn one() {}");
         assert!(problems(&[1, 2], &tests).is_empty());
-        assert_eq!(problems(&[1, 2, 3], &tests), ["no test carries 3"]);
-        assert_eq!(problems(&[1], &tests), ["file::one carries 2, which has no row"]);
+        assert_eq!(problems(&[1, 2, 3], &tests), ["no test has the number 3"]);
+        assert_eq!(problems(&[1], &tests), ["tests/file.rs::one has the number 2, which has no row"]);
         assert_eq!(problems(&[2, 1], &tests).len(), 1);
     }
 
     #[test]
     fn the_last_column_is_written_from_the_tests() {
-        let tests = carried("// Requirement 1.\nfn one() {}");
+        let tests = tests_in("// Requirement 1.\nfn one() {}");
         let document = "| no. | tests |\n| --- | --- |\n| 1 | a `rule` | stale |\n";
-        assert_eq!(with_tests(document, &tests), document.replace("stale", "`file::one`"));
+        assert_eq!(with_tests(document, &tests), document.replace("stale", "`tests/file.rs::one`"));
     }
 }

@@ -1,4 +1,4 @@
-//! A function with a defect: it panics, and its words are the client's.
+//! A function that panics with text from the request, to test that panics are answered and not logged verbatim.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The page a reset mail leads to, in a real browser.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+//! The reset page in a real browser.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use tests::{Person, Stack, server};
 
 async fn open_browser() -> Client {
-    // Chromium's sandbox refuses to run as root, which is what containers run tests as; the page is our own.
+    // Chromium's sandbox does not run as root, and containers often run tests as root. The page is trusted.
     let capabilities: Capabilities = serde_json::from_value(json!({
         "goog:chromeOptions": {
             "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
@@ -20,7 +20,7 @@ async fn open_browser() -> Client {
     builder.capabilities(capabilities).connect(&server("TEST_WEBDRIVER_URL")).await.expect("a browser")
 }
 
-/// A browser on the page of somebody's reset mail.
+/// Opens the link of a person's reset mail in a browser.
 async fn open_reset_page(person: &Person<'_>) -> Client {
     let browser = open_browser().await;
     let mail = person.receives_reset_mail(1).await;
@@ -28,7 +28,7 @@ async fn open_reset_page(person: &Person<'_>) -> Client {
     browser
 }
 
-/// Switches to the tab that a click has opened beside the only one.
+/// Switches to the second tab, which a click has opened.
 async fn switch_to_opened_tab(browser: &Client) {
     let before = browser.window().await.unwrap();
     let opened = browser.windows().await.unwrap().into_iter().find(|tab| *tab != before);
@@ -42,8 +42,8 @@ async fn submit(browser: &Client, password: &str) {
     browser.find(Locator::Id("submit")).await.unwrap().click().await.unwrap();
 }
 
-/// Waits until an element shows that text.
-async fn shows(browser: &Client, id: &str, text: &str) {
+/// Waits until an element shows this text.
+async fn wait_for_text(browser: &Client, id: &str, text: &str) {
     let mut shown = String::new();
     for _ in 0..100 {
         shown = browser.find(Locator::Id(id)).await.unwrap().text().await.unwrap();
@@ -60,15 +60,15 @@ async fn attribute(browser: &Client, id: &str, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn ada_chooses_a_new_password_in_her_browser() {
+async fn a_user_sets_a_new_password_in_a_browser() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
     assert_eq!(browser.title().await.unwrap(), "Choose a new password");
 
     submit(&browser, "chosen in a browser").await;
-    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
-    shows(&browser, "heading", "Your password has been reset").await;
+    wait_for_text(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    wait_for_text(&browser, "heading", "Your password has been reset").await;
     assert_eq!(browser.title().await.unwrap(), "Your password has been reset");
     assert!(!browser.find(Locator::Id("form")).await.unwrap().is_displayed().await.unwrap());
     ada.with_password("chosen in a browser").signs_in().await;
@@ -83,13 +83,13 @@ async fn one_click_on_the_mail_page_leads_to_the_reset_page() {
     let browser = open_browser().await;
     browser.goto(&server("TEST_SES_URL")).await.expect("the mail page opens");
 
-    // Other tests use the same mail server.
+    // Other tests use the same mail server, so the page shows their mails too.
     let link = format!("//article[contains(., '{}')]//a[contains(@href, '/reset-password/')]", ada.email);
     browser.wait().for_element(Locator::XPath(&link)).await.expect("the mail's link").click().await.unwrap();
     switch_to_opened_tab(&browser).await;
     browser.wait().for_element(Locator::Id("password")).await.expect("the reset page");
     submit(&browser, "chosen after one click").await;
-    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    wait_for_text(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
     ada.with_password("chosen after one click").signs_in().await;
     browser.close().await.unwrap();
 }
@@ -113,25 +113,25 @@ async fn the_html_part_on_the_mail_page_leads_to_the_reset_page() {
 }
 
 #[tokio::test]
-async fn a_refusal_stands_beside_the_field_and_the_link_stays_good() {
+async fn a_refusal_is_shown_beside_the_field_and_the_link_stays_valid() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
 
     submit(&browser, "short").await;
-    shows(&browser, "problem", "Password must be at least 8 characters").await;
+    wait_for_text(&browser, "problem", "Password must be at least 8 characters").await;
     assert_eq!(attribute(&browser, "password", "aria-invalid").await.as_deref(), Some("true"));
     let focused = browser.active_element().await.unwrap();
     assert_eq!(focused.attr("id").await.unwrap().as_deref(), Some("password"), "the field has the focus");
     submit(&browser, "").await;
-    shows(&browser, "problem", "New password is required").await;
+    wait_for_text(&browser, "problem", "New password is required").await;
 
     submit(&browser, "long enough now").await;
-    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    wait_for_text(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
     browser.close().await.unwrap();
 }
 
-/// Pastes into the field, and submits: attributes of the field could cut a paste without a word.
+/// Pastes a password into the field and submits it. An attribute of the field could silently truncate pasted text.
 async fn submit_pasted(browser: &Client, text: &str) {
     let paste = "const field = document.getElementById('password'); field.value = ''; field.focus();
         document.execCommand('insertText', false, arguments[0]);";
@@ -141,35 +141,35 @@ async fn submit_pasted(browser: &Client, text: &str) {
 
 // Requirement 25.
 #[tokio::test]
-async fn the_page_sends_a_password_as_it_was_pasted_however_long_it_is() {
+async fn a_pasted_password_is_sent_whole_however_long_it_is() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
     submit_pasted(&browser, &"x".repeat(144)).await;
-    shows(&browser, "problem", "Password must be at most 128 characters").await;
+    wait_for_text(&browser, "problem", "Password must be at most 128 characters").await;
     let keys = "\u{1f511}".repeat(100);
     submit_pasted(&browser, &keys).await;
-    shows(&browser, "heading", "Your password has been reset").await;
+    wait_for_text(&browser, "heading", "Your password has been reset").await;
     ada.with_password(&keys).signs_in().await;
     browser.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_link_that_was_used_leads_to_a_new_one() {
+async fn the_page_offers_a_new_link_when_the_link_was_used() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
     submit(&browser, "long enough now").await;
-    shows(&browser, "heading", "Your password has been reset").await;
+    wait_for_text(&browser, "heading", "Your password has been reset").await;
 
     browser.refresh().await.unwrap();
     submit(&browser, "once more please").await;
-    shows(&browser, "heading", "This link no longer works").await;
+    wait_for_text(&browser, "heading", "This link no longer works").await;
     let email = browser.find(Locator::Id("email")).await.unwrap();
     email.send_keys("\u{e007}").await.unwrap();
-    shows(&browser, "email-problem", "Email is required").await;
+    wait_for_text(&browser, "email-problem", "Email is required").await;
     email.send_keys(&format!("{}\u{e007}", ada.email)).await.unwrap();
-    shows(&browser, "heading", "Check your mailbox").await;
+    wait_for_text(&browser, "heading", "Check your mailbox").await;
     let mails = ada.mails(3).await;
     let link = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap();
     assert_eq!(ada.resets_password(&link.reset_token(), "another password").await.status, 200);
@@ -177,7 +177,7 @@ async fn a_link_that_was_used_leads_to_a_new_one() {
 }
 
 #[tokio::test]
-async fn the_page_can_be_used_with_a_keyboard_and_read_aloud() {
+async fn the_page_works_with_a_keyboard_and_a_screen_reader() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
@@ -197,7 +197,7 @@ async fn the_page_can_be_used_with_a_keyboard_and_read_aloud() {
 
     let field = browser.find(Locator::Id("password")).await.unwrap();
     field.send_keys("typed and entered\u{e007}").await.unwrap();
-    shows(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
+    wait_for_text(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
     browser.close().await.unwrap();
 }
 
@@ -208,12 +208,12 @@ async fn the_page_says_when_the_service_cannot_be_reached() {
     let browser = open_reset_page(&ada).await;
     browser.execute("window.fetch = () => Promise.reject(new TypeError('offline'));", vec![]).await.unwrap();
     submit(&browser, "long enough now").await;
-    shows(&browser, "problem", "There was no answer. Your request may or may not have succeeded. Try again.").await;
+    wait_for_text(&browser, "problem", "There was no answer. Your request may or may not have succeeded. Try again.").await;
     browser.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn the_policy_lets_no_other_script_run() {
+async fn the_content_security_policy_blocks_other_scripts_styles_and_requests() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;

@@ -1,5 +1,5 @@
 //! The files that describe the API are held to one another, and to the code.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod deploy_role;
 mod events;

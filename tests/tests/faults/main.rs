@@ -1,16 +1,17 @@
-//! What users see when something fails, hangs or dies: 503 in time, nothing half done, and service again without a restart. Each test
-//! carries the number of its fault in docs/operations.md, and writes what it saw for the table there.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+//! What clients see when a dependency fails or hangs, or a function is killed: 503 within the deadline, no partial changes, and recovery
+//! without a restart. A comment above each test names the number of its fault in docs/operations.md. Each test appends a row to the table of
+//! results.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod clocks;
 mod conflicts;
+mod connection_limits;
+mod dynamodb_and_ses;
 mod failover;
-mod freezing;
-mod killing;
-mod neighbours;
-mod observed;
-mod plans;
-mod pooling;
-mod server;
-mod slowness;
-mod way_in;
+mod fault;
+mod frozen_functions;
+mod killed_functions;
+mod postgresql_outages;
+mod query_plans;
+mod slow_database;
+mod tls_and_iam;

@@ -1,10 +1,10 @@
-//! What pages of other origins may do, and which requests there are at all.
+//! Cross-origin requests, and the methods that a route accepts.
 
 use reqwest::Method;
-use tests::{Reply, Stack, documents};
+use tests::{Reply, Stack, documents, sample_event};
 
 const ALLOWED: &str = "http://localhost:3000";
-const OTHERS: [&str; 9] = [
+const NOT_ALLOWED: [&str; 9] = [
     "null",
     "*",
     "https://evil.example",
@@ -38,12 +38,12 @@ async fn preflight(stack: &Stack, path: &str, headers: &[(&str, &str)]) -> Reply
 
 // Requirement 44.
 #[tokio::test]
-async fn only_pages_of_an_allowed_origin_may_read_what_is_answered() {
+async fn only_pages_of_an_allowed_origin_may_read_answers() {
     let stack = Stack::start().await;
     for path in ["/api/public", "/api/dashboard", "/reset-password/x", "/nowhere"] {
         let from = async |origin| stack.send(Method::GET, path, |request| request.header("origin", origin)).await;
         assert_eq!(cors_headers(&from(ALLOWED).await), [("access-control-allow-origin", ALLOWED)], "{path}");
-        for origin in OTHERS {
+        for origin in NOT_ALLOWED {
             assert_eq!(cors_headers(&from(origin).await), [], "{origin} {path}");
         }
         assert_eq!(cors_headers(&stack.get(path).await), [], "{path}");
@@ -52,14 +52,14 @@ async fn only_pages_of_an_allowed_origin_may_read_what_is_answered() {
 
 // Requirement 44.
 #[tokio::test]
-async fn a_preflight_allows_what_the_routes_need_to_an_allowed_origin_alone() {
+async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_origins_only() {
     let stack = Stack::start().await;
     let (method, headers) = ("access-control-request-method", "access-control-request-headers");
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");
-        let asked = [("origin", ALLOWED), (method, &route.method), (headers, "authorization,content-type")];
+        let request_headers = [("origin", ALLOWED), (method, &route.method), (headers, "authorization,content-type")];
         assert_eq!(
-            cors_headers(&preflight(&stack, &path, &asked).await),
+            cors_headers(&preflight(&stack, &path, &request_headers).await),
             [
                 ("access-control-allow-headers", "authorization,content-type"),
                 ("access-control-allow-methods", "GET,POST"),
@@ -69,11 +69,11 @@ async fn a_preflight_allows_what_the_routes_need_to_an_allowed_origin_alone() {
             "{path}"
         );
     }
-    for origin in OTHERS {
+    for origin in NOT_ALLOWED {
         let reply = preflight(&stack, "/api/signin", &[("origin", origin), (method, "POST")]).await;
         assert_eq!(cors_headers(&reply), [], "{origin}");
     }
-    for asked in [
+    for request_headers in [
         &[][..],
         &[(method, "POST")],
         &[("origin", ALLOWED)],
@@ -81,17 +81,16 @@ async fn a_preflight_allows_what_the_routes_need_to_an_allowed_origin_alone() {
         &[("origin", ALLOWED), (method, "POST"), (headers, "x-admin")],
         &[("origin", ALLOWED), (method, "POST"), (headers, "content-type, x-admin")],
     ] {
-        assert_eq!(cors_headers(&preflight(&stack, "/api/signin", asked).await), [], "{asked:?}");
+        assert_eq!(cors_headers(&preflight(&stack, "/api/signin", request_headers).await), [], "{request_headers:?}");
     }
 }
 
 // Requirement 44.
 #[tokio::test]
-async fn functions_leave_origins_to_the_gateway() {
+async fn functions_send_no_cors_headers() {
     let stack = Stack::start().await;
     for route in documents::router() {
-        let sample = documents::read(&format!("events/{}.json", route.function));
-        let mut event: serde_json::Value = serde_json::from_str(&sample).unwrap();
+        let mut event = sample_event(&route.function);
         event["headers"]["origin"] = ALLOWED.into();
         let answer = stack.invoke(&route.function, &event).await.unwrap();
         let names = answer["headers"].as_object().unwrap().keys();
@@ -99,23 +98,23 @@ async fn functions_leave_origins_to_the_gateway() {
     }
 }
 
-/// The gateway names the caller's origin in answers, and a cache between us and them must not hand one origin's to another.
+/// The gateway puts the caller's origin into the answer, so a shared cache must not give the answer for one origin to another.
 // Requirement 44.
 #[tokio::test]
-async fn an_answer_that_may_be_kept_is_kept_for_each_origin() {
+async fn cacheable_answers_vary_by_origin() {
     let stack = Stack::start().await;
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");
         let reply = stack.send(route.method.parse().unwrap(), &path, |request| request.header("origin", ALLOWED)).await;
-        let kept = reply.header("cache-control") != Some("no-store");
-        assert_eq!(kept, route.path.starts_with("/.well-known/"), "{path}");
-        assert_eq!(reply.header("vary"), kept.then_some("origin"), "{path}");
+        let cacheable = reply.header("cache-control") != Some("no-store");
+        assert_eq!(cacheable, route.path.starts_with("/.well-known/"), "{path}");
+        assert_eq!(reply.header("vary"), cacheable.then_some("origin"), "{path}");
     }
 }
 
 // Requirement 44.
 #[tokio::test]
-async fn every_other_method_of_a_route_is_nowhere_and_tells_nothing() {
+async fn other_methods_of_a_route_get_404_and_reach_no_function() {
     let stack = Stack::start().await;
     for route in documents::router() {
         let path = route.path.replace("{token}", "x");
@@ -134,6 +133,6 @@ async fn every_other_method_of_a_route_is_nowhere_and_tells_nothing() {
     assert_eq!(
         stack.logs().matches("answered").count() + stack.logs().matches("refused").count(),
         0,
-        "nobody was asked"
+        "no function was called"
     );
 }

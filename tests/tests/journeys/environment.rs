@@ -1,8 +1,8 @@
-//! A function that is configured wrongly stops at its start and says why.
+//! A function with a missing or malformed environment variable stops at start and logs the variable's name.
 
 use std::process::Command;
 
-/// Starts a function's binary with these variables and returns what it logged before it stopped.
+/// Starts a function's binary with these variables, which must make it fail, and returns its log.
 fn start(function: &str, variables: &[(&str, &str)]) -> String {
     let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join(function);
     let output = Command::new(binary)
@@ -15,7 +15,7 @@ fn start(function: &str, variables: &[(&str, &str)]) -> String {
         .output()
         .unwrap();
     assert!(!output.status.success());
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "the log is standard output");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "the log goes to standard output");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -43,7 +43,7 @@ fn a_missing_variable_is_named() {
 
 // Requirement 45.
 #[test]
-fn a_start_that_fails_is_a_line_like_any_other() {
+fn a_failed_start_is_logged_as_one_json_line() {
     for function in ["signin", "forgot-password", "jwks", "migrate"] {
         let wrong = [("DATABASE_URL", "canary"), ("JWT_PRIVATE_KEY", "canary")];
         let log = start(function, &[&[("AWS_LAMBDA_LOG_FORMAT", "JSON"), SECRET, FROM], &wrong[..]].concat());

@@ -1,10 +1,11 @@
-//! Tokens that are not ours: forged, malformed, or genuine and misused. Each is made of an access and of a refresh token and sent
-//! wherever a token is taken, and the session it was made from lives on.
+//! Forged, malformed and misused tokens. Each is derived from an access token and from a refresh token and sent to every endpoint that takes a
+//! token. The session of the genuine tokens must stay alive.
 //!
-//! Most are signed with our own secret, as nobody else can: what they try is what lies behind the signature.
+//! Most forgeries are signed with the service's own secret, which an attacker does not have. They test the checks after the signature.
 
 mod draft;
-mod forgeries;
+mod forged_contents;
+mod forged_encodings;
 mod key_pairs;
 
 use std::{io::ErrorKind, net::TcpListener};
@@ -14,15 +15,16 @@ use serde_json::json;
 use tests::{Person, Stack, Tokens};
 
 use self::{
-    draft::Draft,
-    forgeries::{Forgery, algorithms, claims, headers, signatures, spellings, texts},
+    draft::{Draft, Forgery},
+    forged_contents::{algorithms, claims, headers},
+    forged_encodings::{signatures, spellings, texts},
 };
 
 const INVALID: (u16, &str, &str) = (401, "invalid_token", "Invalid token");
 const EXPIRED: (u16, &str, &str) = (401, "token_expired", "Token has expired");
 const REVOKED: (u16, &str, &str) = (401, "token_revoked", "Token has been revoked");
-const USER_GONE: (u16, &str, &str) = (404, "user_not_found", "User not found");
-const NO_LONGER: (u16, &str, &str) = (401, "invalid_refresh_token", "Invalid or expired refresh token");
+const USER_NOT_FOUND: (u16, &str, &str) = (404, "user_not_found", "User not found");
+const INVALID_REFRESH: (u16, &str, &str) = (401, "invalid_refresh_token", "Invalid or expired refresh token");
 
 async fn assert_refused(stack: &Stack, path: &str, name: &str, token: &str, refusal: (u16, &str, &str)) {
     let (status, code, message) = refusal;
@@ -37,8 +39,8 @@ async fn assert_refused(stack: &Stack, path: &str, name: &str, token: &str, refu
     );
 }
 
-/// Each forgery of either kind of token is refused wherever tokens are taken; what the same hand makes of the same parts, unspoiled, is
-/// accepted afterwards.
+/// Asserts that every endpoint refuses each forgery of an access token and of a refresh token, and that a genuine token which is signed in the
+/// same way is accepted afterwards.
 async fn assert_all_refused(forgeries: impl Fn(&Draft) -> Vec<Forgery>) {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
@@ -50,49 +52,48 @@ async fn assert_all_refused(forgeries: impl Fn(&Draft) -> Vec<Forgery>) {
             }
         }
     }
-    assert_lives(&ada, &tokens).await;
+    assert_session_alive(&ada, &tokens).await;
 }
 
-/// The session lives, and its tokens are good if they are signed anew.
-async fn assert_lives(ada: &Person<'_>, tokens: &Tokens) {
+/// Asserts that the session is alive, and that its tokens are accepted when the test signs them again.
+async fn assert_session_alive(ada: &Person<'_>, tokens: &Tokens) {
     let access = Draft::of(&tokens.access);
     assert_eq!(ada.dashboard(&access.signed()).await.status, 200);
-    assert_eq!(
-        ada.dashboard(&access.claim("role", "admin").signed()).await.status,
-        200,
-        "an unknown claim means nothing"
-    );
+    assert_eq!(ada.dashboard(&access.claim("role", "admin").signed()).await.status, 200, "an unknown claim is ignored");
     assert_eq!(ada.refreshes(&Draft::of(&tokens.refresh).signed()).await.status, 200);
 }
 
 // Requirement 1.
 #[tokio::test]
-async fn no_algorithm_but_the_keys_own_is_one() {
+async fn only_the_algorithm_of_the_key_is_accepted() {
     assert_all_refused(algorithms).await;
 }
 
 // Requirement 2.
 #[tokio::test]
-async fn no_header_but_ours_is_read_and_nothing_it_names_is_fetched() {
+async fn foreign_header_parameters_are_refused_and_nothing_is_fetched() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
     assert_all_refused(|genuine| headers(genuine, &url)).await;
-    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody came");
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "a function fetched the URL");
 }
 
 // Requirement 8.
 #[tokio::test]
-async fn every_claim_is_required_typed_and_written_as_we_write_it() {
+async fn every_claim_must_be_present_and_written_as_issued() {
     assert_all_refused(claims).await;
 }
 
 // Requirement 7.
 #[tokio::test]
-async fn no_part_of_one_kind_makes_a_token_of_the_other() {
+async fn access_and_refresh_tokens_are_not_interchangeable() {
     assert_all_refused(|genuine| {
-        let other =
-            if genuine.says("type") == "access" { ("refresh", "jwt-auth/refresh") } else { ("access", "jwt-auth") };
+        let other = if genuine.claim_value("type") == "access" {
+            ("refresh", "jwt-auth/refresh")
+        } else {
+            ("access", "jwt-auth")
+        };
         vec![
             ("the other type".to_owned(), genuine.claim("type", other.0).signed()),
             ("the other audience".to_owned(), genuine.claim("aud", other.1).signed()),
@@ -110,25 +111,25 @@ async fn no_part_of_one_kind_makes_a_token_of_the_other() {
         let expired = Draft::of(token).claim("exp", 1).signed();
         assert_refused(&stack, path, "the other kind, and expired", &expired, INVALID).await;
     }
-    assert_lives(&ada, &tokens).await;
+    assert_session_alive(&ada, &tokens).await;
 }
 
 // Requirement 9.
 #[tokio::test]
-async fn a_token_is_good_in_its_own_time() {
+async fn a_token_is_accepted_only_within_its_lifetime() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
-    let now = access.says("iat").as_i64().unwrap();
+    let now = access.claim_value("iat").as_i64().unwrap();
     for past in [now, now - 1, now - 30, 1, 0, -1, i64::MIN] {
         let (name, expired) = (format!("exp {past}"), access.claim("exp", past).signed());
         assert_refused(&stack, "/api/dashboard", &name, &expired, EXPIRED).await;
-        // Logout alone takes it: its only fault is its age.
+        // Logout accepts an expired access token.
         let other = Draft::of(&ada.signs_in().await.access).claim("exp", past).signed();
         assert_eq!(ada.logs_out(&other).await.status, 200, "{name}");
         let expired = refresh.claim("exp", past).signed();
-        assert_refused(&stack, "/api/refresh", &name, &expired, NO_LONGER).await;
+        assert_refused(&stack, "/api/refresh", &name, &expired, INVALID_REFRESH).await;
     }
     for claim in ["iat", "nbf"] {
         for future in [now + 300, now + 3600, now + 86_400 * 365, i64::MAX] {
@@ -137,49 +138,53 @@ async fn a_token_is_good_in_its_own_time() {
             assert_refused(&stack, "/api/logout", &name, &access.claim(claim, future).signed(), INVALID).await;
             assert_refused(&stack, "/api/refresh", &name, &refresh.claim(claim, future).signed(), INVALID).await;
         }
-        assert_eq!(ada.dashboard(&access.claim(claim, now + 29).signed()).await.status, 200, "a clock that runs ahead");
+        assert_eq!(
+            ada.dashboard(&access.claim(claim, now + 29).signed()).await.status,
+            200,
+            "30 seconds of clock skew are accepted"
+        );
     }
-    assert_lives(&ada, &tokens).await;
+    assert_session_alive(&ada, &tokens).await;
 }
 
 #[tokio::test]
-async fn a_rightly_signed_token_gets_nobody_into_the_session_of_another() {
+async fn a_validly_signed_token_opens_no_session_of_another_user() {
     let stack = Stack::start().await;
     let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
     let (adas, graces) = (ada.signs_in().await, grace.signs_in().await);
     let (access, refresh) = (Draft::of(&adas.access), Draft::of(&adas.refresh));
-    let (her_name, her_session) =
-        (Draft::of(&graces.access).says("sub").clone(), Draft::of(&graces.access).says("sid").clone());
+    let (graces_id, graces_session) =
+        (Draft::of(&graces.access).claim_value("sub").clone(), Draft::of(&graces.access).claim_value("sid").clone());
     let nil = "00000000-0000-0000-0000-000000000000";
     for (name, claim, value, refusal) in [
-        ("Ada's session, Grace's name", "sub", her_name, REVOKED),
-        ("Grace's session, Ada's name", "sid", her_session, REVOKED),
+        ("Ada's session with Grace's user id", "sub", graces_id, REVOKED),
+        ("Grace's session with Ada's user id", "sid", graces_session, REVOKED),
         ("no session", "sid", json!(nil), REVOKED),
-        ("a session's id, but the token's", "sid", access.says("jti").clone(), REVOKED),
-        ("nobody", "sub", json!("2147483647"), USER_GONE),
-        ("nobody, by a number that is none's", "sub", json!("0"), USER_GONE),
-        ("nobody, by a negative number", "sub", json!("-1"), USER_GONE),
+        ("the id of the token in place of the session's", "sid", access.claim_value("jti").clone(), REVOKED),
+        ("a user who does not exist", "sub", json!("2147483647"), USER_NOT_FOUND),
+        ("the user id 0", "sub", json!("0"), USER_NOT_FOUND),
+        ("a negative user id", "sub", json!("-1"), USER_NOT_FOUND),
     ] {
         let token = access.claim(claim, value.clone()).signed();
         assert_refused(&stack, "/api/dashboard", name, &token, refusal).await;
         assert_refused(&stack, "/api/logout", name, &token, refusal).await;
-        assert_refused(&stack, "/api/refresh", name, &refresh.claim(claim, value).signed(), NO_LONGER).await;
+        assert_refused(&stack, "/api/refresh", name, &refresh.claim(claim, value).signed(), INVALID_REFRESH).await;
     }
-    assert_lives(&ada, &adas).await;
-    assert_lives(&grace, &graces).await;
+    assert_session_alive(&ada, &adas).await;
+    assert_session_alive(&grace, &graces).await;
 }
 
 #[tokio::test]
-async fn a_token_has_three_parts_and_one_spelling() {
+async fn a_token_has_three_parts_in_one_encoding() {
     assert_all_refused(spellings).await;
 }
 
 #[tokio::test]
-async fn header_and_claims_are_one_json_object_each_and_say_nothing_twice() {
+async fn header_and_claims_are_json_objects_without_duplicate_members() {
     assert_all_refused(texts).await;
 }
 
 #[tokio::test]
-async fn no_signature_but_the_secrets_own_is_one() {
+async fn only_a_signature_made_with_the_secret_is_accepted() {
     assert_all_refused(signatures).await;
 }

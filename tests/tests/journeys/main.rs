@@ -1,20 +1,32 @@
-//! What people do, and what others try, over real HTTP against the real binaries.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+//! Requests that users and attackers send, over real HTTP to the real function binaries.
+//!
+//! The tests of a route are in the file named after its function. The other files hold what concerns several routes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authorizer;
 mod cors;
+mod dashboard;
+mod database;
 mod environment;
+mod example;
 mod forged_tokens;
+mod forgot_password;
 mod http;
-mod keys;
+mod jwks;
+mod logout;
 mod logs;
-mod outbox;
-mod passwords;
+mod openid_configuration;
 mod races;
-mod reset;
-mod sessions;
+mod refresh;
+mod reset_password;
+mod reset_password_page;
+mod secret_rotation;
 mod signin;
 mod signup;
 mod sql;
-mod throttle;
+mod stored_hashes;
+mod stored_secrets;
+mod support;
+mod sweep;
+mod throttling;
 mod walk_through;

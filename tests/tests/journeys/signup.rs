@@ -1,22 +1,24 @@
+//! `POST /api/signup`.
+
 use futures_util::future::join_all;
 use serde_json::json;
 use tests::{Person, Stack};
 
 // Requirement 17.
 #[tokio::test]
-async fn an_address_has_one_account_in_whatever_case_it_is_written() {
+async fn an_address_has_one_account_regardless_of_case() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     for email in [ada.email.clone(), ada.email.to_uppercase()] {
         let again = ada.with_email(&email).signs_up().await;
         again.assert_refused(400, "user_already_exists", "User already exists");
     }
-    assert_eq!(stack.sql_text("SELECT email::text FROM users").await, ada.email, "kept as given");
+    assert_eq!(stack.sql_text("SELECT email::text FROM users").await, ada.email, "the address is stored as given");
 }
 
 // Fault 9.
 #[tokio::test]
-async fn of_fifty_sign_ups_at_once_for_one_address_one_makes_an_account() {
+async fn fifty_concurrent_sign_ups_with_one_address_create_one_account() {
     let stack = Stack::builder().processes(6).start().await;
     let ada = stack.stranger("Ada");
     let upper = ada.with_email(&ada.email.to_uppercase());
@@ -51,7 +53,7 @@ async fn a_sign_up_without_a_field_is_refused() {
 }
 
 #[tokio::test]
-async fn a_sign_up_that_breaks_a_rule_is_told_which() {
+async fn a_refused_sign_up_names_the_broken_rule() {
     let stack = Stack::start().await;
     let (name, email, password) = ("Ada", "ada@example.com", "password123");
     let long = "a".repeat(101);
@@ -79,7 +81,7 @@ async fn a_sign_up_that_breaks_a_rule_is_told_which() {
 
 // Requirements 25, 27.
 #[tokio::test]
-async fn the_defaults_refuse_what_people_pick_and_attackers_guess() {
+async fn the_default_rules_refuse_short_common_and_personal_passwords() {
     let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
     let ada = stack.stranger("Ada Lovelace");
     for (password, code, message) in [
@@ -98,7 +100,7 @@ async fn the_defaults_refuse_what_people_pick_and_attackers_guess() {
 
 // Requirement 42.
 #[tokio::test]
-async fn a_field_nobody_asked_for_has_no_effect() {
+async fn unknown_fields_are_ignored() {
     let stack = Stack::start().await;
     let body = json!({
         "name": "Ada", "email": "ada@example.com", "password": "password123",
@@ -120,4 +122,15 @@ async fn a_password_is_stored_as_an_argon2id_hash_with_a_salt_of_its_own() {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     }
     assert_ne!(ada.split('$').nth(4), grace.split('$').nth(4), "the salts");
+}
+
+// Requirement 25.
+#[tokio::test]
+async fn all_128_characters_of_a_password_count() {
+    let stack = Stack::start().await;
+    let password = |last: char| format!("{}{last}", "é".repeat(127));
+    let ada = stack.stranger("Ada").with_password(&password('a'));
+    ada.signs_up().await.assert_created();
+    assert_eq!(ada.with_password(&password('b')).tries_to_sign_in().await.status, 401);
+    ada.signs_in().await;
 }

@@ -1,4 +1,4 @@
-//! What a client can make of our SQL: nothing. And what somebody who could would be allowed.
+//! SQL injection, and the privileges of the functions' role.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tests::{Stack, documents};
 use tokio_postgres::{Client, NoTls, error::SqlState};
 
-/// A connection of the functions' own kind.
-async fn as_a_function(stack: &Stack) -> Client {
+/// A connection with the functions' role.
+async fn connect_as_function(stack: &Stack) -> Client {
     let (client, connection) = tokio_postgres::connect(&stack.database.functions_url(), NoTls).await.unwrap();
     tokio::spawn(connection);
     client
@@ -16,10 +16,10 @@ async fn as_a_function(stack: &Stack) -> Client {
 
 // Requirement 43.
 #[tokio::test]
-async fn the_functions_may_do_what_they_do_and_nothing_else() {
+async fn the_role_of_the_functions_has_no_privilege_it_does_not_need() {
     let stack = Stack::start().await;
     stack.user("Ada").await.signs_in().await;
-    let role = as_a_function(&stack).await;
+    let role = connect_as_function(&stack).await;
     for forbidden in [
         "CREATE TABLE mine (id integer)",
         "CREATE TABLE mine AS SELECT * FROM users",
@@ -58,7 +58,7 @@ async fn the_functions_may_do_what_they_do_and_nothing_else() {
         let refusal = role.batch_execute(forbidden).await.expect_err(forbidden);
         assert_eq!(refusal.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{forbidden}: {refusal:?}");
     }
-    // This one PostgreSQL takes, with a warning that nothing came of it.
+    // PostgreSQL only warns about this statement and grants nothing.
     role.batch_execute("GRANT ALL ON users TO PUBLIC").await.unwrap();
     let granted =
         "SELECT count(*) FROM information_schema.table_privileges WHERE grantee = 'PUBLIC' AND table_name = 'users'";
@@ -70,7 +70,7 @@ async fn the_functions_may_do_what_they_do_and_nothing_else() {
 async fn the_functions_may_use_the_tables_of_later_migrations() {
     let stack = Stack::start().await;
     stack.sql("CREATE TABLE later (id serial, word text)").await;
-    let role = as_a_function(&stack).await;
+    let role = connect_as_function(&stack).await;
     let uses =
         "INSERT INTO later (word) VALUES ('x'); SELECT * FROM later; UPDATE later SET word = 'y'; DELETE FROM later";
     role.batch_execute(uses).await.unwrap();
@@ -78,7 +78,7 @@ async fn the_functions_may_use_the_tables_of_later_migrations() {
     assert_eq!(refusal.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
 }
 
-/// What opens doors elsewhere (OWASP Web Security Testing Guide, SQL injection; PostgreSQL's own ways among them).
+/// Typical SQL injections (OWASP Web Security Testing Guide), also for PostgreSQL.
 const INJECTIONS: [&str; 24] = [
     "'",
     "''",
@@ -106,8 +106,8 @@ const INJECTIONS: [&str; 24] = [
     "%27%20OR%201=1--",
 ];
 
-/// Everything of the accounts and of who is signed in, but for the counters of attempts.
-const PICTURE: &str = "SELECT concat_ws(' ',
+/// Every row of accounts, sessions and reset links, without the counters of attempts.
+const SNAPSHOT: &str = "SELECT concat_ws(' ',
     (SELECT string_agg(u::text, E'\\n' ORDER BY id) FROM users u),
     (SELECT string_agg(s::text, E'\\n' ORDER BY id) FROM sessions s),
     (SELECT string_agg(r::text, E'\\n' ORDER BY user_id) FROM password_resets r),
@@ -115,23 +115,28 @@ const PICTURE: &str = "SELECT concat_ws(' ',
 
 // Requirement 43.
 #[tokio::test]
-async fn what_a_client_sends_is_never_sql() {
+async fn client_input_is_never_executed_as_sql() {
     let stack = Stack::builder().with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     ada.receives_reset_mail(1).await;
-    let before = stack.sql_text(PICTURE).await;
+    let before = stack.sql_text(SNAPSHOT).await;
     for (n, injection) in INJECTIONS.into_iter().enumerate() {
-        let eve = ada.at(&format!("192.0.2.{n}"));
+        let eve = ada.from_source(&format!("192.0.2.{n}"));
         let refused = [
             (eve.with_email(injection).tries_to_sign_in().await, 401),
             (eve.with_email(&format!("{}{injection}", ada.email)).tries_to_sign_in().await, 401),
             (eve.with_password(injection).tries_to_sign_in().await, 401),
             (eve.with_email(injection).forgets_password().await, 200),
-            (eve.resets_password(&encoded(injection), "another password").await, 400),
-            (stack.post(&format!("/api/signup?{}", encoded(injection)), &json!({ injection: injection })).await, 400),
-            (stack.get(&format!("/reset-password/{}", encoded(injection))).await, 200),
-            (stack.get(&format!("/api/public?id={}", encoded(injection))).await, 200),
+            (eve.resets_password(&percent_encoded(injection), "another password").await, 400),
+            (
+                stack
+                    .post(&format!("/api/signup?{}", percent_encoded(injection)), &json!({ injection: injection }))
+                    .await,
+                400,
+            ),
+            (stack.get(&format!("/reset-password/{}", percent_encoded(injection))).await, 200),
+            (stack.get(&format!("/api/public?id={}", percent_encoded(injection))).await, 200),
         ];
         for (reply, status) in refused {
             assert_eq!(reply.status, status, "{injection}: {}", reply.text);
@@ -145,7 +150,7 @@ async fn what_a_client_sends_is_never_sql() {
                 assert_eq!(reply.await.status, 401, "{credentials}");
             }
         }
-        // API Gateway decodes the path's parameters.
+        // API Gateway percent-decodes path parameters, so this event contains the injection itself.
         let mut event: Value = serde_json::from_str(&documents::read("events/reset-password.json")).unwrap();
         event["pathParameters"]["token"] = injection.into();
         event["requestContext"]["http"]["sourceIp"] = injection.into();
@@ -156,13 +161,13 @@ async fn what_a_client_sends_is_never_sql() {
         });
         assert_eq!(reply.await.status, 200, "{injection}");
     }
-    assert!(before == stack.sql_text(PICTURE).await, "nothing has changed");
+    assert!(before == stack.sql_text(SNAPSHOT).await, "nothing has changed");
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200);
 }
 
 // Requirement 43.
 #[tokio::test]
-async fn a_name_is_stored_as_it_was_written_whatever_it_would_mean_elsewhere() {
+async fn a_name_that_contains_sql_is_stored_unchanged() {
     let stack = Stack::start().await;
     for injection in INJECTIONS {
         let mut eve = stack.stranger("Eve").with_password(&format!("password {injection}"));
@@ -174,7 +179,7 @@ async fn a_name_is_stored_as_it_was_written_whatever_it_would_mean_elsewhere() {
     assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, i64::try_from(INJECTIONS.len()).unwrap());
 }
 
-/// As a client writes it into a URL.
-fn encoded(text: &str) -> String {
+/// Percent-encodes every byte.
+fn percent_encoded(text: &str) -> String {
     hex::encode(text).as_bytes().chunks(2).flat_map(|byte| [b'%', byte[0], byte[1]]).map(char::from).collect()
 }

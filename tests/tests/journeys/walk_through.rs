@@ -1,6 +1,6 @@
 use tests::{Stack, walk_through};
 
 #[tokio::test]
-async fn a_person_signs_up_looks_around_forgets_the_password_and_returns() {
+async fn a_user_signs_up_refreshes_resets_the_password_and_logs_out() {
     walk_through(&Stack::start().await).await;
 }

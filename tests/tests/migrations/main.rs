@@ -1,18 +1,18 @@
-//! `migrate`, on every kind of database it may meet: an empty one, one that is current, and the old service's, full of people.
+//! `migrate` on every kind of database: an empty one, a current one, and that of the old service with its accounts.
 
+mod database_snapshot;
 mod finish;
-mod fresh;
 mod locks;
+mod new_database;
+mod old_database;
 mod old_service;
-mod picture;
 mod refusals;
 mod statements;
-mod takeover;
 
 use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
-/// The migrations there are.
+/// All migrations, in order.
 const MIGRATIONS: [&str; 5] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
@@ -21,12 +21,12 @@ const MIGRATIONS: [&str; 5] = [
     "V5__user_ids_of_64_bits",
 ];
 
-/// A stack on a database that no migration has seen.
+/// A stack on a database that is not migrated.
 async fn stack_on(database: TestDatabase) -> Stack {
-    Stack::builder().on(database).start().await
+    Stack::builder().with_unprepared_database(database).start().await
 }
 
-/// Migrates, lets the functions in, and says what was applied.
+/// Invokes `migrate`, grants the functions' privileges, and returns the applied migrations.
 async fn migrate(stack: &Stack) -> Value {
     let report = stack.invoke("migrate", &json!({})).await.expect("the database can be migrated");
     stack.database.grant().await;
@@ -34,11 +34,11 @@ async fn migrate(stack: &Stack) -> Value {
     report["applied"].clone()
 }
 
-/// Invokes `migrate`, expects an error of that type, and that the database is as it was. Gives the message.
-async fn is_refused(stack: &Stack, payload: Value, error_type: &str) -> String {
-    let before = picture::of(&stack.database).await;
+/// Asserts that `migrate` fails with an error of this type and leaves the database unchanged. Returns the error's message.
+async fn assert_refused_unchanged(stack: &Stack, payload: Value, error_type: &str) -> String {
+    let before = database_snapshot::take(&stack.database).await;
     let error = stack.invoke("migrate", &payload).await.expect_err("this is refused");
     assert_eq!(error["errorType"], error_type, "{error}");
-    picture::assert_same(&before, &picture::of(&stack.database).await);
+    database_snapshot::assert_same(&before, &database_snapshot::take(&stack.database).await);
     error["errorMessage"].as_str().expect("a message").to_owned()
 }

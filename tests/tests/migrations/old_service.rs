@@ -1,18 +1,18 @@
-//! The service this one replaces, as far as its database goes: the tables it made, the accounts in them, and what it writes.
+//! The database of the service that this one replaces: its tables, its accounts, and the statements it runs.
 
 use tests::{Person, Stack, database::TestDatabase};
 use tokio_postgres::{Client, Error};
 
-/// How the old service's tables were made.
+/// How the old service's tables were created. The two ways differ in defaults and foreign keys.
 #[derive(Debug, Clone, Copy)]
-pub enum Form {
+pub enum OldSchema {
     /// By an SQL script.
     Script,
     /// By `SQLAlchemy`'s `create_all()`.
     CreateAll,
 }
 
-pub const FORMS: [Form; 2] = [Form::Script, Form::CreateAll];
+pub const OLD_SCHEMAS: [OldSchema; 2] = [OldSchema::Script, OldSchema::CreateAll];
 
 const SCRIPT: &str = "
     CREATE TABLE users (
@@ -41,7 +41,7 @@ const SCRIPT: &str = "
         expires_at TIMESTAMP NOT NULL
     );";
 
-/// What `create_all()` of `SQLAlchemy` 2.1.9 sends for the old service's models, as its log shows it.
+/// The statements of `create_all()` of `SQLAlchemy` 2.1.9 for the old service's models, from its log.
 const CREATE_ALL: &str = "
     CREATE TABLE users (
         id SERIAL NOT NULL,
@@ -78,17 +78,17 @@ const CREATE_ALL: &str = "
         UNIQUE (token)
     );";
 
-/// An account of the old service's.
+/// An account of the old service.
 #[derive(Debug, Clone, Copy)]
 pub struct OldUser {
     pub name: &'static str,
     pub email: &'static str,
     pub password: &'static str,
-    /// Made by `generate_password_hash(password, method)` of Werkzeug 3.1.9.
+    /// Created by `generate_password_hash(password, method)` of Werkzeug 3.1.9.
     pub hash: &'static str,
 }
 
-/// Signed up at the old service long ago. Werkzeug's `method="scrypt"`, its default.
+/// An old user. The hash is of Werkzeug's default, `method="scrypt"`.
 pub const ADA: OldUser = OldUser {
     name: "Ada",
     email: "Ada@example.com",
@@ -97,7 +97,7 @@ pub const ADA: OldUser = OldUser {
            7d0ff980e11cce25590a8706df6de76f667e75bde88c87903e2db1973a1f240c",
 };
 
-/// Another. Werkzeug's `method="pbkdf2:sha256"`.
+/// An old user. The hash is of Werkzeug's `method="pbkdf2:sha256"`.
 pub const GRACE: OldUser = OldUser {
     name: "Grace",
     email: "grace@example.com",
@@ -105,7 +105,7 @@ pub const GRACE: OldUser = OldUser {
     hash: "pbkdf2:sha256:1000000$0EdxAhrY7EMHHWv6$34b32df588127493776f31854748ebbd067b5ecf5ce3a94453a809cfe92825ce",
 };
 
-/// Signs up at the old service while both services run. `method="scrypt"`.
+/// A user who signs up at the old service while both services run. The hash is of `method="scrypt"`.
 pub const LINUS: OldUser = OldUser {
     name: "Linus",
     email: "linus@example.com",
@@ -114,31 +114,31 @@ pub const LINUS: OldUser = OldUser {
            f2d8124db6dac5e9c2f78f986806e094a45d8f1ae93ab18664820174749a2233",
 };
 
-/// The accounts beside Ada and Grace whose people never come.
-const CROWD: i64 = 1000;
-/// How many accounts an old database has when it is full.
-pub const ALL: i64 = CROWD + 2;
-/// Ada's id and Grace's. The crowd came between them, and some who have left since: ids have gaps.
-pub const IDS: [i32; 2] = [1, 1012];
+/// The number of accounts besides Ada's and Grace's.
+const OTHER_USERS: i64 = 1000;
+/// The number of accounts in a filled database.
+pub const OLD_USER_COUNT: i64 = OTHER_USERS + 2;
+/// The ids of Ada and Grace. The other accounts are between them, and ten of those were deleted, so the ids have a gap.
+pub const ADA_AND_GRACE_IDS: [i32; 2] = [1, 1012];
 
-impl Form {
-    /// The old service's database with nobody in it.
-    pub async fn empty(self) -> TestDatabase {
+impl OldSchema {
+    /// Creates a database with the old service's tables and no rows.
+    pub async fn empty_database(self) -> TestDatabase {
         let database = TestDatabase::empty().await;
         let tables = match self {
             Self::Script => SCRIPT,
             Self::CreateAll => CREATE_ALL,
         };
-        database.connect().await.batch_execute(tables).await.expect("the old tables are made");
+        database.connect().await.batch_execute(tables).await.expect("the old tables are created");
         database
     }
 
-    /// The old service's database, full of people who have signed in, signed out and forgotten their passwords.
-    pub async fn full(self) -> TestDatabase {
-        let database = self.empty().await;
+    /// Creates a database with accounts, refresh tokens, reset tokens and revoked tokens.
+    pub async fn filled_database(self) -> TestDatabase {
+        let database = self.empty_database().await;
         let client = database.connect().await;
-        self.signs_up(&client, ADA).await.expect("Ada signs up");
-        let crowd = "
+        self.sign_up(&client, ADA).await.expect("Ada signs up");
+        let rows = "
             INSERT INTO users (name, email, password, created_at)
             SELECT 'User ' || i, 'User' || i || '@example.com', 'scrypt:32768:8:1$salt$' || repeat('0', 128), now()
             FROM generate_series(1, 1010) AS i;
@@ -146,13 +146,13 @@ impl Form {
             INSERT INTO refresh_tokens (user_id, token, expires_at) VALUES (1, 'a refresh token', now() + interval '7 days');
             INSERT INTO reset_tokens (user_id, token, expires_at) VALUES (2, 'a reset token', now() + interval '1 hour');
             INSERT INTO revoked_tokens (jti, revoked_at) VALUES ('a jti', now());";
-        client.batch_execute(crowd).await.expect("a crowd signs up");
-        self.signs_up(&client, GRACE).await.expect("Grace signs up");
+        client.batch_execute(rows).await.expect("the rows are inserted");
+        self.sign_up(&client, GRACE).await.expect("Grace signs up");
         database
     }
 
-    /// The INSERT of the old service's sign-up; gives the new id.
-    pub async fn signs_up(self, client: &Client, user: OldUser) -> Result<i32, Error> {
+    /// Runs the INSERT of the old service's sign-up, and returns the new id.
+    pub async fn sign_up(self, client: &Client, user: OldUser) -> Result<i32, Error> {
         let insert = match self {
             Self::Script => "INSERT INTO users (name, email, password) VALUES ($1, $2, $3) RETURNING id",
             Self::CreateAll => {
@@ -163,8 +163,8 @@ impl Form {
         Ok(client.query_one(insert, &[&user.name, &user.email, &user.hash]).await?.get(0))
     }
 
-    /// The DELETE of an account. The script's tables cascade; `SQLAlchemy` deletes what refers to the account first.
-    pub async fn deletes(self, client: &Client, user: OldUser) -> Result<u64, Error> {
+    /// Runs the DELETE of an account. The tables of the script cascade. `SQLAlchemy` deletes the rows that refer to the account first.
+    pub async fn delete(self, client: &Client, user: OldUser) -> Result<u64, Error> {
         if let Self::CreateAll = self {
             for table in ["reset_tokens", "refresh_tokens"] {
                 let delete = format!("DELETE FROM {table} WHERE user_id IN (SELECT id FROM users WHERE email = $1)");
@@ -176,12 +176,12 @@ impl Form {
 }
 
 impl OldUser {
-    /// This person, come to the new service.
-    pub fn at(self, stack: &Stack) -> Person<'_> {
+    /// This user as a client of the new service.
+    pub fn as_person(self, stack: &Stack) -> Person<'_> {
         stack.stranger(self.name).with_email(self.email).with_password(self.password)
     }
 
-    /// The hash that is stored for this person now.
+    /// The hash that is stored for this user.
     pub async fn stored_hash(self, stack: &Stack) -> String {
         stack.sql_text(&format!("SELECT password FROM users WHERE email = '{}'", self.email)).await
     }

@@ -1,17 +1,17 @@
-//! What `migrate` will not touch. Every test asserts that nothing changed: not a row, not a comment, not a table of history.
+//! Databases that `migrate` refuses. Each refusal must leave every row, comment and table unchanged.
 
 use serde_json::json;
 use tests::{Stack, database::TestDatabase};
 
 use crate::{
-    is_refused,
-    old_service::{ADA, FORMS, Form, OldUser},
+    assert_refused_unchanged,
+    old_service::{ADA, OLD_SCHEMAS, OldSchema, OldUser},
     stack_on,
 };
 
 #[tokio::test]
-async fn a_users_table_that_is_not_the_old_services() {
-    for form in FORMS {
+async fn a_users_table_that_differs_from_the_old_services() {
+    for schema in OLD_SCHEMAS {
         for (change, difference) in [
             ("ALTER TABLE users DROP COLUMN password", "the column password is missing"),
             ("ALTER TABLE users RENAME COLUMN email TO mail", "the column email is missing"),
@@ -30,16 +30,16 @@ async fn a_users_table_that_is_not_the_old_services() {
             ),
             ("ALTER TABLE users ADD COLUMN credential_version text", "credential_version already"),
         ] {
-            let stack = stack_on(form.full().await).await;
+            let stack = stack_on(schema.filled_database().await).await;
             stack.sql(change).await;
-            let message = is_refused(&stack, json!({}), "UsersNotRecognised").await;
+            let message = assert_refused_unchanged(&stack, json!({}), "UsersNotRecognised").await;
             assert!(message.contains(difference), "{message}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_users_that_is_no_table() {
+async fn users_that_is_not_a_table() {
     for (users, kind) in [
         ("CREATE VIEW users AS SELECT 1 AS id", "a view"),
         ("CREATE MATERIALIZED VIEW users AS SELECT 1 AS id", "a materialized view"),
@@ -48,32 +48,32 @@ async fn a_users_that_is_no_table() {
     ] {
         let stack = stack_on(TestDatabase::empty().await).await;
         stack.sql(users).await;
-        let message = is_refused(&stack, json!({}), "UsersNotRecognised").await;
+        let message = assert_refused_unchanged(&stack, json!({}), "UsersNotRecognised").await;
         assert!(message.contains(&format!("it is {kind}")), "{message}");
     }
 }
 
 #[tokio::test]
 async fn users_whose_addresses_differ_only_in_case_are_named_by_their_ids() {
-    for form in FORMS {
-        let database = form.full().await;
+    for schema in OLD_SCHEMAS {
+        let database = schema.filled_database().await;
         let old_service = database.connect().await;
         for email in ["ADA@example.com", "ada@EXAMPLE.com", "Grace@Example.com"] {
-            form.signs_up(&old_service, OldUser { email, ..ADA }).await.unwrap();
+            schema.sign_up(&old_service, OldUser { email, ..ADA }).await.unwrap();
         }
         let stack = stack_on(database).await;
-        let message = is_refused(&stack, json!({}), "SharedAddresses").await;
+        let message = assert_refused_unchanged(&stack, json!({}), "SharedAddresses").await;
         assert!(message.contains("ids 1 and 1013 and 1014, 1012 and 1015."), "{message}");
         assert!(!message.contains("@example") && !stack.logs().to_lowercase().contains("@example"));
     }
 }
 
 #[tokio::test]
-async fn of_very_many_shared_addresses_the_first_are_named() {
-    let database = Form::Script.full().await;
+async fn only_the_first_of_many_shared_addresses_are_named() {
+    let database = OldSchema::Script.filled_database().await;
     let twins = "INSERT INTO users (name, email, password) SELECT name, upper(email), '-' FROM users WHERE id BETWEEN 100 AND 124";
     database.connect().await.batch_execute(twins).await.unwrap();
-    let message = is_refused(&stack_on(database).await, json!({}), "SharedAddresses").await;
+    let message = assert_refused_unchanged(&stack_on(database).await, json!({}), "SharedAddresses").await;
     assert!(
         message.contains("ids 100 and 1013, ") && message.contains("119 and 1032 and 5 more such groups."),
         "{message}"
@@ -81,21 +81,21 @@ async fn of_very_many_shared_addresses_the_first_are_named() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_hold_every_name() {
+async fn a_database_with_another_encoding_than_utf8() {
     for encoding in ["LATIN1", "SQL_ASCII"] {
         let options = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
-        let stack = stack_on(TestDatabase::with(&options).await).await;
-        let message = is_refused(&stack, json!({}), "NotUtf8").await;
+        let stack = stack_on(TestDatabase::with_options(&options).await).await;
+        let message = assert_refused_unchanged(&stack, json!({}), "NotUtf8").await;
         assert!(message.contains(encoding) && message.contains("ENCODING 'UTF8'"), "{message}");
     }
 }
 
-/// Turkish has two letters i: there `lower('INFO')` is not `info`.
+/// In a Turkish locale, `lower('INFO')` is not `info`.
 const TURKISH: &str = "LOCALE_PROVIDER icu ICU_LOCALE 'tr-TR' ENCODING 'UTF8' TEMPLATE template0";
 
 #[tokio::test]
 async fn an_address_is_one_account_whatever_the_collation() {
-    let stack = Stack::builder().on_new(TestDatabase::with(TURKISH).await).start().await;
+    let stack = Stack::builder().with_database(TestDatabase::with_options(TURKISH).await).start().await;
     let info = stack.user("Info").await;
     let shouted = info.with_email(&info.email.to_uppercase());
     shouted.signs_up().await.assert_refused(400, "user_already_exists", "User already exists");
@@ -103,28 +103,28 @@ async fn an_address_is_one_account_whatever_the_collation() {
     for _ in 0..5 {
         assert_eq!(shouted.with_password("wrong").tries_to_sign_in().await.status, 401);
     }
-    assert_eq!(info.tries_to_sign_in().await.status, 429, "one account, one counter");
+    assert_eq!(info.tries_to_sign_in().await.status, 429, "both spellings share one counter");
 }
 
 #[tokio::test]
-async fn two_accounts_that_a_collation_kept_apart_are_named_before_the_index_is_made() {
-    let stack = Stack::builder().on_new(TestDatabase::with(TURKISH).await).start().await;
-    // As the version before left it.
+async fn two_accounts_that_only_the_collation_distinguishes_are_named() {
+    let stack = Stack::builder().with_database(TestDatabase::with_options(TURKISH).await).start().await;
+    // The schema of version 2.
     stack
         .sql("DROP INDEX users_email_ascii_key; DELETE FROM refinery_schema_history WHERE version > 2;
             DROP INDEX sessions_user_id_source_idx;
             INSERT INTO users (name, email, password) VALUES ('a', 'INFO@example.com', '-'), ('b', 'info@example.com', '-')")
         .await;
-    let message = is_refused(&stack, json!({}), "SharedAddresses").await;
+    let message = assert_refused_unchanged(&stack, json!({}), "SharedAddresses").await;
     assert!(message.contains("ids 1 and 2."), "{message}");
 }
 
 #[tokio::test]
-async fn a_schema_newer_than_it_knows() {
+async fn a_schema_newer_than_the_function_knows() {
     let stack = Stack::start().await;
     stack.sql("INSERT INTO refinery_schema_history VALUES (7, 'later', '2030-01-01T00:00:00Z', '1')").await;
     for payload in [json!({}), json!({ "finish": true })] {
-        let message = is_refused(&stack, payload, "SchemaIsNewer").await;
+        let message = assert_refused_unchanged(&stack, payload, "SchemaIsNewer").await;
         assert!(message.contains("version 7 and this function knows versions up to 4"), "{message}");
     }
 }
@@ -133,7 +133,7 @@ async fn a_schema_newer_than_it_knows() {
 async fn a_migration_that_was_changed_after_it_was_applied() {
     let stack = Stack::start().await;
     stack.sql("UPDATE refinery_schema_history SET checksum = '1'").await;
-    let message = is_refused(&stack, json!({}), "HistoryDiffers").await;
+    let message = assert_refused_unchanged(&stack, json!({}), "HistoryDiffers").await;
     assert!(message.contains("V1__accounts_and_sessions"), "{message}");
 }
 
@@ -141,30 +141,30 @@ async fn a_migration_that_was_changed_after_it_was_applied() {
 async fn a_history_that_no_migration_wrote() {
     let stack = Stack::start().await;
     stack.sql("UPDATE refinery_schema_history SET checksum = 'none'").await;
-    let message = is_refused(&stack, json!({}), "Database").await;
+    let message = assert_refused_unchanged(&stack, json!({}), "Database").await;
     assert!(message.contains("refinery_schema_history"), "{message}");
 }
 
 #[tokio::test]
-async fn a_database_where_a_name_we_need_is_taken() {
+async fn a_database_in_which_a_needed_name_is_taken() {
     for (taken, what) in [
         ("CREATE TABLE sessions (id text, data bytea)", "a table named sessions"),
         ("CREATE VIEW password_resets AS SELECT 1 AS id", "a view named password_resets"),
         ("CREATE INDEX users_email_lower_key ON users (lower(email))", "an index named users_email_lower_key"),
     ] {
-        let stack = stack_on(Form::CreateAll.full().await).await;
+        let stack = stack_on(OldSchema::CreateAll.filled_database().await).await;
         stack.sql(taken).await;
-        let message = is_refused(&stack, json!({}), "NameTaken").await;
+        let message = assert_refused_unchanged(&stack, json!({}), "NameTaken").await;
         assert!(message.contains(what), "{message}");
     }
 }
 
 #[tokio::test]
-async fn tables_in_a_schema_where_new_ones_would_not_go() {
-    let stack = stack_on(Form::Script.full().await).await;
+async fn users_in_another_schema_than_new_tables() {
+    let stack = stack_on(OldSchema::Script.filled_database().await).await;
     let user = stack.sql_text("SELECT quote_ident(current_user)").await;
     stack.sql(&format!("CREATE SCHEMA {user}")).await;
-    let message = is_refused(&stack, json!({}), "TwoSchemas").await;
+    let message = assert_refused_unchanged(&stack, json!({}), "TwoSchemas").await;
     assert!(message.contains("users") && message.contains("search_path"), "{message}");
 }
 
@@ -172,33 +172,37 @@ async fn tables_in_a_schema_where_new_ones_would_not_go() {
 async fn a_database_without_a_schema_for_new_tables() {
     let stack = stack_on(TestDatabase::empty().await).await;
     stack.sql("DROP SCHEMA public").await;
-    let message = is_refused(&stack, json!({}), "NoSchema").await;
+    let message = assert_refused_unchanged(&stack, json!({}), "NoSchema").await;
     assert!(message.contains("search_path"), "{message}");
 }
 
 #[tokio::test]
-async fn a_view_in_the_way_of_a_longer_address() {
-    let stack = stack_on(Form::Script.full().await).await;
+async fn a_view_that_prevents_widening_the_address_column() {
+    let stack = stack_on(OldSchema::Script.filled_database().await).await;
     stack.sql("CREATE VIEW addresses AS SELECT email FROM users").await;
-    let message = is_refused(&stack, json!({}), "Database").await;
+    let message = assert_refused_unchanged(&stack, json!({}), "Database").await;
     assert!(message.contains("view addresses depends on column \"email\""), "{message}");
 }
 
 #[tokio::test]
-async fn a_payload_that_is_not_understood() {
-    let stack = stack_on(Form::Script.full().await).await;
+async fn an_invalid_payload() {
+    let stack = stack_on(OldSchema::Script.filled_database().await).await;
     for payload in
         [json!(null), json!([]), json!([true]), json!("finish"), json!({ "finsh": true }), json!({ "finish": "yes" })]
     {
-        let message = is_refused(&stack, payload, "Payload").await;
+        let message = assert_refused_unchanged(&stack, payload, "Payload").await;
         assert!(message.starts_with(r#"the payload must be {} or {"finish": true}"#), "{message}");
     }
 }
 
 #[tokio::test]
-async fn a_database_that_is_away() {
+async fn an_unreachable_database() {
     let nowhere = "postgres://ada:secret@127.0.0.1:1/away";
-    let stack = Stack::builder().on(TestDatabase::empty().await).with("DATABASE_URL", nowhere).start().await;
+    let stack = Stack::builder()
+        .with_unprepared_database(TestDatabase::empty().await)
+        .with("DATABASE_URL", nowhere)
+        .start()
+        .await;
     let error = stack.invoke("migrate", &json!({})).await.unwrap_err();
     assert_eq!(error["errorType"], "Unreachable");
     assert!(!error.to_string().contains("secret"), "{error}");

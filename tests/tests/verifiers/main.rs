@@ -1,6 +1,6 @@
-//! Access tokens, verified by the libraries other services use: `PyJWT` and jose from the served key set, Flask-JWT-Extended under the
-//! shared secret. Refresh tokens are refused by all of them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
+//! Access tokens verified by libraries that other services use: `PyJWT` and jose with the published keys, Flask-JWT-Extended with the shared
+//! secret. All of them must refuse refresh tokens.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Output;
 
@@ -38,9 +38,9 @@ fn assert_refused(output: &Output, reason: &str) {
     assert!(!output.status.success() && said.contains(reason), "{said}");
 }
 
-async fn verified_from_the_key_set(private_key: &str, algorithm: &str) {
-    // Right after a rotation, the key that signs may still be listed among the additional ones. Verifiers refuse a set that has it twice.
-    let listed = keys::public_half(private_key);
+async fn assert_verified_with_published_keys(private_key: &str, algorithm: &str) {
+    // After a rotation, the signing key may also be listed as an additional key. It must be published once, because verifiers refuse duplicates.
+    let listed = keys::public_key(private_key);
     let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", private_key);
     let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &listed).start().await;
     let ada = stack.user("Ada").await;
@@ -50,10 +50,10 @@ async fn verified_from_the_key_set(private_key: &str, algorithm: &str) {
         let claims = claims(&output);
         assert_eq!((&claims["iss"], &claims["sub"], &claims["type"]), (&json!(ISSUER), &json!("1"), &json!("access")));
     }
-    // A refresh token names a key that is not published.
+    // The key id of a refresh token is not published.
     assert_refused(&pyjwt(&stack, &tokens.refresh).await, "PyJWKClientError");
     assert_refused(&jose(&stack, &tokens.refresh).await, "ERR_J");
-    // And a token that somebody changed is nobody's.
+    // A token with a changed signature is refused.
     let forged = format!("{}A", &tokens.access[..tokens.access.len() - 1]);
     if forged != tokens.access {
         assert_refused(&jose(&stack, &forged).await, "ERR_JWS_SIGNATURE_VERIFICATION_FAILED");
@@ -61,22 +61,22 @@ async fn verified_from_the_key_set(private_key: &str, algorithm: &str) {
 }
 
 #[tokio::test]
-async fn pyjwt_and_jose_verify_what_an_rsa_key_signed() {
-    verified_from_the_key_set(&keys::rsa(), "RS256").await;
+async fn pyjwt_and_jose_verify_tokens_signed_with_an_rsa_key() {
+    assert_verified_with_published_keys(&keys::rsa(), "RS256").await;
 }
 
 #[tokio::test]
-async fn pyjwt_and_jose_verify_what_an_ec_key_signed() {
-    verified_from_the_key_set(&keys::ec(), "ES256").await;
+async fn pyjwt_and_jose_verify_tokens_signed_with_an_ec_key() {
+    assert_verified_with_published_keys(&keys::ec(), "ES256").await;
 }
 
 #[tokio::test]
-async fn pyjwt_and_jose_verify_what_an_ed25519_key_signed() {
-    verified_from_the_key_set(&keys::ed25519(), "EdDSA").await;
+async fn pyjwt_and_jose_verify_tokens_signed_with_an_ed25519_key() {
+    assert_verified_with_published_keys(&keys::ed25519(), "EdDSA").await;
 }
 
 #[tokio::test]
-async fn flask_jwt_extended_verifies_what_the_shared_secret_signed() {
+async fn flask_jwt_extended_verifies_tokens_signed_with_the_shared_secret() {
     let stack = Stack::start().await;
     let Tokens { access, refresh } = stack.user("Ada").await.signs_in().await;
     let flask = async |token: &str| {
@@ -84,5 +84,5 @@ async fn flask_jwt_extended_verifies_what_the_shared_secret_signed() {
     };
     let session = stack.sql_text("SELECT id::text FROM sessions").await;
     assert_eq!(flask(&access).await, json!({ "status": 200, "body": { "sub": "1", "sid": session } }));
-    assert_eq!(flask(&refresh).await["status"], 422, "its audience is not for others");
+    assert_eq!(flask(&refresh).await["status"], 422, "a refresh token has another audience");
 }

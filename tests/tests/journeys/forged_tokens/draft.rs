@@ -1,36 +1,39 @@
-//! Tokens taken apart, to be spoiled and put together again.
+//! Takes tokens apart, changes them and signs them again.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Map, Value};
 use tests::stack::SECRET;
 
-/// What signs a draft.
+/// What is wrong with a forged token, and the token.
+pub type Forgery = (String, String);
+
+/// A signing key and its algorithm.
 pub struct Key {
     key: EncodingKey,
     algorithm: Algorithm,
 }
 
 impl Key {
-    /// The secret of every stack.
-    pub fn ours() -> Self {
+    /// The secret of the service.
+    pub fn of_the_service() -> Self {
         Self::secret(SECRET)
     }
 
-    /// Any secret.
+    /// An HMAC secret, for HS256.
     pub fn secret(secret: impl AsRef<[u8]>) -> Self {
         Self { key: EncodingKey::from_secret(secret.as_ref()), algorithm: Algorithm::HS256 }
     }
 
-    /// The private key in a PEM.
+    /// A private key in PEM.
     pub fn private(pem: &str, algorithm: Algorithm) -> Self {
         let pem = pem.as_bytes();
         let key = EncodingKey::from_rsa_pem(pem).or(EncodingKey::from_ec_pem(pem)).or(EncodingKey::from_ed_pem(pem));
         Self { key: key.unwrap(), algorithm }
     }
 
-    /// The same key, signing otherwise.
-    pub fn by(self, algorithm: Algorithm) -> Self {
+    /// The same key with another algorithm.
+    pub fn with_algorithm(self, algorithm: Algorithm) -> Self {
         Self { algorithm, ..self }
     }
 
@@ -48,7 +51,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// What a token says.
+    /// The header and claims of a token, unverified.
     pub fn of(token: &str) -> Self {
         let mut parts = token.split('.').map(|part| serde_json::from_slice(&decoded(part)));
         Self { header: parts.next().unwrap().unwrap(), claims: parts.next().unwrap().unwrap() }
@@ -92,28 +95,28 @@ impl Draft {
         &self.header["kid"]
     }
 
-    /// A claim's value.
-    pub fn says(&self, name: &str) -> &Value {
+    /// The value of a claim.
+    pub fn claim_value(&self, name: &str) -> &Value {
         &self.claims[name]
     }
 
-    /// The token, signed as ours are.
+    /// The token, signed with the secret of the service.
     pub fn signed(&self) -> String {
-        self.signed_by(&Key::ours())
+        self.signed_by(&Key::of_the_service())
     }
 
-    /// The token, signed by any key.
+    /// The token, signed with this key.
     pub fn signed_by(&self, key: &Key) -> String {
         signed(self.header_text(), self.claims_text(), key)
     }
 }
 
-/// A token of any two texts.
+/// A token of any header and payload, signed with this key.
 pub fn signed(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>, key: &Key) -> String {
     with_signature(&format!("{}.{}", encoded(header), encoded(payload)), key)
 }
 
-/// A message, and its signature.
+/// A signing input and its signature.
 pub fn with_signature(message: &str, key: &Key) -> String {
     format!("{message}.{}", key.sign(message))
 }

@@ -1,4 +1,4 @@
-//! Tokens forged where key pairs sign: whose signature counts for what.
+//! Forged tokens for a service that signs with key pairs.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jsonwebtoken::Algorithm;
@@ -10,7 +10,7 @@ use super::{
     draft::{Draft, Key, decoded, encoded},
 };
 
-/// A stack whose access tokens an RSA key signs, and where tokens of an EC and an Ed25519 key are good, too.
+/// A stack that signs access tokens with an RSA key, and also accepts those of an EC key and of an Ed25519 key.
 struct Keyring {
     stack: Stack,
     /// The private keys, in PEM, each with its algorithm and `kid`.
@@ -22,7 +22,7 @@ const ISSUER: &str = "https://auth.example.com";
 impl Keyring {
     async fn start() -> Self {
         let keys = [keys::rsa(), keys::ec(), keys::ed25519()];
-        let additional = format!("{}\n{}", keys::public_half(&keys[1]), keys::public_half(&keys[2]));
+        let additional = format!("{}\n{}", keys::public_key(&keys[1]), keys::public_key(&keys[2]));
         let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys[0]);
         let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &additional).start().await;
         let published = stack.get("/.well-known/jwks.json").await.json();
@@ -44,19 +44,19 @@ impl Keyring {
         }
     }
 
-    /// Whoever signs tokens here, with what they call themselves: the secret, and the private keys.
+    /// Every key that this service accepts with its algorithm and key id: the secret and the private keys.
     fn signers(&self, under_the_secret: &Draft) -> Vec<(Key, Value, Value)> {
         let private = self
             .private
             .iter()
             .map(|(pem, algorithm, kid)| (Key::private(pem, *algorithm), json!(algorithm), kid.clone()));
-        [(Key::ours(), json!("HS256"), under_the_secret.kid().clone())].into_iter().chain(private).collect()
+        [(Key::of_the_service(), json!("HS256"), under_the_secret.kid().clone())].into_iter().chain(private).collect()
     }
 }
 
 // Requirements 1, 2.
 #[tokio::test]
-async fn each_key_signs_by_its_own_algorithm_under_its_own_name() {
+async fn each_key_verifies_only_its_own_algorithm_and_key_id() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
     let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
@@ -64,7 +64,7 @@ async fn each_key_signs_by_its_own_algorithm_under_its_own_name() {
     for (by, (key, ..)) in signers.iter().enumerate() {
         for (named, (.., kid)) in signers.iter().enumerate() {
             for (said, (_, algorithm, _)) in signers.iter().enumerate() {
-                let name = format!("signed by {by} as {algorithm} under the name of {named}");
+                let name = format!("signed by key {by} as {algorithm} with the key id of key {named}");
                 let forged = |genuine: &Draft| {
                     genuine.header("alg", algorithm.clone()).header("kid", kid.clone()).signed_by(key)
                 };
@@ -82,12 +82,12 @@ async fn each_key_signs_by_its_own_algorithm_under_its_own_name() {
 
 // Requirement 1.
 #[tokio::test]
-async fn a_public_key_is_no_secret() {
+async fn a_public_key_is_not_accepted_as_an_hmac_secret() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
     let published = keyring.stack.get("/.well-known/jwks.json").await.json();
     for ((pem, algorithm, kid), jwk) in keyring.private.iter().zip(published["keys"].as_array().unwrap()) {
-        let (public, der) = (keys::public_half(pem), keys::public_der(pem));
+        let (public, der) = (keys::public_key(pem), keys::public_der(pem));
         let number = |name: &str| decoded(jwk[name].as_str().unwrap_or_default());
         let secrets = [
             public.clone().into_bytes(),
@@ -121,23 +121,24 @@ async fn a_public_key_is_no_secret() {
 
 // Requirements 1, 7.
 #[tokio::test]
-async fn a_private_key_signs_access_tokens_by_one_algorithm_and_no_refresh_token() {
+async fn a_key_pair_signs_access_tokens_with_one_algorithm_and_no_refresh_tokens() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
     let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
-    let of_the_family = [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
+    let other_rsa_algorithms =
+        [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
     for (pem, algorithm, kid) in &keyring.private {
         let by = |algorithm: Algorithm| Key::private(pem, algorithm);
         let under = |draft: &Draft, said: Algorithm| draft.header("alg", json!(said)).header("kid", kid.clone());
-        let rightly = under(&refresh, *algorithm).signed_by(&by(*algorithm));
-        keyring.assert_refused_everywhere("a refresh token of a private key", &rightly).await;
-        for said in of_the_family.into_iter().filter(|_| *algorithm == Algorithm::RS256) {
+        let refresh_token = under(&refresh, *algorithm).signed_by(&by(*algorithm));
+        keyring.assert_refused_everywhere("a refresh token signed with a private key", &refresh_token).await;
+        for said in other_rsa_algorithms.into_iter().filter(|_| *algorithm == Algorithm::RS256) {
             for draft in [under(&access, said), under(&access, *algorithm)] {
                 let token = draft.signed_by(&by(said));
                 keyring.assert_refused_everywhere(&format!("{} by {said:?}", draft.header_text()), &token).await;
             }
         }
-        // No signature at all, and one that is nothing but zeros, which some have taken for one of any message (CVE-2022-21449).
+        // An empty signature, and one of zeros, which some libraries accepted for any message (CVE-2022-21449).
         let token = under(&access, *algorithm).signed_by(&by(*algorithm));
         assert_eq!(ada.dashboard(&token).await.status, 200, "{algorithm:?}");
         let (message, signature) = token.rsplit_once('.').unwrap();
@@ -154,25 +155,25 @@ async fn a_private_key_signs_access_tokens_by_one_algorithm_and_no_refresh_token
 
 // Requirement 38.
 #[tokio::test]
-async fn a_signature_written_otherwise_dies_with_its_session() {
-    // n - s serves in place of s (SEC 1 §4.1.4), so an ES256 token has a second spelling that anybody can find.
+async fn a_token_with_a_malleated_signature_is_refused_after_logout() {
+    // In ECDSA, n - s verifies as well as s (SEC 1 §4.1.4). So anyone can compute a second valid signature of an ES256 token.
     const N: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
     let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys::ec()).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let (message, signature) = tokens.access.rsplit_once('.').unwrap();
-    let mut respelt = decoded(signature);
+    let mut malleated = decoded(signature);
     let mut borrowed = 0;
-    for (digit, of_n) in respelt[32..].iter_mut().zip(hex::decode(N).unwrap()).rev() {
+    for (digit, of_n) in malleated[32..].iter_mut().zip(hex::decode(N).unwrap()).rev() {
         let difference = i16::from(of_n) - i16::from(*digit) - borrowed;
         borrowed = i16::from(difference < 0);
         *digit = u8::try_from(difference.rem_euclid(256)).unwrap();
     }
-    let respelt = format!("{message}.{}", encoded(respelt));
-    assert_ne!(respelt, tokens.access);
-    assert_eq!(ada.dashboard(&respelt).await.status, 200, "it is the same token");
+    let malleated = format!("{message}.{}", encoded(malleated));
+    assert_ne!(malleated, tokens.access);
+    assert_eq!(ada.dashboard(&malleated).await.status, 200, "the second signature is valid");
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
     for path in ["/api/dashboard", "/api/logout"] {
-        assert_refused(&stack, path, "the other spelling", &respelt, REVOKED).await;
+        assert_refused(&stack, path, "the second signature", &malleated, REVOKED).await;
     }
 }

@@ -1,0 +1,170 @@
+//! A DynamoDB table for each test, behind a proxy that can simulate failures.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::server;
+
+/// Where the functions count attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CounterStore {
+    /// In a table of the test's PostgreSQL database.
+    PostgreSql,
+    /// In a DynamoDB table.
+    DynamoDb,
+}
+
+/// How the proxy in front of DynamoDB behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DynamoDbHealth {
+    /// It forwards every request.
+    Healthy,
+    /// It refuses every request with `ProvisionedThroughputExceededException`.
+    Throttled,
+    /// It accepts every request and never answers.
+    Hanging,
+}
+
+/// A DynamoDB table that is deleted when this value is dropped.
+pub struct CounterTable {
+    /// The table's name.
+    pub name: String,
+    /// The URL of the proxy, for `AWS_ENDPOINT_URL_DYNAMODB`.
+    pub endpoint: String,
+    proxy: Arc<DynamoDbProxy>,
+}
+
+/// A request that a function sent to DynamoDB.
+#[derive(Debug, Clone)]
+pub struct DynamoDbRequest {
+    /// `BatchGetItem`, `UpdateItem`, …
+    pub operation: String,
+    /// The JSON body.
+    pub body: Value,
+}
+
+struct DynamoDbProxy {
+    health: Mutex<DynamoDbHealth>,
+    requests: Mutex<Vec<DynamoDbRequest>>,
+    client: Client,
+}
+
+impl CounterTable {
+    /// Creates a table with the key schema that `template.yaml` defines.
+    pub async fn new() -> Self {
+        let name = format!("test-{}", Uuid::new_v4().simple());
+        let proxy = DynamoDbProxy {
+            health: Mutex::new(DynamoDbHealth::Healthy),
+            requests: Mutex::default(),
+            client: Client::new(),
+        };
+        let proxy = Arc::new(proxy);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let app = Router::new().fallback(forward).with_state(Arc::clone(&proxy));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let table = Self { name, endpoint, proxy };
+        let definition = json!({
+            "TableName": table.name,
+            "AttributeDefinitions": [{ "AttributeName": "key", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "key", "KeyType": "HASH" }],
+            "BillingMode": "PAY_PER_REQUEST",
+        });
+        call(&table.proxy.client, "CreateTable", &definition).await;
+        table
+    }
+
+    /// Sets how the proxy behaves from now on.
+    pub fn set_health(&self, health: DynamoDbHealth) {
+        *self.proxy.health.lock().expect("no panic") = health;
+    }
+
+    /// Every request that functions have sent so far, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<DynamoDbRequest> {
+        self.proxy.requests.lock().expect("no panic").clone()
+    }
+
+    /// Every item of the table.
+    pub async fn items(&self) -> Vec<Value> {
+        let scan = json!({ "TableName": self.name, "ConsistentRead": true });
+        let found = call(&self.proxy.client, "Scan", &scan).await;
+        found["Items"].as_array().expect("items").clone()
+    }
+
+    /// Simulates that so many seconds pass: moves the times of every item into the past.
+    pub async fn let_time_pass(&self, seconds: i64) {
+        for mut item in self.items().await {
+            for time in ["blocked_until", "expires_at"] {
+                if let Some(at) = item[time]["N"].as_str().and_then(|at| at.parse::<i64>().ok()) {
+                    item[time]["N"] = (at - seconds).to_string().into();
+                }
+            }
+            call(&self.proxy.client, "PutItem", &json!({ "TableName": self.name, "Item": item })).await;
+        }
+    }
+}
+
+impl Drop for CounterTable {
+    /// Uses a thread and a runtime of its own, because the test's runtime may be shutting down.
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async { call(&Client::new(), "DeleteTable", &json!({ "TableName": name })).await })
+        });
+        assert!(dropped.join().is_ok() || std::thread::panicking(), "the DynamoDB table of a test was not deleted");
+    }
+}
+
+/// DynamoDB Local requires a signature and does not verify it.
+const SIGNATURE: &str =
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+
+/// Calls DynamoDB Local without the proxy.
+async fn call(client: &Client, operation: &str, body: &Value) -> Value {
+    let request = client
+        .post(server("TEST_DYNAMODB_URL"))
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("authorization", SIGNATURE)
+        .body(body.to_string());
+    let response = request.send().await.expect("DynamoDB Local answers");
+    let (status, text) = (response.status(), response.text().await.expect("text"));
+    assert!(status.is_success(), "{operation}: {text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+async fn forward(
+    State(proxy): State<Arc<DynamoDbProxy>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, HeaderMap, Bytes) {
+    let operation = headers.get("x-amz-target").and_then(|target| target.to_str().ok()?.split('.').nth(1));
+    proxy.requests.lock().expect("no panic").push(DynamoDbRequest {
+        operation: operation.unwrap_or_default().to_owned(),
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    });
+    let health = *proxy.health.lock().expect("no panic");
+    if health == DynamoDbHealth::Hanging {
+        std::future::pending::<()>().await;
+    }
+    if health == DynamoDbHealth::Throttled {
+        let refusal = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#;
+        return (StatusCode::BAD_REQUEST, HeaderMap::new(), refusal.into());
+    }
+    let request = proxy.client.post(server("TEST_DYNAMODB_URL")).headers(headers).body(body);
+    let response = request.send().await.expect("DynamoDB Local answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    (status, headers, response.bytes().await.expect("a body"))
+}

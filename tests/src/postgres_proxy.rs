@@ -1,0 +1,324 @@
+//! A proxy in front of PostgreSQL that can simulate a failing network, interrupt a chosen statement, or refuse statements.
+//!
+//! It understands enough of the wire protocol to separate one statement from the next
+//! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Mutex as AsyncMutex, Notify, watch},
+    time::sleep,
+};
+
+/// How the network between a function and PostgreSQL behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// It forwards everything at once.
+    Healthy,
+    /// It delays each statement by this time.
+    Slow(Duration),
+    /// It accepts everything and forwards nothing.
+    Silent,
+}
+
+/// At which point a statement is interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The statement does not reach PostgreSQL.
+    BeforeExecution,
+    /// PostgreSQL has committed the statement, and the function does not receive the result.
+    AfterCommit,
+}
+
+/// What the proxy does at an interruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disturbance {
+    /// It keeps the connection open and forwards nothing more.
+    Hold,
+    /// It closes the connection.
+    Close,
+}
+
+/// A statement that a function sent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Statement {
+    /// The SQL text.
+    pub sql: String,
+    /// The object ids of the parameters' types.
+    pub types: Vec<u32>,
+}
+
+/// A running proxy. It stops with the runtime of its test.
+pub struct PostgresProxy {
+    /// The port of 127.0.0.1 where the proxy listens.
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    port_of_server: u16,
+    network: watch::Sender<Network>,
+    /// Changes when every open connection is to be dropped.
+    dropped: watch::Sender<u32>,
+    state: Mutex<State>,
+    held: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Statements since they were last cleared.
+    statements: Vec<Statement>,
+    /// The statement to interrupt, counted from one, and how.
+    interruption: Option<(usize, Interruption, Disturbance)>,
+    /// The error code that answers statements instead of running them, and for how many statements.
+    refusal: Option<(&'static str, usize)>,
+}
+
+impl PostgresProxy {
+    /// Starts a proxy to the server on this port of 127.0.0.1.
+    pub async fn to(port_of_server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let (network, dropped) = (watch::Sender::new(Network::Healthy), watch::Sender::new(0));
+        let shared =
+            Arc::new(Shared { port_of_server, network, dropped, state: Mutex::default(), held: Notify::new() });
+        let accepting = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(relay(client, Arc::clone(&accepting)));
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// Starts a proxy to the server that all tests share.
+    pub async fn to_the_shared_server() -> Self {
+        let server: tokio_postgres::Config = crate::server("TEST_DATABASE_URL").parse().expect("a URL");
+        Self::to(server.get_ports()[0]).await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no panic")
+    }
+
+    /// Sets how the network behaves from now on.
+    pub fn set_network(&self, network: Network) {
+        self.shared.network.send_replace(network);
+    }
+
+    /// Drops every open connection as a NAT gateway does that has forgotten it: packets are discarded without an
+    /// acknowledgement or a reset. New connections work.
+    pub fn drop_open_connections(&self) {
+        self.shared.dropped.send_modify(|generation| *generation += 1);
+    }
+
+    /// The statements since [`PostgresProxy::clear_statements`].
+    #[must_use]
+    pub fn statements(&self) -> Vec<Statement> {
+        self.state().statements.clone()
+    }
+
+    /// Clears the list of statements.
+    pub fn clear_statements(&self) {
+        self.state().statements.clear();
+    }
+
+    /// Answers so many of the next statements with an error of this SQLSTATE instead of running them.
+    pub fn refuse_statements(&self, code: &'static str, times: usize) {
+        self.state().refusal = Some((code, times));
+    }
+
+    /// Holds one statement, counted from one beginning now. [`PostgresProxy::wait_until_held`] returns when that happens.
+    pub fn hold(&self, number: usize, interruption: Interruption) {
+        self.interrupt(number, interruption, Disturbance::Hold);
+    }
+
+    /// Closes the connection at one statement, counted from one beginning now.
+    pub fn close_connection_at(&self, number: usize, interruption: Interruption) {
+        self.interrupt(number, interruption, Disturbance::Close);
+    }
+
+    fn interrupt(&self, number: usize, interruption: Interruption, disturbance: Disturbance) {
+        let mut state = self.state();
+        state.statements.clear();
+        state.interruption = Some((number, interruption, disturbance));
+    }
+
+    /// Interrupts no further statement.
+    pub fn stop_interrupting(&self) {
+        self.state().interruption = None;
+    }
+
+    /// Waits until a statement is held.
+    pub async fn wait_until_held(&self) {
+        self.shared.held.notified().await;
+    }
+}
+
+async fn relay(mut client: TcpStream, shared: Arc<Shared>) {
+    let mut dropped = shared.dropped.subscribe();
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", shared.port_of_server)).await else { return };
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true);
+    }
+    let drop_packets = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let connection = Connection { to_client: AsyncMutex::new(to_client), after_commit: Mutex::default(), shared };
+        tokio::select! {
+            () = connection.forward_to_server(from_client, to_server) => false,
+            () = connection.forward_to_client(from_server) => false,
+            _ = dropped.changed() => true,
+        }
+    };
+    if drop_packets {
+        #[cfg(target_os = "linux")]
+        {
+            // This filter accepts zero bytes of each packet, so the kernel drops packets before TCP processes them.
+            let accept_nothing = [socket2::SockFilter::new(0x06, 0, 0, 0)];
+            socket2::SockRef::from(&client).attach_filter(&accept_nothing).expect("a socket accepts a filter");
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+struct Connection<W> {
+    to_client: AsyncMutex<W>,
+    /// What to do when the server has run the current statement. Until then, nothing is forwarded to the client.
+    after_commit: Mutex<Option<Disturbance>>,
+    shared: Arc<Shared>,
+}
+
+/// What the proxy does with a statement.
+enum Action {
+    Forward,
+    Disturb(Disturbance),
+    Refuse(&'static str),
+}
+
+impl<W: AsyncWrite + Unpin> Connection<W> {
+    /// Forwards messages until either side closes the connection.
+    async fn forward_to_server(&self, mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + Unpin) {
+        // The first message is StartupMessage or CancelRequest, which have no type byte.
+        let Some(first) = read_message(&mut client, false).await else { return };
+        if self.send(&mut server, &first).await.is_none() {
+            return;
+        }
+        let (mut batch, mut statement) = (Vec::new(), None);
+        while let Some(message) = read_message(&mut client, true).await {
+            batch.extend_from_slice(&message);
+            match message[0] {
+                b'P' => statement = Some(Statement::from_parse_message(&message)),
+                b'Q' => statement = Some(Statement { sql: read_string(&message[5..]).0, types: Vec::new() }),
+                _ => {}
+            }
+            // After Query, Sync, password messages and Terminate a client waits for an answer, or sends nothing more.
+            if !b"QSpX".contains(&message[0]) {
+                continue;
+            }
+            let batch = std::mem::take(&mut batch);
+            match statement.take().map_or(Action::Forward, |statement| self.action_for(statement)) {
+                Action::Forward => {
+                    if self.send(&mut server, &batch).await.is_none() {
+                        return;
+                    }
+                }
+                Action::Disturb(Disturbance::Close) => return,
+                Action::Disturb(Disturbance::Hold) => {
+                    self.shared.held.notify_one();
+                    // Discards everything else that the client sends.
+                    let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+                    return;
+                }
+                Action::Refuse(code) => {
+                    let refusal = format!("SERROR\0VERROR\0C{code}\0Mrefused by the proxy\0\0");
+                    let length = u32::try_from(refusal.len() + 4).expect("a short text");
+                    let answer = [b"E", &length.to_be_bytes()[..], refusal.as_bytes(), b"Z\0\0\0\x05I"].concat();
+                    if self.to_client.lock().await.write_all(&answer).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends to the server over the simulated network. `None` if the connection is closed.
+    async fn send(&self, server: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
+        let network = *self.shared.network.borrow();
+        match network {
+            Network::Healthy => {}
+            Network::Slow(delay) => sleep(delay).await,
+            Network::Silent => return Some(()),
+        }
+        server.write_all(bytes).await.ok()
+    }
+
+    fn action_for(&self, statement: Statement) -> Action {
+        let mut state = self.shared.state.lock().expect("no panic");
+        state.statements.push(statement);
+        if let Some((code, times @ 1..)) = &mut state.refusal {
+            *times -= 1;
+            return Action::Refuse(code);
+        }
+        let Some((number, interruption, disturbance)) = state.interruption else { return Action::Forward };
+        if number != state.statements.len() {
+            return Action::Forward;
+        }
+        match interruption {
+            Interruption::BeforeExecution => Action::Disturb(disturbance),
+            Interruption::AfterCommit => {
+                *self.after_commit.lock().expect("no panic") = Some(disturbance);
+                Action::Forward
+            }
+        }
+    }
+
+    /// Forwards messages until either side closes the connection.
+    async fn forward_to_client(&self, mut server: impl AsyncRead + Unpin) {
+        while let Some(message) = read_message(&mut server, true).await {
+            let disturbance = *self.after_commit.lock().expect("no panic");
+            // ReadyForQuery: the transaction has ended.
+            let ready = message[0] == b'Z';
+            match disturbance {
+                None if self.to_client.lock().await.write_all(&message).await.is_err() => return,
+                Some(Disturbance::Hold) if ready => self.shared.held.notify_one(),
+                Some(Disturbance::Close) if ready => return,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Statement {
+    /// Reads a Parse message: type, length, the statement's name, its text, and the types of its parameters.
+    fn from_parse_message(message: &[u8]) -> Self {
+        let (_, rest) = read_string(&message[5..]);
+        let (sql, rest) = read_string(rest);
+        let types =
+            rest[2..].chunks_exact(4).map(|id| u32::from_be_bytes(id.try_into().expect("four bytes"))).collect();
+        Self { sql, types }
+    }
+}
+
+/// A zero-terminated string, and the bytes after it.
+fn read_string(bytes: &[u8]) -> (String, &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == 0).expect("a string ends with a zero byte");
+    (String::from_utf8_lossy(&bytes[..end]).into_owned(), &bytes[end + 1..])
+}
+
+/// The next whole message; `typed` if it begins with a type byte. The one-byte answer to `SSLRequest` cannot be read this
+/// way, but the functions do not send that request here.
+async fn read_message(from: &mut (impl AsyncRead + Unpin), typed: bool) -> Option<Vec<u8>> {
+    let head = if typed { 5 } else { 4 };
+    let mut message = vec![0; head];
+    from.read_exact(&mut message).await.ok()?;
+    let length = u32::from_be_bytes(message[head - 4..].try_into().expect("four bytes"));
+    message.resize(head - 4 + usize::try_from(length).expect("a length"), 0);
+    from.read_exact(&mut message[head..]).await.ok()?;
+    Some(message)
+}

@@ -1,0 +1,216 @@
+//! The check after the traffic: compares every simulated user's record with the database.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use shared::{db::SESSION_IS_LIVE, security::ResetToken};
+use tokio_postgres::Row;
+
+use super::{SimulatedUser, Traffic, client_state::Certainty};
+
+/// All accounts, with the counts and the token hash that are compared.
+fn accounts() -> String {
+    format!(
+        "SELECT u.email, (u.credential_version - 1)::bigint AS resets,
+            (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
+            (SELECT count(*) FROM sessions s WHERE {SESSION_IS_LIVE}) AS live,
+            (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
+            coalesce((SELECT attempts::bigint FROM throttle
+                WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
+        FROM users u"
+    )
+}
+
+/// The number of rows that must not exist: duplicate accounts, rows without an account, and negative counters.
+const INVALID_ROWS: &str = "
+    SELECT (SELECT count(*) - count(DISTINCT lower(email)) FROM users)
+        + (SELECT count(*) FROM throttle WHERE attempts < 0)
+        + (SELECT count(*) FROM (
+            SELECT user_id FROM sessions UNION ALL SELECT user_id FROM password_resets UNION ALL SELECT user_id FROM outbox
+        ) AS owned WHERE user_id NOT IN (SELECT id FROM users))";
+
+/// The failed sign-ins that are counted for a source.
+const FAILED_SIGN_INS: &str = "
+    SELECT coalesce(sum(attempts), 0) FROM throttle
+    WHERE key = sha256(convert_to('signin source ' || $1::text, 'UTF8'))";
+
+/// The number of running statements. Those of killed functions run to their end.
+const RUNNING_STATEMENTS: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE usename = current_database() AND state = 'active'";
+
+const RESET_LINKS: &str = "reset links";
+const PASSWORD_CHANGES: &str = "password changes";
+
+/// Acknowledged and uncertain changes, beside those that the database contains.
+#[derive(Default)]
+pub struct Ledger {
+    entries: BTreeMap<&'static str, Entry>,
+    mails: String,
+}
+
+/// The totals for one kind of change.
+#[derive(Default)]
+struct Entry {
+    /// Changes that were acknowledged.
+    acknowledged: usize,
+    /// Requests without an answer.
+    unanswered: usize,
+    /// Changes in the database that were not acknowledged.
+    unacknowledged: usize,
+    /// Changes in the database.
+    stored: usize,
+}
+
+impl Entry {
+    fn balances(&self) -> bool {
+        self.unacknowledged <= self.unanswered && self.acknowledged + self.unacknowledged == self.stored
+    }
+}
+
+impl Ledger {
+    /// Adds one user's numbers for one kind of change. `false` if they do not balance.
+    fn add(&mut self, what: &'static str, [acknowledged, unanswered, stored]: [usize; 3]) -> bool {
+        let unacknowledged = stored.saturating_sub(acknowledged);
+        let one = Entry { acknowledged, unanswered, unacknowledged, stored };
+        let all = self.entries.entry(what).or_default();
+        all.acknowledged += acknowledged;
+        all.unanswered += unanswered;
+        all.unacknowledged += unacknowledged;
+        all.stored += stored;
+        one.balances()
+    }
+}
+
+impl Display for Ledger {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "| change | acknowledged | without an answer | stored of these | stored |\n| --- | --- | --- | --- | --- |"
+        )?;
+        for (what, Entry { acknowledged, unanswered, unacknowledged, stored }) in &self.entries {
+            writeln!(f, "| {what} | {acknowledged} | {unanswered} | {unacknowledged} | {stored} |")?;
+        }
+        writeln!(f, "\n{}", self.mails)
+    }
+}
+
+impl<'a> Traffic<'a> {
+    /// Compares all users with the database after the faults have ended: sends the pending mails, compares every record, and lets every
+    /// user try all sessions and passwords. Violations are reported to the answer log. Pass `exact` if no connection was interrupted:
+    /// then no statement ran twice, so there must be no more counted attempts and mails than were requested.
+    pub async fn verify(&'a self, mut users: Vec<SimulatedUser<'a>>, exact: bool) -> Ledger {
+        let mut ledger = Ledger::default();
+        let sent_by_sweep = self.wait_and_sweep().await;
+        let database = self.stack.database.connect().await;
+        let rows = database.query(&accounts(), &[]).await.expect("the accounts");
+        let mut accounts: BTreeMap<String, Row> = rows.into_iter().map(|row| (row.get("email"), row)).collect();
+        let mut mails = 0;
+        for user in &users {
+            user.compare_with_database(accounts.remove(&user.person.email).as_ref(), exact, &mut ledger);
+            mails += self.ses.accepted_for(&user.person.email).len();
+        }
+        let requested: usize =
+            [RESET_LINKS, PASSWORD_CHANGES].iter().filter_map(|what| Some(ledger.entries.get(what)?.stored)).sum();
+        ledger.mails = format!(
+            "{requested} mails were requested; SES accepted {mails}, {sent_by_sweep} of them from the last sweep"
+        );
+        let invalid_rows = self.stack.sql_number(INVALID_ROWS).await;
+        for (violated, what) in [
+            (!accounts.is_empty(), "there are accounts that no user signed up for"),
+            (invalid_rows > 0, "there are duplicate accounts, rows without an account, or negative counters"),
+            (exact && mails > requested + sent_by_sweep, "there are more mails than were requested"),
+        ] {
+            if violated {
+                self.answers.report_violation(what);
+            }
+        }
+        if exact && self.stack.counter_table.is_none() {
+            self.compare_failure_counters(&users).await;
+        }
+        let unanswered = self.answers.unanswered();
+        stream::iter(&mut users).for_each_concurrent(4, SimulatedUser::try_sessions_and_passwords).await;
+        if self.answers.unanswered() > unanswered {
+            self.answers.report_violation("a request after the faults was not answered");
+        }
+        for line in
+            self.stack.logs().lines().filter(|line| line.contains("internal_error") || line.contains("panicked"))
+        {
+            self.answers.report_violation(format!("a function logged {line}"));
+        }
+        ledger
+    }
+
+    /// Waits until no statement runs, and sends the pending mails. Returns their number.
+    async fn wait_and_sweep(&self) -> usize {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.stack.sql_number(RUNNING_STATEMENTS).await > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.stack.make_mails_due().await;
+        let report = self.stack.invoke("sweep", &json!({})).await;
+        if self.stack.sql_number("SELECT count(*) FROM outbox").await > 0 {
+            self.answers.report_violation(format!("mails are pending after the last sweep: {report:?}"));
+        }
+        report.ok().and_then(|report| usize::try_from(report["mails_sent"].as_u64()?).ok()).unwrap_or_default()
+    }
+
+    /// Compares the counters of failed sign-ins. Each user has a source of their own.
+    async fn compare_failure_counters(&self, users: &[SimulatedUser<'a>]) {
+        let database = self.stack.database.connect().await;
+        for user in users {
+            let row = database.query_one(FAILED_SIGN_INS, &[&user.person.source]).await.expect("a sum");
+            let counted = usize::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+            let least = user.failed_sign_ins.acknowledged;
+            let most = least + user.failed_sign_ins.unanswered + user.sign_ins.unanswered;
+            if !(least..=most).contains(&counted) {
+                user.report_violation(&format!("{counted} failed sign-ins are counted instead of {least} to {most}"));
+            }
+        }
+    }
+}
+
+impl SimulatedUser<'_> {
+    /// Compares this user's record with the database, and the mails with the requests.
+    fn compare_with_database(&self, row: Option<&Row>, exact: bool, ledger: &mut Ledger) {
+        let number = |name: &str| row.map_or(0, |row| usize::try_from(row.get::<_, i64>(name)).expect("a count"));
+        let [sessions, live, resets, links] = ["sessions", "live", "resets", "links"].map(number);
+        let alive = |certainty| self.sessions.iter().filter(|session| session.alive == certainty).count();
+        let unacknowledged = sessions.saturating_sub(self.sessions.len());
+        for (what, numbers) in [
+            ("accounts", [self.sign_ups.acknowledged, self.sign_ups.unanswered.min(1), usize::from(row.is_some())]),
+            ("sessions", [self.sign_ins.acknowledged, self.sign_ins.unanswered, sessions]),
+            ("ended sessions", [alive(Certainty::No), alive(Certainty::Unknown) + unacknowledged, sessions - live]),
+            (PASSWORD_CHANGES, [self.resets.acknowledged, self.resets.unanswered, resets]),
+            (RESET_LINKS, [self.links.acknowledged, self.links.unanswered, links]),
+        ] {
+            // A statement whose answer was lost is repeated, and then counts its link twice.
+            let counted_twice = what == RESET_LINKS && !exact && links >= self.links.acknowledged;
+            if !ledger.add(what, numbers) && !counted_twice {
+                self.report_violation(&format!("{what}: acknowledged, without an answer, stored: {numbers:?}"));
+            }
+        }
+
+        let mails = self.mails();
+        let newest = |link: bool| mails.iter().rev().find(|(_, mail)| mail.text.contains("http") == link);
+        let arrived_since = |link, sent| newest(link).is_some_and(|(at, _)| *at >= sent);
+        if let Some(sent) = self.links.last_sent
+            && self.last_reset_sent.is_none_or(|reset| reset < sent)
+            && !arrived_since(true, sent)
+        {
+            self.report_violation("requested a reset link and received no mail");
+        }
+        if self.resets.last_sent.is_some_and(|sent| !arrived_since(false, sent)) {
+            self.report_violation("changed the password and received no notice");
+        }
+        let token: Option<Vec<u8>> = row.and_then(|row| row.get("token_hash"));
+        let mailed = newest(true).and_then(|(_, mail)| ResetToken::parse(&mail.reset_token()));
+        if token.is_some_and(|token| mailed.is_none_or(|mailed| mailed.hash().as_bytes() != token)) {
+            self.report_violation("the newest mailed link is not the valid one");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! A simulated user: sends random requests one after the other, and records what is certain about the account.
+
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    SeededRng, Traffic,
+    client_state::{Certainty, Changes, RequestResult, Session},
+};
+use crate::{Person, Reply, Tokens, ses::AcceptedMail};
+
+/// How long a used refresh token may certainly be sent again: the grace period less a second for the request itself.
+const GRACE_PERIOD: Duration = Duration::from_secs(9);
+/// The number of reset mails that an account gets in an hour.
+const RESET_MAILS_PER_HOUR: usize = 3;
+
+/// A person, and the record of what their requests changed.
+pub struct SimulatedUser<'a> {
+    pub(super) person: Person<'a>,
+    traffic: &'a Traffic<'a>,
+    rng: SeededRng,
+    pub(super) has_account: Certainty,
+    pub(super) sign_ups: Changes,
+    /// The passwords that may be the current one, oldest first.
+    pub(super) passwords: Vec<String>,
+    pub(super) sessions: Vec<Session>,
+    pub(super) sign_ins: Changes,
+    pub(super) failed_sign_ins: Changes,
+    pub(super) links: Changes,
+    pub(super) resets: Changes,
+    /// When the last reset request was sent, whatever its result.
+    pub(super) last_reset_sent: Option<Instant>,
+    used_links: BTreeSet<String>,
+}
+
+impl<'a> SimulatedUser<'a> {
+    pub(super) fn new(traffic: &'a Traffic<'a>, number: u32, rng: SeededRng) -> Self {
+        let source = Ipv4Addr::from_bits(0x0A00_0000 + number).to_string();
+        let person = traffic.stack.stranger(&format!("Person {number}")).from_source(&source);
+        Self {
+            passwords: vec![person.password.clone()],
+            person,
+            traffic,
+            rng,
+            has_account: Certainty::No,
+            sign_ups: Changes::default(),
+            sessions: Vec::new(),
+            sign_ins: Changes::default(),
+            failed_sign_ins: Changes::default(),
+            links: Changes::default(),
+            resets: Changes::default(),
+            last_reset_sent: None,
+            used_links: BTreeSet::new(),
+        }
+    }
+
+    /// Signs up, then sends random requests until it is time or enough were sent.
+    pub(super) async fn run(&mut self, until: Instant) {
+        for _ in 0..5 {
+            self.sign_up().await;
+            if self.has_account == Certainty::Yes || Instant::now() > until {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        for _ in 0..10 + self.rng.below(30) {
+            if self.has_account != Certainty::Yes || Instant::now() > until {
+                break;
+            }
+            self.send_random_request().await;
+            tokio::time::sleep(self.rng.duration_between(Duration::ZERO, self.traffic.pause)).await;
+        }
+    }
+
+    async fn send_random_request(&mut self) {
+        let session = (!self.sessions.is_empty()).then(|| self.rng.below(self.sessions.len()));
+        match (self.rng.below(24), session) {
+            (0..=2, _) => self.sign_in_with_wrong_password().await,
+            (3, _) => self.request_reset_link().await,
+            (4..=6, _) => self.use_newest_link().await,
+            (7, _) => self.reuse_used_link().await,
+            (8, _) => self.sign_up_again_in_capitals().await,
+            (9..=13, Some(session)) => self.view_dashboard(session).await,
+            (14..=17, Some(session)) => self.refresh(session).await,
+            (18, Some(session)) => self.repeat_refresh(session).await,
+            (19, Some(session)) => self.reuse_old_refresh_token(session).await,
+            (20, Some(session)) => self.log_out(session).await,
+            _ => {
+                let tried = self.rng.below(self.passwords.len());
+                self.sign_in(tried).await;
+            }
+        }
+    }
+
+    async fn send(&self, endpoint: &'static str, request: impl Future<Output = Reply>) -> RequestResult {
+        let reply = request.await;
+        self.traffic.answers.record(endpoint, &reply);
+        match reply.status {
+            200..300 => RequestResult::Done(reply),
+            500.. => RequestResult::Unknown,
+            status => RequestResult::Refused(status),
+        }
+    }
+
+    pub(super) fn report_violation(&self, what: &str) {
+        self.traffic.answers.report_violation(format!("{}: {what}", self.person.name));
+    }
+
+    async fn sign_up(&mut self) {
+        let sent = Instant::now();
+        match self.send("signup", self.person.signs_up()).await {
+            RequestResult::Done(_) => {
+                self.sign_ups.acknowledge(sent);
+                self.has_account = Certainty::Yes;
+            }
+            RequestResult::Unknown => {
+                self.sign_ups.unanswered += 1;
+                self.has_account = Certainty::Unknown;
+            }
+            RequestResult::Refused(400) if self.has_account == Certainty::Unknown => self.has_account = Certainty::Yes,
+            RequestResult::Refused(status) => {
+                self.report_violation(&format!("sign-up with an unused address was answered with {status}"));
+            }
+        }
+    }
+
+    async fn sign_up_again_in_capitals(&self) {
+        let other = self.person.with_email(&self.person.email.to_uppercase());
+        if let RequestResult::Done(_) = self.send("signup", other.signs_up()).await {
+            self.report_violation("has two accounts in different case");
+        }
+    }
+
+    /// Signs in with one of the passwords that may be current. If it is, older ones no longer are.
+    async fn sign_in(&mut self, tried: usize) {
+        let sent = Instant::now();
+        let person = self.person.with_password(&self.passwords[tried]);
+        match self.send("signin", person.tries_to_sign_in()).await {
+            RequestResult::Done(reply) => {
+                self.sign_ins.acknowledge(sent);
+                self.passwords.drain(..tried);
+                let tokens = Tokens::from(&reply);
+                // An unanswered reset may still end the session.
+                let alive = if self.passwords.len() == 1 { Certainty::Yes } else { Certainty::Unknown };
+                self.sessions.push(Session::new(alive, tokens, sent));
+            }
+            RequestResult::Unknown => self.sign_ins.unanswered += 1,
+            RequestResult::Refused(401) if self.passwords.len() == 1 => {
+                self.report_violation("cannot sign in with the only possible password");
+            }
+            RequestResult::Refused(401) => {
+                self.failed_sign_ins.acknowledge(sent);
+                if tried == 0 {
+                    self.passwords.remove(0);
+                }
+            }
+            RequestResult::Refused(429) => {}
+            RequestResult::Refused(status) => self.report_violation(&format!("sign-in was answered with {status}")),
+        }
+    }
+
+    async fn sign_in_with_wrong_password(&mut self) {
+        let sent = Instant::now();
+        let person = self.person.with_password("not the password");
+        match self.send("signin", person.tries_to_sign_in()).await {
+            RequestResult::Done(_) => self.report_violation("signed in with a wrong password"),
+            RequestResult::Refused(401) => self.failed_sign_ins.acknowledge(sent),
+            RequestResult::Refused(_) => {}
+            RequestResult::Unknown => self.failed_sign_ins.unanswered += 1,
+        }
+    }
+
+    /// Compares an answer with what is certain about the session, and records what the answer shows.
+    fn observe(&mut self, session: usize, alive: bool, endpoint: &str) {
+        let known = self.sessions[session].alive;
+        if known == (if alive { Certainty::No } else { Certainty::Yes }) {
+            let (before, now) = if alive { ("ended", "accepted") } else { ("alive", "refused") };
+            self.report_violation(&format!("a session that was {before} is {now} by {endpoint}"));
+        }
+        if !alive {
+            self.sessions[session].alive = Certainty::No;
+        }
+    }
+
+    fn may_have_ended(&mut self, session: usize) {
+        let alive = &mut self.sessions[session].alive;
+        *alive = if *alive == Certainty::No { Certainty::No } else { Certainty::Unknown };
+    }
+
+    async fn view_dashboard(&mut self, session: usize) {
+        let access = self.sessions[session].tokens.access.clone();
+        match self.send("dashboard", self.person.dashboard(&access)).await {
+            RequestResult::Done(_) => self.observe(session, true, "dashboard"),
+            RequestResult::Refused(_) => self.observe(session, false, "dashboard"),
+            RequestResult::Unknown => {}
+        }
+    }
+
+    /// Sends the current refresh token. If the answer is lost, the token may be sent again within the grace period. After that, the
+    /// service may treat it as reused.
+    async fn refresh(&mut self, session: usize) {
+        let sent = Instant::now();
+        let refresh = self.sessions[session].tokens.refresh.clone();
+        let outcome = self.send("refresh", self.person.refreshes(&refresh)).await;
+        let late = self.sessions[session].first_unanswered.is_some_and(|first| first.elapsed() > GRACE_PERIOD);
+        match outcome {
+            RequestResult::Done(reply) => {
+                self.observe(session, true, "refresh");
+                let tokens = Tokens::from(&reply);
+                if tokens.refresh == refresh {
+                    self.report_violation("a refresh returned the same refresh token");
+                }
+                let session = &mut self.sessions[session];
+                session.refresh_sent = session.first_unanswered.take().unwrap_or(sent);
+                session.tokens = tokens;
+                session.used_refresh_tokens.push(refresh);
+            }
+            RequestResult::Refused(401) => {
+                if late {
+                    self.may_have_ended(session);
+                }
+                self.observe(session, false, "refresh");
+            }
+            RequestResult::Refused(_) => {}
+            RequestResult::Unknown => {
+                self.sessions[session].first_unanswered.get_or_insert(sent);
+                if late {
+                    self.may_have_ended(session);
+                }
+            }
+        }
+    }
+
+    /// Sends the previous refresh token again, as a client does that lost the answer.
+    async fn repeat_refresh(&mut self, session: usize) {
+        let Session { used_refresh_tokens, refresh_sent, first_unanswered: None, .. } = &self.sessions[session] else {
+            return;
+        };
+        let (Some(parent), sent) = (used_refresh_tokens.last().cloned(), *refresh_sent) else { return };
+        let outcome = self.send("refresh", self.person.refreshes(&parent)).await;
+        if sent.elapsed() > GRACE_PERIOD {
+            self.may_have_ended(session);
+        }
+        match outcome {
+            RequestResult::Done(reply) => {
+                self.observe(session, true, "refresh");
+                if Tokens::from(&reply).refresh != self.sessions[session].tokens.refresh {
+                    self.report_violation("a repeated refresh returned a different refresh token");
+                }
+            }
+            RequestResult::Refused(401) => self.observe(session, false, "refresh"),
+            RequestResult::Refused(_) | RequestResult::Unknown => {}
+        }
+    }
+
+    /// Sends a refresh token whose successor was used, as a thief would.
+    async fn reuse_old_refresh_token(&mut self, session: usize) {
+        let used = &self.sessions[session].used_refresh_tokens;
+        let Some(stolen) = used.len().checked_sub(2).map(|grandparent| used[grandparent].clone()) else { return };
+        match self.send("refresh", self.person.refreshes(&stolen)).await {
+            RequestResult::Done(_) => self.report_violation("a reused refresh token was accepted"),
+            RequestResult::Refused(401) => self.sessions[session].alive = Certainty::No,
+            RequestResult::Refused(_) => {}
+            RequestResult::Unknown => self.may_have_ended(session),
+        }
+    }
+
+    async fn log_out(&mut self, session: usize) {
+        let access = self.sessions[session].tokens.access.clone();
+        match self.send("logout", self.person.logs_out(&access)).await {
+            RequestResult::Done(_) => {
+                self.observe(session, true, "logout");
+                self.sessions[session].alive = Certainty::No;
+            }
+            RequestResult::Refused(_) => self.observe(session, false, "logout"),
+            RequestResult::Unknown => self.may_have_ended(session),
+        }
+    }
+
+    async fn request_reset_link(&mut self) {
+        let sent = Instant::now();
+        if self.links.acknowledged + self.links.unanswered == RESET_MAILS_PER_HOUR {
+            return;
+        }
+        match self.send("forgot-password", self.person.forgets_password()).await {
+            RequestResult::Done(_) => self.links.acknowledge(sent),
+            RequestResult::Unknown => self.links.unanswered += 1,
+            RequestResult::Refused(status) => {
+                self.report_violation(&format!("forgot-password was answered with {status}"));
+            }
+        }
+    }
+
+    pub(super) fn mails(&self) -> Vec<AcceptedMail> {
+        self.traffic.ses.accepted_for(&self.person.email)
+    }
+
+    /// The token of the newest mailed link.
+    fn newest_link(&self) -> Option<String> {
+        self.mails().iter().rev().find(|(_, mail)| mail.text.contains("http")).map(|(_, mail)| mail.reset_token())
+    }
+
+    async fn use_newest_link(&mut self) {
+        let Some(token) = self.newest_link().filter(|token| !self.used_links.contains(token)) else { return };
+        let sent = *self.last_reset_sent.insert(Instant::now());
+        let password =
+            format!("password {} of {}", self.resets.acknowledged + self.resets.unanswered + 1, self.person.name);
+        match self.send("reset-password", self.person.resets_password(&token, &password)).await {
+            RequestResult::Done(_) => {
+                self.resets.acknowledge(sent);
+                self.used_links.insert(token);
+                self.passwords = vec![password];
+                for session in &mut self.sessions {
+                    session.alive = Certainty::No;
+                }
+            }
+            RequestResult::Unknown => {
+                self.resets.unanswered += 1;
+                self.passwords.push(password);
+                (0..self.sessions.len()).for_each(|session| self.may_have_ended(session));
+            }
+            // A newer link was requested, or an unanswered attempt has used this one.
+            RequestResult::Refused(400) => {}
+            RequestResult::Refused(status) => {
+                self.report_violation(&format!("reset-password was answered with {status}"));
+            }
+        }
+    }
+
+    async fn reuse_used_link(&mut self) {
+        let Some(token) = self.used_links.iter().next().cloned() else { return };
+        if let RequestResult::Done(_) =
+            self.send("reset-password", self.person.resets_password(&token, "another password")).await
+        {
+            self.report_violation("a reset link worked twice");
+        }
+    }
+
+    /// Tries every session and every password that may be current. Exactly one password must work.
+    pub(super) async fn try_sessions_and_passwords(&mut self) {
+        if self.has_account != Certainty::Yes {
+            return;
+        }
+        for session in 0..self.sessions.len() {
+            self.view_dashboard(session).await;
+            self.refresh(session).await;
+            self.view_dashboard(session).await;
+        }
+        // A source without failed sign-ins, so that it does not have to wait.
+        self.person = self.person.from_source(&self.person.source.replacen("10.", "11.", 1));
+        let mut working = 0;
+        for password in &self.passwords {
+            let person = self.person.with_password(password);
+            let outcome = self.send("signin", person.tries_to_sign_in()).await;
+            working += usize::from(matches!(outcome, RequestResult::Done(_)));
+        }
+        if working != 1 {
+            self.report_violation(&format!("{working} passwords work instead of one"));
+        }
+    }
+}

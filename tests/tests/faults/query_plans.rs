@@ -1,0 +1,56 @@
+//! Every statement of a request finds its rows by an index, however many rows there are.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use tests::{CounterStore, PostgresProxy, Stack, Statement, walk_through};
+use tokio_postgres::{SimpleQueryMessage, types::Type};
+
+const MANY: &str = "
+    INSERT INTO users (name, email, password) SELECT 'Many', 'many-' || n || '@example.com', '-' FROM generate_series(1, 20000) n;
+    INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at, source)
+        SELECT gen_random_uuid(), id, 1, gen_random_uuid(), now() + interval '1 day', '192.0.2.1' FROM users;
+    INSERT INTO password_resets (user_id, token_hash, expires_at)
+        SELECT id, sha256(id::text::bytea), now() + interval '1 hour' FROM users ON CONFLICT DO NOTHING;
+    INSERT INTO throttle (key, attempts, expires_at)
+        SELECT sha256(id::text::bytea), 1, now() + interval '1 hour' FROM users;
+    INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
+        SELECT id, 'password_changed', gen_random_uuid(), now(), now() + interval '1 hour' FROM users ON CONFLICT DO NOTHING;
+    ANALYZE;
+    SET plan_cache_mode = force_generic_plan;";
+
+// Faults 17, 18.
+#[tokio::test]
+async fn no_statement_of_a_request_scans_a_whole_table() {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = Stack::builder().database_port(proxy.port).start().await;
+    walk_through(&stack).await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    assert_eq!(stack.with_token(Method::GET, "/api/example", &tokens.access).await.status, 200);
+    // A throttled refresh runs another statement, which reads the waiting time.
+    stack.sql("UPDATE sessions SET refreshes = 60, refreshes_since = now()").await;
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 429);
+    // With counters in DynamoDB, sign-in runs other statements.
+    let counting = Stack::builder().counters_in(CounterStore::DynamoDb).database_port(proxy.port).start().await;
+    counting.stranger("Nobody").tries_to_sign_in().await;
+    let statements: BTreeSet<_> = proxy.statements().into_iter().collect();
+    assert!(statements.len() >= 13, "{statements:#?}");
+
+    let stack = Stack::start().await;
+    let client = stack.database.connect().await;
+    client.batch_execute(MANY).await.unwrap();
+    for Statement { sql, types } in statements {
+        let names: Vec<_> = types.iter().map(|id| Type::from_oid(*id).unwrap().name().to_owned()).collect();
+        let nothing = vec!["NULL"; names.len()].join(", ");
+        client.batch_execute(&format!("PREPARE asked ({}) AS {sql}", names.join(", "))).await.unwrap();
+        let plan = client.simple_query(&format!("EXPLAIN EXECUTE asked ({nothing})")).await.unwrap();
+        client.batch_execute("DEALLOCATE asked").await.unwrap();
+        let lines = plan.iter().filter_map(|line| match line {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let plan = lines.collect::<Vec<_>>().join("\n");
+        assert!(!plan.contains("Seq Scan"), "{sql}\n{plan}");
+    }
+}

@@ -1,0 +1,33 @@
+//! `GET /api/dashboard`.
+
+use tests::Stack;
+
+use crate::support::assert_refresh_refused;
+
+// Requirement 9.
+#[tokio::test]
+async fn expired_tokens_are_refused_as_expired() {
+    let stack =
+        Stack::builder().with("JWT_ACCESS_TOKEN_EXPIRES", "1").with("JWT_REFRESH_TOKEN_EXPIRES", "2").start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    ada.dashboard(&tokens.access).await.assert_refused(401, "token_expired", "Token has expired");
+    assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);
+    // The kind of a token is checked before its expiry.
+    ada.dashboard(&tokens.refresh).await.assert_refused(401, "invalid_token", "Invalid token");
+    ada.refreshes(&tokens.access).await.assert_refused(401, "invalid_token", "Invalid token");
+}
+
+// Requirement 19.
+#[tokio::test]
+async fn tokens_of_a_deleted_user_are_refused() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    stack.sql("DELETE FROM users").await;
+    ada.dashboard(&tokens.access).await.assert_refused(404, "user_not_found", "User not found");
+    ada.logs_out(&tokens.access).await.assert_refused(404, "user_not_found", "User not found");
+    assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM sessions").await, 0);
+}

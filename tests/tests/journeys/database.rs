@@ -1,0 +1,49 @@
+//! The database is unreachable, slow to answer, or lacks a table.
+
+use tests::{Stack, database::TestDatabase};
+
+// Requirement 18.
+#[tokio::test]
+async fn without_the_database_functions_answer_503_and_public_pages_work() {
+    let stack = Stack::builder()
+        .with("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:9/none")
+        .with_unprepared_database(TestDatabase::empty().await);
+    let stack = stack.start().await;
+    let ada = stack.stranger("Ada");
+    for reply in [ada.signs_up().await, ada.tries_to_sign_in().await, ada.forgets_password().await] {
+        reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
+        assert_eq!(reply.header("retry-after"), Some("5"));
+    }
+    let token = "A".repeat(43);
+    assert_eq!(ada.resets_password(&token, "another password").await.status, 503);
+    for path in ["/", "/api/public", "/reset-password/x"] {
+        assert_eq!(stack.get(path).await.status, 200, "{path}");
+    }
+    assert!(
+        stack.log_of("signin").contains("the database is not available")
+            || stack.log_of("signin").contains("service_unavailable")
+    );
+}
+
+#[tokio::test]
+async fn clients_do_not_notice_a_connection_that_died_between_requests() {
+    let stack = Stack::builder().processes(1).start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()").await;
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    let refreshed = ada.refreshes(&tokens.refresh).await;
+    assert_eq!(refreshed.status, 200);
+}
+
+// Requirement 23.
+#[tokio::test]
+async fn a_defect_answers_500_and_logs_its_cause() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    stack.sql("ALTER TABLE sessions RENAME TO elsewhere").await;
+    let reply = ada.tries_to_sign_in().await;
+    reply.assert_refused(500, "internal_error", "Internal server error");
+    assert!(stack.log_of("signin").contains("does not exist"), "{}", stack.log_of("signin"));
+}

@@ -1,0 +1,50 @@
+//! Requests, assertions and token parsing that several files of journeys share.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{Reply, Stack, Tokens};
+
+/// Calls the route behind the authorizer.
+pub async fn get_example(stack: &Stack, access_token: &str) -> Reply {
+    stack.with_token(Method::GET, "/api/example", access_token).await
+}
+
+/// The header of a JWT, unverified.
+pub fn header(token: &str) -> Value {
+    json_part(token, 0)
+}
+
+/// The claims of a JWT, unverified.
+pub fn claims(token: &str) -> Value {
+    json_part(token, 1)
+}
+
+fn json_part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+/// Asserts the answer that API Gateway gives by itself, without calling the function.
+#[track_caller]
+pub fn assert_gateway_answer(reply: &Reply, status: u16, message: &str) {
+    assert_eq!((reply.status, reply.json()), (status, json!({ "message": message })));
+}
+
+/// Asserts that every endpoint refuses the tokens of a session that has ended.
+pub async fn assert_session_ended(stack: &Stack, tokens: &Tokens) {
+    for (method, path) in [(Method::GET, "/api/dashboard"), (Method::POST, "/api/logout")] {
+        let reply = stack.with_token(method, path, &tokens.access).await;
+        reply.assert_refused(401, "token_revoked", "Token has been revoked");
+        assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+    }
+    let reply = stack.with_token(Method::POST, "/api/refresh", &tokens.refresh).await;
+    assert_refresh_refused(&reply);
+}
+
+/// Asserts that a refresh token was refused.
+#[track_caller]
+pub fn assert_refresh_refused(reply: &Reply) {
+    reply.assert_refused(401, "invalid_refresh_token", "Invalid or expired refresh token");
+    assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+}
