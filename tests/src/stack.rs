@@ -313,9 +313,8 @@ impl StackBuilder {
         for (name, value) in defaults {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
-        let routed = documents::routes().into_iter().map(|route| route.function);
-        let names: BTreeSet<String> =
-            routed.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
+        let endpoints = documents::endpoints().iter().map(|endpoint| endpoint.name.clone());
+        let names: BTreeSet<String> = endpoints.chain(["panics".to_owned()]).collect();
         let function = |name: String| {
             let mut environment = self.environment.clone();
             if name == "migrate" {

@@ -22,7 +22,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{needs::Need, route::Route};
+use crate::{
+    needs::{Need, Variable},
+    route::Route,
+};
 
 /// The function that API Gateway asks before it calls a function with `authorizer = true`.
 pub const AUTHORIZER: &str = "authorizer";
@@ -40,6 +43,23 @@ pub struct Endpoint {
     pub reserved: Option<u64>,
     /// Its memory in MB.
     pub memory: u64,
+}
+
+impl Endpoint {
+    /// The environment variables that it reads, by name.
+    #[must_use]
+    pub fn variables(&self) -> BTreeMap<&'static str, Variable> {
+        let variables = self.needs.iter().flat_map(|need| need.variables());
+        variables.map(|variable| (variable.name, *variable)).collect()
+    }
+
+    /// The IAM actions that it may call. The owner of the tables logs in by a password, so it does not need `rds-db:connect`.
+    #[must_use]
+    pub fn actions(&self) -> BTreeSet<&'static str> {
+        let by_password = self.needs.contains(&Need::TableOwner);
+        let needs = self.needs.iter().filter(|need| !(by_password && **need == Need::Database));
+        needs.flat_map(|need| need.actions()).copied().collect()
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,8 +1,9 @@
-//! The files that describe the API are held to one another, and to the code.
+//! The files that describe the API agree with one another and with the code.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics: that is how it fails")]
 
 mod deploy_role;
+mod endpoints;
 mod events;
 mod openapi;
-mod routes;
+mod template;
 mod workflows;

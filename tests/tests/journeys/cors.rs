@@ -55,7 +55,7 @@ async fn only_pages_of_an_allowed_origin_may_read_what_is_answered() {
 async fn a_preflight_allows_what_the_routes_need_to_an_allowed_origin_alone() {
     let stack = Stack::start().await;
     let (method, headers) = ("access-control-request-method", "access-control-request-headers");
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let path = route.path.replace("{token}", "x");
         let asked = [("origin", ALLOWED), (method, &route.method), (headers, "authorization,content-type")];
         assert_eq!(
@@ -89,7 +89,7 @@ async fn a_preflight_allows_what_the_routes_need_to_an_allowed_origin_alone() {
 #[tokio::test]
 async fn functions_leave_origins_to_the_gateway() {
     let stack = Stack::start().await;
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let sample = documents::read(&format!("events/{}.json", route.function));
         let mut event: serde_json::Value = serde_json::from_str(&sample).unwrap();
         event["headers"]["origin"] = ALLOWED.into();
@@ -104,7 +104,7 @@ async fn functions_leave_origins_to_the_gateway() {
 #[tokio::test]
 async fn an_answer_that_may_be_kept_is_kept_for_each_origin() {
     let stack = Stack::start().await;
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let path = route.path.replace("{token}", "x");
         let reply = stack.send(route.method.parse().unwrap(), &path, |request| request.header("origin", ALLOWED)).await;
         let kept = reply.header("cache-control") != Some("no-store");
@@ -117,7 +117,7 @@ async fn an_answer_that_may_be_kept_is_kept_for_each_origin() {
 #[tokio::test]
 async fn every_other_method_of_a_route_is_nowhere_and_tells_nothing() {
     let stack = Stack::start().await;
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let path = route.path.replace("{token}", "x");
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"] {
             if method == route.method {
