@@ -5,5 +5,6 @@ mod deploy_role;
 mod endpoints;
 mod events;
 mod openapi;
+mod start;
 mod template;
 mod workflows;
