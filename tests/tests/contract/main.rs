@@ -4,7 +4,9 @@
 mod deploy_role;
 mod endpoints;
 mod events;
+mod numbers;
 mod openapi;
 mod start;
 mod template;
+mod variables;
 mod workflows;

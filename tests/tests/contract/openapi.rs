@@ -1,10 +1,13 @@
-//! The refusals of the code and those of openapi.yaml are the same ones. (That each route gives only the ones listed for it is
-//! held against every answer the journeys see.)
+//! `openapi.yaml` has the refusals of the code and no others. The journeys check that each route gives only those listed for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use shared::{domain::Rule, error::ApiError, security::throttle::TooMany};
+use shared::{
+    domain::Rule,
+    error::ApiError,
+    security::{policy, throttle::TooMany},
+};
 use tests::documents::{self, OPENAPI};
 
 fn refusals() -> Vec<ApiError> {
@@ -13,7 +16,7 @@ fn refusals() -> Vec<ApiError> {
         Rule::NameHasControlCharacters,
         Rule::EmailTooLong,
         Rule::EmailInvalid,
-        Rule::PasswordTooShort { min_length: 15 },
+        Rule::PasswordTooShort { min_length: policy::PASSWORD_MIN_LENGTH },
         Rule::PasswordTooLong,
         Rule::PasswordHasNul,
         Rule::PasswordTooCommon,
