@@ -1,4 +1,4 @@
-//! The files of the project that say what its routes are and what they answer, read as data.
+//! The files that describe the API, read as data: the Cargo.toml of each function, `template.yaml` and `openapi.yaml`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +9,8 @@ use std::{
 
 use jsonschema::Validator;
 use serde_json::Value;
+use toolkit::endpoints::Endpoint;
+pub use toolkit::route::Route;
 
 /// The workspace's root.
 #[must_use]
@@ -22,58 +24,39 @@ pub fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|problem| panic!("{path}: {problem}"))
 }
 
-/// A route: its method, its path, and the function that answers it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route {
-    /// In upper case.
-    pub method: String,
-    /// With `{token}` where there is one.
-    pub path: String,
-    /// The function's name.
-    pub function: String,
-    /// The function that decides who gets there, if one does.
-    pub authorizer: Option<String>,
-}
-
-impl Route {
-    /// The value of `{token}`, if the request's path matches this route and has one; `None` where it does not match.
-    #[must_use]
-    pub fn matches(&self, method: &str, path: &str) -> Option<Option<String>> {
-        let (pattern, segments): (Vec<_>, Vec<_>) = (self.path.split('/').collect(), path.split('/').collect());
-        let mut token = None;
-        let same = pattern.len() == segments.len()
-            && pattern.iter().zip(&segments).all(|(&pattern, &segment)| {
-                if pattern == "{token}" {
-                    token = Some(segment.to_owned());
-                }
-                pattern == segment || (pattern == "{token}" && !segment.is_empty())
-            });
-        (self.method == method && same).then_some(token)
-    }
-}
-
-/// The routes of the local gateway: `[workspace.metadata.lambda.watch.router]` in Cargo.toml.
+/// The part of a Markdown page from a heading of the second level to the next one.
+///
+/// # Panics
+/// If there is no such heading.
 #[must_use]
-pub fn router() -> BTreeSet<Route> {
-    ROUTER.clone()
+pub fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("there is no `{heading}`"));
+    rest.split_once("\n## ").map_or(rest, |(section, _)| section)
 }
 
-static ROUTER: LazyLock<BTreeSet<Route>> = LazyLock::new(|| {
-    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).expect("Cargo.toml is TOML");
-    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().expect("a router").clone();
-    router
-        .into_iter()
-        .flat_map(|(path, methods)| {
-            let methods = methods.as_array().expect("a list of methods").clone();
-            methods.into_iter().map(move |route| Route {
-                method: route["method"].as_str().expect("a method").to_owned(),
-                path: path.clone(),
-                function: route["function"].as_str().expect("a function").to_owned(),
-                authorizer: None,
-            })
-        })
-        .collect()
-});
+/// What each function says about itself in its Cargo.toml.
+///
+/// # Panics
+/// If one of these files is wrong. The message names the file and what to change.
+#[must_use]
+pub fn endpoints() -> &'static [Endpoint] {
+    &ENDPOINTS
+}
+
+static ENDPOINTS: LazyLock<Vec<Endpoint>> =
+    LazyLock::new(|| toolkit::endpoints::endpoints(&root()).unwrap_or_else(|problem| panic!("{problem:#}")));
+
+/// The routes of the API.
+#[must_use]
+pub fn routes() -> BTreeSet<Route> {
+    endpoints().iter().flat_map(|endpoint| endpoint.routes.clone()).collect()
+}
+
+/// The routes whose functions API Gateway calls without asking the authorizer.
+#[must_use]
+pub fn routes_without_authorizer() -> BTreeSet<Route> {
+    routes().into_iter().filter(|route| route.authorizer.is_none()).collect()
+}
 
 /// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
 #[must_use]
@@ -112,26 +95,6 @@ pub fn timeout(function: &str) -> Duration {
     let of_all = template()["Globals"]["Function"]["Timeout"].as_u64();
     Duration::from_secs(own.and_then(|own| own.as_u64()).or(of_all).expect("a number of seconds"))
 }
-
-/// The routes of the template.
-#[must_use]
-pub fn routes() -> BTreeSet<Route> {
-    ROUTES.clone()
-}
-
-static ROUTES: LazyLock<BTreeSet<Route>> = LazyLock::new(|| {
-    let routes = functions().into_iter().flat_map(|(function, properties)| {
-        let events = properties["Events"].as_object().cloned().unwrap_or_default();
-        let events = events.into_values().filter(|event| event["Type"] == "HttpApi");
-        events.map(move |event| {
-            let text = |name: &str| event["Properties"][name].as_str().expect("a text").to_owned();
-            // There is one authorizer, and it has the name of its function.
-            let authorizer = event["Properties"]["Auth"]["Authorizer"].as_str().map(str::to_lowercase);
-            Route { method: text("Method"), path: text("Path"), function: function.clone(), authorizer }
-        })
-    });
-    routes.collect()
-});
 
 /// `openapi.yaml`, with its references to examples resolved.
 pub static OPENAPI: LazyLock<Value> = LazyLock::new(|| {

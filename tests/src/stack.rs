@@ -316,9 +316,8 @@ impl StackBuilder {
         for (name, value) in defaults {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
-        let with_route = documents::routes().into_iter().map(|route| route.function);
-        let names: BTreeSet<String> =
-            with_route.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
+        let endpoints = documents::endpoints().iter().map(|endpoint| endpoint.name.clone());
+        let names: BTreeSet<String> = endpoints.chain(["panics".to_owned()]).collect();
         let function = |name: String| {
             let mut environment = self.environment.clone();
             if name == "migrate" {

@@ -208,7 +208,8 @@ async fn the_page_says_when_the_service_cannot_be_reached() {
     let browser = open_reset_page(&ada).await;
     browser.execute("window.fetch = () => Promise.reject(new TypeError('offline'));", vec![]).await.unwrap();
     submit(&browser, "long enough now").await;
-    wait_for_text(&browser, "problem", "There was no answer. Your request may or may not have succeeded. Try again.").await;
+    wait_for_text(&browser, "problem", "There was no answer. Your request may or may not have succeeded. Try again.")
+        .await;
     browser.close().await.unwrap();
 }
 

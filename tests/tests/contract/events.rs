@@ -1,4 +1,4 @@
-//! The sample events, through the functions they are for.
+//! The sample events are sent to their functions.
 
 use serde_json::{Value, json};
 use tests::{Stack, documents};
@@ -40,6 +40,22 @@ async fn every_sample_event_is_understood_by_its_function() {
     let (status, page) = answer(&stack, &event("reset-password-page"), "reset-password-page").await;
     assert_eq!(status, 200);
     assert!(page.as_str().unwrap().contains("Choose a new password</h1>"));
+}
+
+/// Of a new function, this test says whether its sample event is one that it answers as documented.
+#[tokio::test]
+async fn every_sample_event_gets_a_documented_answer() {
+    let stack = Stack::start().await;
+    for endpoint in documents::endpoints() {
+        let event = event(&endpoint.name);
+        let key = event["routeKey"].as_str().unwrap_or_default();
+        let Some(route) = endpoint.routes.iter().find(|route| format!("{} {}", route.method, route.path) == key) else {
+            continue;
+        };
+        let answer = stack.invoke(&endpoint.name, &event).await.expect("an answer");
+        let status = answer["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap();
+        assert!(status < 500 && documents::documented_answer(route, status).is_some(), "{key}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,4 @@
-//! The refusals of the code and those of openapi.yaml are the same ones. (That each route gives only the ones listed for it is
-//! held against every answer the journeys see.)
+//! `openapi.yaml` has the refusals of the code and no others. The journeys check that each route gives only those listed for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

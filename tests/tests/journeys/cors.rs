@@ -55,7 +55,7 @@ async fn only_pages_of_an_allowed_origin_may_read_answers() {
 async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_origins_only() {
     let stack = Stack::start().await;
     let (method, headers) = ("access-control-request-method", "access-control-request-headers");
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let path = route.path.replace("{token}", "x");
         let request_headers = [("origin", ALLOWED), (method, &route.method), (headers, "authorization,content-type")];
         assert_eq!(
@@ -89,7 +89,7 @@ async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_ori
 #[tokio::test]
 async fn functions_send_no_cors_headers() {
     let stack = Stack::start().await;
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let mut event = sample_event(&route.function);
         event["headers"]["origin"] = ALLOWED.into();
         let answer = stack.invoke(&route.function, &event).await.unwrap();
@@ -103,7 +103,7 @@ async fn functions_send_no_cors_headers() {
 #[tokio::test]
 async fn cacheable_answers_vary_by_origin() {
     let stack = Stack::start().await;
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let path = route.path.replace("{token}", "x");
         let reply = stack.send(route.method.parse().unwrap(), &path, |request| request.header("origin", ALLOWED)).await;
         let cacheable = reply.header("cache-control") != Some("no-store");
@@ -116,7 +116,7 @@ async fn cacheable_answers_vary_by_origin() {
 #[tokio::test]
 async fn other_methods_of_a_route_get_404_and_reach_no_function() {
     let stack = Stack::start().await;
-    for route in documents::router() {
+    for route in documents::routes_without_authorizer() {
         let path = route.path.replace("{token}", "x");
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"] {
             if method == route.method {

@@ -1,0 +1,98 @@
+//! Numbers of the security policy that stand in documents are those of the code.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shared::{domain::Rule, security::policy};
+use tests::documents::{self, OPENAPI};
+
+/// Documents that say how long something takes or lives, and the constant they have it from. Delete a row when a document no longer says it.
+const DURATIONS: [(&str, &str, Duration); 13] = [
+    ("openapi.yaml", "ACCESS_TOKEN_LIFETIME", policy::ACCESS_TOKEN_LIFETIME),
+    ("openapi.yaml", "SESSION_LIFETIME", policy::SESSION_LIFETIME),
+    ("openapi.yaml", "REFRESH_GRACE", policy::REFRESH_GRACE),
+    ("openapi.yaml", "RESET_TOKEN_LIFETIME", policy::RESET_TOKEN_LIFETIME),
+    ("docs/security.md", "REFRESH_GRACE", policy::REFRESH_GRACE),
+    ("docs/security.md", "RESET_TOKEN_LIFETIME", policy::RESET_TOKEN_LIFETIME),
+    ("docs/security.md", "SESSION_LIFETIME", policy::SESSION_LIFETIME),
+    ("docs/operations.md", "REFRESH_GRACE", policy::REFRESH_GRACE),
+    ("docs/taking-over.md", "SESSION_LIFETIME", policy::SESSION_LIFETIME),
+    ("docs/deploying.md", "SESSION_LIFETIME", policy::SESSION_LIFETIME),
+    ("template.yaml", "SESSION_LIFETIME", policy::SESSION_LIFETIME),
+    ("docs/architecture.md", "MAIL_LONGEST_RETRY", policy::MAIL_LONGEST_RETRY),
+    ("docs/architecture.md", "NOTICE_LIFETIME", policy::NOTICE_LIFETIME),
+];
+
+/// The ways to write a duration in English: "an hour", "one hour", "1 hour", "60 minutes", "3600 seconds".
+fn spellings(duration: Duration) -> Vec<String> {
+    const WORDS: [&str; 13] =
+        ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+    let seconds = duration.as_secs();
+    let mut spellings = Vec::new();
+    for (unit, length) in [("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400), ("week", 604_800)] {
+        if !seconds.is_multiple_of(length) {
+            continue;
+        }
+        let count = seconds / length;
+        let end = if count == 1 { "" } else { "s" };
+        spellings.push(format!("{count} {unit}{end}"));
+        spellings.extend(
+            usize::try_from(count).ok().and_then(|count| WORDS.get(count)).map(|word| format!("{word} {unit}{end}")),
+        );
+        if count == 1 {
+            spellings.push(format!("{} {unit}", if unit == "hour" { "an" } else { "a" }));
+        }
+    }
+    spellings
+}
+
+#[test]
+fn documents_name_the_durations_of_the_policy() {
+    let mut problems = Vec::new();
+    for (file, constant, duration) in DURATIONS {
+        let text = documents::read(file).split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let spellings = spellings(duration);
+        if !spellings.iter().any(|spelling| text.contains(spelling)) {
+            problems.push(format!(
+                "{file}: `policy::{constant}` is {}. Write that where the document says how long, or delete the row from DURATIONS.",
+                spellings.last().expect("a spelling")
+            ));
+        }
+    }
+    assert!(problems.is_empty(), "\n\n- {}\n", problems.join("\n- "));
+}
+
+#[test]
+fn openapi_has_the_limits_of_the_policy() {
+    let schemas = &OPENAPI["components"]["schemas"];
+    let at_most = |schema: &str| format!("at most {} characters", schemas[schema]["maxLength"]);
+    assert!(Rule::NameTooLong.to_string().ends_with(&at_most("Name")), "{}", at_most("Name"));
+    assert!(Rule::EmailTooLong.to_string().ends_with(&at_most("Email")), "{}", at_most("Email"));
+    assert!(
+        Rule::PasswordTooLong { max_length: policy::PASSWORD_MAX_LENGTH }
+            .to_string()
+            .ends_with(&at_most("NewPassword")),
+        "{}",
+        at_most("NewPassword")
+    );
+    assert_eq!(schemas["NewPassword"]["maxLength"], json!(policy::PASSWORD_MAX_LENGTH));
+    assert_eq!(schemas["NewPassword"]["minLength"], json!(policy::PASSWORD_MIN_LENGTH_LOWEST));
+    let cached = format!("public, max-age={}", policy::PUBLIC_KEYS_CACHED.as_secs());
+    assert_eq!(OPENAPI["components"]["headers"]["Cacheable"]["schema"]["example"], cached);
+    for path in ["/api/signin", "/api/refresh"] {
+        let answer = &OPENAPI["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["example"];
+        assert_eq!(answer["expires_in"], policy::ACCESS_TOKEN_LIFETIME.as_secs(), "{path}");
+    }
+}
+
+#[test]
+fn documents_name_the_limits_of_the_policy() {
+    let numbers = [
+        ("openapi.yaml", format!("{} KiB", policy::BODY_MAX_BYTES / 1024)),
+        ("openapi.yaml", format!("{} bytes", policy::PASSWORD_MAX_TRIED_BYTES)),
+        ("openapi.yaml", format!("is {} unless", policy::PASSWORD_MIN_LENGTH)),
+        ("README.md", format!("\"expires_in\":{}", policy::ACCESS_TOKEN_LIFETIME.as_secs())),
+    ];
+    let missing: Vec<_> = numbers.iter().filter(|(file, text)| !documents::read(file).contains(text)).collect();
+    assert!(missing.is_empty(), "these documents do not have these limits of `policy.rs`: {missing:#?}");
+}

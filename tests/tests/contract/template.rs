@@ -1,0 +1,90 @@
+//! Properties of `template.yaml` that keep the service secure and deployable. `endpoints.rs` compares it with the functions.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use tests::documents::{self, functions, template};
+
+#[test]
+fn no_decision_of_the_authorizer_is_kept() {
+    let authorizer = &template()["Resources"]["Api"]["Properties"]["Auth"]["Authorizers"]["Authorizer"];
+    assert_eq!(authorizer["Identity"]["ReauthorizeEvery"], 0);
+    assert_eq!(authorizer["AuthorizerPayloadFormatVersion"], "2.0");
+    assert_eq!(authorizer["EnableSimpleResponses"], true);
+    assert!(template()["Resources"]["Api"]["Properties"]["Auth"]["DefaultAuthorizer"].is_null());
+}
+
+// Requirement 44.
+#[test]
+fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
+    let template = template();
+    let cors = &template["Resources"]["Api"]["Properties"]["CorsConfiguration"];
+    let methods: BTreeSet<String> = documents::routes().into_iter().map(|route| route.method).collect();
+    assert_eq!(cors["AllowMethods"], json!(methods));
+    assert_eq!(cors["AllowHeaders"], json!(["authorization", "content-type"]));
+    assert!(cors.get("AllowCredentials").is_none(), "tokens are no cookies: nothing travels by itself");
+    assert!(!cors.to_string().contains('*'), "no wildcard: {cors}");
+
+    let origins = &template["Parameters"]["AllowedOrigins"];
+    assert_eq!(cors["AllowOrigins"], "AllowedOrigins");
+    assert_eq!(origins["AllowedPattern"], "[a-z][a-z0-9+.-]*://[^*/]+", "no wildcard can be deployed");
+    assert_eq!(origins["Default"], "http://localhost:3000");
+}
+
+// Requirement 43.
+#[test]
+fn only_migrate_is_given_the_owner_of_the_tables() {
+    for (name, properties) in functions() {
+        let environment = properties["Environment"]["Variables"].to_string();
+        for owner in ["MigrateDatabaseUrlSecret", "PostgresOwner"] {
+            assert_eq!(environment.contains(owner), name == "migrate", "{name}");
+        }
+    }
+}
+
+// Requirement 39.
+#[test]
+fn the_secret_that_signs_and_the_other_one_change_places() {
+    let [a, b] = ["A", "B"].map(|secret| {
+        format!("{{{{resolve:secretsmanager:${{JwtSecret{secret}}}:SecretString:${{JwtGeneration{secret}}}}}}}")
+    });
+    for (name, properties) in functions() {
+        let variables = &properties["Environment"]["Variables"];
+        if !variables["JWT_SECRET_KEY"].is_null() {
+            assert_eq!(variables["JWT_SECRET_KEY"], json!(["ASigns", a, b]), "{name}");
+            assert_eq!(variables["JWT_ADDITIONAL_SECRET_KEYS"], json!(["ASigns", b, a]), "{name}");
+        }
+    }
+    for secret in ["A", "B"] {
+        // A key of that name is only in the version that is made for it.
+        let made = &template()["Resources"][format!("JwtSecret{secret}")]["Properties"]["GenerateSecretString"];
+        assert_eq!(made["GenerateStringKey"], format!("JwtGeneration{secret}"));
+        assert!(made["PasswordLength"].as_u64() >= Some(32) && made["ExcludePunctuation"] == true, "{made}");
+    }
+}
+
+/// `Build` stands in every description, and `cargo xtask deploy` makes it of code, template and parameters, so that whatever changes publishes a
+/// version. The one before is kept, because a rollback leads to it.
+#[test]
+fn every_deployment_that_changes_something_publishes_a_version_and_keeps_the_one_before() {
+    let template = template();
+    assert_eq!(template["Globals"]["Function"]["Description"], "Build");
+    for (function, properties) in functions() {
+        assert_eq!(properties["VersionDescription"], "Build", "{function}");
+    }
+    let resources = template["Resources"].as_object().unwrap();
+    for (name, function) in resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function") {
+        assert_eq!(function["UpdateReplacePolicy"], "Retain", "{name}");
+    }
+}
+
+/// The version that is installed is the oldest one that was tried.
+#[test]
+fn the_guide_names_the_version_of_sam_that_the_template_needs() {
+    let pins = documents::read("xtask/tools/requirements-sam.txt");
+    let version = pins.lines().find_map(|line| line.strip_prefix("aws-sam-cli==")).expect("a version of SAM");
+    assert!(
+        documents::read("docs/deploying.md").contains(&format!("SAM CLI {version}")),
+        "docs/deploying.md: {version}"
+    );
+}

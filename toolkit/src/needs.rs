@@ -1,0 +1,196 @@
+//! What a function can need, and the environment variables and permissions that come with each need.
+//!
+//! `shared` reads these variables. This table is the only other place that lists them: the tests hold `template.yaml`, the README and the
+//! functions' binaries to it.
+
+use serde::Deserialize;
+
+/// Something that a function uses, as `needs` in its Cargo.toml names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Need {
+    /// Connections to PostgreSQL.
+    Database,
+    /// The role that owns the tables, instead of the role of the other functions.
+    TableOwner,
+    /// Opening, checking, refreshing or ending sessions.
+    Sessions,
+    /// Counting attempts, in DynamoDB or PostgreSQL.
+    Counters,
+    /// Deleting counters after a success.
+    ClearCounters,
+    /// Sending mail through SES.
+    Mail,
+    /// Issuing or checking tokens.
+    Tokens,
+    /// The public keys and the issuer of access tokens, without the secret.
+    Keys,
+    /// The rules for a new password.
+    PasswordRules,
+    /// The settings of sign-in.
+    SigninSettings,
+    /// The settings of forgot-password.
+    ForgotPasswordSettings,
+}
+
+/// An environment variable that a function reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether a function does not start without it.
+    pub required: bool,
+    /// Whether `template.yaml` sets it.
+    pub in_template: bool,
+    /// A value that a function starts with.
+    pub example: &'static str,
+    /// A value that a function refuses at start. `None` if it takes every text.
+    pub malformed: Option<&'static str>,
+}
+
+impl Need {
+    /// Every need.
+    pub const ALL: [Self; 11] = [
+        Self::Database,
+        Self::TableOwner,
+        Self::Sessions,
+        Self::Counters,
+        Self::ClearCounters,
+        Self::Mail,
+        Self::Tokens,
+        Self::Keys,
+        Self::PasswordRules,
+        Self::SigninSettings,
+        Self::ForgotPasswordSettings,
+    ];
+
+    /// The name in a Cargo.toml.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::TableOwner => "table-owner",
+            Self::Sessions => "sessions",
+            Self::Counters => "counters",
+            Self::ClearCounters => "clear-counters",
+            Self::Mail => "mail",
+            Self::Tokens => "tokens",
+            Self::Keys => "keys",
+            Self::PasswordRules => "password-rules",
+            Self::SigninSettings => "signin-settings",
+            Self::ForgotPasswordSettings => "forgot-password-settings",
+        }
+    }
+
+    /// The need that a function with this one has too, if there is one. Counters, sessions and the outbox of mails are tables.
+    #[must_use]
+    pub fn requires(self) -> Option<Self> {
+        match self {
+            Self::TableOwner | Self::Sessions | Self::Counters | Self::Mail => Some(Self::Database),
+            Self::ClearCounters => Some(Self::Counters),
+            _ => None,
+        }
+    }
+
+    /// The variables that a function with this need reads.
+    pub fn variables(self) -> impl Iterator<Item = &'static Variable> {
+        let (own, of_keys): (&[Variable], &[Variable]) = match self {
+            Self::Database => (&DATABASE, &[]),
+            Self::TableOwner => (&TABLE_OWNER, &[]),
+            Self::Counters => (&COUNTERS, &[]),
+            Self::Mail => (&MAIL, &[]),
+            Self::Tokens => (&TOKENS, &KEYS),
+            Self::Keys => (&[], &KEYS),
+            Self::PasswordRules => (&PASSWORD_RULES, &[]),
+            Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
+            Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
+            Self::Sessions | Self::ClearCounters => (&[], &[]),
+        };
+        own.iter().chain(of_keys)
+    }
+
+    /// The IAM actions that a function with this need may call.
+    #[must_use]
+    pub fn actions(self) -> &'static [&'static str] {
+        match self {
+            Self::Database => &["rds-db:connect"],
+            Self::Counters => &["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
+            Self::ClearCounters => &["dynamodb:DeleteItem"],
+            Self::Mail => &["ses:SendEmail"],
+            _ => &[],
+        }
+    }
+}
+
+impl TryFrom<String> for Need {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = Self::ALL.map(Self::name);
+        let found = Self::ALL.into_iter().find(|need| need.name() == name);
+        found.ok_or_else(|| format!("unknown need `{name}`, expected one of `{}`", known.join("`, `")))
+    }
+}
+
+const fn required(name: &'static str, example: &'static str, malformed: &'static str) -> Variable {
+    Variable { name, required: true, in_template: true, example, malformed: Some(malformed) }
+}
+
+const fn optional(name: &'static str, example: &'static str, malformed: &'static str) -> Variable {
+    Variable { name, required: false, in_template: true, example, malformed: Some(malformed) }
+}
+
+const fn text(name: &'static str, example: &'static str) -> Variable {
+    Variable { name, required: false, in_template: true, example, malformed: None }
+}
+
+/// The template has no parameter for it, so the default applies where the template is deployed.
+const fn not_in_template(variable: Variable) -> Variable {
+    Variable { in_template: false, ..variable }
+}
+
+static DATABASE: [Variable; 4] = [
+    required("DATABASE_URL", "postgres://jwt_auth@db.example.com:5432/auth", "canary://user@db.example.com/auth"),
+    optional("DATABASE_AUTH", "iam", "canary"),
+    optional("DATABASE_TLS", "verify", "canary"),
+    optional("DATABASE_CA", "rds", "/canary/is/no/file"),
+];
+
+static TABLE_OWNER: [Variable; 1] = [optional("FUNCTIONS_ROLE", "jwt_auth", "canary-")];
+
+static COUNTERS: [Variable; 2] = [
+    text("STATE_TABLE", "counters"),
+    optional("AWS_ENDPOINT_URL_DYNAMODB", "https://dynamodb.eu-central-1.amazonaws.com", "canary"),
+];
+
+static MAIL: [Variable; 3] = [
+    required("MAIL_FROM", "no-reply@example.com", "canary"),
+    text("MAIL_CONFIGURATION_SET", "mails"),
+    optional("AWS_ENDPOINT_URL_SES", "https://email.eu-central-1.amazonaws.com", "canary"),
+];
+
+static KEYS: [Variable; 3] = [
+    text("JWT_ISSUER", "https://auth.example.com"),
+    optional("JWT_PRIVATE_KEY", "", "canary"),
+    optional("JWT_ADDITIONAL_PUBLIC_KEYS", "", "-----BEGIN PUBLIC KEY-----canary-----END PUBLIC KEY-----"),
+];
+
+static TOKENS: [Variable; 6] = [
+    required("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef", "canary"),
+    optional("JWT_ADDITIONAL_SECRET_KEYS", "fedcba9876543210fedcba9876543210", "canary"),
+    not_in_template(text("JWT_AUDIENCE", "auth.example.com")),
+    not_in_template(optional("JWT_ACCESS_TOKEN_EXPIRES", "60", "canary")),
+    not_in_template(optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary")),
+    not_in_template(optional("REFRESH_GRACE", "5", "canary")),
+];
+
+static PASSWORD_RULES: [Variable; 2] =
+    [optional("PASSWORD_MIN_LENGTH", "15", "7"), optional("PASSWORD_BLOCKLIST", "on", "canary")];
+
+static SIGNIN_SETTINGS: [Variable; 2] =
+    [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];
+
+static FORGOT_PASSWORD_SETTINGS: [Variable; 2] = [
+    optional("RESET_PASSWORD_URL", "", "canary"),
+    not_in_template(optional("FORGOT_PASSWORD_FLOOR_MS", "1000", "canary")),
+];
