@@ -1,8 +1,7 @@
 //! The harness: everything a journey needs to happen for real.
 //!
 //! A [`Stack`] is the whole service for one test: a database of its own on a real PostgreSQL server, the real function binaries,
-//! started over the Lambda runtime interface when they are first called, and a gateway that turns HTTP into API Gateway's events
-//! (payload format 2.0). Mail goes to a local SES and is read back from there. What happens in it is told by a [`Person`].
+//! started over the Lambda runtime interface when they are first called, and the local API Gateway of the crate `toolkit`. Mail goes to a local SES and is read back from there. What happens in it is told by a [`Person`].
 //!
 //! Servers are shared by all tests and come from the environment; `cargo xtask test` starts them and sets it:
 //!
@@ -20,12 +19,9 @@
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python and a folder of npm packages, for the verifiers' tests |
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics: that is how it fails")]
 
-mod cors;
 pub mod database;
 pub mod documents;
-mod event;
-mod function;
-mod gateway;
+mod functions;
 pub mod keys;
 pub mod mailbox;
 mod person;

@@ -1,23 +1,19 @@
 //! The whole service, for one test.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use toolkit::lambda::Outcome;
 use uuid::Uuid;
 
 use crate::{
     Person, Reply,
     database::TestDatabase,
     documents,
-    function::{Function, Outcome},
-    gateway::{self, Functions},
+    functions::Functions,
     optional, server,
     state_table::{StateTable, Store},
 };
@@ -33,7 +29,7 @@ pub struct Stack {
     pub database: TestDatabase,
     /// Its table, where it has one.
     pub state_table: Option<StateTable>,
-    functions: Arc<Functions>,
+    functions: Functions,
     client: Client,
 }
 
@@ -146,37 +142,37 @@ impl Stack {
 
     /// Invokes a function directly, as `aws lambda invoke` does. `Err` is the error the function reported.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
-        match self.functions[function].invoke(event.clone(), None).await {
+        match self.functions.invoke(function, event.clone()).await {
             Outcome::Answer(answer) => Ok(answer),
             Outcome::Error(error) => Err(error),
-            Outcome::Lost => Err(Value::Null),
+            Outcome::Killed => Err(Value::Null),
         }
     }
 
     /// Kills a function's processes, as Lambda does with one that takes too long.
     pub async fn kill(&self, function: &str) {
-        self.functions[function].kill().await;
+        self.functions.get(function).kill().await;
     }
 
     /// Freezes a function's processes, as Lambda does between requests.
     pub fn freeze(&self, function: &str) {
-        self.functions[function].signal(Signal::SIGSTOP);
+        self.functions.signal(function, Signal::SIGSTOP);
     }
 
     /// Lets them go on.
     pub fn thaw(&self, function: &str) {
-        self.functions[function].signal(Signal::SIGCONT);
+        self.functions.signal(function, Signal::SIGCONT);
     }
 
     /// Kills one of a function's processes, if it has any: whoever waits for it gets a 502 of the gateway's, and another takes its place.
     pub fn kill_one(&self, function: &str, which: usize) {
-        self.functions[function].kill_one(which);
+        self.functions.get(function).kill_one(which).expect("the function's binary starts");
     }
 
     /// The system's ids of a function's processes.
     #[must_use]
     pub fn processes(&self, function: &str) -> Vec<u32> {
-        self.functions[function].process_ids()
+        self.functions.get(function).process_ids()
     }
 
     /// Lets the time pass after which the mails that are owed are due.
@@ -192,22 +188,18 @@ impl Stack {
     /// Everything a function has logged so far.
     #[must_use]
     pub fn log_of(&self, function: &str) -> String {
-        self.functions[function].log()
+        self.functions.log(function)
     }
 
     /// Everything all functions have logged so far.
     #[must_use]
     pub fn logs(&self) -> String {
-        self.functions.values().map(Function::log).collect::<Vec<_>>().join("\n")
+        self.functions.all_logs()
     }
 
     /// Ends every function, and gives everything each of them has logged, by its name.
     pub async fn ended_logs(&self) -> BTreeMap<&str, String> {
-        let mut logs = BTreeMap::new();
-        for (name, function) in &*self.functions {
-            logs.insert(name.as_str(), function.end().await);
-        }
-        logs
+        self.functions.end().await
     }
 
     /// Runs a statement on the stack's database, such as one that shifts a row's time.
@@ -301,8 +293,7 @@ impl StackBuilder {
             self = self.with("STATE_TABLE", &table.name).with("AWS_ENDPOINT_URL_DYNAMODB", &table.endpoint);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let base_url = format!("http://{address}");
+        let base_url = format!("http://{}", listener.local_addr().expect("an address"));
         let owner = self.environment.get("DATABASE_URL").cloned().unwrap_or_else(|| database.url());
         let by_proxy = self.database_port.map(|port| database.functions_url_by(port));
         let defaults = [
@@ -313,20 +304,16 @@ impl StackBuilder {
         for (name, value) in defaults {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
-        let routed = documents::routes().into_iter().map(|route| route.function);
-        let names: BTreeSet<String> =
-            routed.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
-        let function = |name: String| {
+        let environment = |name: &str| {
             let mut environment = self.environment.clone();
             if name == "migrate" {
                 environment.insert("DATABASE_URL".to_owned(), owner.clone());
             }
-            environment.extend(self.own_environment.get(&name).cloned().unwrap_or_default());
-            let environment = environment.into_iter().collect();
-            (name.clone(), Function::new(&name, &address, environment, self.max_processes))
+            environment.extend(self.own_environment.get(name).cloned().unwrap_or_default());
+            environment.into_iter().collect()
         };
-        let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());
-        gateway::serve(listener, Arc::clone(&functions));
+        let functions = Functions::open(self.max_processes, environment).await;
+        functions.serve(listener);
         let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
         if self.prepared {
             stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
