@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, time::timeout};
 use toolkit::{
     gateway::{self, Api, Cors},
-    lambda::{self, Function, NoAnswer, Observer, Outcome, Settings},
+    lambda::{self, Function, FunctionSettings, NoAnswer, Observer, Outcome},
     template::Template,
 };
 
@@ -27,15 +27,15 @@ pub(crate) const SOURCE: &str = "x-harness-source";
 
 /// Every line that the processes wrote, by function.
 #[derive(Default)]
-struct Logs(Mutex<BTreeMap<String, Vec<String>>>);
+struct CollectedLogs(Mutex<BTreeMap<String, Vec<String>>>);
 
-impl Logs {
+impl CollectedLogs {
     fn of(&self, function: &str) -> String {
         self.0.lock().expect("no panic").get(function).map(|lines| lines.join("\n")).unwrap_or_default()
     }
 }
 
-impl Observer for Logs {
+impl Observer for CollectedLogs {
     fn line_written(&self, function: &str, line: &str) {
         self.0.lock().expect("no panic").entry(function.to_owned()).or_default().push(line.to_owned());
     }
@@ -46,18 +46,18 @@ impl Observer for Logs {
 }
 
 /// The functions of a stack.
-pub(crate) struct Functions {
+pub(crate) struct TestFunctions {
     functions: Arc<lambda::Functions>,
-    logs: Arc<Logs>,
+    logs: Arc<CollectedLogs>,
 }
 
-impl Functions {
+impl TestFunctions {
     /// Prepares every function of the project, each with the environment that `environment` gives for its name.
     pub(crate) async fn open(max_processes: usize, environment: impl Fn(&str) -> Vec<(String, String)>) -> Self {
         let routed = documents::routes().into_iter().map(|route| route.function);
         let names: BTreeSet<String> =
             routed.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
-        let settings = names.into_iter().map(|name| Settings {
+        let settings = names.into_iter().map(|name| FunctionSettings {
             binary: binary(&name),
             folder: documents::root(),
             environment: environment(&name),
@@ -66,8 +66,8 @@ impl Functions {
             restart: false,
             name,
         });
-        let logs = Arc::new(Logs::default());
-        let functions = lambda::Functions::open(settings.collect(), Arc::<Logs>::clone(&logs)).await;
+        let logs = Arc::new(CollectedLogs::default());
+        let functions = lambda::Functions::open(settings.collect(), Arc::<CollectedLogs>::clone(&logs)).await;
         Self { functions: functions.expect("a free port"), logs }
     }
 
@@ -128,7 +128,7 @@ impl Functions {
 static TEMPLATE: LazyLock<Template> =
     LazyLock::new(|| Template::read(&documents::root()).expect("template.yaml can be read"));
 
-fn no_answer(function: &Function, reason: &NoAnswer, logs: &Logs) -> ! {
+fn no_answer(function: &Function, reason: &NoAnswer, logs: &CollectedLogs) -> ! {
     panic!("{} {reason}; its log:\n{}", function.name(), logs.of(function.name()))
 }
 

@@ -13,7 +13,7 @@ use crate::{
     Person, Reply,
     database::TestDatabase,
     documents,
-    functions::Functions,
+    functions::TestFunctions,
     optional, server,
     state_table::{StateTable, Store},
 };
@@ -29,7 +29,7 @@ pub struct Stack {
     pub database: TestDatabase,
     /// Its table, where it has one.
     pub state_table: Option<StateTable>,
-    functions: Functions,
+    functions: TestFunctions,
     client: Client,
 }
 
@@ -312,7 +312,7 @@ impl StackBuilder {
             environment.extend(self.own_environment.get(name).cloned().unwrap_or_default());
             environment.into_iter().collect()
         };
-        let functions = Functions::open(self.max_processes, environment).await;
+        let functions = TestFunctions::open(self.max_processes, environment).await;
         functions.serve(listener);
         let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
         if self.prepared {

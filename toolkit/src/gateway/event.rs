@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use crate::route::Route;
 
 /// A request that a route matches.
-pub(super) struct Request<'a> {
+pub(super) struct MatchedRequest<'a> {
     pub(super) route: &'a Route,
     /// The value of `{token}` in its path.
     pub(super) token: Option<&'a str>,
@@ -28,8 +28,8 @@ pub(super) struct Request<'a> {
 }
 
 /// The event of a request. A body that is not UTF-8 is encoded as base64.
-pub(super) fn of(request: &Request) -> Value {
-    let Request { route, uri, headers, .. } = *request;
+pub(super) fn of(request: &MatchedRequest) -> Value {
+    let MatchedRequest { route, uri, headers, .. } = *request;
     let route_key = format!("{} {}", route.method, route.path);
     let (body, is_base64) = match str::from_utf8(request.body) {
         Ok(text) => (text.to_owned(), false),
@@ -111,7 +111,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        of(&Request {
+        of(&MatchedRequest {
             route: &route,
             token: Some("abc"),
             uri: &uri.parse().expect("a URI"),

@@ -86,7 +86,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     #[expect(clippy::disallowed_methods, reason = "API Gateway writes the time into the event")]
     let now = SystemTime::now();
     let source = api.client_address_header.as_ref().and_then(|header| parts.headers.remove(header));
-    let mut event = event::of(&event::Request {
+    let mut event = event::of(&event::MatchedRequest {
         route,
         token: token.as_deref(),
         uri: &parts.uri,

@@ -25,7 +25,7 @@ use super::Observer;
 const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
 /// How a function runs.
-pub struct Settings {
+pub struct FunctionSettings {
     /// The function's name.
     pub name: String,
     /// The program.
@@ -56,7 +56,7 @@ pub enum Outcome {
 /// Why there is no outcome.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// The function was stopped, because a process ended as soon as it started.
+    /// The function is stopped: a process ended as soon as it started, or the function was ended.
     NotRunning,
     /// Its program does not start.
     CannotStart(io::Error),
@@ -80,7 +80,7 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-type Answer = Result<Outcome, NoAnswer>;
+type Answered = Result<Outcome, NoAnswer>;
 
 /// An event for one of the processes.
 pub(super) struct Invocation {
@@ -88,7 +88,7 @@ pub(super) struct Invocation {
     pub(super) event: Value,
 }
 
-struct Process {
+struct RunningProcess {
     id: Option<u32>,
     started: Instant,
     /// The request id of the last event it took.
@@ -100,25 +100,25 @@ struct Process {
 }
 
 #[derive(Default)]
-struct State {
+struct FunctionState {
     environment: Vec<(String, String)>,
-    processes: BTreeMap<usize, Process>,
+    processes: BTreeMap<usize, RunningProcess>,
     /// How many processes have been started so far: the number of the next one.
     started: usize,
     /// Killed processes whose last lines are still being read.
     killed: Vec<JoinHandle<()>>,
-    /// No process is to start, because one ended as soon as it started.
+    /// Whether no process is to start: one ended as soon as it started, or the function was ended.
     stopped: bool,
     /// Who waits for the answer to which event.
-    waiting: HashMap<String, oneshot::Sender<Answer>>,
+    waiting: HashMap<String, oneshot::Sender<Answered>>,
 }
 
-impl State {
+impl FunctionState {
     /// Ends the waiting for every event that was not answered.
-    fn give_up(&mut self, reason: impl Fn() -> Answer) {
+    fn give_up(&mut self, answer: impl Fn() -> Answered) {
         for (_, waiting) in self.waiting.drain() {
             // The client may have gone.
-            _ = waiting.send(reason());
+            _ = waiting.send(answer());
         }
     }
 
@@ -131,20 +131,24 @@ impl State {
 
 /// A function of the service.
 pub struct Function {
-    settings: Settings,
+    settings: FunctionSettings,
     /// The part of the runtime interface's address that all its processes share.
     runtime_api: String,
     observer: Arc<dyn Observer>,
-    state: Mutex<State>,
+    state: Mutex<FunctionState>,
     queue: mpsc::UnboundedSender<Invocation>,
     events: AsyncMutex<mpsc::UnboundedReceiver<Invocation>>,
     this: Weak<Self>,
 }
 
 impl Function {
-    pub(super) fn new(mut settings: Settings, runtime_api: SocketAddr, observer: Arc<dyn Observer>) -> Arc<Self> {
+    pub(super) fn new(
+        mut settings: FunctionSettings,
+        runtime_api: SocketAddr,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
         let (queue, events) = mpsc::unbounded_channel();
-        let state = State { environment: mem::take(&mut settings.environment), ..State::default() };
+        let state = FunctionState { environment: mem::take(&mut settings.environment), ..FunctionState::default() };
         Arc::new_cyclic(|this| Self {
             runtime_api: format!("http://{runtime_api}/{}", settings.name),
             settings,
@@ -191,12 +195,7 @@ impl Function {
 
     /// Kills its processes, and starts new ones, with other variables if there are any. Events that are not answered get no answer.
     pub async fn restart(&self, environment: Option<Vec<(String, String)>>) -> io::Result<()> {
-        {
-            let mut state = self.state();
-            state.stopped = true;
-            state.give_up(|| Err(NoAnswer::Restarted));
-        }
-        self.end().await;
+        self.kill_all(true, || Err(NoAnswer::Restarted)).await;
         let mut state = self.state();
         state.stopped = false;
         if let Some(environment) = environment {
@@ -207,7 +206,7 @@ impl Function {
 
     /// Gives the function an event, and waits for what comes of it. A process has one event at a time. Another process starts when all
     /// are busy, up to the limit.
-    pub async fn invoke(&self, event: Value, request_id: Option<String>) -> Answer {
+    pub async fn invoke(&self, event: Value, request_id: Option<String>) -> Answered {
         let request_id = request_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let answered = {
             let mut state = self.state();
@@ -275,14 +274,19 @@ impl Function {
 
     /// Kills its processes, as Lambda does with a process that takes too long. Every event that they have is answered with Lambda's error.
     pub async fn kill(&self) {
-        self.state().give_up(|| Ok(Outcome::Error(json!({ "errorType": "Runtime.ExitError" }))));
-        self.end().await;
+        self.kill_all(false, || Ok(Outcome::Error(json!({ "errorType": "Runtime.ExitError" })))).await;
     }
 
-    /// Kills its processes, and waits until they have ended and everything they wrote was given to the observer.
+    /// Kills its processes for good, and waits until they have ended and everything they wrote was given to the observer.
     pub async fn end(&self) {
+        self.kill_all(true, || Err(NoAnswer::Ended)).await;
+    }
+
+    async fn kill_all(&self, stopped: bool, answer: impl Fn() -> Answered) {
         let killed = {
             let mut state = self.state();
+            state.stopped = stopped;
+            state.give_up(answer);
             state.kill_all();
             mem::take(&mut state.killed)
         };
@@ -291,15 +295,15 @@ impl Function {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FunctionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fill(&self, state: &mut State) -> io::Result<()> {
+    fn fill(&self, state: &mut FunctionState) -> io::Result<()> {
         (state.processes.len()..self.settings.max_processes).try_for_each(|_| self.start_process(state))
     }
 
-    fn start_process(&self, state: &mut State) -> io::Result<()> {
+    fn start_process(&self, state: &mut FunctionState) -> io::Result<()> {
         let number = state.started;
         let mut child = Command::new(&self.settings.binary)
             .current_dir(&self.settings.folder)
@@ -331,7 +335,9 @@ impl Function {
                 this.process_ended(number, status);
             }
         });
-        state.processes.insert(number, Process { id, started: Instant::now(), event: None, task, _alive: alive });
+        state
+            .processes
+            .insert(number, RunningProcess { id, started: Instant::now(), event: None, task, _alive: alive });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, process::ExitStatus, sync::Arc};
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 
-pub use self::function::{Function, NoAnswer, Outcome, Settings};
+pub use self::function::{Function, FunctionSettings, NoAnswer, Outcome};
 
 /// Receives what happens in the processes of the functions. It is called from asynchronous code, so it must not block for long.
 pub trait Observer: Send + Sync + 'static {
@@ -26,7 +26,7 @@ pub struct Functions(BTreeMap<String, Arc<Function>>);
 impl Functions {
     /// Opens the runtime interface on a free port of 127.0.0.1. The first process of a function starts with [`Function::start`], or with
     /// the first event.
-    pub async fn open(functions: Vec<Settings>, observer: Arc<dyn Observer>) -> Result<Arc<Self>> {
+    pub async fn open(functions: Vec<FunctionSettings>, observer: Arc<dyn Observer>) -> Result<Arc<Self>> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("cannot open a port for the Lambda runtime interface")?;
         let address = listener.local_addr()?;

@@ -157,7 +157,7 @@ impl Service {
     pub fn check(&mut self) -> Result<()> {
         match self.exit()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended by itself ({status}). {}", self.name, self.last_words()),
+            Some(status) => bail!("{} ended by itself ({status}). {}", self.name, end_of_log(&self.log)),
         }
     }
 
@@ -166,23 +166,24 @@ impl Service {
         while !ready() {
             self.check()?;
             if self.age() > time {
-                bail!("{} is not ready after {} s. {}", self.name, time.as_secs(), self.last_words());
+                bail!("{} is not ready after {} s. {}", self.name, time.as_secs(), end_of_log(&self.log));
             }
             interrupt::sleep(GLANCE)?;
         }
         Ok(())
     }
+}
 
-    pub fn last_words(&self) -> String {
-        const LINES: usize = 15;
-        // What it wrote last may still be on its way through a pipe.
-        thread::sleep(GLANCE);
-        let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<_> = text.lines().collect();
-        let end = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
-        format!("The end of {}, which should say why:\n\n  {end}\n", self.log.display())
-    }
+/// The last lines of a log file, with its name.
+pub fn end_of_log(log: &Path) -> String {
+    const LINES: usize = 15;
+    // The last lines may still be in a pipe.
+    thread::sleep(GLANCE);
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let end = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
+    format!("The end of {}, which should say why:\n\n  {end}\n", log.display())
 }
 
 impl Drop for Service {

@@ -17,6 +17,7 @@ const HEAD: &str = "# The functions' environment in the local stack, and nowhere
 const TAIL: &str =
     "# From here on, each start writes anew (set DATABASE_URL where you start the stack to use another database).";
 
+#[derive(Clone)]
 pub struct Settings {
     path: PathBuf,
 }

@@ -22,7 +22,7 @@ use crate::{
     workspace::{Workspace, cargo, outside_of_cargo_run},
 };
 
-/// `cargo lambda watch` without the linker for cross-compiling.
+/// `cargo lambda` without the linker for cross-compiling.
 pub fn cargo_lambda(workspace: &Workspace) -> Result<PathBuf> {
     python(workspace, "cargo-lambda", "requirements.txt", &["--no-deps"])
 }

@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
+use toolkit::{gateway::Cors, template::Template};
 
 use super::Count;
 use crate::{
     console::{complain, say, step},
-    stack::{Plan, Ports, Stack, cors::Cors, home::Home, http, process, tools},
+    stack::{Options, Ports, Stack, home::Home, http, process, tools},
     walk_through::WalkThrough,
     workspace::Workspace,
 };
@@ -81,17 +82,17 @@ pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
 }
 
 fn start<'a>(workspace: &'a Workspace, home: &'a Home, built: bool) -> Result<Stack<'a>> {
-    let cors = Cors::of_template(workspace, None)?;
-    let plan = Plan { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
-    Stack::start(workspace, home, plan)
+    let cors = Cors::of_template(&Template::read(&workspace.root)?, None)?;
+    let options = Options { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
+    Stack::start(workspace, home, options)
         .context("this part runs documents that name the default ports of `cargo xtask up`, so it needs those ports")
 }
 
-/// Tends the stack while `task` runs in another thread, and returns what that gives.
+/// Runs the stack while `task` runs in another thread, and returns the result of the task.
 fn meanwhile<T: Send>(stack: &mut Stack, task: impl FnOnce() -> T + Send) -> Result<T> {
     thread::scope(|scope| {
         let task = scope.spawn(task);
-        stack.tend_until(|| task.is_finished().then_some(()))?;
+        stack.run_until(|| task.is_finished().then_some(()))?;
         task.join().map_err(|_| anyhow::anyhow!("the test panicked"))
     })
 }
