@@ -3,6 +3,8 @@
 
 mod function;
 mod runtime_api;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, net::Ipv4Addr, process::ExitStatus, sync::Arc};
 

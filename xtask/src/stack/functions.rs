@@ -174,6 +174,10 @@ impl<'a> LocalFunctions<'a> {
         self.runtime.spawn(invoke(Arc::clone(&self.functions), name.to_owned(), json!({})));
     }
 
+    pub fn process_ids(&self, name: &str) -> Vec<u32> {
+        self.functions.get(name).map(lambda::Function::process_ids).unwrap_or_default()
+    }
+
     /// An error if a function was stopped because it ended as soon as it started.
     pub fn check(&self) -> Result<()> {
         match self.functions.iter().find(|function| !function.is_running()) {

@@ -186,6 +186,11 @@ impl<'a> Stack<'a> {
         Ok(Self { url, functions, backing, settings, swept: Instant::now() })
     }
 
+    /// The system's ids of the processes of a function.
+    pub fn process_ids(&self, function: &str) -> Vec<u32> {
+        self.functions.process_ids(function)
+    }
+
     /// Returns when `until` does so, when a server of the stack ends, or at Ctrl-C. Meanwhile it takes up changes, and sweeps.
     pub fn run_until<T>(&mut self, mut until: impl FnMut() -> Option<T>) -> Result<T> {
         loop {
