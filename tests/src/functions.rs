@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, time::timeout};
 use toolkit::{
     gateway::{self, Api, Cors},
     lambda::{self, Function, FunctionSettings, NoAnswer, Observer, Outcome},
-    template::Template,
+    template::{self, Template},
 };
 
 use crate::documents;
@@ -75,7 +75,7 @@ impl TestFunctions {
     pub(crate) fn serve(&self, listener: TcpListener) {
         let logs = Arc::clone(&self.logs);
         let api = Api {
-            routes: TEMPLATE.routes().expect("routes"),
+            routes: template::routes(&documents::root()).expect("routes"),
             functions: Arc::clone(&self.functions),
             domain_name: "api.example.com".to_owned(),
             client_address: "203.0.113.7".to_owned(),

@@ -7,6 +7,11 @@ use serde_json::Value;
 
 use crate::route::Route;
 
+/// The routes of the API. Every reader of the routes goes through this function.
+pub fn routes(root: &Path) -> Result<Vec<Route>> {
+    Template::read(root)?.routes()
+}
+
 /// The SAM template. A short tag is read as its text: `!Ref X` as `X`.
 pub struct Template(Value);
 
@@ -41,8 +46,7 @@ impl Template {
         Ok(Duration::from_secs(seconds.with_context(|| format!("template.yaml has no Timeout for {function}"))?))
     }
 
-    /// The routes of the API.
-    pub fn routes(&self) -> Result<Vec<Route>> {
+    fn routes(&self) -> Result<Vec<Route>> {
         let mut routes = Vec::new();
         for (function, properties) in self.functions() {
             let events = properties["Events"].as_object().into_iter().flatten();

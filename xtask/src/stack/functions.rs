@@ -22,7 +22,7 @@ use toolkit::{
     gateway::{self, Api, Cors},
     lambda::{self, NoAnswer, Observer, Outcome},
     route::Route,
-    template::Template,
+    template::{self, Template},
 };
 
 use super::{
@@ -137,7 +137,7 @@ impl<'a> LocalFunctions<'a> {
         let _runtime = self.runtime.enter();
         let logs = self.home.folder().join("logs");
         let api = Api {
-            routes: Template::read(&self.workspace.root)?.routes()?,
+            routes: template::routes(&self.workspace.root)?,
             functions: Arc::clone(&self.functions),
             // The name that local gateways give, by which functions know that there is no TLS.
             domain_name: "localhost".to_owned(),
