@@ -1,8 +1,8 @@
 //! What the integration tests share.
 //!
 //! A [`Stack`] is the whole service for one test. It has a database of its own on a real PostgreSQL server and runs the real function
-//! binaries, which speak the Lambda runtime interface. A gateway turns HTTP requests into API Gateway events (payload format 2.0).
-//! Mail goes to a local SES, where tests read it. A [`Person`] sends the requests of one user.
+//! binaries, which speak the Lambda runtime interface, behind the local API Gateway of the crate `toolkit`. Mail goes to a local SES, where
+//! tests read it. A [`Person`] sends the requests of one user.
 //!
 //! All tests share the servers. `cargo xtask test` starts them and sets these variables:
 //!
@@ -20,13 +20,10 @@
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python interpreter and a folder of npm packages, for the tests with other JWT libraries |
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
-mod cors;
 mod counter_table;
 pub mod database;
 pub mod documents;
-mod event;
-mod function;
-mod gateway;
+mod functions;
 pub mod keys;
 pub mod mailbox;
 mod person;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Reply, Stack,
-    event::SOURCE,
+    functions::SOURCE,
     mailbox::{self, Mail},
 };
 

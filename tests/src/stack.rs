@@ -1,15 +1,12 @@
 //! The whole service, for one test.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use toolkit::lambda::Outcome;
 use uuid::Uuid;
 
 use crate::{
@@ -17,8 +14,7 @@ use crate::{
     counter_table::{CounterStore, CounterTable},
     database::TestDatabase,
     documents,
-    function::{Function, Outcome},
-    gateway::{self, Functions},
+    functions::TestFunctions,
     optional, server,
 };
 
@@ -33,7 +29,7 @@ pub struct Stack {
     pub database: TestDatabase,
     /// The DynamoDB table of counters, if the stack counts there.
     pub counter_table: Option<CounterTable>,
-    functions: Arc<Functions>,
+    functions: TestFunctions,
     client: Client,
 }
 
@@ -149,37 +145,37 @@ impl Stack {
     /// # Errors
     /// The error that the function reported; `null` if its process was killed.
     pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, Value> {
-        match self.functions[function].invoke(event.clone(), None).await {
+        match self.functions.invoke(function, event.clone()).await {
             Outcome::Answer(answer) => Ok(answer),
             Outcome::Error(error) => Err(error),
-            Outcome::Lost => Err(Value::Null),
+            Outcome::Killed => Err(Value::Null),
         }
     }
 
     /// Kills all processes of a function, as Lambda does at a timeout.
     pub async fn kill(&self, function: &str) {
-        self.functions[function].kill().await;
+        self.functions.get(function).kill().await;
     }
 
     /// Freezes all processes of a function, as Lambda does between requests.
     pub fn freeze(&self, function: &str) {
-        self.functions[function].signal(Signal::SIGSTOP);
+        self.functions.signal(function, Signal::SIGSTOP);
     }
 
     /// Lets the frozen processes of a function continue.
     pub fn thaw(&self, function: &str) {
-        self.functions[function].signal(Signal::SIGCONT);
+        self.functions.signal(function, Signal::SIGCONT);
     }
 
     /// Kills one process of a function, if there is one. The gateway answers its request with 502 and starts another process.
     pub fn kill_one(&self, function: &str, which: usize) {
-        self.functions[function].kill_one(which);
+        self.functions.get(function).kill_one(which).expect("the function's binary starts");
     }
 
     /// The process ids of a function.
     #[must_use]
     pub fn processes(&self, function: &str) -> Vec<u32> {
-        self.functions[function].process_ids()
+        self.functions.get(function).process_ids()
     }
 
     /// Makes all pending mails due, as if their waiting time had passed.
@@ -195,22 +191,18 @@ impl Stack {
     /// The log of a function so far.
     #[must_use]
     pub fn log_of(&self, function: &str) -> String {
-        self.functions[function].log()
+        self.functions.log(function)
     }
 
     /// The logs of all functions so far.
     #[must_use]
     pub fn logs(&self) -> String {
-        self.functions.values().map(Function::log).collect::<Vec<_>>().join("\n")
+        self.functions.all_logs()
     }
 
     /// Ends every function, and returns the complete logs by function.
     pub async fn final_logs(&self) -> BTreeMap<&str, String> {
-        let mut logs = BTreeMap::new();
-        for (name, function) in &*self.functions {
-            logs.insert(name.as_str(), function.end().await);
-        }
-        logs
+        self.functions.end().await
     }
 
     /// Runs a statement on the stack's database as its owner.
@@ -304,8 +296,7 @@ impl StackBuilder {
             self = self.with("STATE_TABLE", &table.name).with("AWS_ENDPOINT_URL_DYNAMODB", &table.endpoint);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let base_url = format!("http://{address}");
+        let base_url = format!("http://{}", listener.local_addr().expect("an address"));
         let owner = self.environment.get("DATABASE_URL").cloned().unwrap_or_else(|| database.url());
         let through_proxy = self.database_port.map(|port| database.functions_url_with_port(port));
         let defaults = [
@@ -316,19 +307,16 @@ impl StackBuilder {
         for (name, value) in defaults {
             self.environment.entry(name.to_owned()).or_insert(value);
         }
-        let endpoints = documents::endpoints().iter().map(|endpoint| endpoint.name.clone());
-        let names: BTreeSet<String> = endpoints.chain(["panics".to_owned()]).collect();
-        let function = |name: String| {
+        let environment = |name: &str| {
             let mut environment = self.environment.clone();
             if name == "migrate" {
                 environment.insert("DATABASE_URL".to_owned(), owner.clone());
             }
-            environment.extend(self.own_environment.get(&name).cloned().unwrap_or_default());
-            let environment = environment.into_iter().collect();
-            (name.clone(), Function::new(&name, &address, environment, self.max_processes))
+            environment.extend(self.own_environment.get(name).cloned().unwrap_or_default());
+            environment.into_iter().collect()
         };
-        let functions: Arc<Functions> = Arc::new(names.into_iter().map(function).collect());
-        gateway::serve(listener, Arc::clone(&functions));
+        let functions = TestFunctions::open(self.max_processes, environment).await;
+        functions.serve(listener);
         let stack = Stack { base_url, database, counter_table, functions, client: Client::new() };
         if self.prepare_database {
             stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");

@@ -3,9 +3,11 @@
 pub mod console;
 pub mod endpoints;
 pub mod file_lock;
+pub mod gateway;
 pub mod http;
 pub mod installation;
 pub mod interrupt;
+pub mod lambda;
 pub mod needs;
 pub mod ports;
 pub mod process;
@@ -14,5 +16,6 @@ pub mod route;
 pub mod run_folder;
 pub mod service;
 pub mod system;
+pub mod template;
 pub mod tools;
 pub mod workspace;

@@ -105,7 +105,9 @@ impl RunFolder {
         self.logs_shown.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn logs_shown(&self) -> Arc<AtomicBool> {
+    /// Whether log lines of functions appear on the terminal.
+    #[must_use]
+    pub fn logs_shown(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.logs_shown)
     }
 

@@ -19,18 +19,6 @@ pub struct Workspace {
     target: PathBuf,
     /// The binaries of the packages below `functions/`, in alphabetical order.
     pub functions: Vec<String>,
-    /// The routes from the router in Cargo.toml.
-    pub routes: Vec<Route>,
-}
-
-/// A route of the local gateway.
-pub struct Route {
-    /// The path, with placeholders such as `{token}`.
-    pub path: String,
-    /// The HTTP method.
-    pub method: String,
-    /// The function that answers.
-    pub function: String,
 }
 
 impl Workspace {
@@ -56,16 +44,7 @@ impl Workspace {
         if functions.is_empty() {
             bail!("found no function below {}: run this inside the project", root.join("functions").display());
         }
-        let watch = &metadata["metadata"]["lambda"]["watch"];
-        let by_path = watch["router"].as_object().into_iter().flatten();
-        let routes = by_path.flat_map(|(path, routes)| {
-            list(routes).filter_map(|route| {
-                let text = |key: &str| route[key].as_str().map(String::from);
-                Some(Route { path: path.clone(), method: text("method")?, function: text("function")? })
-            })
-        });
-        let routes = routes.collect();
-        Ok(Self { root, target, functions, routes })
+        Ok(Self { root, target, functions })
     }
 
     /// The folder of installed tools.

@@ -18,13 +18,14 @@ use toolkit::{
     process::{self, output},
     run_folder::RunFolder,
     service::Service,
+    system::Need,
     tools,
     workspace::Workspace,
 };
 use url::Url;
 
 use crate::{
-    stack::{Backing, StackArgs, forward, migrate_only, settings::Settings},
+    stack::{BackingServices, StackArgs, forward, migrate_only, settings::Settings},
     up,
 };
 
@@ -44,7 +45,7 @@ const ONLY_DEPLOYED: [&str; 7] = [
 
 /// Serve the same API with `sam local`: template.yaml's routes, in containers of Lambda's own image.
 ///
-/// Needs what `cargo xtask up` needs, and a running Docker engine. The database and the mail server are those of `cargo xtask up`,
+/// Needs what `cargo xtask up` needs, Python 3.10 (with venv), and a running Docker engine. The database and the mail server are those of `cargo xtask up`,
 /// with their data; the containers reach them as host.docker.internal. The functions are built for this machine, without
 /// optimisation, by `sam build`. Ctrl-C stops everything.
 #[derive(clap::Args)]
@@ -54,7 +55,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    args.stack.require()?;
+    args.stack.require(&[Need::Python])?;
     let workspace = Workspace::load()?;
     let architecture = match ARCH {
         "x86_64" => "x86_64",
@@ -64,7 +65,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let bridge = bridge()?;
     let run_folder = RunFolder::kept(&workspace)?;
     ports::claim(args.stack.port, "the API", "--port")?;
-    let mut backing = Backing::start(&workspace, &run_folder, args.stack.ports(), args.stack.state_table)?;
+    let mut backing = BackingServices::start(&workspace, &run_folder, args.stack.ports(), args.stack.state_table)?;
     let api = format!("http://127.0.0.1:{}", args.stack.port);
     let settings = backing.settings(&run_folder, &api)?;
 

@@ -5,28 +5,29 @@ use std::process::ExitCode;
 use anyhow::Result;
 use toolkit::{
     console::{say, step},
+    gateway::Cors,
     interrupt::Interrupted,
     run_folder::RunFolder,
+    template::Template,
     workspace::Workspace,
 };
 
 use crate::{
-    stack::{Backing, Plan, Ports, Stack, StackArgs, cors::Cors, postgres::without_password, settings::Settings},
+    stack::{BackingServices, Options, Ports, Stack, StackArgs, postgres::without_password, settings::Settings},
     walk_through::WalkThrough,
 };
 
 /// Run the whole service here: the API, a database, and a mail server that shows the mails.
 ///
-/// Needs Rust, a C compiler, Python 3.10 (with venv) and Node.js 20.19; everything else is installed below `.tools/`. Ctrl-C stops all of
-/// it.
+/// Needs Rust, a C compiler and Node.js 20.19; everything else is installed below `.tools/`. Ctrl-C stops everything.
 ///
 /// The database is the one DATABASE_URL names, if that is set; else a PostgreSQL server started for you from the binaries on this
 /// machine; else from downloaded ones. Its data stays in `.local/` between runs, and so does `.local/env`, the functions'
 /// environment: secrets are made up on the first run, and what you edit there is kept.
 ///
-/// While it runs, save a change below `functions/`, `shared/` or `migrations/` and the functions it touches are built and started
-/// again; change `.local/env` and all of them are. New routes in Cargo.toml and new migrations are taken up by the next
-/// `cargo xtask up`. Logs are shown here and kept in `.local/logs/`.
+/// When you save a change below `functions/`, `shared/` or `migrations/`, the functions that it affects are built and started again.
+/// When you change `.local/env`, all functions are started again. New routes and new migrations need a new `cargo xtask up`. Logs are
+/// shown here and kept in `.local/logs/`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -52,26 +53,26 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    args.stack.require()?;
+    args.stack.require(&[])?;
     let workspace = Workspace::load()?;
     let (run_folder, ports) = if args.ephemeral {
         (RunFolder::ephemeral(&workspace)?, Ports::default())
     } else {
         (RunFolder::kept(&workspace)?, args.stack.ports())
     };
-    let plan = Plan {
+    let options = Options {
         ports,
         state_table: args.stack.state_table,
-        cors: Cors::of_template(&workspace, args.stack.allowed_origins.as_deref())?,
+        cors: Cors::of_template(&Template::read(&workspace.root)?, args.stack.allowed_origins.as_deref())?,
         concurrency: args.concurrency.into(),
         build: true,
     };
-    let mut stack = Stack::start(&workspace, &run_folder, plan)?;
+    let mut stack = Stack::start(&workspace, &run_folder, options)?;
 
     say(welcome(&workspace, &stack.url, &stack.backing, &stack.settings)?);
     say("Logs follow. Ctrl-C stops everything.\n");
     run_folder.show_logs();
-    match stack.tend_until(|| None::<ExitCode>) {
+    match stack.run_until(|| None::<ExitCode>) {
         Err(error) if error.is::<Interrupted>() => {
             step("Stopping");
             drop(stack);
@@ -84,7 +85,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// What is where, and what to try.
-pub fn welcome(workspace: &Workspace, api: &str, backing: &Backing, settings: &Settings) -> Result<String> {
+pub fn welcome(workspace: &Workspace, api: &str, backing: &BackingServices, settings: &Settings) -> Result<String> {
     let mail = backing.mail.url();
     let database = without_password(&backing.database_url);
     let dynamodb =

@@ -1,218 +1,254 @@
-//! The functions' processes: several of each, as Lambda runs as many as there are calls at once. They start before the first call,
-//! and again when their code or settings change.
+//! The functions of the local stack, and the API in front of them. The functions start before the first request, and again when their
+//! code or their settings change.
 
 use std::{
-    env, fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant, SystemTime},
+    collections::BTreeMap,
+    env,
+    fs::{File, OpenOptions},
+    io::Write as _,
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use anyhow::Result;
-use tokio::sync::watch;
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use toolkit::{
     console::{print_error, say, step},
-    interrupt,
+    endpoints,
+    gateway::{self, Api, Cors},
+    interrupt::{self, POLL_INTERVAL},
+    lambda::{self, NoAnswer, Observer, Outcome},
+    route::Route,
     run_folder::RunFolder,
-    service::Service,
+    service::end_of_log,
+    template::Template,
     workspace::Workspace,
 };
 
-use super::settings::Settings;
+use super::{
+    changes::{Change, Changes},
+    settings::Settings,
+};
 
-/// A process that ends sooner than this would do so again.
-const STABLE: Duration = Duration::from_secs(5);
-const LOOK_FOR_CHANGES: Duration = Duration::from_millis(500);
-
-/// Whether a function has processes. A new value, the same one included, says that a process has ended: it may have held a request,
-/// which is then never answered.
-pub type Running = watch::Receiver<bool>;
-
-pub struct Functions {
-    all: Vec<Function>,
-    sources: u64,
-    settings: Option<SystemTime>,
-    looked: Instant,
+/// Writes what the functions log into files, and reports processes that end.
+struct LogFiles {
+    /// The log of each function.
+    files: BTreeMap<String, (PathBuf, Mutex<File>)>,
+    /// Whether the lines appear on the terminal as well.
+    shown: Arc<AtomicBool>,
 }
 
-struct Function {
-    name: String,
-    binary: PathBuf,
-    built: Option<SystemTime>,
-    processes: Vec<Service>,
-    running: watch::Sender<bool>,
+impl LogFiles {
+    fn open(run_folder: &RunFolder, functions: &[String]) -> Result<Self> {
+        let open = |function: &String| {
+            let path = run_folder.log(function);
+            let file = OpenOptions::new().create(true).append(true).open(&path)?;
+            Ok((function.clone(), (path, Mutex::new(file))))
+        };
+        Ok(Self { files: functions.iter().map(open).collect::<Result<_>>()?, shown: run_folder.logs_shown() })
+    }
 }
 
-/// What a process needs to become a function.
-pub struct Place<'a> {
-    pub workspace: &'a Workspace,
-    pub home: &'a RunFolder,
-    pub settings: &'a Settings,
-    pub runtime: &'a str,
-    /// Processes of each function.
-    pub concurrency: usize,
+impl Observer for LogFiles {
+    fn line_written(&self, function: &str, line: &str) {
+        if let Some((_, file)) = self.files.get(function) {
+            _ = writeln!(file.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
+        }
+        if self.shown.load(Ordering::Relaxed) {
+            say(format_args!("{function} | {line}"));
+        }
+    }
+
+    fn process_ended(&self, function: &str, status: ExitStatus, restarted: bool) {
+        if restarted {
+            say(format_args!("A process of {function} ended by itself ({status}). Another one was started."));
+            return;
+        }
+        let log = self.files.get(function).map(|(path, _)| end_of_log(path)).unwrap_or_default();
+        print_error(format_args!(
+            "{function} ends as soon as it starts ({status}). It stays stopped until its code or its settings change. {log}"
+        ));
+    }
 }
 
-impl Functions {
-    pub fn start(at: &Place, names: &[String]) -> Result<Self> {
-        step(format_args!("Starting the functions ({} × {})", names.len(), at.concurrency));
-        let sources = sources(at.workspace);
-        let settings = changed(at.settings.path());
+/// The running functions.
+pub struct LocalFunctions<'a> {
+    runtime: Runtime,
+    functions: Arc<lambda::Functions>,
+    changes: Changes<'a>,
+    settings: Settings,
+    workspace: &'a Workspace,
+    run_folder: &'a RunFolder,
+}
+
+impl<'a> LocalFunctions<'a> {
+    /// Starts the processes of these functions, `concurrency` of each.
+    pub fn start(
+        workspace: &'a Workspace,
+        run_folder: &'a RunFolder,
+        settings: &Settings,
+        names: &[String],
+        concurrency: usize,
+    ) -> Result<Self> {
+        step(format_args!("Starting the functions ({} × {concurrency})", names.len()));
+        let template = Template::read(&workspace.root)?;
+        let environment = environment(settings)?;
         let functions = names.iter().map(|name| {
-            let binary = at.workspace.binary(name);
-            let built = changed(&binary);
-            let (running, _) = watch::channel(false);
-            let mut function = Function { name: name.clone(), binary, built, processes: Vec::new(), running };
-            function.start(at)?;
-            Ok(function)
+            Ok(lambda::FunctionSettings {
+                name: name.clone(),
+                binary: workspace.binary(name),
+                folder: workspace.root.clone(),
+                environment: environment.clone(),
+                timeout: template.timeout(name)?,
+                max_processes: concurrency,
+                restart: true,
+            })
         });
-        Ok(Self { all: functions.collect::<Result<_>>()?, sources, settings, looked: Instant::now() })
+        let changes = Changes::new(workspace, settings, names);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let logs = LogFiles::open(run_folder, names)?;
+        let functions = runtime.block_on(lambda::Functions::open(functions.collect::<Result<_>>()?, Arc::new(logs)))?;
+        let started = Self { runtime, functions, changes, settings: settings.clone(), workspace, run_folder };
+        started.start_processes()?;
+        Ok(started)
     }
 
-    /// To be asked before a request is passed to a function. `None` if there is no function of this name.
-    pub fn running(&self, name: &str) -> Option<Running> {
-        self.all.iter().find(|function| function.name == name).map(|function| function.running.subscribe())
+    fn start_processes(&self) -> Result<()> {
+        let _runtime = self.runtime.enter();
+        self.functions.iter().try_for_each(|function| {
+            function.start().with_context(|| format!("cannot start {}", function.binary().display()))
+        })
     }
 
-    /// An error if a process ended by itself.
-    pub fn check(&mut self) -> Result<()> {
-        self.all.iter_mut().flat_map(|function| &mut function.processes).try_for_each(Service::check)
+    /// Opens the API on a port of 127.0.0.1.
+    pub fn open_api(&self, port: u16, cors: Cors) -> Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).or_else(|error| {
+            super::claim_api_port(port)?;
+            Err(error).context("cannot open the port of the API")
+        })?;
+        listener.set_nonblocking(true)?;
+        let _runtime = self.runtime.enter();
+        let logs = self.run_folder.path().join("logs");
+        let api = Api {
+            routes: endpoints::routes(&self.workspace.root)?,
+            functions: Arc::clone(&self.functions),
+            // The name that local gateways give, by which functions know that there is no TLS.
+            domain_name: "localhost".to_owned(),
+            client_address: Ipv4Addr::LOCALHOST.to_string(),
+            client_address_header: None,
+            on_no_answer: Box::new(move |Route { method, path, .. }, function, reason| {
+                // The path of the request is not shown, because there can be a secret in it.
+                let log = logs.join(format!("{}.log", function.name()));
+                say(format_args!("{method} {path}: {} {reason}. Read its log: {}", function.name(), log.display()));
+            }),
+        };
+        gateway::serve(tokio::net::TcpListener::from_std(listener)?, api, cors)
     }
 
-    /// Keeps them going: takes up what a person changed, and replaces a process that ended. To be called again and again.
-    pub fn tend(&mut self, at: &Place) -> Result<()> {
-        for function in &mut self.all {
-            function.replace_ended(at)?;
+    /// Invokes a function as `aws lambda invoke` does, and returns its answer.
+    pub fn invoke(&self, name: &str, event: Value) -> Result<Value> {
+        let invocation = self.runtime.spawn(invoke(Arc::clone(&self.functions), name.to_owned(), event));
+        while !invocation.is_finished() {
+            interrupt::sleep(POLL_INTERVAL)?;
         }
-        if self.looked.elapsed() < LOOK_FOR_CHANGES {
-            return Ok(());
+        match self.runtime.block_on(invocation)?? {
+            Ok(Outcome::Answer(answer)) => Ok(answer),
+            Ok(Outcome::Error(error)) => {
+                let message = error["errorMessage"].as_str().map_or_else(|| error.to_string(), String::from);
+                bail!("the function `{name}` failed: {message}")
+            }
+            Ok(Outcome::Killed) => bail!("the function `{name}` was killed"),
+            Err(reason) => bail!("the function `{name}` {reason}. {}", end_of_log(&self.run_folder.log(name))),
         }
-        self.looked = Instant::now();
-        if changed(at.settings.path()) != self.settings {
-            self.settings = changed(at.settings.path());
-            step(format_args!("{} changed: starting the functions again", at.settings.path().display()));
-            self.all.iter_mut().try_for_each(|function| function.start(at))?;
-        }
-        if sources(at.workspace) != self.sources {
-            self.sources = settled_sources(at.workspace)?;
-            self.rebuild(at)?;
-        }
-        Ok(())
     }
 
-    fn rebuild(&mut self, at: &Place) -> Result<()> {
+    /// Invokes a function as a schedule does, without waiting for its answer. The function logs what comes of it.
+    pub fn invoke_unattended(&self, name: &str) {
+        self.runtime.spawn(invoke(Arc::clone(&self.functions), name.to_owned(), json!({})));
+    }
+
+    pub fn process_ids(&self, name: &str) -> Vec<u32> {
+        self.functions.get(name).map(lambda::Function::process_ids).unwrap_or_default()
+    }
+
+    /// An error if a function was stopped because it ended as soon as it started.
+    pub fn check(&self) -> Result<()> {
+        match self.functions.iter().find(|function| !function.is_running()) {
+            None => Ok(()),
+            Some(function) => {
+                bail!(
+                    "the function `{}` does not run. {}",
+                    function.name(),
+                    end_of_log(&self.run_folder.log(function.name()))
+                )
+            }
+        }
+    }
+
+    /// Starts the functions again whose code or settings have changed. To be called again and again.
+    pub fn take_up_changes(&mut self) -> Result<()> {
+        match self.changes.look(&self.settings)? {
+            None => Ok(()),
+            Some(Change::Settings) => {
+                step(format_args!("{} changed: starting the functions again", self.settings.path().display()));
+                let environment = environment(&self.settings)?;
+                self.functions.iter().try_for_each(|function| self.restart(function, Some(environment.clone())))
+            }
+            Some(Change::Code) => self.rebuild(),
+        }
+    }
+
+    fn rebuild(&mut self) -> Result<()> {
         step("The code changed: building");
-        if at.workspace.build(&at.workspace.functions).is_err() {
+        if self.workspace.build(&self.workspace.functions).is_err() {
             interrupt::check()?;
             print_error(
-                "not built, see above; the functions as they were keep answering. Save again when it is mended",
+                "the build failed, see above. The functions still run as they were. Correct the code and save it again",
             );
             return Ok(());
         }
-        let mut started = Vec::new();
-        for function in &mut self.all {
-            if changed(&function.binary) != function.built {
-                function.start(at)?;
-                started.push(function.name.as_str());
-            }
+        let rebuilt = self.changes.rebuilt();
+        for function in self.functions.iter().filter(|function| rebuilt.iter().any(|name| name == function.name())) {
+            self.restart(function, None)?;
         }
-        step(match started.as_slice() {
-            [] => "Nothing changed in the functions".to_owned(),
+        step(match rebuilt.as_slice() {
+            [] => "No function changed".to_owned(),
             names => format!("Started again: {}", names.join(", ")),
         });
         Ok(())
     }
+
+    fn restart(&self, function: &lambda::Function, environment: Option<Vec<(String, String)>>) -> Result<()> {
+        let restarted = self.runtime.block_on(function.restart(environment));
+        restarted.with_context(|| format!("cannot start {}", function.binary().display()))
+    }
 }
 
-impl Function {
-    /// Stops what runs of this function and starts it anew.
-    fn start(&mut self, at: &Place) -> Result<()> {
-        self.stop();
-        self.built = changed(&self.binary);
-        self.processes = (0..at.concurrency).map(|number| self.process(at, number)).collect::<Result<_>>()?;
-        self.running.send_replace(true);
-        Ok(())
-    }
-
-    fn stop(&mut self) {
-        self.running.send_replace(false);
-        self.processes.clear();
-    }
-
-    fn process(&self, at: &Place, number: usize) -> Result<Service> {
-        let mut command = Command::new(&self.binary);
-        // As in Lambda: what is not in the settings is not there. The two exceptions are for who looks for a fault.
-        command
-            .env_clear()
-            .envs(["RUST_LOG", "RUST_BACKTRACE"].iter().filter_map(|name| Some((name, env::var_os(name)?))));
-        command.envs(at.settings.read()?).current_dir(&at.workspace.root).envs([
-            ("AWS_LAMBDA_FUNCTION_NAME", self.name.as_str()),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
-            ("AWS_LAMBDA_RUNTIME_API", &format!("{}/{}", at.runtime, self.name)),
-        ]);
-        Service::with_shown_log(&format!("{}.{number}", self.name), &self.name, &mut command, at.home)
-    }
-
-    fn replace_ended(&mut self, at: &Place) -> Result<()> {
-        let mut ended = None;
-        for number in 0..self.processes.len() {
-            let process = &mut self.processes[number];
-            let Some(status) = process.exit_status()? else { continue };
-            if process.age() < STABLE {
-                ended = Some((status, process.end_of_log()));
-                break;
-            }
-            say(format_args!("{} ended by itself ({status}) and is started again", process.name));
-            self.processes[number] = self.process(at, number)?;
-            self.running.send_replace(true);
+impl Drop for LocalFunctions<'_> {
+    fn drop(&mut self) {
+        for function in self.functions.iter() {
+            self.runtime.block_on(function.end());
         }
-        if let Some((status, words)) = ended {
-            print_error(format_args!(
-                "{} ends as soon as it starts ({status}), and stays stopped until its code or its settings change. {words}",
-                self.name
-            ));
-            self.stop();
-        }
-        Ok(())
     }
 }
 
-/// The code and the settings of the build as they are now: one number that changes with them.
-fn sources(workspace: &Workspace) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for name in ["functions", "shared", "migrations", "Cargo.toml", "Cargo.lock"] {
-        hash_times(&workspace.root.join(name), &mut hasher);
-    }
-    hasher.finish()
+async fn invoke(functions: Arc<lambda::Functions>, name: String, event: Value) -> Result<Result<Outcome, NoAnswer>> {
+    let function = functions.get(&name).ok_or_else(|| anyhow!("there is no function `{name}`"))?;
+    Ok(function.invoke(event, None).await)
 }
 
-/// Waits until an editor has written everything it wants to.
-fn settled_sources(workspace: &Workspace) -> Result<u64> {
-    let mut before = sources(workspace);
-    loop {
-        interrupt::sleep(Duration::from_millis(200))?;
-        let now = sources(workspace);
-        if now == before {
-            return Ok(now);
-        }
-        before = now;
-    }
-}
-
-fn hash_times(path: &Path, hasher: &mut DefaultHasher) {
-    if let Ok(entries) = fs::read_dir(path) {
-        let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        entries.sort();
-        for entry in &entries {
-            hash_times(entry, hasher);
-        }
-    } else {
-        (path, changed(path)).hash(hasher);
-    }
-}
-
-fn changed(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
+/// The variables of the functions. As in Lambda, a variable that is not in the settings is not set. Two variables of the terminal are
+/// passed on, for finding defects.
+fn environment(settings: &Settings) -> Result<Vec<(String, String)>> {
+    let passed_on = ["RUST_LOG", "RUST_BACKTRACE"].into_iter().filter_map(|name| {
+        let value = env::var_os(name)?.into_string().ok()?;
+        Some((name.to_owned(), value))
+    });
+    Ok(passed_on.chain(settings.read()?).collect())
 }

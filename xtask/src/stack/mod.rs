@@ -1,11 +1,9 @@
-//! The local stack: a PostgreSQL, a mail server, a DynamoDB where it is wanted, a gateway, and the functions behind it.
+//! The local stack: PostgreSQL, a mail server, DynamoDB Local where it is wanted, the functions, and the API in front of them.
 
-pub mod cors;
+mod changes;
 pub mod dynamodb;
 pub mod forward;
-mod front;
 mod functions;
-mod gateway;
 pub mod mail;
 pub mod postgres;
 pub mod settings;
@@ -16,19 +14,16 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use toolkit::{
     console::{say, step},
+    gateway::Cors,
     interrupt, ports,
     run_folder::RunFolder,
     system::{self, Need},
-    tools,
     workspace::Workspace,
 };
 
 use self::{
-    cors::Cors,
     dynamodb::DynamoDb,
-    front::Front,
-    functions::{Functions, Place},
-    gateway::Gateway,
+    functions::LocalFunctions,
     mail::Mail,
     postgres::{Purpose, Server},
     settings::{Addresses, Settings},
@@ -87,10 +82,11 @@ pub struct StackArgs {
 }
 
 impl StackArgs {
-    /// Returns an error that lists what this machine lacks for such a stack.
-    pub fn require(&self) -> Result<()> {
-        let needs = [Need::Compiler, Need::Python, Need::Node, Need::Java];
-        system::require(if self.state_table { &needs } else { &needs[..3] })
+    /// Returns an error that lists what this machine lacks for such a stack, and of `more`.
+    pub fn require(&self, more: &[Need]) -> Result<()> {
+        let mut needs = [&[Need::Compiler, Need::Node], more].concat();
+        needs.extend(self.state_table.then_some(Need::Java));
+        system::require(&needs)
     }
 
     pub fn ports(&self) -> Ports {
@@ -103,47 +99,50 @@ impl StackArgs {
     }
 }
 
-/// What a stack is to be like.
-pub struct Plan {
+/// How a stack is started.
+pub struct Options {
     pub ports: Ports,
     pub state_table: bool,
     pub cors: Cors,
     /// Processes of each function.
     pub concurrency: usize,
-    /// Whether the functions are to be built at the start. They are built again whenever their code changes.
+    /// Whether to build the functions at the start. They are built again when their code changes.
     pub build: bool,
 }
 
-/// What keeps the service's data and takes its mails. Dropped from top to bottom, like everything here that runs.
-pub struct Backing {
+/// The servers that keep the service's data and receive its mails.
+pub struct BackingServices {
     pub mail: Mail,
     pub dynamodb: Option<DynamoDb>,
     server: Option<Server>,
     pub database_url: String,
 }
 
-impl Backing {
-    pub fn start(workspace: &Workspace, home: &RunFolder, ports: Ports, state_table: bool) -> Result<Self> {
+impl BackingServices {
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, ports: Ports, state_table: bool) -> Result<Self> {
         // An ephemeral run must not touch anybody's data.
-        let given = if home.is_kept() { postgres::given()? } else { None };
+        let given = if run_folder.is_kept() { postgres::given()? } else { None };
         let (server, database_url) = if let Some(url) = given {
             (None, url)
         } else {
-            let purpose = if home.is_kept() { Purpose::Keep } else { Purpose::Throwaway };
-            let server = Server::start(workspace, home, ports.database, purpose)?;
+            let purpose = if run_folder.is_kept() { Purpose::Keep } else { Purpose::Throwaway };
+            let server = Server::start(workspace, run_folder, ports.database, purpose)?;
             let url = server.ensure_database(DATABASE)?;
             (Some(server), url)
         };
-        let dynamodb = state_table.then(|| DynamoDb::start(workspace, home, ports.dynamodb)).transpose()?;
+        let dynamodb = state_table.then(|| DynamoDb::start(workspace, run_folder, ports.dynamodb)).transpose()?;
         dynamodb.as_ref().map_or(Ok(()), |dynamodb| dynamodb.ensure_table(STATE_TABLE))?;
-        let mail = Mail::start(workspace, home, ports.mail)?;
+        let mail = Mail::start(workspace, run_folder, ports.mail)?;
         Ok(Self { mail, dynamodb, server, database_url })
     }
 
     /// Writes the settings of functions behind this API.
-    pub fn settings(&self, home: &RunFolder, api: &str) -> Result<Settings> {
+    pub fn settings(&self, run_folder: &RunFolder, api: &str) -> Result<Settings> {
         let state_table = self.dynamodb.as_ref().map(|dynamodb| (STATE_TABLE, dynamodb.url()));
-        Settings::write(home, &Addresses { api, database: &self.database_url, mail: &self.mail.url(), state_table })
+        Settings::write(
+            run_folder,
+            &Addresses { api, database: &self.database_url, mail: &self.mail.url(), state_table },
+        )
     }
 
     pub fn check(&mut self) -> Result<()> {
@@ -153,31 +152,25 @@ impl Backing {
     }
 }
 
-/// As the template's schedule does.
+/// The schedule in template.yaml.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
-/// The whole service.
+/// The whole service. The fields are dropped from top to bottom, so the functions end first.
 pub struct Stack<'a> {
     pub url: String,
-    _front: Front,
-    functions: Functions,
-    gateway: Gateway,
-    pub backing: Backing,
+    functions: LocalFunctions<'a>,
+    pub backing: BackingServices,
     pub settings: Settings,
-    concurrency: usize,
     swept: Instant,
-    workspace: &'a Workspace,
-    home: &'a RunFolder,
 }
 
 impl<'a> Stack<'a> {
-    /// Starts everything and applies the migrations; returns when the first request can come.
-    pub fn start(workspace: &'a Workspace, home: &'a RunFolder, plan: Plan) -> Result<Self> {
-        let Plan { ports, state_table, cors, concurrency, build } = plan;
-        // A port that is taken is worth knowing before anything is built.
-        ports.api.map_or(Ok(()), front::claim)?;
-        let backing = Backing::start(workspace, home, ports, state_table)?;
-        tools::cargo_lambda(workspace)?;
+    /// Starts everything and applies the migrations. The API is open when this returns.
+    pub fn start(workspace: &'a Workspace, run_folder: &'a RunFolder, options: Options) -> Result<Self> {
+        let Options { ports, state_table, cors, concurrency, build } = options;
+        // Before anything is built, so that the error comes at once.
+        ports.api.map_or(Ok(()), claim_api_port)?;
+        let backing = BackingServices::start(workspace, run_folder, ports, state_table)?;
         if build {
             step("Building the functions");
             workspace.build(&workspace.functions)?;
@@ -185,67 +178,52 @@ impl<'a> Stack<'a> {
 
         let port = ports.api.map_or_else(ports::free, Ok)?;
         let url = format!("http://127.0.0.1:{port}");
-        let mut gateway = Gateway::start(workspace, home)?;
-        let settings = backing.settings(home, &url)?;
-        let place = Place { workspace, home, settings: &settings, runtime: &gateway.runtime(), concurrency };
-        let mut functions = Functions::start(&place, &workspace.functions)?;
-        migrate(&mut gateway, &mut functions)?;
+        let settings = backing.settings(run_folder, &url)?;
+        let functions = LocalFunctions::start(workspace, run_folder, &settings, &workspace.functions, concurrency)?;
+        migrate(&functions)?;
         step(format_args!("Opening the API on {url}"));
-        let front = front::open(port, &workspace.routes, &functions, gateway.url(), cors)?;
-        Ok(Self {
-            url,
-            _front: front,
-            functions,
-            gateway,
-            backing,
-            settings,
-            concurrency,
-            swept: Instant::now(),
-            workspace,
-            home,
-        })
+        functions.open_api(port, cors)?;
+        Ok(Self { url, functions, backing, settings, swept: Instant::now() })
     }
 
-    /// Returns when `until` does so, when a part of the stack dies, or when a person wants to stop.
-    pub fn tend_until<T>(&mut self, mut until: impl FnMut() -> Option<T>) -> Result<T> {
-        let runtime = self.gateway.runtime();
+    /// The system's ids of the processes of a function.
+    pub fn process_ids(&self, function: &str) -> Vec<u32> {
+        self.functions.process_ids(function)
+    }
+
+    /// Returns when `until` does so, when a server of the stack ends, or at Ctrl-C. Meanwhile it takes up changes, and sweeps.
+    pub fn run_until<T>(&mut self, mut until: impl FnMut() -> Option<T>) -> Result<T> {
         loop {
             if let Some(done) = until() {
                 return Ok(done);
             }
-            self.gateway.check()?;
             self.backing.check()?;
-            let place = Place {
-                workspace: self.workspace,
-                home: self.home,
-                settings: &self.settings,
-                runtime: &runtime,
-                concurrency: self.concurrency,
-            };
-            self.functions.tend(&place)?;
+            self.functions.take_up_changes()?;
             if self.swept.elapsed() > SWEEP_EVERY {
                 self.swept = Instant::now();
-                self.gateway.invoke_unattended("sweep");
+                self.functions.invoke_unattended("sweep");
             }
             interrupt::sleep(interrupt::POLL_INTERVAL)?;
         }
     }
 }
 
-/// Applies the migrations to the database of these settings, with a gateway for this purpose alone.
-pub fn migrate_only(workspace: &Workspace, home: &RunFolder, settings: &Settings) -> Result<()> {
-    let mut gateway = Gateway::start(workspace, home)?;
-    let place = Place { workspace, home, settings, runtime: &gateway.runtime(), concurrency: 1 };
-    let mut functions = Functions::start(&place, &["migrate".to_owned()])?;
-    migrate(&mut gateway, &mut functions)
+/// Returns an error if another program has the port that the API is to have.
+fn claim_api_port(port: u16) -> Result<()> {
+    ports::claim(port, "the API", "--port")
 }
 
-fn migrate(gateway: &mut Gateway, functions: &mut Functions) -> Result<()> {
+/// Applies the migrations to the database of these settings, and starts no other function.
+pub fn migrate_only(workspace: &Workspace, run_folder: &RunFolder, settings: &Settings) -> Result<()> {
+    migrate(&LocalFunctions::start(workspace, run_folder, settings, &["migrate".to_owned()], 1)?)
+}
+
+fn migrate(functions: &LocalFunctions) -> Result<()> {
     step("Applying the migrations");
-    let report = gateway.invoke(functions, "migrate", &json!({}))?;
+    let report = functions.invoke("migrate", json!({}))?;
     functions.check()?;
     let Some(report) = report.as_object() else {
-        bail!("the function `migrate` answered {report}, which says nothing")
+        bail!("the function `migrate` answered {report}, which is no report")
     };
     for (name, value) in report.iter().filter(|(_, value)| !value.is_null()) {
         let value = match value {

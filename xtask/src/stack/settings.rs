@@ -16,6 +16,7 @@ const HEAD: &str = "# The functions' environment in the local stack. You may cha
 const TAIL: &str =
     "# Each start overwrites the lines below. To use another database, set DATABASE_URL where you start the stack.";
 
+#[derive(Clone)]
 pub struct Settings {
     path: PathBuf,
 }

@@ -8,17 +8,23 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use toolkit::{
     console::{print_error, say, step},
+    gateway::Cors,
     http, process,
     run_folder::RunFolder,
+    template::Template,
     workspace::Workspace,
 };
 
 use super::count::Count;
 use crate::{
-    stack::{Plan, Ports, Stack, cors::Cors},
+    stack::{Options, Ports, Stack},
     tools,
     walk_through::WalkThrough,
 };
@@ -50,14 +56,17 @@ type Test = fn(&Workspace, &mut Stack) -> Result<()>;
 
 /// Runs the tests below, one after the other, against one stack.
 pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
-    const TESTS: [(&str, Test); 6] = [
+    const TESTS: [(&str, Test); 9] = [
         ("the_walk_through_can_be_pasted_again_and_again", the_walk_through_can_be_pasted_again_and_again),
         (
             "the_configuration_document_names_an_address_that_answers",
             the_configuration_document_names_an_address_that_answers,
         ),
         ("a_body_that_is_not_utf_8_is_refused", a_body_that_is_not_utf_8_is_refused),
+        ("a_body_over_10_mb_is_refused", a_body_over_10_mb_is_refused),
         ("a_method_without_a_route_is_not_found", a_method_without_a_route_is_not_found),
+        ("the_authorizer_decides_who_gets_to_its_route", the_authorizer_decides_who_gets_to_its_route),
+        ("a_process_that_is_killed_is_replaced", a_process_that_is_killed_is_replaced),
         (
             "a_request_in_flight_while_functions_restart_is_answered",
             a_request_in_flight_while_functions_restart_is_answered,
@@ -86,17 +95,17 @@ pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
 }
 
 fn start<'a>(workspace: &'a Workspace, run_folder: &'a RunFolder, built: bool) -> Result<Stack<'a>> {
-    let cors = Cors::of_template(workspace, None)?;
-    let plan = Plan { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
-    Stack::start(workspace, run_folder, plan)
+    let cors = Cors::of_template(&Template::read(&workspace.root)?, None)?;
+    let options = Options { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
+    Stack::start(workspace, run_folder, options)
         .context("this part runs documents that name the default ports of `cargo xtask up`, so it needs those ports")
 }
 
-/// Tends the stack while `task` runs in another thread, and returns what that gives.
+/// Runs the stack while `task` runs in another thread, and returns the result of the task.
 fn meanwhile<T: Send>(stack: &mut Stack, task: impl FnOnce() -> T + Send) -> Result<T> {
     thread::scope(|scope| {
         let task = scope.spawn(task);
-        stack.tend_until(|| task.is_finished().then_some(()))?;
+        stack.run_until(|| task.is_finished().then_some(()))?;
         task.join().map_err(|_| anyhow::anyhow!("the test panicked"))
     })
 }
@@ -209,6 +218,53 @@ fn a_body_that_is_not_utf_8_is_refused(_: &Workspace, stack: &mut Stack) -> Resu
             answer.body
         );
     }
+    Ok(())
+}
+
+fn a_body_over_10_mb_is_refused(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    let url = format!("{}/api/signup", stack.url);
+    let body = vec![b' '; 10 * 1024 * 1024 + 1];
+    let answer = meanwhile(stack, || send("POST", &url, "application/json", &body))??;
+    ensure!(answer.status == 413, "answered {}", answer.status);
+    Ok(())
+}
+
+fn the_authorizer_decides_who_gets_to_its_route(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    let url = format!("{}/api/example", stack.url);
+    let ask = |token: Option<&str>| -> Result<(u16, Value)> {
+        let request = http::agent(Some(Duration::from_secs(10))).get(&url);
+        let request = token
+            .into_iter()
+            .fold(request, |request, token| request.header("authorization", format!("Bearer {token}")));
+        let mut response = request.call()?;
+        Ok((response.status().as_u16(), serde_json::from_str(&response.body_mut().read_to_string()?)?))
+    };
+    let account = json!({ "name": "Ada", "email": "ada@example.com", "password": "password123" });
+    let request = post(stack, "/api/signup", &account);
+    meanwhile(stack, request)??;
+    let request = post(stack, "/api/signin", &account);
+    let session = meanwhile(stack, request)??.body;
+    let token = session["access_token"].as_str().context("there is no access token")?;
+    let (without, wrong, right) = meanwhile(stack, || (ask(None), ask(Some("x")), ask(Some(token))))?;
+    let statuses = [without?.0, wrong?.0];
+    ensure!(statuses == [401, 403], "without a token and with a wrong one: {statuses:?}");
+    let (status, body) = right?;
+    ensure!(status == 200 && body["sub"].is_string(), "with a token: {status} {body}");
+    Ok(())
+}
+
+fn a_process_that_is_killed_is_replaced(_: &Workspace, stack: &mut Stack) -> Result<()> {
+    // A process that ends sooner after its start is not replaced.
+    meanwhile(stack, || thread::sleep(Duration::from_secs(6)))?;
+    let before = stack.process_ids("welcome");
+    let killed = *before.first().context("no process runs")?;
+    kill(Pid::from_raw(killed.cast_signed()), Signal::SIGKILL)?;
+    meanwhile(stack, || thread::sleep(Duration::from_secs(1)))?;
+    let after = stack.process_ids("welcome");
+    ensure!(after.len() == before.len() && !after.contains(&killed), "{before:?} became {after:?}");
+    let url = format!("{}/", stack.url);
+    let answer = meanwhile(stack, || send("GET", &url, "", b""))??;
+    ensure!(answer.status == 200, "answered {}", answer.status);
     Ok(())
 }
 

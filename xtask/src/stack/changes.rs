@@ -1,0 +1,108 @@
+//! Notices when the code or the settings of the functions change.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Result;
+
+use super::settings::Settings;
+use toolkit::{interrupt, workspace::Workspace};
+
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a person changed.
+pub enum Change {
+    Settings,
+    Code,
+}
+
+/// When everything was changed that the functions depend on, as it was when they were started.
+pub struct Changes<'a> {
+    workspace: &'a Workspace,
+    binaries: BTreeMap<String, Option<SystemTime>>,
+    sources: u64,
+    settings: Option<SystemTime>,
+    looked: Instant,
+}
+
+impl<'a> Changes<'a> {
+    pub fn new(workspace: &'a Workspace, settings: &Settings, functions: &[String]) -> Self {
+        let binaries = functions.iter().map(|name| (name.clone(), modified(&workspace.binary(name)))).collect();
+        let (sources, settings) = (sources(workspace), modified(settings.path()));
+        Self { workspace, binaries, sources, settings, looked: Instant::now() }
+    }
+
+    /// What changed since the last call, if anything did.
+    pub fn look(&mut self, settings: &Settings) -> Result<Option<Change>> {
+        if self.looked.elapsed() < INTERVAL {
+            return Ok(None);
+        }
+        self.looked = Instant::now();
+        let settings = modified(settings.path());
+        if settings != self.settings {
+            self.settings = settings;
+            return Ok(Some(Change::Settings));
+        }
+        if sources(self.workspace) != self.sources {
+            self.sources = settled_sources(self.workspace)?;
+            return Ok(Some(Change::Code));
+        }
+        Ok(None)
+    }
+
+    /// The functions whose programs were built since the last call.
+    pub fn rebuilt(&mut self) -> Vec<String> {
+        let mut rebuilt = Vec::new();
+        for (name, before) in &mut self.binaries {
+            let now = modified(&self.workspace.binary(name));
+            if now != *before {
+                *before = now;
+                rebuilt.push(name.clone());
+            }
+        }
+        rebuilt
+    }
+}
+
+/// The code and the settings of the build: a number that changes with them.
+fn sources(workspace: &Workspace) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for name in ["functions", "shared", "migrations", "Cargo.toml", "Cargo.lock"] {
+        hash_times(&workspace.root.join(name), &mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The same, when the editor has written all files.
+fn settled_sources(workspace: &Workspace) -> Result<u64> {
+    let mut before = sources(workspace);
+    loop {
+        interrupt::sleep(Duration::from_millis(200))?;
+        let now = sources(workspace);
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+}
+
+fn hash_times(path: &Path, hasher: &mut DefaultHasher) {
+    if let Ok(entries) = fs::read_dir(path) {
+        let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        entries.sort();
+        for entry in &entries {
+            hash_times(entry, hasher);
+        }
+    } else {
+        (path, modified(path)).hash(hasher);
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
