@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::Ordering,
     thread,
@@ -85,7 +85,7 @@ impl Service {
     pub fn check(&mut self) -> Result<()> {
         match self.exit_status()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended by itself ({status}). {}", self.name, self.end_of_log()),
+            Some(status) => bail!("{} ended by itself ({status}). {}", self.name, end_of_log(&self.log)),
         }
     }
 
@@ -94,24 +94,11 @@ impl Service {
         while !ready() {
             self.check()?;
             if self.age() > time {
-                bail!("{} is not ready after {} s. {}", self.name, time.as_secs(), self.end_of_log());
+                bail!("{} is not ready after {} s. {}", self.name, time.as_secs(), end_of_log(&self.log));
             }
             interrupt::sleep(POLL_INTERVAL)?;
         }
         Ok(())
-    }
-
-    /// The last lines of the log, for an error message.
-    #[must_use]
-    pub fn end_of_log(&self) -> String {
-        const LINES: usize = 15;
-        // The last lines may still be on their way through a pipe.
-        thread::sleep(POLL_INTERVAL);
-        let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<_> = text.lines().collect();
-        let end = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
-        format!("The end of {}, which should say why:\n\n  {end}\n", self.log.display())
     }
 }
 
@@ -122,7 +109,20 @@ impl Drop for Service {
     }
 }
 
-fn open_log(path: &PathBuf) -> Result<File> {
+/// The last lines of a log file with its name, for an error message.
+#[must_use]
+pub fn end_of_log(log: &Path) -> String {
+    const LINES: usize = 15;
+    // The last lines may still be in a pipe.
+    thread::sleep(POLL_INTERVAL);
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let end = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
+    format!("The end of {}, which should say why:\n\n  {end}\n", log.display())
+}
+
+fn open_log(path: &Path) -> Result<File> {
     Ok(OpenOptions::new().create(true).append(true).open(path)?)
 }
 

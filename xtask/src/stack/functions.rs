@@ -15,7 +15,7 @@ use toolkit::{
     console::{print_error, say, step},
     interrupt,
     run_folder::RunFolder,
-    service::Service,
+    service::{Service, end_of_log},
     workspace::Workspace,
 };
 
@@ -161,7 +161,7 @@ impl Function {
             let process = &mut self.processes[number];
             let Some(status) = process.exit_status()? else { continue };
             if process.age() < STABLE {
-                ended = Some((status, process.end_of_log()));
+                ended = Some((status, end_of_log(&process.log)));
                 break;
             }
             say(format_args!("{} ended by itself ({status}) and is started again", process.name));
