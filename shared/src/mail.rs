@@ -4,14 +4,14 @@
 //! permanently. Until then `sweep` tries again. So no mail is lost.
 
 mod content;
-mod ses;
+pub(crate) mod ses;
 
 use std::time::Duration;
 
 use tracing::error;
 
 pub use self::content::Mail;
-use self::ses::{MailError, Ses};
+use self::ses::{MailError, Ses, SesSettings};
 use crate::{
     db::{Database, outbox},
     deadline,
@@ -32,7 +32,7 @@ impl Mailer {
     /// # Errors
     /// If the sender is missing, or a value is malformed.
     pub async fn from_env(env: &Environment, database: Database) -> Result<Self, ConfigError> {
-        Ok(Self { database, ses: Ses::from_env(env).await? })
+        Ok(Self { database, ses: Ses::new(SesSettings::from_env(env)?).await })
     }
 
     /// Makes one attempt to send a mail, within `limit`. Deletes it from the outbox if it was sent or refused permanently. Logs failures.

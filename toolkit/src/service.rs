@@ -102,11 +102,18 @@ impl Service {
     }
 }
 
-/// The last lines of a log file and its name, for an error message.
+impl Drop for Service {
+    fn drop(&mut self) {
+        process_tree::stop(&mut self.child, self.stop_signal);
+        _ = fs::remove_file(&self.record);
+    }
+}
+
+/// The last lines of a log file with its name, for an error message.
 #[must_use]
 pub fn end_of_log(log: &Path) -> String {
     const LINES: usize = 15;
-    // The last lines may still be on their way through a pipe.
+    // The last lines may still be in a pipe.
     thread::sleep(POLL_INTERVAL);
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -115,14 +122,7 @@ pub fn end_of_log(log: &Path) -> String {
     format!("The end of {}, which should say why:\n\n  {end}\n", log.display())
 }
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        process_tree::stop(&mut self.child, self.stop_signal);
-        _ = fs::remove_file(&self.record);
-    }
-}
-
-fn open_log(path: &PathBuf) -> Result<File> {
+fn open_log(path: &Path) -> Result<File> {
     Ok(OpenOptions::new().create(true).append(true).open(path)?)
 }
 

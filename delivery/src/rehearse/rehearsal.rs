@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
-use toolkit::{console::say, process, run_folder::RunFolder, tools::cargo_lambda, workspace::Workspace};
+use toolkit::{console::say, interrupt, process, run_folder::RunFolder, tools::cargo_lambda, workspace::Workspace};
 
 use super::{
     aws_stand_in::{AwsStandIn, STACK},
@@ -84,10 +84,12 @@ impl<'a> Rehearsal<'a> {
 
     /// Runs a command of `cargo delivery`. Returns whether it succeeded, and what it printed to its standard error.
     fn delivery(&self, command: &str, arguments: &[&str]) -> Result<(bool, String)> {
+        interrupt::check()?;
         // Not the file of this process: a build that runs meanwhile may have replaced it.
         let mut delivery = Command::new(self.workspace.binary("delivery"));
         self.configure(&mut delivery);
         let output = delivery.args([command, "--stage", STAGE]).args(arguments).output()?;
+        interrupt::check()?;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         for line in String::from_utf8_lossy(&output.stdout).lines().chain(error.lines()) {
             say(format_args!("  | {line}"));

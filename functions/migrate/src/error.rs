@@ -80,7 +80,7 @@ pub enum Error {
     )]
     SharedAddresses {
         /// The ids of each group, of the first groups.
-        named: Vec<Vec<i32>>,
+        named: Vec<Vec<i64>>,
         /// How many groups there are besides.
         unnamed: usize,
     },
@@ -121,8 +121,8 @@ pub enum Error {
     Database(#[from] DatabaseError),
 }
 
-fn groups(ids: &[Vec<i32>]) -> String {
-    let group = |ids: &Vec<i32>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+fn groups(ids: &[Vec<i64>]) -> String {
+    let group = |ids: &Vec<i64>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     ids.iter().map(group).collect::<Vec<_>>().join(", ")
 }
 

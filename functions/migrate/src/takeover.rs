@@ -116,9 +116,9 @@ const NAMED: i64 = 20;
 /// index of V1 refuses.
 const SHARED_ADDRESSES: &str = "
     WITH shared AS (
-        SELECT array_agg(id ORDER BY id) AS ids FROM users GROUP BY lower(email COLLATE \"C\") HAVING count(*) > 1
+        SELECT array_agg(id::bigint ORDER BY id) AS ids FROM users GROUP BY lower(email COLLATE \"C\") HAVING count(*) > 1
         UNION
-        SELECT array_agg(id ORDER BY id) FROM users GROUP BY lower(email) HAVING count(*) > 1
+        SELECT array_agg(id::bigint ORDER BY id) FROM users GROUP BY lower(email) HAVING count(*) > 1
     )
     SELECT ids, count(*) OVER () AS groups FROM shared ORDER BY ids LIMIT $1";
 
@@ -130,7 +130,7 @@ pub async fn refuse_shared_addresses(transaction: &Transaction<'_>) -> Result<()
     let rows = transaction.query(SHARED_ADDRESSES, &[(&NAMED, tokio_postgres::types::Type::INT8)]).await?;
     let Some(first) = rows.first() else { return Ok(()) };
     let groups: i64 = first.get("groups");
-    let named: Vec<Vec<i32>> =
+    let named: Vec<Vec<i64>> =
         rows.iter().map(|row| row.try_get("ids")).collect::<Result<_, _>>().map_err(DatabaseError::from)?;
     let unnamed = usize::try_from(groups).unwrap_or(usize::MAX).saturating_sub(named.len());
     Err(Error::SharedAddresses { named, unnamed })

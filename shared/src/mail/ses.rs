@@ -54,6 +54,29 @@ impl MailError {
     }
 }
 
+/// How mails are sent.
+pub(crate) struct SesSettings {
+    from: String,
+    configuration_set: Option<String>,
+    endpoint: Option<String>,
+}
+
+impl SesSettings {
+    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`.
+    ///
+    /// # Errors
+    /// If the sender is missing, or a value is malformed.
+    pub(crate) fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let name = "MAIL_FROM";
+        let from = env.required(name, "the sender of mails, an address SES has verified")?.to_owned();
+        if !from.contains('@') {
+            return Err(ConfigError::Malformed { name, expected: "an address" });
+        }
+        let configuration_set = env.optional("MAIL_CONFIGURATION_SET").map(str::to_owned);
+        Ok(Self { from, configuration_set, endpoint: aws::endpoint(env, "AWS_ENDPOINT_URL_SES")? })
+    }
+}
+
 /// The client of SES.
 pub(super) struct Ses {
     client: Client,
@@ -62,27 +85,17 @@ pub(super) struct Ses {
 }
 
 impl Ses {
-    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`. The SDK reads the variables for the region
-    /// and the credentials. Sends nothing yet.
-    ///
-    /// # Errors
-    /// If the sender is missing, or a value is malformed.
-    pub(super) async fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        let name = "MAIL_FROM";
-        let from = env.required(name, "the sender of mails, an address SES has verified")?.to_owned();
-        if !from.contains('@') {
-            return Err(ConfigError::Malformed { name, expected: "an address" });
-        }
-        let endpoint = aws::endpoint(env, "AWS_ENDPOINT_URL_SES")?;
+    /// A client with these settings. The SDK reads the variables for the region and the credentials. Sends nothing yet.
+    pub(super) async fn new(settings: SesSettings) -> Self {
         // The SDK does not retry: the request has no time for a second attempt, and `sweep` makes the next one.
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
             .load()
             .await;
+        let SesSettings { from, configuration_set, endpoint } = settings;
         let client = aws_sdk_ses::Config::new(&sdk).to_builder().set_endpoint_url(endpoint).clone();
-        let configuration_set = env.optional("MAIL_CONFIGURATION_SET").map(str::to_owned);
-        Ok(Self { client: Client::from_conf(client.build()), from, configuration_set })
+        Self { client: Client::from_conf(client.build()), from, configuration_set }
     }
 
     /// Sends a mail through SES within `limit` and the time that the request has left.

@@ -81,7 +81,7 @@ fn every_deployment_that_changes_something_publishes_a_version_and_keeps_the_one
 /// The version that is installed is the oldest one that was tried.
 #[test]
 fn the_guide_names_the_version_of_sam_that_the_template_needs() {
-    let pins = documents::read("xtask/tools/requirements-sam.txt");
+    let pins = documents::read("toolkit/tools/requirements-sam.txt");
     let version = pins.lines().find_map(|line| line.strip_prefix("aws-sam-cli==")).expect("a version of SAM");
     assert!(
         documents::read("docs/deploying.md").contains(&format!("SAM CLI {version}")),

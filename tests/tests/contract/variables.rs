@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use shared::security::policy;
+use shared::security::{Issuer, TokenSettings, policy};
 use tests::documents;
 use toolkit::needs::Need;
 
@@ -20,6 +20,7 @@ const SET_BY_OTHERS: [&str; 4] =
 /// The default of a variable, and the code that has it if it is no constant of the policy. `None` if the README describes it in words.
 fn default(name: &str) -> Option<(String, Option<&'static str>)> {
     let constant = |number: u128| Some((number.to_string(), None));
+    let constant_text = |text: &str| Some((text.to_owned(), None));
     let in_code = |text: &str, code: &'static str| Some((text.to_owned(), Some(code)));
     match name {
         "JWT_ACCESS_TOKEN_EXPIRES" => constant(policy::ACCESS_TOKEN_LIFETIME.as_secs().into()),
@@ -29,8 +30,8 @@ fn default(name: &str) -> Option<(String, Option<&'static str>)> {
         "FORGOT_PASSWORD_FLOOR_MS" => constant(policy::FORGOT_PASSWORD_MINIMUM_DURATION.as_millis()),
         "SIGNIN_FLOOR_MS" => in_code("0", "\"SIGNIN_FLOOR_MS\", Duration::ZERO"),
         "PASSWORD_BLOCKLIST" | "PASSWORD_REHASH" => in_code("on", "None | Some(\"on\")"),
-        "JWT_ISSUER" => in_code("jwt-auth", "get(\"JWT_ISSUER\").unwrap_or(\"jwt-auth\")"),
-        "JWT_AUDIENCE" => in_code("jwt-auth", "get(\"JWT_AUDIENCE\").unwrap_or(\"jwt-auth\")"),
+        "JWT_ISSUER" => constant_text(Issuer::DEFAULT),
+        "JWT_AUDIENCE" => constant_text(TokenSettings::DEFAULT_AUDIENCE),
         "DATABASE_TLS" => in_code("verify", "None | Some(\"verify\")"),
         "DATABASE_CA" => in_code("rds", "None | Some(\"rds\")"),
         "DATABASE_AUTH" => in_code("password", "None | Some(\"password\")"),

@@ -119,7 +119,7 @@ const OTHER_USERS: i64 = 1000;
 /// The number of accounts in a filled database.
 pub const OLD_USER_COUNT: i64 = OTHER_USERS + 2;
 /// The ids of Ada and Grace. The other accounts are between them, and ten of those were deleted, so the ids have a gap.
-pub const ADA_AND_GRACE_IDS: [i32; 2] = [1, 1012];
+pub const ADA_AND_GRACE_IDS: [i64; 2] = [1, 1012];
 
 impl OldSchema {
     /// Creates a database with the old service's tables and no rows.
@@ -152,12 +152,12 @@ impl OldSchema {
     }
 
     /// Runs the INSERT of the old service's sign-up, and returns the new id.
-    pub async fn sign_up(self, client: &Client, user: OldUser) -> Result<i32, Error> {
+    pub async fn sign_up(self, client: &Client, user: OldUser) -> Result<i64, Error> {
         let insert = match self {
-            Self::Script => "INSERT INTO users (name, email, password) VALUES ($1, $2, $3) RETURNING id",
+            Self::Script => "INSERT INTO users (name, email, password) VALUES ($1, $2, $3) RETURNING id::bigint",
             Self::CreateAll => {
                 "INSERT INTO users (name, email, password, created_at)
-                 VALUES ($1, $2, $3, now() AT TIME ZONE 'utc') RETURNING users.id"
+                 VALUES ($1, $2, $3, now() AT TIME ZONE 'utc') RETURNING users.id::bigint"
             }
         };
         Ok(client.query_one(insert, &[&user.name, &user.email, &user.hash]).await?.get(0))
