@@ -29,4 +29,5 @@ mod stored_secrets;
 mod support;
 mod sweep;
 mod throttling;
+mod unused_capabilities;
 mod walk_through;

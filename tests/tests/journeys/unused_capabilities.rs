@@ -1,0 +1,108 @@
+//! Capabilities of the crate `shared` that no endpoint uses alone, called directly.
+
+use shared::{
+    db::{Database, throttle},
+    domain::{EmailLookup, Source, UnixTime},
+    environment::Environment,
+    error::ApiError,
+    http::Request,
+    sessions::Sessions,
+};
+use tests::{Stack, stack::SECRET};
+
+fn environment(stack: &Stack) -> Environment {
+    let variables = [("DATABASE_URL", stack.database.functions_url()), ("JWT_SECRET_KEY", SECRET.to_owned())];
+    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn request(access_token: &str) -> Request {
+    let event = serde_json::json!({
+        "headers": { "authorization": format!("Bearer {access_token}") },
+        "requestContext": { "http": { "method": "GET", "sourceIp": "192.0.2.1" } },
+    });
+    #[expect(clippy::disallowed_methods, reason = "the test is the caller, who knows the time")]
+    let now = UnixTime::from(std::time::SystemTime::now());
+    Request::new(serde_json::from_value(event).unwrap(), now)
+}
+
+#[tokio::test]
+async fn a_user_lists_sessions_and_ends_all_of_them() {
+    let stack = Stack::start().await;
+    let (ada, linus) = (stack.user("Ada").await, stack.user("Linus").await);
+    let (first, second, of_linus) = (ada.signs_in().await, ada.signs_in().await, linus.signs_in().await);
+    let first = ada.refreshes(&first.refresh).await.json()["access_token"].as_str().unwrap().to_owned();
+    ada.logs_out(&ada.signs_in().await.access).await;
+
+    let env = environment(&stack);
+    let sessions = Sessions::from_env(&env, Database::from_env(&env).unwrap()).unwrap();
+    let caller = sessions.authenticate(&request(&first)).await.unwrap();
+    let listed = sessions.list(&caller.user).await.unwrap();
+    assert_eq!(listed.len(), 2, "the third one has ended: {listed:?}");
+    assert_eq!(listed[0].id, caller.session_id, "the one that was refreshed last comes first");
+    assert!(listed[0].last_used_at >= listed[1].last_used_at && listed[0].expires_at > listed[0].created_at);
+
+    // A second call finds that they have ended.
+    for _ in 0..2 {
+        sessions.end_all(&caller.user).await.unwrap();
+        for token in [&first, &second.access] {
+            assert!(matches!(sessions.authenticate(&request(token)).await, Err(ApiError::TokenRevoked)));
+        }
+        assert!(sessions.list(&caller.user).await.unwrap().is_empty());
+    }
+    assert_eq!(linus.dashboard(&of_linus.access).await.status, 200);
+    assert_eq!(ada.dashboard(&ada.signs_in().await.access).await.status, 200, "she can sign in again");
+}
+
+/// A password that is right but not yet enough opens no session and takes back no failure. Both are separate steps.
+#[tokio::test]
+async fn a_session_is_opened_without_taking_back_failures_and_the_other_way_around() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let env = environment(&stack);
+    let database = Database::from_env(&env).unwrap();
+    let sessions = Sessions::from_env(&env, database.clone()).unwrap();
+    let (email, source) = (EmailLookup::new(&ada.email), Source::of(Some("192.0.2.1")));
+    let counted = throttle::count_sign_in(&database, &email, &source).await.unwrap();
+    let user = counted.account.unwrap().user;
+    let attempts = "SELECT coalesce(sum(attempts), 0)::bigint FROM throttle WHERE octet_length(key) = 32";
+    let before = stack.sql_number(attempts).await;
+
+    let tokens = sessions.open(&request(""), &user, None).await.unwrap();
+    assert_eq!(stack.sql_number(attempts).await, before, "the failures are still counted");
+    assert!(sessions.authenticate(&request(&tokens.access_token)).await.is_ok());
+
+    throttle::forgive(&database, &counted.counters).await.unwrap();
+    assert_eq!(stack.sql_number(attempts).await, before - 3);
+    assert_eq!(sessions.list(&user).await.unwrap().len(), 1);
+}
+
+// Requirement 20.
+#[tokio::test]
+async fn accounts_addresses_and_sources_have_counters_of_their_own() {
+    let stack = Stack::start().await;
+    let (ada, linus) = (stack.user("Ada").await, stack.user("Linus").await);
+    let database = Database::from_env(&environment(&stack)).unwrap();
+    let mut seen = Vec::new();
+    for address in [ada.email.as_str(), linus.email.as_str(), "nobody@example.com", "somebody@example.com"] {
+        for source in ["192.0.2.1", "192.0.2.11"] {
+            for spelling in [address.to_owned(), address.to_uppercase()] {
+                let (email, from) = (EmailLookup::new(&spelling), Source::of(Some(source)));
+                let found = throttle::find_account(&database, &email, &from).await.unwrap();
+                seen.push(((address, source), found.counters));
+            }
+        }
+    }
+    for (one, counters) in &seen {
+        for (other, others) in &seen {
+            assert_eq!(counters.account == others.account, one.0 == other.0, "{one:?} {other:?}");
+            assert_eq!(counters.source == others.source, one.1 == other.1, "{one:?} {other:?}");
+            assert_eq!(counters.both == others.both, one == other, "{one:?} {other:?}");
+        }
+    }
+    // A reset starts new counters.
+    let before = &seen[0].1;
+    stack.sql("UPDATE users SET credential_version = 2").await;
+    let found = throttle::find_account(&database, &EmailLookup::new(&ada.email), &Source::of(Some("192.0.2.1"))).await;
+    let after = found.unwrap().counters;
+    assert!(after.account != before.account && after.both != before.both && after.source == before.source);
+}
