@@ -18,6 +18,7 @@ mod transaction;
 use std::process::ExitCode;
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use refinery::Target;
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
@@ -28,6 +29,11 @@ use shared::{
 use tracing::{Instrument, error, info};
 
 use crate::{error::Error, request::Invocation, role::FunctionsRole, transaction::Transaction};
+
+/// The first migration that the code of the release before this one cannot work with. `migrate` runs before the new code is live, so a database
+/// that the old code may be using gets this migration from the next release. A new database gets it at once. Write `None` when the next
+/// release begins.
+const POSTPONED: Option<i32> = Some(5);
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -62,8 +68,8 @@ async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnost
     let span = runtime::request_span(&event);
     let outcome = answer(app, event.payload).instrument(span.clone()).await;
     span.in_scope(|| match &outcome {
-        Ok(Report { schema_version, applied, dropped, granted_to }) => {
-            info!(schema_version, ?applied, ?dropped, granted_to, "done");
+        Ok(Report { schema_version, applied, postponed, dropped, granted_to }) => {
+            info!(schema_version, ?applied, ?postponed, ?dropped, granted_to, "done");
         }
         Err(problem) => error!(error_type = problem.name(), %problem, "refused"),
     });
@@ -79,27 +85,33 @@ async fn answer(app: &App, payload: Value) -> Result<Report, Error> {
 /// What happens to the database, in one transaction.
 async fn migrate(transaction: &mut Transaction<'_>, invocation: Invocation, app: &App) -> Result<Report, Error> {
     let migrations = embedded::migrations::runner();
-    let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or_default();
+    let versions = || migrations.get_migrations().iter();
+    let known = versions().map(refinery::Migration::version).max().unwrap_or_default();
 
     preconditions::refuse_other_encodings(transaction).await?;
     preconditions::refuse_two_schemas(transaction).await?;
-    match history::version(transaction).await? {
+    let found = history::version(transaction).await?;
+    let target =
+        found.zip(POSTPONED).filter(|(found, postponed)| found < postponed).map_or(known, |(_, first)| first - 1);
+    match found {
         Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
-        Some(found) if found == known => {}
+        Some(found) if found >= target => {}
         _ if invocation.finish => return Err(Error::FinishBeforeMigrate),
         Some(found) if found < takeover::ADDRESSES_BY_ASCII => takeover::refuse_shared_addresses(transaction).await?,
         Some(_) => {}
         None => takeover::check(transaction).await?,
     }
 
-    let applied = migrations.run_async(transaction).await?;
+    let postponed = versions().filter(|migration| migration.version() > target).map(ToString::to_string).collect();
+    let applied = migrations.set_target(Target::Version(target)).run_async(transaction).await?;
     let dropped = if invocation.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
     if let Some(role) = &app.functions_role {
         role::grant(transaction, role).await?;
     }
     Ok(Report {
-        schema_version: known,
+        schema_version: found.unwrap_or_default().max(target),
         applied: applied.applied_migrations().iter().map(ToString::to_string).collect(),
+        postponed,
         dropped,
         granted_to: app.functions_role.as_ref().map(|role| role.as_str().to_owned()),
     })
@@ -112,6 +124,8 @@ struct Report {
     schema_version: i32,
     /// The migrations that were applied, in order.
     applied: Vec<String>,
+    /// The migrations that the next release will apply, in order.
+    postponed: Vec<String>,
     /// The old service's tables that were dropped.
     dropped: Vec<&'static str>,
     /// The role that may use them, where one is configured.

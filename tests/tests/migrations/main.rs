@@ -30,7 +30,8 @@ async fn stack_on(database: TestDatabase) -> Stack {
 async fn migrate(stack: &Stack) -> Value {
     let report = stack.invoke("migrate", &json!({})).await.expect("the database can be migrated");
     stack.database.grant().await;
-    assert_eq!((&report["schema_version"], &report["dropped"]), (&json!(MIGRATIONS.len()), &json!([])));
+    let migrations = MIGRATIONS.len() - report["postponed"].as_array().expect("a list").len();
+    assert_eq!((&report["schema_version"], &report["dropped"]), (&json!(migrations), &json!([])));
     report["applied"].clone()
 }
 

@@ -34,7 +34,8 @@ async fn a_database_of_version_1_is_migrated_with_its_accounts_and_sessions() {
             DELETE FROM refinery_schema_history WHERE version > 1",
         )
         .await;
-    assert_eq!(migrate(&stack).await, json!(MIGRATIONS[1..]));
+    // The last one is for a release whose predecessor reads user ids of 64 bits.
+    assert_eq!(migrate(&stack).await, json!(MIGRATIONS[1..4]));
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
     let token = ada.receives_reset_mail(1).await.reset_token();
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
