@@ -109,8 +109,7 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect()
 });
 
-static RULES: LazyLock<PasswordRules> =
-    LazyLock::new(|| PasswordRules::from_env(&ENVIRONMENT).expect("the defaults"));
+static RULES: LazyLock<PasswordRules> = LazyLock::new(|| PasswordRules::from_env(&ENVIRONMENT).expect("the defaults"));
 
 static TOKENS: LazyLock<Tokens> =
     LazyLock::new(|| Tokens::new(&TokenSettings::from_env(&ENVIRONMENT).expect("a secret")));
