@@ -1,4 +1,4 @@
-//! What others may write, for the properties of what reads it.
+//! Strategies of property tests: input that may come from outside.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::Value;
@@ -8,7 +8,7 @@ pub fn text() -> impl Strategy<Value = String> {
     prop_oneof!["(?s).{0,40}", "[ -~]{0,40}"]
 }
 
-/// Any JSON, within reason.
+/// JSON of limited depth and size.
 pub fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -25,11 +25,11 @@ pub fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A text that is not quite this one: up to three characters of it are gone, up to three others are in their place.
+/// This text with up to three characters replaced by up to three others, at one place.
 pub fn damaged(text: &str) -> impl Strategy<Value = String> + use<> {
     let text = text.to_owned();
     let new = prop_oneof!["[A-Za-z0-9._-]{0,3}", "(?s).{0,3}"];
-    (any::<Index>(), 0..4_usize, new).prop_filter_map("it is as it was", move |(at, gone, new)| {
+    (any::<Index>(), 0..4_usize, new).prop_filter_map("the text is unchanged", move |(at, gone, new)| {
         let mut chars: Vec<char> = text.chars().collect();
         let at = at.index(chars.len() + 1);
         chars.splice(at..chars.len().min(at + gone), new.chars());

@@ -313,7 +313,7 @@ mod tests {
 
     // Requirement 24.
     #[property_test]
-    fn every_odd_event_is_answered(
+    fn malformed_events_are_answered(
         #[strategy = select(vec![
             "", "/version", "/headers", "/headers/content-type", "/headers/authorization", "/pathParameters", "/requestContext",
             "/requestContext/http", "/requestContext/http/method", "/requestContext/http/sourceIp", "/requestContext/authorizer",

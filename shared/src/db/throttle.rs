@@ -1,5 +1,5 @@
-//! The table `throttle`: counters of attempts. An attempt is counted by the statement that allows it, before the work that it asks for. So
-//! fifty attempts at the same time count as fifty. Refused attempts are not counted, so retrying during a wait does not extend it.
+//! The table `throttle`: counters of attempts. One statement allows an attempt and counts it, before the request is processed. So fifty attempts
+//! at the same time count as fifty. Refused attempts are not counted, so retrying during a wait does not extend it.
 
 use tokio_postgres::{Row, types::Type};
 
@@ -26,7 +26,7 @@ pub struct CountedSignIn {
     pub counters: SignInCounters,
 }
 
-/// Why an attempt was not counted. It must not go on.
+/// Why an attempt was not counted. The request must then be refused.
 #[derive(Debug)]
 pub enum NotCounted {
     /// There were too many attempts.
@@ -63,18 +63,19 @@ static COUNT: Statement<3> = Statement {
     types: [Type::BYTEA, Type::INT4, Type::FLOAT8],
 };
 
-/// Counts an attempt of a source, or refuses it.
+/// Counts an attempt from a source, or refuses the attempt if there were too many.
 pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<(), NotCounted> {
     let (counter, limit) = (attempt.counter(source), attempt.limit());
     let row = db.query_one(&COUNT, [&counter.as_bytes(), &limit.attempts, &seconds(limit.window)]).await?;
     if row.get("is_counted") { Ok(()) } else { Err(TooMany::wait(row.get("wait")).into()) }
 }
 
-/// The account with the address `$1`, its three counters for the source `$2`, and whether it has a live session that was opened from there.
+/// The parts of a `WITH` that find the account with the address `$1`, its three counters for the source `$2`, and whether the account has a live
+/// session that was opened from this source.
 ///
-/// The names of an account's counters contain its id and its credential version. So a new account starts without the failures that were
-/// counted for its address before, and a reset starts new counters. An address without an account has counters with its own name, so that
-/// clients see no difference.
+/// The names of an account's counters contain its id and its credential version. So failures that were counted for an address do not affect an
+/// account that is created later with this address, and a password reset starts new counters. For an address without an account, the names
+/// contain the address, so that clients cannot see whether an account exists.
 macro_rules! sign_in {
     () => {
         concat!(
@@ -84,7 +85,7 @@ macro_rules! sign_in {
             ", password FROM users WHERE ",
             has_address!("$1"),
             "
-    ), guessed AS (
+    ), subject AS (
         SELECT coalesce(
             (SELECT 'user ' || id || ' ' || credential_version FROM account),
             'address ' || coalesce(lower($1 COLLATE \"C\"), '')
@@ -97,7 +98,7 @@ macro_rules! sign_in {
             " AS source_key, ",
             counter_key!("'signin account ' || name"),
             " AS account_key
-        FROM guessed
+        FROM subject
     ), owner AS (
         SELECT EXISTS (
             SELECT FROM sessions s JOIN account u ON ",
@@ -109,11 +110,11 @@ macro_rules! sign_in {
     };
 }
 
-/// What an attempt to sign in is about, for counters outside PostgreSQL.
+/// The account and the counters of an attempt to sign in, for counters outside PostgreSQL.
 pub struct SignInAttempt {
     /// The account of the address, if there is one.
     pub account: Option<Account>,
-    /// The counters that are to count the attempt.
+    /// The counters to increase.
     pub counters: SignInCounters,
     /// Whether the account has a live session that was opened from the same source.
     pub is_signed_in_here: bool,
@@ -139,9 +140,12 @@ pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -
 
 /// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account.
 ///
-/// `refusal` refuses an attempt because of what is known when the statement begins. Such an attempt is not counted. Then each counter counts
-/// or refuses under the lock of its row. They always come in the same order, so two attempts cannot deadlock. If a wait began after the
-/// statement's snapshot, `Retry-After` is the first wait.
+/// `refusal` checks the counters as they were when the statement began. An attempt that it refuses is not counted. Then the row of each counter is
+/// locked, and increased if its limit is not reached. The rows are always locked in the same order, so two attempts cannot deadlock. If a
+/// concurrent attempt started a wait after the statement began, the length of the wait is not known here, and `Retry-After` is the first wait.
+///
+/// The parameters are: the address, the source, the failures before the first wait, the first and the longest wait, the time that failures are
+/// kept, the limit and the period of a source, the limit of an account, and the time by which each failure extends the account's counter.
 static COUNT_SIGN_IN: Statement<10> = Statement {
     sql: concat!(
         "
@@ -214,7 +218,7 @@ static COUNT_SIGN_IN: Statement<10> = Statement {
     ],
 };
 
-/// Finds the account of an address, in whatever case it is written, and counts an attempt to sign in to it, or refuses the attempt.
+/// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt.
 pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, NotCounted> {
     let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
     let row = db
@@ -241,8 +245,8 @@ pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) 
     }
 }
 
-/// The parts of a `WITH` that clear the counters of a successful sign-in, once for each row of `$once`. They lock the counters in the order
-/// in which [`COUNT_SIGN_IN`] does.
+/// The parts of a `WITH` that clear the counters after a successful sign-in, if the relation `$once` has a row. They lock the rows in the same order
+/// as [`COUNT_SIGN_IN`]: the conditions `>= 0` are always true, but make PostgreSQL run the part before first.
 macro_rules! clear_counters {
     ($once:literal, $both:literal, $source:literal, $account:literal) => {
         concat!(
@@ -281,7 +285,8 @@ static FORGIVE: Statement<3> = Statement {
     types: [Type::BYTEA, Type::BYTEA, Type::BYTEA],
 };
 
-/// Takes back what a successful attempt to sign in counted: clears the counters of the account, and counts one less for the source.
+/// Undoes the counting of an attempt to sign in that succeeded: clears the counters of the account, and decreases the counter of the source by
+/// one.
 pub async fn forgive(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
     let SignInCounters { both, source, account } = counters;
     db.query_one(&FORGIVE, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes()]).await.map(drop)

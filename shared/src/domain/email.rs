@@ -77,14 +77,14 @@ mod tests {
     use crate::arbitrary;
 
     #[test]
-    fn ordinary_addresses_are_kept_as_given() {
+    fn ordinary_addresses_are_accepted_unchanged() {
         for address in ["a@b.c", "Test.User+tag@Example.COM", "o'brien@mail.example.org", "x_%-/=?^`{|}~!#$&*@1-a.b2"] {
             assert_eq!(Email::parse(address).unwrap().as_str(), address);
         }
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn malformed_addresses_are_refused() {
         for text in [
             "",
             "@",
@@ -155,24 +155,24 @@ mod tests {
     }
 
     #[property_test]
-    fn every_address_is_kept_as_given(#[strategy = address()] address: String) {
+    fn valid_addresses_are_accepted_unchanged(#[strategy = address()] address: String) {
         assert_eq!(Email::parse(&address).unwrap().as_str(), address);
     }
 
     #[property_test]
-    fn one_wrong_character_anywhere_spoils_an_address(
+    fn one_forbidden_character_anywhere_makes_an_address_invalid(
         #[strategy = address()] address: String,
         at: Index,
         #[strategy = "[@,<>()\\[\\]:;\"\\\\\\s\\p{Cc}[^\\x00-\\x7f]]"] wrong: String,
     ) {
         let at = at.index(address.len() + 1);
-        let spoilt = format!("{}{wrong}{}", &address[..at], &address[at..]);
-        prop_assume!(spoilt.len() <= Email::MAX_LENGTH);
-        assert_eq!(Email::parse(&spoilt), Err(Rule::EmailInvalid));
+        let changed = format!("{}{wrong}{}", &address[..at], &address[at..]);
+        prop_assume!(changed.len() <= Email::MAX_LENGTH);
+        assert_eq!(Email::parse(&changed), Err(Rule::EmailInvalid));
     }
 
     #[property_test]
-    fn an_address_is_atoms_at_labels(#[strategy = "[ab@.,<_\\-\0 ü]{0,9}"] text: String) {
+    fn an_address_is_a_dot_atom_at_a_host_name(#[strategy = "[ab@.,<_\\-\0 ü]{0,9}"] text: String) {
         let atom = |text: &str| !text.is_empty() && text.chars().all(|c| "ab_-".contains(c));
         let label = |text: &str| {
             !text.is_empty()
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[property_test]
-    fn a_lookup_is_refused_for_a_nul_alone(#[strategy = arbitrary::text()] text: String) {
+    fn only_a_nul_makes_a_lookup_find_nothing(#[strategy = arbitrary::text()] text: String) {
         assert_eq!(EmailLookup::new(&text).as_sql(), Some(text.as_str()).filter(|text| !text.contains('\0')));
     }
 }

@@ -54,18 +54,18 @@ mod tests {
         }
     }
 
-    /// Of every script, with accents of their own, and around the longest.
+    /// Texts in every script, with combining accents, and with lengths around the maximum.
     const TEXT: &str = r"(?s)(.\p{Mn}?){0,40}|[a\u{e9}\u{301}]{90,130}|\PC{1,10}";
 
     #[property_test]
-    fn a_name_is_the_same_however_its_accents_are_written(#[strategy = TEXT] text: String) {
+    fn composed_and_decomposed_accents_are_the_same_name(#[strategy = TEXT] text: String) {
         let (composed, decomposed): (String, String) = (text.nfc().collect(), text.nfd().collect());
         assert_eq!(Name::parse(&composed), Name::parse(&text));
         assert_eq!(Name::parse(&decomposed), Name::parse(&text));
     }
 
     #[property_test]
-    fn a_name_is_as_long_as_it_looks_has_no_control_characters_and_is_a_name_again(#[strategy = TEXT] text: String) {
+    fn a_name_has_at_most_100_characters_and_no_control_characters(#[strategy = TEXT] text: String) {
         let characters = text.nfc().count();
         match Name::parse(&text) {
             Ok(name) => {

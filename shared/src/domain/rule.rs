@@ -2,7 +2,7 @@ use std::{borrow::Cow, fmt};
 
 use super::{Email, Name};
 
-/// A rule for new names, addresses and passwords. It is refused where one is set and breaks it.
+/// A rule for names, addresses and passwords, which a new one breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// The name has more than [`Name::MAX_LENGTH`] characters.
@@ -41,7 +41,7 @@ impl Rule {
         self.row().0
     }
 
-    /// The table: a code for programs, and a message that tells a person what to change.
+    /// The table: a code for programs, and a message for people that says what to change.
     fn row(self) -> (&'static str, Cow<'static, str>) {
         let at_most = |what: &str, length: usize| format!("{what} must be at most {length} characters").into();
         match self {

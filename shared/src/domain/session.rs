@@ -1,6 +1,6 @@
 use super::{SessionId, TokenId, UnixTime, UserId};
 
-/// A live session, as its tokens are minted from it.
+/// A live session, with what its tokens need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     /// The claim `sid`.
@@ -17,7 +17,7 @@ pub struct Session {
     pub now: UnixTime,
 }
 
-/// The ids in a token whose signature and claims are valid. Whether its session is still live, only the database knows.
+/// The ids in a token whose signature and claims are valid. Only the database knows whether its session is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifiedToken {
     /// The claim `sub`.

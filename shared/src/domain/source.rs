@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[property_test]
-    fn an_ipv4_address_is_the_same_source_however_it_is_written(address: [u8; 4]) {
+    fn an_ipv4_address_is_the_same_source_in_every_notation(address: [u8; 4]) {
         let address = std::net::Ipv4Addr::from(address);
         let translated = format!("64:ff9b::{address}");
         for written in [address.to_string(), address.to_ipv6_mapped().to_string(), translated] {

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[property_test]
-    fn texts_are_read_from_objects_alone(#[strategy = arbitrary::json()] json: Value) {
+    fn texts_are_read_only_from_objects(#[strategy = arbitrary::json()] json: Value) {
         match json.as_object() {
             Some(fields) => {
                 for (name, value) in fields {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[property_test]
-    fn what_is_no_json_object_is_refused_whatever_it_is(
+    fn other_bytes_than_one_json_object_are_refused(
         #[strategy = prop_oneof![any::<Vec<u8>>(), arbitrary::damaged(r#"{"a": "\u00e9"}"#).prop_map_into()]] json: Vec<
             u8,
         >,

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_the_base64_it_says_it_is_is_refused() {
+    fn a_body_with_invalid_base64_is_refused() {
         let mut request = request(&[("content-type", "application/json")], b"{}");
         request.event.body = Some("{}".to_owned());
         assert_eq!(request.texts(["a"]).unwrap_err().code(), "invalid_json");
@@ -218,7 +218,7 @@ mod tests {
         for value in ["", "Bearer", "Bearer ", "a.b.c", "Basic dTpw", "Bearer\ta.b.c"] {
             assert_eq!(authorized(value), Err(Some("Bearer")), "{value}");
         }
-        // Somebody did send a token, whatever it is.
+        // These are invalid tokens, but they are tokens.
         for token in ["é", "\u{a0}a.b.c", "a.b.c\u{a0}"] {
             assert_eq!(authorized(&format!("Bearer {token}")).as_deref(), Ok(token));
         }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[property_test]
-    fn a_content_type_is_known_by_what_stands_before_its_parameters(
+    fn parameters_of_the_content_type_are_ignored(
         #[strategy = arbitrary::damaged("application/json")] other: String,
         #[strategy = "[ -~]{0,20}"] parameters: String,
     ) {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[property_test]
-    fn a_bearer_token_is_read_as_it_was_sent_and_other_credentials_are_none(
+    fn a_bearer_token_is_read_unchanged_and_other_schemes_are_refused(
         #[strategy = "(?i:bearer) {1,3}"] bearer: String,
         #[strategy = "[!-~]{1,40}"] token: String,
         #[strategy = "[!-~]{0,10}"] scheme: String,

@@ -285,7 +285,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_algorithm_and_a_thumbprint_for_a_name() {
+    fn each_kind_of_key_has_its_algorithm_and_its_thumbprint_as_kid() {
         for (key, (kty, alg)) in key_pairs().iter().zip([("RSA", "RS256"), ("EC", "ES256"), ("OKP", "EdDSA")]) {
             let jwk = serde_json::to_value(key.public().as_jwk()).unwrap();
             assert_eq!(
@@ -298,7 +298,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_public_half_is_the_same_key_wherever_it_comes_from() {
+    fn a_public_key_is_the_same_from_its_pem_and_from_the_private_key() {
         let key = rsa(KeySize::Rsa2048);
         let public = PublicKey::from_pem(&public_pem(key.public_key())).unwrap();
         let private = PrivateKey::from_pem(&private_pem_of_rsa(&key)).unwrap();
@@ -306,18 +306,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_strong_key_is_none() {
+    fn weak_and_malformed_keys_are_refused() {
         assert!(PrivateKey::from_pem(&private_pem_of_ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING)).is_none());
         for text in ["", "secret", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
             assert!(PrivateKey::from_pem(&text.into()).is_none() && PublicKey::from_pem(text).is_none(), "{text}");
         }
-        // A secret is a secret, and a private key no public one.
+        // A private key is not accepted as a public one.
         let private = private_pem_of_ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING);
         assert!(PublicKey::from_pem(private.expose_secret()).is_none());
     }
 
     #[property_test]
-    fn whatever_is_taken_for_a_private_key_signs_what_its_public_half_verifies(
+    fn an_accepted_private_key_signs_what_its_public_key_verifies(
         #[strategy = select(private_pems().to_vec()).prop_flat_map(|pem| arbitrary::damaged(pem.expose_secret()))] pem: String,
     ) {
         if let Some(key) = PrivateKey::from_pem(&pem.into()) {
@@ -326,7 +326,7 @@ pub(super) mod tests {
         }
     }
     #[property_test]
-    fn whatever_is_taken_for_a_public_key_is_published_under_one_name_with_nothing_private(
+    fn an_accepted_public_key_is_published_under_one_kid_without_private_parts(
         #[strategy = prop_oneof![
             select(public_pems().to_vec()),
             select(public_pems().to_vec()).prop_flat_map(|text| arbitrary::damaged(&text)),

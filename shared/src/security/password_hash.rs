@@ -178,7 +178,7 @@ mod tests {
 
     // Requirement 13.
     #[property_test]
-    fn a_hash_is_current_if_its_kind_version_and_work_are_todays(
+    fn a_hash_is_current_if_its_algorithm_version_and_parameters_are_those_of_the_policy(
         #[strategy = select(vec!["argon2id", "argon2i", "argon2d", "scrypt"])] algorithm: &'static str,
         #[strategy = select(vec![16, 19])] version: u32,
         #[strategy = prop_oneof![Just(TODAY), (TODAY.0 - 1..=TODAY.0 + 1, 1..4_u32, 1..3_u32)]] work: (u32, u32, u32),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[property_test]
-    fn no_hash_gets_more_work_than_the_policy_bears(#[strategy = beyond()] work: (u32, u32, u32)) {
+    fn a_hash_that_needs_more_work_than_the_policy_allows_is_not_checked(#[strategy = beyond()] work: (u32, u32, u32)) {
         assert_eq!(stored("argon2id", 19, work).verifies(&Password::new("password123")), None);
     }
 
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[property_test]
-    fn what_is_no_hash_is_neither_checked_nor_current(
+    fn a_text_that_is_no_hash_is_neither_checked_nor_current(
         #[strategy = prop_oneof![arbitrary::text(), "[$](argon2id?[$])?(v=19[$])?(m=[0-9]{0,9},?)?[a-zA-Z$=]{0,9}"]]
         text: String,
     ) {
@@ -215,16 +215,14 @@ mod tests {
 
     // Requirement 26.
     #[property_test]
-    fn a_password_is_tried_in_one_form_however_its_accents_are_written(
-        #[strategy = "(\\PC\\p{Mn}?){0,20}"] text: String,
-    ) {
+    fn composed_and_decomposed_accents_are_the_same_password(#[strategy = "(\\PC\\p{Mn}?){0,20}"] text: String) {
         let form = |text: String| Password::new(&text).normalised().expose_secret().to_owned();
         assert_eq!(form(text.nfd().collect()), form(text.nfc().collect()));
         assert_eq!(form(form(text.clone())), form(text));
     }
 
     #[tokio::test]
-    async fn hashing_leaves_the_async_thread_to_others() {
+    async fn hashing_does_not_block_the_async_thread() {
         let (hasher, password) = (PasswordHasher::new(), Password::new("password123"));
         tokio::select! {
             biased;

@@ -1,21 +1,22 @@
-//! Every number of the security policy, each with its reason. Where the environment can set one, this is its default.
+//! The numbers of the security policy, each with its reason. Where an environment variable can set a number, this is the default.
 
 use std::time::Duration;
 
-/// Least characters of a new password. NIST SP 800-63B-4 §3.1.1.2: 15 where the password is the only factor.
+/// Minimum number of characters of a new password. NIST SP 800-63B-4 §3.1.1.2: 15 where the password is the only factor.
 pub const PASSWORD_MIN_LENGTH: usize = 15;
 /// The lowest value that `PASSWORD_MIN_LENGTH` may be set to. OWASP ASVS 6.2.1: eight.
 pub const PASSWORD_MIN_LENGTH_LOWEST: usize = 8;
-/// Most characters of a new password. NIST and ASVS 6.2.9 want at least 64 allowed; twice that fits every passphrase.
+/// Maximum number of characters of a new password. NIST and ASVS 6.2.9 require that at least 64 are allowed. Twice as many suffice for every
+/// passphrase.
 pub const PASSWORD_MAX_LENGTH: usize = 128;
-/// Most bytes of a password that is tried at sign-in. An account that was taken over may have a longer password than one
-/// may set here, but no person types a page.
+/// Maximum number of bytes of a password at sign-in. Accounts of the old service may have longer passwords than new ones may be, but nobody types
+/// more than this.
 pub const PASSWORD_MAX_TRIED_BYTES: usize = 4096;
-/// So many characters in a row of the account's own name or address make a password guessable (ASVS 6.2.11). Three would
-/// refuse half the dictionary.
+/// A password that contains this many characters in a row of the account's name or address is refused, because it can be guessed (ASVS 6.2.11).
+/// With three characters, very many good passwords would be refused.
 pub const PASSWORD_CONTEXT_LENGTH: usize = 4;
-/// Mail services that anybody can have an address at, by the first label of their domains, whatever country they are in. Their names are no
-/// part of an account that an attacker could guess from its address.
+/// Public mail services, by the first label of their domains. Anybody can have an address there, so a password that contains such a name is not
+/// easier to guess.
 pub const PUBLIC_MAIL_SERVICES: [&str; 32] = [
     "aol",
     "comcast",
@@ -51,146 +52,144 @@ pub const PUBLIC_MAIL_SERVICES: [&str; 32] = [
     "zoho",
 ];
 
-/// argon2id memory in KiB, passes and lanes: OWASP Password Storage cheat sheet's second choice, which needs least memory of
-/// those that need one lane. Lambda gives a function one processor, so a second lane would only add time.
+/// Memory of argon2id in KiB. With the passes and lanes below, it is the second choice of OWASP's Password Storage cheat sheet, the one with the
+/// least memory for one lane. A Lambda function has about one processor, so a second lane would only take more time.
 pub const ARGON2_MEMORY_KIB: u32 = 19_456;
 /// See [`ARGON2_MEMORY_KIB`].
 pub const ARGON2_PASSES: u32 = 2;
 /// See [`ARGON2_MEMORY_KIB`].
 pub const ARGON2_LANES: u32 = 1;
-/// Bytes of a password's salt. RFC 9106 §3.1 recommends 16; NIST wants at least 4.
+/// Bytes of a password's salt. RFC 9106 §3.1 recommends 16, and NIST requires at least 4.
 pub const SALT_BYTES: usize = 16;
 
-/// Most work a stored hash may ask for, so that a row somebody planted cannot hold a function for minutes: argon2 memory,
-/// passes and lanes (OWASP's heaviest choice has 47104 KiB).
+/// Maximum memory in KiB, passes and lanes of a stored argon2 hash. A hash with more is not checked, so that a manipulated row cannot keep a
+/// function busy for minutes. OWASP's largest choice has 47104 KiB.
 pub const ARGON2_MAX: (u32, u32, u32) = (65_536, 10, 4);
-/// The same for PBKDF2: Werkzeug 3 makes 1 000 000 rounds.
+/// Maximum number of rounds of a stored PBKDF2 hash. Werkzeug 3 makes 1 000 000.
 pub const PBKDF2_MAX_ROUNDS: u32 = 2_000_000;
-/// The same for scrypt, as log2 N, r and p: Werkzeug 3 makes 15, 8 and 1, which takes 32 MiB.
+/// Maximum log2 N, r and p of a stored scrypt hash. Werkzeug 3 uses 15, 8 and 1, which need 32 MiB.
 pub const SCRYPT_MAX: (u8, u32, u32) = (16, 8, 4);
 
-/// Least bytes of the secret that signs tokens. RFC 7518 §3.2: as long as the hash.
+/// Minimum number of bytes of the secret that signs tokens. RFC 7518 §3.2: as long as the hash.
 pub const MIN_SECRET_BYTES: usize = 32;
-/// Least bytes of an RSA modulus. RFC 7518 §3.3: 2048 bits.
+/// Minimum number of bytes of an RSA modulus. RFC 7518 §3.3: 2048 bits.
 pub const MIN_RSA_BYTES: usize = 256;
-/// How long an access token lives. Logout bites at once all the same, because a token is good only while its session lives.
+/// Lifetime of an access token. A logout takes effect before that, because a token is valid only while its session is live.
 pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
-/// How long a session lives, from sign-in, however often it is refreshed. NIST SP 800-63B-4 §2.1.3 allows 30 days.
+/// Lifetime of a session, from sign-in. A refresh does not extend it. NIST SP 800-63B-4 §2.1.3 allows 30 days.
 pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
-/// How long a client that lost an answer may present the parent of an unused refresh token again. Long enough for a
-/// retry, too short for a thief who is not already listening. RFC 9700 §4.14.2 knows no grace; see docs/security.md.
+/// How long a client may use the previous refresh token again, if nobody has used its successor. A client needs this if it lost an answer. It is
+/// long enough for a retry and too short for most thieves. RFC 9700 §4.14.2 has no such grace. See docs/security.md.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
-/// How long others may keep our public keys before they look again. API Gateway keeps them for up to two hours, whatever we say.
+/// How long other services may cache the public keys. API Gateway caches them for up to two hours, whatever this says.
 pub const PUBLIC_KEYS_CACHED: Duration = Duration::from_mins(5);
-/// How far the clock that issued a token may run ahead of the one that checks it, in seconds. None is given to `exp`.
+/// How far the clock of the issuer of a token may be ahead of the clock that checks `iat` and `nbf`. There is no tolerance for `exp`.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-/// Bytes of a reset token: OWASP ASVS 11.5.1 wants 128 bits, and twice as many cost nothing.
+/// Bytes of a reset token. OWASP ASVS 11.5.1 requires 128 bits, and twice as many cost nothing.
 pub const RESET_TOKEN_BYTES: usize = 32;
-/// How long a reset token lives: time to find the mail, not to forget it.
+/// Lifetime of a reset token. It is enough time to find the mail.
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// The minimum duration of every answer of forgot-password. SES usually needs less, so the time reveals nothing.
 pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
 /// How long before the minimum duration ends an attempt to send a mail is given up. The rest is for recording in the database that it was sent.
 pub const MINIMUM_DURATION_MARGIN: Duration = Duration::from_millis(300);
 
-/// Most bytes of a body that is read. The longest password that is tried has 4096 bytes, which leaves room for escapes. API Gateway passes
-/// on megabytes, and no attempt has been counted when they arrive.
+/// Maximum number of bytes of a request body. The longest accepted password has 4096 bytes, and JSON escapes can make it longer. The limit is
+/// low because a body is read before the attempt is counted.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;
 
-/// So many attempts within so much time, counted from the first. See [`super::throttle`].
+/// A number of attempts within a period, which begins with the first attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
-    /// Attempts that are let through.
+    /// The number of allowed attempts.
     pub attempts: i32,
-    /// The time they are counted in.
+    /// The period.
     pub window: Duration,
 }
 
-/// Failed sign-ins to one account from one source before it has to wait: room for a person's typing errors.
+/// The number of failed sign-ins to one account from one source after which the source has to wait. It allows for typing errors.
 pub const SIGNIN_FAILURES: i32 = 5;
-/// The first wait, which doubles with every further failure. OWASP ASVS 6.3.1; NIST SP 800-63B-4 §3.2.2 suggests 30 s to an hour.
+/// The first wait. It doubles with each further failure. OWASP ASVS 6.3.1; NIST SP 800-63B-4 §3.2.2 suggests 30 s to an hour.
 pub const SIGNIN_FIRST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait: 96 guesses a day for whoever sits out every wait, and a person who mistyped has not gone home yet.
+/// The longest wait. It allows an attacker 96 guesses a day, and a user who mistyped the password can wait for it.
 pub const SIGNIN_LONGEST_WAIT: Duration = Duration::from_mins(15);
-/// The wait after so many failures in a row; none while there are few.
+/// The wait after this number of failures in a row. `None` for few failures.
 #[must_use]
 pub fn signin_wait(failures: i32) -> Option<Duration> {
     let doublings = u32::try_from(failures - SIGNIN_FAILURES).ok()?;
     let wait = SIGNIN_FIRST_WAIT.checked_mul(2_u32.saturating_pow(doublings)).unwrap_or(SIGNIN_LONGEST_WAIT);
     Some(wait.min(SIGNIN_LONGEST_WAIT))
 }
-/// How long the failures of one account from one source are remembered after the last one. So long that resting until they are forgotten
-/// gives fewer guesses (nine in six hours) than sitting out every wait. Not longer, because anybody can cause such a counter for any address.
+/// How long the failures of one account from one source are kept after the last one. An attacker who pauses until they are deleted has fewer
+/// guesses (nine in six hours) than one who waits after each failure. They are not kept longer, because anybody can create such a counter for
+/// any address.
 pub const SIGNIN_MEMORY: Duration = Duration::from_hours(6);
-/// Failed sign-ins from one source, over all accounts: a stuffed list of credentials, not an office behind one address.
+/// Failed sign-ins from one source, at all accounts together. Credential stuffing exceeds it, an office with one address does not.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
-/// Failed sign-ins in a row to one account, over all sources. NIST SP 800-63B-4 §3.2.2: at most 100. After that only sources with a live
-/// session of the account may try, until a sign-in or a reset succeeds.
+/// Failed sign-ins in a row to one account, from all sources together. NIST SP 800-63B-4 §3.2.2: at most 100. After that, only sources where the
+/// account has a live session may try, until a sign-in or a reset succeeds.
 pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
-/// How much longer each failure keeps the counter of an account. A hundred at once close it for a month, so a month allows a hundred
-/// guesses, fast or slow. A single failure at an address that nobody has leaves a counter for hours, not for a month.
+/// By how much each failure extends the life of an account's counter. A hundred failures at the same time close the account for a month. So an
+/// attacker has a hundred guesses a month, fast or slow. The counter of a single failure at an unknown address is kept only for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
-/// Most live sessions of one account. A person has a few devices; a program that signs in for every call has thousands.
+/// Maximum number of live sessions of an account. A user has a few devices. A program that signs in for every call would have thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
-/// Most sessions that opening one deletes. One at a time is enough; more clear what was there before there was a limit.
+/// Maximum number of sessions that are deleted when one is opened. One would suffice. More delete the sessions from before there was a limit.
 pub const SESSIONS_EVICTED: i64 = 1_000;
-/// New accounts from one source: a class of students on their first day.
+/// New accounts from one source. It allows a class of students to sign up.
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
-/// Forgotten passwords from one source.
+/// Requests for a reset mail from one source.
 pub const FORGOTTEN_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
-/// Reset mails to one address, and to all addresses together that differ from it only after a `+`: more would be a way to annoy the owner of
-/// the mailbox.
+/// Reset mails to one address, and to all addresses together that differ only after a `+`. More would be a nuisance for the mailbox's owner.
 pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
-/// Tries of a reset token from one source. No number of tries finds 256 bits; this bounds the hashing they pay for.
+/// Attempts to use a reset token from one source. Nobody can guess 256 bits. The limit is for the hashing that each attempt may cause.
 pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
-/// Refreshes of one session: fifty at once from one page are fine, a loop is not.
+/// Refreshes of one session. A page may send fifty at the same time, but a program must not refresh in a loop.
 pub const REFRESHES_OF_SESSION: Limit = Limit { attempts: 60, window: Duration::from_mins(1) };
 
-/// Longest time an endpoint waits for others, all its calls together. A quarter of a second is added at the very most, to call off what
-/// nobody waits for any more: so a refresh is answered within 4 seconds, and a client that lost the answer still has half of
-/// [`REFRESH_GRACE`] to ask again.
+/// Maximum time of all calls that an endpoint makes to other services. Cancelling a statement adds at most a quarter of a second. So a refresh is
+/// answered within 4 seconds, and a client that lost the answer still has half of [`REFRESH_GRACE`] for a retry.
 pub const REQUEST_BUDGET: Duration = Duration::from_millis(3_500);
-/// Longest time `sweep` takes. It runs every minute.
+/// Maximum time of `sweep`. It runs every minute.
 pub const SWEEP_BUDGET: Duration = Duration::from_secs(50);
-/// How long before Lambda would end an invocation it ends by itself; Lambda's own clock and ours count whole seconds here.
+/// How long before Lambda's timeout an invocation ends by itself. Both clocks are compared in whole seconds.
 pub const LAMBDA_MARGIN: Duration = Duration::from_secs(1);
-/// The longest time Lambda grants an invocation.
+/// The longest timeout that Lambda allows.
 pub const LAMBDA_LONGEST: Duration = Duration::from_mins(15);
-/// Longest wait for a new connection to PostgreSQL.
+/// Maximum time to connect to PostgreSQL.
 pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest wait until PostgreSQL's machine has acknowledged what was sent to it, however busy PostgreSQL itself is. A network forgets
-/// connections that were idle while Lambda froze the process (AWS: after 350 seconds), and says nothing; a statement sent by
-/// such a connection is run again on a new one.
+/// Maximum time until PostgreSQL's machine acknowledges a packet (`tcp_user_timeout`). The network drops connections that were idle while Lambda
+/// froze the process (on AWS after 350 seconds), without a notice. A statement on such a connection runs again on a new one.
 pub const DATABASE_ACKNOWLEDGED: Duration = Duration::from_secs(1);
-/// Longest time for one statement, a connection and retries included.
+/// Maximum time of one statement, with its connection and its retries.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
-/// Longest pause before a statement is run again that another transaction undid (SQLSTATE 40001, 40P01), the first time. It doubles with each
-/// conflict. A statement takes a millisecond or two, so those who met are through by then.
+/// Maximum of the first pause after a conflict with another transaction (SQLSTATE 40001, 40P01). It doubles with each conflict. A statement takes
+/// a millisecond or two, so the other transaction has usually ended by then.
 pub const CONFLICT_FIRST_PAUSE: Duration = Duration::from_millis(4);
-/// The longest such pause. Fifty at one row need some fifty turns, and a request has three seconds.
+/// The longest such pause. Fifty concurrent transactions on one row need about fifty rounds, and a statement has three seconds.
 pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
-/// Longest time to tell PostgreSQL that nobody waits for a statement any more.
+/// Maximum time to cancel a statement.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
-/// Longest time for what is asked of DynamoDB at once, retries included: twice in a sign-in.
+/// Maximum time of one operation on counters in DynamoDB, with all its calls and retries. A sign-in has two such operations.
 pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
-/// Longest time for one attempt at it, a connection included. DynamoDB answers in a few milliseconds, or something is wrong.
+/// Maximum time of one call to DynamoDB, with its connection. DynamoDB usually answers in a few milliseconds.
 pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
-/// When `sweep` attempts a mail again that a request could not send, and how long it waits before the next attempt but one: more than a
-/// request lives, so that the two are never at it together. Doubles with each attempt.
+/// When `sweep` first tries a mail that a request could not send. It is longer than a request takes, so that both never send the mail at the same
+/// time. The wait doubles with each attempt.
 pub const MAIL_FIRST_RETRY: Duration = Duration::from_secs(30);
-/// The longest wait between two attempts. SES drops what it throttles, and asks to wait up to ten minutes.
+/// The longest wait between two attempts. When SES throttles, it asks to wait up to ten minutes.
 pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
-/// How long the notice of a changed password is worth sending. A link for a new password is not, once its token would have expired.
+/// How long `sweep` tries to send the notice of a changed password. It tries to send a reset mail for the lifetime of its token.
 pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
-/// Expired rows that one statement deletes: some 10 ms of work.
+/// The number of expired rows that one statement deletes. It takes about 10 ms.
 pub const SWEEP_BATCH: i64 = 1_000;
-/// What `sweep` keeps of its time for everything but mails: their attempts end there.
+/// The part of its time that `sweep` reserves for everything except mails.
 pub const SWEEP_RESERVE: Duration = Duration::from_secs(15);
 
-/// What is kept of an attempt's time to write down that it succeeded.
+/// The part of the time of an attempt to send a mail that is reserved for deleting the mail from the outbox.
 pub const MAIL_SETTLING: Duration = Duration::from_millis(100);
-/// Longest time for a mail that no floor hides. One that is late is mailed again by `sweep`.
+/// Maximum time of an attempt to send a mail, where no minimum duration limits it. `sweep` sends a mail that took longer again.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ mod tests {
     use crate::{arbitrary, system};
 
     #[test]
-    fn a_token_survives_its_link() {
+    fn a_token_can_be_read_back_from_its_link() {
         let token = ResetToken::random(&mut system::rng());
         let text = token.to_link_text();
         assert_eq!(text.len(), 43);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[property_test]
-    fn a_token_has_one_spelling_and_no_other_token_has_it(
+    fn each_token_has_exactly_one_text(
         bytes: [u8; 32],
         #[strategy = prop_oneof![arbitrary::text(), "[A-Za-z0-9_-]{43}", arbitrary::damaged(&"A".repeat(43))]]
         text: String,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_token_is_none() {
+    fn malformed_tokens_are_refused() {
         let text = ResetToken::random(&mut system::rng()).to_link_text();
         for not_one in
             ["", "a", &text[1..], &format!("{text}A"), &format!("{text}="), &text.replace(char::is_alphanumeric, "ü")]

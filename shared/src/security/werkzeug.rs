@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[property_test]
-    fn no_hash_gets_more_work_than_the_policy_bears(
+    fn a_hash_that_needs_more_work_than_the_policy_allows_is_not_checked(
         #[strategy = policy::PBKDF2_MAX_ROUNDS + 1..] rounds: u32,
         #[strategy = scrypt_beyond()] (n, r, p): (u64, u32, u32),
     ) {

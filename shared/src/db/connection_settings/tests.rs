@@ -8,7 +8,7 @@ fn database(variables: &[(&str, &str)], host: &str) -> Result<ConnectionSettings
 }
 
 #[test]
-fn a_database_beyond_this_machine_is_verified_unless_that_is_off() {
+fn a_remote_database_is_verified_unless_tls_is_off() {
     let verified = |tls: &str, host: &str| database(&[("DATABASE_TLS", tls)], host).unwrap().authorities.is_some();
     assert!(!verified("", "127.0.0.1") && !verified("", "localhost") && !verified("off", "db.internal"));
     assert!(verified("", "db.internal") && verified("verify", "db.internal") && verified("verify", "localhost"));
@@ -20,7 +20,7 @@ fn a_database_beyond_this_machine_is_verified_unless_that_is_off() {
 }
 
 #[test]
-fn the_authorities_are_those_of_rds_those_of_the_system_or_a_file() {
+fn the_certificate_authorities_come_from_rds_the_system_or_a_file() {
     let authorities =
         |ca: &str| database(&[("DATABASE_CA", ca)], "db.internal").map(|found| found.authorities.unwrap().len());
     assert_eq!(authorities("").unwrap(), authorities("rds").unwrap());
@@ -33,7 +33,7 @@ fn the_authorities_are_those_of_rds_those_of_the_system_or_a_file() {
 }
 
 #[test]
-fn iam_signs_for_one_host_and_one_user_and_nobody_sends_its_token_in_the_clear() {
+fn iam_needs_one_host_a_plain_user_name_and_encryption() {
     let iam = |tls: &str, host: &str| database(&[("DATABASE_AUTH", "iam"), ("DATABASE_TLS", tls)], host);
     assert!(iam("", "db.internal").unwrap().iam && iam("", "localhost").unwrap().iam);
     assert!(!database(&[], "db.internal").unwrap().iam);
@@ -54,7 +54,7 @@ fn a_database_url_is_a_url() {
 }
 
 #[test]
-fn a_parameter_of_another_driver_is_named_with_what_to_do_instead() {
+fn an_error_names_the_parameter_of_another_driver_and_its_replacement() {
     for (parameter, named, instead) in [
         ("sslmode=verify-full", "`sslmode`", "DATABASE_TLS"),
         ("sslmode=require&sslrootcert=system", "`sslrootcert`", "DATABASE_CA"),
@@ -75,7 +75,7 @@ fn a_parameter_of_another_driver_is_named_with_what_to_do_instead() {
 }
 
 #[property_test]
-fn one_host_beyond_this_machine_is_one_too_many_for_a_plain_connection(
+fn one_remote_host_is_enough_to_require_encryption(
     #[strategy = vec("localhost|127[.]0[.]0[.]1|127[.]8[.]8[.]8|[\\[]::1[\\]]|%2Frun", 1..4)] mut hosts: Vec<String>,
     #[strategy = "db[.]internal|10[.]0[.]0[.]7|[\\[]2001:db8::1[\\]]|0[.]0[.]0[.]0|localhost[.]example|"]
     beyond: String,

@@ -76,7 +76,7 @@ fn with(claim: &str, value: Value) -> Value {
 }
 
 #[test]
-fn a_token_says_whose_it_is_and_which_session_it_belongs_to() {
+fn a_verified_token_names_its_user_and_session() {
     let verified = tokens().verify_access(&mint().access_token, NOW).unwrap();
     assert_eq!(verified.user_id, UserId(7));
     assert_eq!(verified.session_id, session().id);
@@ -92,7 +92,7 @@ fn a_refresh_token_minted_again_is_the_same_bytes() {
 }
 
 #[test]
-fn an_access_token_never_outlives_its_session() {
+fn an_access_token_expires_with_its_session_at_the_latest() {
     let ending = Session { expires_at: NOW.plus(Duration::from_mins(1)), ..session() };
     let reply = tokens().mint(&ending, TokenId(Uuid::from_u128(3)), Freshness::Refreshed).unwrap();
     assert_eq!(reply.expires_in, 60);
@@ -102,7 +102,7 @@ fn an_access_token_never_outlives_its_session() {
 
 // Requirement 9.
 #[test]
-fn expiry_knows_no_leeway_and_the_future_thirty_seconds() {
+fn exp_has_no_tolerance_and_iat_and_nbf_have_thirty_seconds() {
     assert!(verify(&header(), &with("exp", json!(NOW.0 + 1))).is_ok());
     assert_eq!(verify(&header(), &with("exp", json!(NOW.0))), Err(TokenError::Expired));
     for claim in ["iat", "nbf"] {
@@ -123,7 +123,7 @@ fn under(secret: &str, additional: &[&str]) -> Tokens {
 
 // Requirement 39.
 #[test]
-fn a_secret_is_rotated_function_by_function_with_nobody_logged_out() {
+fn rotating_the_secret_function_by_function_keeps_all_tokens_valid() {
     const NEXT: &str = "the-next-secret-0123456789abcdef0123";
     // First every function learns to accept the next secret, then one after the other signs with it, then the old one goes.
     let steps = [under(SECRET, &[]), under(SECRET, &[NEXT]), under(NEXT, &[SECRET]), under(NEXT, &[])];
@@ -149,7 +149,7 @@ fn mint_with(tokens: &Tokens) -> TokenReply {
 }
 
 #[test]
-fn a_change_of_algorithm_keeps_old_tokens_good() {
+fn a_change_of_algorithm_keeps_old_tokens_valid() {
     let kinds = key_pairs();
     let with_secret = mint();
     for key in &kinds {
@@ -172,7 +172,7 @@ fn tokens_without_key_pairs() -> Tokens {
 
 // Requirement 7.
 #[test]
-fn refresh_tokens_stay_under_the_secret_whatever_signs_access_tokens() {
+fn the_secret_always_signs_refresh_tokens() {
     for key in &key_pairs() {
         let tokens = with_key_pairs(Some(key), &[]);
         assert_eq!(mint_with(&tokens).refresh_token, mint().refresh_token);
@@ -197,7 +197,7 @@ fn any_session() -> impl Strategy<Value = Session> {
 
 // Requirement 9.
 #[property_test]
-fn a_token_says_what_it_was_minted_from_and_only_in_its_own_time(
+fn a_token_has_the_ids_of_its_session_and_is_valid_only_in_its_lifetime(
     #[strategy = any_session()] session: Session,
     access_id: u128,
     #[strategy = prop_oneof![-40..40_i64, any::<i64>()]] offset: i64,
@@ -229,7 +229,7 @@ static EVERY_KIND: LazyLock<(Tokens, Vec<String>)> = LazyLock::new(|| {
 });
 
 #[property_test]
-fn a_token_that_is_not_quite_as_it_was_minted_is_none(
+fn a_changed_token_is_invalid(
     #[strategy = select(EVERY_KIND.1.clone()).prop_flat_map(|text| arbitrary::damaged(&text))] token: String,
 ) {
     assert_eq!(EVERY_KIND.0.verify_access(&token, NOW), Err(TokenError::Invalid));
@@ -237,7 +237,7 @@ fn a_token_that_is_not_quite_as_it_was_minted_is_none(
 }
 
 #[property_test]
-fn what_nobody_minted_is_no_token(
+fn other_texts_and_forged_tokens_are_invalid(
     #[strategy = prop_oneof![arbitrary::text(), "[A-Za-z0-9_-]{0,60}([.][A-Za-z0-9_-]{0,60}){0,4}"]] text: String,
     #[strategy = arbitrary::json()] header: Value,
     #[strategy = arbitrary::json()] claims: Value,
@@ -254,7 +254,7 @@ fn is_in_its_one_spelling<T: FromStr + ToString>(value: &Value) -> bool {
 
 // Requirement 8.
 #[property_test]
-fn a_claim_has_one_type_and_one_spelling(
+fn each_claim_has_one_type_and_one_notation(
     #[strategy = select(claims().as_object().unwrap().keys().cloned().collect::<Vec<_>>())] claim: String,
     #[strategy = prop_oneof![
         arbitrary::json(),
@@ -282,7 +282,7 @@ fn a_claim_has_one_type_and_one_spelling(
 
 // Requirement 2.
 #[property_test]
-fn a_header_with_anything_else_in_it_is_none(
+fn a_header_with_other_fields_is_invalid(
     #[strategy = prop_oneof!["typ|alg|kid|crit|b64|jku|jwk|x5u|x5c|cty", arbitrary::text()]] name: String,
     #[strategy = arbitrary::json()] value: Value,
 ) {
