@@ -2,6 +2,7 @@
 
 mod api;
 mod database;
+mod endpoints;
 mod environments;
 mod monitoring;
 mod network;
@@ -13,7 +14,6 @@ mod versions;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
     process::ExitCode,
 };
 
@@ -112,17 +112,15 @@ fn check_rules(workspace: &Workspace) -> Result<(Verdict, Vec<Translation>)> {
         }
         verdict.add(rule, found.into_iter().map(|(problem, switches)| format!("{problem} (with {switches})")));
     }
-    verdict.add("every function has a sample event", missing_events(&translations, &workspace.root.join("events")));
+    let described = toolkit::endpoints::endpoints(&workspace.root)?;
+    let differences = translations.iter().flat_map(|translation| endpoints::differences(translation, &described));
+    verdict.add(
+        "functions, routes, memory and permissions are those of the Cargo.toml files",
+        differences.collect::<BTreeSet<_>>(),
+    );
     Ok((verdict, translations))
 }
 
 fn of_program(verdict: &mut Verdict, check: &str, ran: Result<()>) {
     verdict.add(check, ran.err().map(|problem| format!("{problem:#}")));
-}
-
-/// Functions without a sample event.
-fn missing_events(translations: &[Translation], events: &Path) -> Vec<String> {
-    let functions = translations.iter().flat_map(Translation::functions).map(|function| function.name);
-    let names: BTreeSet<_> = functions.collect();
-    names.into_iter().filter(|name| !events.join(format!("{name}.json")).is_file()).map(str::to_owned).collect()
 }
