@@ -42,7 +42,11 @@ fn problem(route: &Route, only: bool) -> Option<String> {
     let at = format!("`paths` / `{path}` / `{}`", method.to_lowercase());
     let behind = if authorizer.is_some() { " and `x-authorizer: authorizer`" } else { "" };
     if operation.is_null() {
-        let like = if authorizer.is_some() { "example" } else { "dashboard" };
+        let like = match (authorizer, method.as_str()) {
+            (Some(_), _) => "example",
+            (None, "GET") => "dashboard",
+            (None, _) => "reset-password",
+        };
         return Some(format!(
             "openapi.yaml: the route `{method} {path}` is not described. Add {at} with `operationId: {function}`{behind}, every answer and every \
              refusal. Copy the operation `{like}` to begin with."
