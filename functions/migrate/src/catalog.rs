@@ -1,27 +1,27 @@
-//! What PostgreSQL's catalogue says about the tables that are there.
+//! Queries of PostgreSQL's system catalogue: which relations exist, and which columns a table has.
 
 use tokio_postgres::types::Type;
 
 use crate::{error::DatabaseError, transaction::Transaction};
 
-/// A column, as far as somebody who inserts into its table has to know it.
+/// The properties of a column that decide whether our INSERT statements work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// Its type in PostgreSQL's own words, length included: `character varying(120)`.
+    /// Its type as PostgreSQL writes it, with the length: `character varying(120)`.
     pub data_type: String,
-    /// Whether it refuses NULL.
+    /// Whether it is NOT NULL.
     pub not_null: bool,
-    /// Whether a row that does not name it gets a value: by default, as an identity, or generated.
+    /// Whether an INSERT may omit it because the database supplies a value: a default, an identity or a generated value.
     pub has_default: bool,
-    /// Whether it alone is the primary key.
+    /// Whether the primary key consists of this column only.
     pub is_primary_key: bool,
 }
 
 const KIND: &str = "SELECT relkind::text AS kind FROM pg_class WHERE oid = to_regclass($1)";
 
-/// The kind of the relation of this name (`r` for a table, `v` for a view…); `None` where there is none.
+/// The `relkind` of the relation with this name: `r` for a table, `v` for a view, and so on. `None` if there is no such relation.
 pub async fn kind(transaction: &Transaction<'_>, name: &str) -> Result<Option<String>, DatabaseError> {
     let rows = transaction.query(KIND, &[(&name, Type::TEXT)]).await?;
     Ok(rows.first().map(|row| row.get("kind")))
@@ -40,7 +40,7 @@ const COLUMNS: &str = "
     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum";
 
-/// The columns of a table, in its own order.
+/// The columns of a table, in the order of the table.
 pub async fn columns(transaction: &Transaction<'_>, table: &str) -> Result<Vec<Column>, DatabaseError> {
     let rows = transaction.query(COLUMNS, &[(&table, Type::TEXT)]).await?;
     Ok(rows
@@ -55,7 +55,7 @@ pub async fn columns(transaction: &Transaction<'_>, table: &str) -> Result<Vec<C
         .collect())
 }
 
-/// What a `relkind` is called.
+/// The name of a `relkind` for error messages.
 pub fn kind_in_words(kind: &str) -> &'static str {
     match kind {
         "r" => "a table",
@@ -70,8 +70,8 @@ pub fn kind_in_words(kind: &str) -> &'static str {
     }
 }
 
-/// How many characters a column of this type takes; `None` for a type that is not text. A type without a limit takes
-/// [`u32::MAX`].
+/// The largest number of characters that a column of this type can hold. [`u32::MAX`] for a type without a limit, `None` for a
+/// type that is not text.
 pub fn text_width(data_type: &str) -> Option<u32> {
     match data_type {
         "text" | "character varying" => Some(u32::MAX),
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(text_width("character varying(120)"), Some(120));
         assert_eq!(text_width("character varying"), Some(u32::MAX));
         assert_eq!(text_width("text"), Some(u32::MAX));
-        // Padded with blanks: not what a text is.
+        // PostgreSQL pads `character(n)` with blanks, so a value would not be stored as it is.
         assert_eq!(text_width("character(120)"), None);
         assert_eq!(text_width("citext"), None);
         assert_eq!(text_width("integer"), None);

@@ -1,6 +1,6 @@
-//! Every reason for which an invocation fails, in words for whoever deploys: what is wrong, and what to do.
+//! The errors of an invocation. Each message tells the operator what is wrong and what to do.
 //!
-//! No message holds an address, a password or the database's URL.
+//! No message contains an email address, a password or the database's URL.
 
 use std::{fmt, time::Duration};
 
@@ -8,40 +8,40 @@ use lambda_runtime::Diagnostic;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-/// Why nothing was changed.
+/// Why an invocation failed. Nothing was changed, except perhaps if the connection was lost during COMMIT.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The payload is not understood.
+    /// The payload is invalid.
     #[error(r#"the payload must be {{}} or {{"finish": true}}: {0}"#)]
     Payload(String),
-    /// There is no connection to be had.
-    #[error("the database cannot be reached ({0}): check DATABASE_URL and the way there, then run this again")]
+    /// No connection could be opened.
+    #[error("the database cannot be reached ({0}): check DATABASE_URL and the network, then run migrate again")]
     Unreachable(String),
-    /// The database cannot hold every text.
+    /// The database's encoding cannot represent every character.
     #[error(
-        "the database's encoding is {0}, and names and addresses need UTF8. Dump it (pg_dump), make another one \
-         (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore the dump there, and point DATABASE_URL at it"
+        "the database's encoding is {0}, but names and addresses need UTF8. Dump it (pg_dump), create another database \
+         (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore the dump there, and set DATABASE_URL to the new database"
     )]
     NotUtf8(String),
-    /// The connection's search path leads nowhere.
-    #[error("there is no schema to make tables in: set one with ALTER ROLE … SET search_path, then run this again")]
+    /// The connection's search path contains no existing schema.
+    #[error("there is no schema for new tables: set one with ALTER ROLE … SET search_path, then run migrate again")]
     NoSchema,
-    /// Tables are seen in one schema, and would be made in another.
+    /// The connection finds tables in one schema, but would create new ones in another.
     #[error(
-        "this connection sees {} but would make new tables in the schema {current}: \
-         set its search_path so that all are in one schema, then run this again",
+        "this connection finds {} in another schema, but would create new tables in the schema {current}: \
+         set search_path so that all tables are in one schema, then run migrate again",
         elsewhere.join(", ")
     )]
     TwoSchemas {
-        /// Where new tables would go.
+        /// The schema in which new tables would be created.
         current: String,
-        /// The tables that are not there.
+        /// The tables that are in another schema.
         elsewhere: Vec<String>,
     },
-    /// A later version of this function was here.
+    /// A later version of this function has migrated the database.
     #[error(
         "the schema is at version {found} and this function knows versions up to {known}: \
-         deploy the function that goes with the schema"
+         deploy a version of this function that knows the schema's version"
     )]
     SchemaIsNewer {
         /// The version of the database.
@@ -49,48 +49,50 @@ pub enum Error {
         /// The newest version this function knows.
         known: i32,
     },
-    /// What the database has seen is not what this function has.
+    /// The applied migrations differ from the migrations of this function.
     #[error(
-        "{0}: a migration that was applied must never change. Put the file back as it was, and write a new one \
-         for what should be different (migrations/README.md)"
+        "{0}: an applied migration must never change. Restore its file, and put the change into a new migration \
+         (migrations/README.md)"
     )]
     HistoryDiffers(String),
-    /// A name the first migration needs belongs to something else.
+    /// Another table or index has a name that the migrations need.
     #[error(
-        "there is {kind} named {name} already, which is not ours: rename it, or give this service a schema of its own"
+        "there is {kind} named {name} already, which this service did not create: rename it, or give this service its own schema"
     )]
     NameTaken {
         /// The name.
         name: &'static str,
-        /// What has it.
+        /// What kind of relation has the name.
         kind: &'static str,
     },
-    /// There is a `users` that is not the old service's.
-    #[error("users is not a table this service can take over: {} (docs/taking-over.md)", .0.join("; "))]
+    /// `users` is not the old service's table.
+    #[error("this service cannot take over users: {} (docs/taking-over.md)", .0.join("; "))]
     UsersNotRecognised(
         /// What differs.
         Vec<String>,
     ),
-    /// Accounts that would be one.
+    /// Several accounts have addresses that differ only in case.
     #[error(
-        "some users have the same address but for upper and lower case, and each address may have one account: ids {}{}. \
-         Change or delete all but one of each, then run this again (docs/taking-over.md)",
+        "some users have addresses that differ only in upper and lower case, which may have only one account: ids {}{}. \
+         Change or delete all but one account of each group, then run migrate again (docs/taking-over.md)",
         groups(named),
         and_more(*unnamed)
     )]
     SharedAddresses {
-        /// The ids of each group, of the first groups.
+        /// The ids of the accounts in each of the first groups.
         named: Vec<Vec<i64>>,
-        /// How many groups there are besides.
+        /// How many further groups there are.
         unnamed: usize,
     },
-    /// The old service's tables are in use as long as the schema is not ours.
-    #[error("there are migrations to apply before anything can be finished: run this with {{}} first, and cut over")]
-    FinishBeforeMigrate,
-    /// A table has the name of one of the old service's.
+    /// Not all migrations are applied, so the old service may still use its tables.
     #[error(
-        "{table} is not the old service's, so nothing was dropped: {}. \
-         Rename or drop it yourself, then run this again",
+        "not all migrations are applied, so nothing was dropped: run this with {{}} first, then switch to the new service"
+    )]
+    FinishBeforeMigrate,
+    /// A table has the name of an old table, but other columns.
+    #[error(
+        "{table} is not the old service's table, so nothing was dropped: {}. \
+         Rename or drop {table} yourself, then run migrate again",
         differences.join("; ")
     )]
     NotTheOldServices {
@@ -99,24 +101,27 @@ pub enum Error {
         /// What differs.
         differences: Vec<String>,
     },
-    /// Another invocation is at work.
-    #[error("another migrate has been at work for a minute: wait until it has finished, then run this again")]
-    AnotherMigrates,
-    /// Somebody holds what we need.
+    /// Another invocation is running.
     #[error(
-        "waited {attempts} times two seconds for a lock, in vain: {}. End what holds it, then run this again",
-        held(holders)
+        "another invocation of migrate has been running for a minute: wait until it has ended, then run migrate again"
+    )]
+    AnotherMigrates,
+    /// Another transaction holds a lock that the migration needs.
+    #[error(
+        "did not get a lock in {attempts} attempts of two seconds: {}. \
+         End the transaction that holds the lock, then run migrate again",
+        describe(holders)
     )]
     Busy {
-        /// How often we tried.
+        /// The number of attempts.
         attempts: u32,
-        /// Tables and the server processes that hold a lock on them.
+        /// The locked tables, each with the id of a server process that holds a lock on it.
         holders: Vec<(String, i32)>,
     },
-    /// All of it took too long.
-    #[error("not done within {0:?}: run this again when the database has less to do")]
+    /// All attempts together took too long.
+    #[error("not done within {0:?}: run migrate again when the database is less busy")]
     Deadline(Duration),
-    /// PostgreSQL refused.
+    /// PostgreSQL reported an error, or the connection was lost.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
@@ -130,16 +135,16 @@ fn and_more(groups: usize) -> String {
     if groups == 0 { String::new() } else { format!(" and {groups} more such groups") }
 }
 
-fn held(holders: &[(String, i32)]) -> String {
+fn describe(holders: &[(String, i32)]) -> String {
     if holders.is_empty() {
-        return "users, or a table of the old service's, was locked all the time, though it is free now".to_owned();
+        return "users or an old token table was locked at each attempt, but no lock is held now".to_owned();
     }
     let holder = |(table, pid): &(String, i32)| format!("{table} is locked by process {pid} (pg_stat_activity)");
     holders.iter().map(holder).collect::<Vec<_>>().join(", ")
 }
 
 impl Error {
-    /// A stable name for the log and for a script that invokes this.
+    /// A stable name for the log and for scripts that invoke `migrate`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Payload(_) => "Payload",
@@ -169,7 +174,7 @@ impl From<Error> for Diagnostic {
 }
 
 impl From<refinery::Error> for Error {
-    /// Refinery wraps a cause once or twice, depending on where it failed. What has no cause is about the history.
+    /// Refinery wraps a database error once or twice, depending on the step that failed. Its other errors are about the history.
     fn from(error: refinery::Error) -> Self {
         let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
         match causes.find_map(|cause| cause.downcast_ref::<DatabaseError>()) {
@@ -179,7 +184,7 @@ impl From<refinery::Error> for Error {
     }
 }
 
-/// What PostgreSQL said, as far as it may be repeated.
+/// An error of PostgreSQL or of the connection, without the parts that may contain user data.
 #[derive(Debug, Clone)]
 pub struct DatabaseError {
     code: Option<SqlState>,
@@ -188,23 +193,25 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
-    /// The table of what was applied holds something that refinery never wrote.
-    pub fn history() -> Self {
+    /// The history table has a row that refinery did not write.
+    pub fn invalid_history() -> Self {
         Self {
             code: None,
-            message: "refinery_schema_history holds something that no migration wrote".to_owned(),
-            advice: "restore it from a backup, then run this again",
+            message: "refinery_schema_history has a row that no migration wrote".to_owned(),
+            advice: "restore the table from a backup, then run migrate again",
         }
     }
 
-    /// Whether a lock did not come free in time.
+    /// Whether a lock was not released in time.
     pub fn is_lock_timeout(&self) -> bool {
         self.code == Some(SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    /// Whether somebody else was in the way, and a second try may find them gone. A unique violation is one of these: an
-    /// account that came in between our look at the addresses and their index, which the next look will find; or a table
-    /// that somebody else was making at the same time.
+    /// Whether a concurrent transaction caused the error, so that another attempt may succeed.
+    ///
+    /// A unique violation counts, for two reasons. An account may be created after the check of the addresses and before their
+    /// index. The check in the next attempt finds that account. Or another transaction may create the same table at the same
+    /// time.
     pub fn is_contention(&self) -> bool {
         let contention = [
             SqlState::LOCK_NOT_AVAILABLE,
@@ -215,7 +222,7 @@ impl DatabaseError {
         self.code.as_ref().is_some_and(|code| contention.contains(code))
     }
 
-    /// What PostgreSQL, or the connection to it, said; without advice.
+    /// The message of PostgreSQL or of the connection, without advice.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -224,7 +231,8 @@ impl DatabaseError {
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
         let message = match error.as_db_error() {
-            // The detail of a violated constraint (22, 23) quotes the row. Others name the table or view that is in the way.
+            // The detail of a data error or a violated constraint (classes 22 and 23) quotes the row. Other details name the
+            // table or view that prevents the statement.
             Some(db) => match db.detail().filter(|_| !["22", "23"].contains(&&db.code().code()[..2])) {
                 Some(detail) => format!("{} ({detail})", db.message()),
                 None => db.message().to_owned(),
@@ -236,11 +244,11 @@ impl From<tokio_postgres::Error> for DatabaseError {
         };
         let advice = match error.code() {
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-                "DATABASE_URL must name the owner of these tables, who may also make new ones: change it, then run this again"
+                "DATABASE_URL must name the owner of these tables, with permission to create tables: correct it, then run migrate again"
             }
-            Some(_) => "nothing was changed; put that right, then run this again",
-            // An answer that was lost may have been the one to COMMIT.
-            None => "all of it was done, or nothing: run this again, it goes on from there",
+            Some(_) => "nothing was changed: correct the cause, then run migrate again",
+            // The lost answer may have been the answer to COMMIT.
+            None => "either all changes were committed or none: run migrate again, and it applies what is missing",
         };
         Self { code: error.code().cloned(), message, advice }
     }

@@ -1,4 +1,4 @@
-//! Dropping what the old service kept its tokens in. Its `users` are ours by then; the rest serves nobody any more.
+//! Drops the token tables of the old service. This service uses the old `users` table, but none of the other old tables.
 
 use crate::{
     catalog::{self, Column},
@@ -6,11 +6,11 @@ use crate::{
     transaction::Transaction,
 };
 
-/// A table of the old service: enough of it to tell it from somebody else's of the same name.
+/// The columns of an old table. They distinguish it from a table of another program that has the same name.
 struct OldTable {
     name: &'static str,
     columns: &'static [(&'static str, DataType)],
-    /// A column that only one of the old service's two forms has.
+    /// A column that exists in only one of the two versions of the old service's schema.
     optional: Option<(&'static str, DataType)>,
 }
 
@@ -54,11 +54,11 @@ pub fn old_tables() -> impl Iterator<Item = &'static str> {
     OLD_TABLES.iter().map(|table| table.name)
 }
 
-/// Drops the old service's token tables, as far as they are there, and says which. What depends on them stays in the way: a
-/// view that somebody built on one is theirs to drop.
+/// Drops the old service's token tables that exist, and returns their names.
 ///
 /// # Errors
-/// Where one of the names belongs to something that is not the old service's: then none is dropped.
+/// If a table or view with one of these names is not the old service's, or if a view depends on one of the tables. Then no table
+/// is dropped. The operator must drop such a view first.
 pub async fn drop_old_tables(transaction: &Transaction<'_>) -> Result<Vec<&'static str>, Error> {
     let mut found = Vec::new();
     for table in &OLD_TABLES {
@@ -86,7 +86,7 @@ impl OldTable {
         Error::NotTheOldServices { table: self.name, differences }
     }
 
-    /// How a table differs from this one, for a person to read; empty where it does not.
+    /// Describes how a table differs from this one. Empty if it does not differ.
     fn differences(&self, columns: &[Column]) -> Vec<String> {
         let expected = || self.columns.iter().chain(&self.optional);
         let missing = self.columns.iter().filter(|(name, _)| !columns.iter().any(|column| column.name == *name));
@@ -94,7 +94,7 @@ impl OldTable {
         for column in columns {
             match expected().find(|(name, _)| *name == column.name) {
                 None => differences.push(format!("the column {} is not the old service's", column.name)),
-                Some((_, data_type)) if !data_type.is(&column.data_type) => {
+                Some((_, expected)) if !expected.matches(&column.data_type) => {
                     differences.push(format!("{} is {}", column.name, column.data_type));
                 }
                 Some(_) => {}
@@ -105,7 +105,7 @@ impl OldTable {
 }
 
 impl DataType {
-    fn is(self, data_type: &str) -> bool {
+    fn matches(self, data_type: &str) -> bool {
         match self {
             Self::Integer => data_type == "integer",
             Self::Varchar(width) => catalog::text_width(data_type) == Some(width),
@@ -137,7 +137,7 @@ mod tests {
     ];
 
     #[test]
-    fn both_forms_of_a_table_are_the_old_services() {
+    fn both_versions_of_an_old_table_are_recognised() {
         let [reset_tokens, ..] = &OLD_TABLES;
         assert_eq!(reset_tokens.differences(&columns(&RESET_TOKENS)), [""; 0]);
         let with_created_at = [&RESET_TOKENS[..], &[("created_at", "timestamp without time zone")]].concat();
@@ -145,13 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_table_is_not() {
+    fn a_table_with_other_columns_is_not_recognised() {
         let [reset_tokens, ..] = &OLD_TABLES;
         assert_eq!(reset_tokens.differences(&columns(&RESET_TOKENS[..3])), ["the column expires_at is missing"]);
-        let more = [&RESET_TOKENS[..], &[("used", "boolean")]].concat();
-        assert_eq!(reset_tokens.differences(&columns(&more)), ["the column used is not the old service's"]);
-        let mut wider = RESET_TOKENS;
-        wider[2].1 = "text";
-        assert_eq!(reset_tokens.differences(&columns(&wider)), ["token is text"]);
+        let with_another_column = [&RESET_TOKENS[..], &[("used", "boolean")]].concat();
+        assert_eq!(
+            reset_tokens.differences(&columns(&with_another_column)),
+            ["the column used is not the old service's"]
+        );
+        let mut with_another_type = RESET_TOKENS;
+        with_another_type[2].1 = "text";
+        assert_eq!(reset_tokens.differences(&columns(&with_another_type)), ["token is text"]);
     }
 }

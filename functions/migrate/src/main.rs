@@ -1,16 +1,17 @@
-//! `migrate` brings a database to the schema of `migrations/`: an empty one, one of an earlier version, or the old service's.
+//! `migrate` applies the migrations in `migrations/` to an empty database, to a database of an earlier version, or to the
+//! database of the old service.
 //!
-//! Not an endpoint: it is invoked by whoever deploys, with `{}`, or with `{"finish": true}` once the old service is gone for
-//! good. It answers with a [`Report`] of what it did, or the invocation fails with a message that says what is wrong and what
-//! to do about it. Everything happens in one transaction: refused means nothing changed.
+//! It is not an endpoint. The operator invokes it with `{}` at each deployment, and with `{"finish": true}` after the old service
+//! was switched off for good. It answers with a [`Report`] of what it did. If it fails, the error says what is wrong and what to
+//! do. Everything happens in one transaction, so a failed invocation changes nothing.
 
 mod attempts;
 mod catalog;
 mod error;
 mod finish;
 mod history;
+mod payload;
 mod preconditions;
-mod request;
 mod role;
 mod takeover;
 mod transaction;
@@ -28,11 +29,11 @@ use shared::{
 };
 use tracing::{Instrument, error, info};
 
-use crate::{error::Error, request::Invocation, role::FunctionsRole, transaction::Transaction};
+use crate::{error::Error, payload::Payload, role::FunctionsRole, transaction::Transaction};
 
-/// The first migration that the code of the release before this one cannot work with. `migrate` runs before the new code is live, so a database
-/// that the old code may be using gets this migration from the next release. A new database gets it at once. Write `None` when the next
-/// release begins.
+/// The first migration with which the code of the previous release cannot work. `migrate` runs before the new code is live, when
+/// a database may still serve the previous release. Such a database gets this migration with the next release. A new database
+/// gets it at once. Set this to `None` when work on the next release begins.
 const POSTPONED: Option<i32> = Some(5);
 
 mod embedded {
@@ -63,7 +64,7 @@ async fn serve(environment: &Environment) -> ExitCode {
     }
 }
 
-/// Logs what came of an invocation.
+/// Handles an invocation and logs its outcome.
 async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
     let span = runtime::request_span(&event);
     let outcome = answer(app, event.payload).instrument(span.clone()).await;
@@ -76,14 +77,14 @@ async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnost
     Ok(outcome?)
 }
 
-/// Takes any JSON, so that a payload that is not understood is refused in our own words.
-async fn answer(app: &App, payload: Value) -> Result<Report, Error> {
-    let invocation = Invocation::parse(payload)?;
-    attempts::run(app.connection.clone(), async |transaction| migrate(transaction, invocation, app).await).await
+/// Accepts any JSON, so that the error for an invalid payload is our own and not the runtime's.
+async fn answer(app: &App, json: Value) -> Result<Report, Error> {
+    let payload = Payload::parse(json)?;
+    attempts::run(app.connection.clone(), async |transaction| migrate(transaction, payload, app).await).await
 }
 
-/// What happens to the database, in one transaction.
-async fn migrate(transaction: &mut Transaction<'_>, invocation: Invocation, app: &App) -> Result<Report, Error> {
+/// Checks the database and changes it, in one transaction.
+async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App) -> Result<Report, Error> {
     let migrations = embedded::migrations::runner();
     let versions = || migrations.get_migrations().iter();
     let known = versions().map(refinery::Migration::version).max().unwrap_or_default();
@@ -96,7 +97,7 @@ async fn migrate(transaction: &mut Transaction<'_>, invocation: Invocation, app:
     match found {
         Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
         Some(found) if found >= target => {}
-        _ if invocation.finish => return Err(Error::FinishBeforeMigrate),
+        _ if payload.finish => return Err(Error::FinishBeforeMigrate),
         Some(found) if found < takeover::ADDRESSES_BY_ASCII => takeover::refuse_shared_addresses(transaction).await?,
         Some(_) => {}
         None => takeover::check(transaction).await?,
@@ -104,7 +105,7 @@ async fn migrate(transaction: &mut Transaction<'_>, invocation: Invocation, app:
 
     let postponed = versions().filter(|migration| migration.version() > target).map(ToString::to_string).collect();
     let applied = migrations.set_target(Target::Version(target)).run_async(transaction).await?;
-    let dropped = if invocation.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
+    let dropped = if payload.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
     if let Some(role) = &app.functions_role {
         role::grant(transaction, role).await?;
     }
@@ -120,7 +121,7 @@ async fn migrate(transaction: &mut Transaction<'_>, invocation: Invocation, app:
 /// What an invocation did.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// The version the schema has now.
+    /// The version of the schema after the invocation.
     schema_version: i32,
     /// The migrations that were applied, in order.
     applied: Vec<String>,
@@ -128,7 +129,7 @@ struct Report {
     postponed: Vec<String>,
     /// The old service's tables that were dropped.
     dropped: Vec<&'static str>,
-    /// The role that may use them, where one is configured.
+    /// The role that was granted access to the tables, if one is configured.
     granted_to: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a database must be like before anything is done to it.
+//! Conditions that a database must meet before `migrate` changes it.
 
 use tokio_postgres::types::Type;
 
@@ -21,7 +21,7 @@ const SCHEMAS: &str = "
             ORDER BY name
         ) AS elsewhere";
 
-/// Refuses a connection that would make new tables in one schema while it sees those that are there in another.
+/// Refuses a connection that would create new tables in one schema although existing tables are in another.
 pub async fn refuse_two_schemas(transaction: &Transaction<'_>) -> Result<(), Error> {
     let ours = ["users", "sessions", "password_resets", history::TABLE];
     let names: Vec<&str> = ours.into_iter().chain(finish::old_tables()).collect();

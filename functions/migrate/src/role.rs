@@ -7,21 +7,22 @@ use crate::{error::Error, transaction::Transaction};
 
 const GRANTS: &str = include_str!("../../../migrations/grants.sql");
 
-/// The name of the role: lower-case ASCII letters, digits and `_`. It stands in SQL, where a name cannot be a parameter.
+/// The name of the role: lower-case ASCII letters, digits and `_`. It is inserted into SQL text, because a name cannot be a
+/// parameter.
 pub struct FunctionsRole(String);
 
 impl FunctionsRole {
-    /// Reads `FUNCTIONS_ROLE`. `None` if it is unset: then the role is not created here.
+    /// Reads `FUNCTIONS_ROLE`. `None` if the variable is not set. Then `migrate` creates no role.
     ///
     /// # Errors
-    /// If it is not such a name.
+    /// If the name has another character, begins with a digit, or is longer than 63 characters.
     pub fn from_env(env: &Environment) -> Result<Option<Self>, ConfigError> {
         let Some(name) = env.optional("FUNCTIONS_ROLE") else { return Ok(None) };
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if name.len() < 64 && name.bytes().all(is_plain) && !name.starts_with(|first: char| first.is_ascii_digit()) {
             Ok(Some(Self(name.to_owned())))
         } else {
-            let expected = "a role's name of small ASCII letters, digits and _";
+            let expected = "the name of a role: lower-case ASCII letters, digits and _";
             Err(ConfigError::Malformed { name: "FUNCTIONS_ROLE", expected })
         }
     }
@@ -32,8 +33,8 @@ impl FunctionsRole {
     }
 }
 
-/// Creates the role if it does not exist, allows it to log in by IAM if the server supports that, and grants it the rights in
-/// `migrations/grants.sql`. Running it again changes nothing.
+/// Creates the role if it does not exist, allows it to log in with IAM if the server supports IAM, and grants it the privileges
+/// in `migrations/grants.sql`. A second call changes nothing.
 pub async fn grant(transaction: &Transaction<'_>, role: &FunctionsRole) -> Result<(), Error> {
     let role = role.as_str();
     if !exists(transaction, role).await? {

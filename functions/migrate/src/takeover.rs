@@ -1,4 +1,5 @@
-//! Looking at a database that no migration has seen: empty, or the old service's. Anything else is refused.
+//! Checks of a database without applied migrations. It must be empty or have the old service's tables. Any other database is
+//! refused.
 
 use crate::{
     catalog::{self, Column, text_width},
@@ -6,10 +7,11 @@ use crate::{
     transaction::Transaction,
 };
 
-/// Refuses what the first migration would trip over, or would build upon and should not.
+/// Refuses a database to which the first migration cannot or must not be applied.
 ///
 /// # Errors
-/// Where a name we need is taken, `users` is not the old service's, or two of its addresses differ only in case.
+/// If another table or index has a name that the migrations need, if `users` is not the old service's table, or if two addresses
+/// in it differ only in case.
 pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
     refuse_taken_names(transaction).await?;
     match catalog::kind(transaction, "users").await?.as_deref() {
@@ -24,10 +26,10 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
     refuse_shared_addresses(transaction).await
 }
 
-/// The migration that makes the index by which addresses are compared.
+/// The migration that creates the unique index on addresses with lower-case ASCII letters.
 pub const ADDRESSES_BY_ASCII: i32 = 3;
 
-/// What the migrations make under names that others like too.
+/// Tables and indexes that the migrations create and whose names another program may have used.
 const NEW_NAMES: [&str; 6] =
     ["sessions", "password_resets", "throttle", "outbox", "users_email_lower_key", "users_email_ascii_key"];
 
@@ -40,28 +42,28 @@ async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// How a `users` table differs from the old service's, for a person to read; empty where it does not.
+/// Describes how a `users` table differs from the old service's. Empty if it does not differ in a way that matters.
 ///
-/// Wider is fine where our own values fit, but for the address: the migration widens it to 254, which is instant from any
-/// shorter length and would rewrite, or truncate, a longer one. A column that the old service did not have is fine where an
-/// INSERT may leave it out.
+/// A wider column is accepted if our values fit. The address is an exception: the migration changes its type to 254 characters.
+/// From a shorter type, PostgreSQL does this at once. From a longer type, it would rewrite the table and could truncate
+/// addresses. An additional column is accepted if an INSERT may omit it.
 fn differences(columns: &[Column]) -> Vec<String> {
-    let known =
+    let expected =
         |name: &'static str, check: &dyn Fn(&Column) -> Vec<String>| match columns.iter().find(|c| c.name == name) {
             Some(column) => check(column),
             None => vec![format!("the column {name} is missing")],
         };
     let mut differences = [
-        known("id", &id),
-        known("name", &|column| text(column, 100..=u32::MAX, "character varying(100) or wider")),
-        known("email", &|column| text(column, 1..=254, "character varying(120), or up to 254")),
-        known("password", &|column| text(column, 255..=u32::MAX, "character varying(255) or wider, to hold a hash")),
-        known("created_at", &created_at),
+        expected("id", &id),
+        expected("name", &|column| text(column, 100..=u32::MAX, "character varying(100) or wider")),
+        expected("email", &|column| text(column, 1..=254, "character varying(120), or up to 254")),
+        expected("password", &|column| text(column, 255..=u32::MAX, "character varying(255) or wider, to hold a hash")),
+        expected("created_at", &created_at),
     ]
     .concat();
-    let others =
+    let additional =
         columns.iter().filter(|c| !["id", "name", "email", "password", "created_at"].contains(&c.name.as_str()));
-    differences.extend(others.filter_map(other));
+    differences.extend(additional.filter_map(additional_column));
     differences
 }
 
@@ -74,7 +76,9 @@ fn id(column: &Column) -> Vec<String> {
         differences.push("id is not the primary key".to_owned());
     }
     if !column.has_default {
-        differences.push("id has no default (a sequence) and is no identity: a new account would get no id".to_owned());
+        differences.push(
+            "id has no default (a sequence) and is not an identity column, so a new account would get no id".to_owned(),
+        );
     }
     differences
 }
@@ -95,11 +99,11 @@ fn created_at(column: &Column) -> Vec<String> {
     if column.data_type == expected { Vec::new() } else { vec![wrong_type(column, expected)] }
 }
 
-fn other(column: &Column) -> Option<String> {
+fn additional_column(column: &Column) -> Option<String> {
     if column.name == "credential_version" {
-        Some("it has a column credential_version already, though no migration was ever applied".to_owned())
+        Some("it has a column credential_version already, although no migration was ever applied".to_owned())
     } else if column.not_null && !column.has_default {
-        Some(format!("the column {} is NOT NULL and has no default: a new account would not fill it", column.name))
+        Some(format!("the column {} is NOT NULL and has no default, and this service would not set it", column.name))
     } else {
         None
     }
@@ -109,11 +113,11 @@ fn wrong_type(column: &Column, expected: &str) -> String {
     format!("{} is {}; expected {expected}", column.name, column.data_type)
 }
 
-/// How many groups of accounts a message names. Whoever has more needs a query, not a message.
-const NAMED: i64 = 20;
+/// How many groups of accounts an error message names at most. A longer list does not belong into a message.
+const MAX_NAMED_GROUPS: i64 = 20;
 
-/// The first groups, and how many there are in all: addresses that are one by ASCII, and those that the database folds into one, which the
-/// index of V1 refuses.
+/// The first groups of accounts with equal addresses, and the number of all groups. The first SELECT compares addresses with
+/// lower-case ASCII letters. The second one compares them with the database's own collation, as the unique index of V1 does.
 const SHARED_ADDRESSES: &str = "
     WITH shared AS (
         SELECT array_agg(id::bigint ORDER BY id) AS ids FROM users GROUP BY lower(email COLLATE \"C\") HAVING count(*) > 1
@@ -122,12 +126,12 @@ const SHARED_ADDRESSES: &str = "
     )
     SELECT ids, count(*) OVER () AS groups FROM shared ORDER BY ids LIMIT $1";
 
-/// Refuses accounts whose addresses differ only in case: in that of ASCII letters, or in what the database's own collation folds.
+/// Refuses accounts whose addresses differ only in case, either of ASCII letters or as the database's own collation defines it.
 ///
 /// # Errors
-/// Where there are some. The error names their ids.
+/// If there are such accounts. The error names their ids.
 pub async fn refuse_shared_addresses(transaction: &Transaction<'_>) -> Result<(), Error> {
-    let rows = transaction.query(SHARED_ADDRESSES, &[(&NAMED, tokio_postgres::types::Type::INT8)]).await?;
+    let rows = transaction.query(SHARED_ADDRESSES, &[(&MAX_NAMED_GROUPS, tokio_postgres::types::Type::INT8)]).await?;
     let Some(first) = rows.first() else { return Ok(()) };
     let groups: i64 = first.get("groups");
     let named: Vec<Vec<i64>> =
@@ -150,7 +154,7 @@ mod tests {
         }
     }
 
-    fn the_old_services() -> Vec<Column> {
+    fn old_service_columns() -> Vec<Column> {
         vec![
             Column { has_default: true, is_primary_key: true, ..column("id", "integer") },
             column("name", "character varying(100)"),
@@ -160,26 +164,26 @@ mod tests {
         ]
     }
 
-    fn with(name: &str, change: impl Fn(&mut Column)) -> Vec<Column> {
-        let mut columns = the_old_services();
+    fn with_change(name: &str, change: impl Fn(&mut Column)) -> Vec<Column> {
+        let mut columns = old_service_columns();
         columns.iter_mut().filter(|column| column.name == name).for_each(change);
         columns
     }
 
     #[test]
     fn the_old_services_table_is_recognised() {
-        assert_eq!(differences(&the_old_services()), [""; 0]);
+        assert_eq!(differences(&old_service_columns()), [""; 0]);
     }
 
     #[test]
     fn a_table_that_differs_harmlessly_is_recognised() {
         for columns in [
-            with("name", |column| column.data_type = "text".to_owned()),
-            with("password", |column| column.data_type = "character varying".to_owned()),
-            with("email", |column| column.data_type = "character varying(254)".to_owned()),
-            with("created_at", |column| column.not_null = true),
-            [the_old_services(), vec![Column { not_null: false, ..column("phone", "text") }]].concat(),
-            [the_old_services(), vec![Column { has_default: true, ..column("admin", "boolean") }]].concat(),
+            with_change("name", |column| column.data_type = "text".to_owned()),
+            with_change("password", |column| column.data_type = "character varying".to_owned()),
+            with_change("email", |column| column.data_type = "character varying(254)".to_owned()),
+            with_change("created_at", |column| column.not_null = true),
+            [old_service_columns(), vec![Column { not_null: false, ..column("phone", "text") }]].concat(),
+            [old_service_columns(), vec![Column { has_default: true, ..column("admin", "boolean") }]].concat(),
         ] {
             assert_eq!(differences(&columns), [""; 0]);
         }
@@ -188,29 +192,29 @@ mod tests {
     #[test]
     fn each_difference_is_named() {
         for (columns, difference) in [
-            (with("id", |column| column.data_type = "uuid".to_owned()), "id is uuid; expected integer"),
-            (with("id", |column| column.is_primary_key = false), "id is not the primary key"),
-            (with("id", |column| column.has_default = false), "id has no default"),
+            (with_change("id", |column| column.data_type = "uuid".to_owned()), "id is uuid; expected integer"),
+            (with_change("id", |column| column.is_primary_key = false), "id is not the primary key"),
+            (with_change("id", |column| column.has_default = false), "id has no default"),
             (
-                with("name", |column| column.data_type = "character varying(50)".to_owned()),
+                with_change("name", |column| column.data_type = "character varying(50)".to_owned()),
                 "name is character varying(50)",
             ),
-            (with("name", |column| column.not_null = false), "name may be NULL"),
-            (with("email", |column| column.data_type = "text".to_owned()), "email is text"),
+            (with_change("name", |column| column.not_null = false), "name may be NULL"),
+            (with_change("email", |column| column.data_type = "text".to_owned()), "email is text"),
             (
-                with("email", |column| column.data_type = "character varying(255)".to_owned()),
+                with_change("email", |column| column.data_type = "character varying(255)".to_owned()),
                 "email is character varying(255)",
             ),
-            (with("email", |column| column.data_type = "citext".to_owned()), "email is citext"),
-            (with("email", |column| column.name = "mail".to_owned()), "the column email is missing"),
-            (with("password", |column| column.data_type = "character varying(60)".to_owned()), "to hold a hash"),
+            (with_change("email", |column| column.data_type = "citext".to_owned()), "email is citext"),
+            (with_change("email", |column| column.name = "mail".to_owned()), "the column email is missing"),
+            (with_change("password", |column| column.data_type = "character varying(60)".to_owned()), "to hold a hash"),
             (
-                with("created_at", |column| column.data_type = "timestamp with time zone".to_owned()),
+                with_change("created_at", |column| column.data_type = "timestamp with time zone".to_owned()),
                 "created_at is timestamp with",
             ),
-            ([the_old_services(), vec![column("tenant", "integer")]].concat(), "the column tenant is NOT NULL"),
+            ([old_service_columns(), vec![column("tenant", "integer")]].concat(), "the column tenant is NOT NULL"),
             (
-                [the_old_services(), vec![Column { has_default: true, ..column("credential_version", "integer") }]]
+                [old_service_columns(), vec![Column { has_default: true, ..column("credential_version", "integer") }]]
                     .concat(),
                 "credential_version already",
             ),

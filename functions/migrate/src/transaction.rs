@@ -1,4 +1,4 @@
-//! The one transaction of an invocation, as refinery sees it.
+//! The transaction of an invocation, with the traits that refinery needs.
 
 use refinery_core::{
     Migration,
@@ -12,17 +12,17 @@ use tokio_postgres::{
 
 use crate::error::DatabaseError;
 
-/// A transaction that refinery works in without ending it. Refinery's own driver commits after each step, the table of its
-/// history first; here a migration that is refused half-way leaves nothing behind, that table included.
+/// A transaction in which refinery runs without committing. Refinery's own driver commits after each step. With this type, a
+/// migration that fails half-way leaves nothing behind, not even the history table.
 pub struct Transaction<'a>(tokio_postgres::Transaction<'a>);
 
 impl<'a> Transaction<'a> {
-    /// Takes a transaction that has just begun. Dropping it rolls back.
-    pub fn new(begun: tokio_postgres::Transaction<'a>) -> Self {
-        Self(begun)
+    /// Wraps a new transaction. Dropping the value rolls the transaction back.
+    pub fn new(transaction: tokio_postgres::Transaction<'a>) -> Self {
+        Self(transaction)
     }
 
-    /// Makes everything so far last.
+    /// Commits the transaction.
     pub async fn commit(self) -> Result<(), DatabaseError> {
         Ok(self.0.commit().await?)
     }
@@ -32,12 +32,12 @@ impl<'a> Transaction<'a> {
         Ok(self.0.batch_execute(sql).await?)
     }
 
-    /// The rows of one query.
+    /// Runs a query and returns its rows.
     pub async fn query(&self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, DatabaseError> {
         Ok(self.0.query_typed(sql, params).await?)
     }
 
-    /// The row of a query that always has one.
+    /// Runs a query that always returns one row.
     pub async fn query_one(&self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row, DatabaseError> {
         Ok(self.0.query_typed_one(sql, params).await?)
     }
@@ -60,7 +60,7 @@ impl AsyncTransaction for Transaction<'_> {
 }
 
 impl AsyncQuery<Vec<Migration>> for Transaction<'_> {
-    /// Reads refinery's history: version, name, time and checksum of each migration that was applied.
+    /// Reads refinery's history: version, name, time and checksum of each applied migration.
     async fn query(&mut self, query: &str) -> Result<Vec<Migration>, DatabaseError> {
         self.0.query_typed(query, &[]).await?.iter().map(applied).collect()
     }
@@ -70,7 +70,7 @@ impl AsyncMigrate for Transaction<'_> {}
 
 fn applied(row: &Row) -> Result<Migration, DatabaseError> {
     let applied_on =
-        OffsetDateTime::parse(row.try_get("applied_on")?, &Rfc3339).map_err(|_| DatabaseError::history())?;
-    let checksum = row.try_get::<_, &str>("checksum")?.parse().map_err(|_| DatabaseError::history())?;
+        OffsetDateTime::parse(row.try_get("applied_on")?, &Rfc3339).map_err(|_| DatabaseError::invalid_history())?;
+    let checksum = row.try_get::<_, &str>("checksum")?.parse().map_err(|_| DatabaseError::invalid_history())?;
     Ok(Migration::applied(row.try_get("version")?, row.try_get("name")?, applied_on, checksum))
 }

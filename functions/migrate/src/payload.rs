@@ -5,19 +5,22 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// What an invocation asks for.
+/// What the caller wants `migrate` to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Invocation {
-    /// Whether the old service's token tables shall be dropped: it will not come back.
+pub struct Payload {
+    /// Whether to drop the old service's token tables. After that, the old service cannot run any more.
     pub finish: bool,
 }
 
-impl Invocation {
-    /// Reads `{}` or `{"finish": true}`. Anything else is refused, unknown fields included: a misspelt `finish` shall not pass
-    /// for a plain migration.
+impl Payload {
+    /// Reads `{}` or `{"finish": true}`.
+    ///
+    /// # Errors
+    /// For any other JSON. Unknown fields are errors, because a payload with a misspelt `finish` must not start a migration
+    /// without it.
     pub fn parse(payload: Value) -> Result<Self, Error> {
-        // Only an object: serde would take `[true]` for this struct as well.
+        // serde would also accept the array `[true]` for this struct.
         if !payload.is_object() {
             return Err(Error::Payload("it is not an object".to_owned()));
         }
@@ -32,14 +35,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_payload_migrates_and_finish_is_asked_for() {
-        assert_eq!(Invocation::parse(json!({})).unwrap(), Invocation { finish: false });
-        assert_eq!(Invocation::parse(json!({"finish": false})).unwrap(), Invocation { finish: false });
-        assert_eq!(Invocation::parse(json!({"finish": true})).unwrap(), Invocation { finish: true });
+    fn finish_is_false_unless_the_payload_sets_it() {
+        assert_eq!(Payload::parse(json!({})).unwrap(), Payload { finish: false });
+        assert_eq!(Payload::parse(json!({"finish": false})).unwrap(), Payload { finish: false });
+        assert_eq!(Payload::parse(json!({"finish": true})).unwrap(), Payload { finish: true });
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn any_other_json_is_refused() {
         for payload in [
             json!(null),
             json!(true),
@@ -52,9 +55,9 @@ mod tests {
             json!({"finish": 1}),
             json!({"finish": null}),
         ] {
-            let refusal = Invocation::parse(payload.clone()).expect_err(&payload.to_string()).to_string();
+            let refusal = Payload::parse(payload.clone()).expect_err(&payload.to_string()).to_string();
             assert!(refusal.contains(r#"{"finish": true}"#), "{refusal}");
         }
-        assert!(Invocation::parse(json!({"finsh": true})).unwrap_err().to_string().contains("unknown field `finsh`"));
+        assert!(Payload::parse(json!({"finsh": true})).unwrap_err().to_string().contains("unknown field `finsh`"));
     }
 }
