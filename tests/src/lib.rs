@@ -1,8 +1,8 @@
 //! What the integration tests share.
 //!
-//! A [`Stack`] is the whole service for one test. It has a database of its own on a real PostgreSQL server and runs the real function
-//! binaries, which speak the Lambda runtime interface, behind the local API Gateway of the crate `toolkit`. Mail goes to a local SES, where
-//! tests read it. A [`Person`] sends the requests of one user.
+//! A [`Stack`] is the whole service for one test. It has a database of its own on a real PostgreSQL server and runs the real
+//! function binaries, which speak the Lambda runtime interface, behind the local API Gateway of the crate `toolkit`. Mail goes to
+//! a local SES, where tests read it. A [`Person`] sends the requests of one user.
 //!
 //! All tests share the servers. `cargo xtask test` starts them and sets these variables:
 //!
@@ -40,7 +40,7 @@ use serde_json::Value;
 pub use counter_table::{CounterStore, CounterTable, DynamoDbHealth, DynamoDbRequest};
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
-pub use postgres_proxy::{Interruption, Network, PostgresProxy, Statement};
+pub use postgres_proxy::{InterruptionPoint, Network, PostgresProxy, Statement};
 pub use reply::Reply;
 pub use ses::{AcceptedMail, Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};

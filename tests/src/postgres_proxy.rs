@@ -26,9 +26,9 @@ pub enum Network {
     Silent,
 }
 
-/// At which point a statement is interrupted.
+/// The point at which the proxy interrupts a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interruption {
+pub enum InterruptionPoint {
     /// The statement does not reach PostgreSQL.
     BeforeExecution,
     /// PostgreSQL has committed the statement, and the function does not receive the result.
@@ -74,7 +74,7 @@ struct State {
     /// Statements since they were last cleared.
     statements: Vec<Statement>,
     /// The statement to interrupt, counted from one, and how.
-    interruption: Option<(usize, Interruption, Disturbance)>,
+    interruption: Option<(usize, InterruptionPoint, Disturbance)>,
     /// The error code that answers statements instead of running them, and for how many statements.
     refusal: Option<(&'static str, usize)>,
 }
@@ -134,16 +134,16 @@ impl PostgresProxy {
     }
 
     /// Holds one statement, counted from one beginning now. [`PostgresProxy::wait_until_held`] returns when that happens.
-    pub fn hold(&self, number: usize, interruption: Interruption) {
+    pub fn hold_statement(&self, number: usize, interruption: InterruptionPoint) {
         self.interrupt(number, interruption, Disturbance::Hold);
     }
 
     /// Closes the connection at one statement, counted from one beginning now.
-    pub fn close_connection_at(&self, number: usize, interruption: Interruption) {
+    pub fn close_connection_at(&self, number: usize, interruption: InterruptionPoint) {
         self.interrupt(number, interruption, Disturbance::Close);
     }
 
-    fn interrupt(&self, number: usize, interruption: Interruption, disturbance: Disturbance) {
+    fn interrupt(&self, number: usize, interruption: InterruptionPoint, disturbance: Disturbance) {
         let mut state = self.state();
         state.statements.clear();
         state.interruption = Some((number, interruption, disturbance));
@@ -270,8 +270,8 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             return Action::Forward;
         }
         match interruption {
-            Interruption::BeforeExecution => Action::Disturb(disturbance),
-            Interruption::AfterCommit => {
+            InterruptionPoint::BeforeExecution => Action::Disturb(disturbance),
+            InterruptionPoint::AfterCommit => {
                 *self.after_commit.lock().expect("no panic") = Some(disturbance);
                 Action::Forward
             }

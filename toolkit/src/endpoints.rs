@@ -1,17 +1,17 @@
-//! What each function says about itself in its Cargo.toml: its routes, its needs, its memory and its share of the database's connections.
+//! Reads the metadata of each function from its Cargo.toml: routes, needs, memory, and reserved concurrent executions.
 //!
 //! ```toml
 //! [package.metadata.endpoint]
-//! routes = ["GET /api/dashboard"]              # none for a function that API Gateway does not call by a route
-//! authorizer = true                            # API Gateway asks the function `authorizer` first; left out: it does not
+//! routes = ["GET /api/dashboard"]              # empty if the function has no route
+//! authorizer = true                            # API Gateway calls the function `authorizer` first. Default: false
 //! needs = ["database", "sessions", "tokens"]   # see `Need`
-//! reserved = 10                                # with the need `database`: concurrent executions that the template reserves
+//! reserved = 10                                # concurrent executions; required with the need `database`
 //!
 //! [package.metadata.lambda.deploy]
-//! memory = 256                                 # MB; `cargo lambda deploy` reads it, too
+//! memory = 256                                 # MB; `cargo lambda deploy` also reads this key
 //! ```
 //!
-//! `template.yaml`, `openapi.yaml` and the documents are written by hand. The tests compare them with this.
+//! `template.yaml`, `openapi.yaml` and the documents are written by hand. Tests check that they agree with this metadata.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,19 +27,19 @@ use crate::{
     route::Route,
 };
 
-/// The function that API Gateway asks before it calls a function with `authorizer = true`.
+/// The function that API Gateway calls before it calls a function with `authorizer = true`.
 pub const AUTHORIZER: &str = "authorizer";
 
-/// What a function says about itself.
+/// The metadata of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The function's name: that of its folder, its package and its binary.
+    /// The name of the function. Folder, package and binary have the same name.
     pub name: String,
-    /// The routes that lead to it. Empty for a function without a route.
+    /// Its routes. Empty if the function has no route.
     pub routes: Vec<Route>,
-    /// What it uses.
+    /// The capabilities that it uses.
     pub needs: BTreeSet<Need>,
-    /// Concurrent executions that the template reserves for it, if it uses the database.
+    /// The number of concurrent executions that the template reserves for it. `Some` if it uses the database.
     pub reserved: Option<u64>,
     /// Its memory in MB.
     pub memory: u64,
@@ -53,11 +53,12 @@ impl Endpoint {
         variables.map(|variable| (variable.name, *variable)).collect()
     }
 
-    /// The IAM actions that it may call. The owner of the tables logs in by a password, so it does not need `rds-db:connect`.
+    /// The IAM actions that it may call. A function with the need `table-owner` logs in with a password, so it does not need
+    /// `rds-db:connect`.
     #[must_use]
     pub fn actions(&self) -> BTreeSet<&'static str> {
-        let by_password = self.needs.contains(&Need::TableOwner);
-        let needs = self.needs.iter().filter(|need| !(by_password && **need == Need::Database));
+        let logs_in_with_password = self.needs.contains(&Need::TableOwner);
+        let needs = self.needs.iter().filter(|need| !(logs_in_with_password && **need == Need::Database));
         needs.flat_map(|need| need.actions()).copied().collect()
     }
 }
@@ -99,8 +100,8 @@ struct DeployTable {
 /// Reads the Cargo.toml of every folder in `functions/`, in alphabetical order.
 ///
 /// # Errors
-/// All that is wrong with them, one problem a line: a file that cannot be read, a missing or unknown key, a value that is not allowed, a
-/// route that two functions have, a name that a dependency has.
+/// Lists all problems, one per line: a file that cannot be read, a missing or unknown key, a value that is not allowed, a route
+/// used by two functions, a function name that is also the name of a dependency.
 pub fn endpoints(root: &Path) -> Result<Vec<Endpoint>> {
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("Cargo.lock")?;
     let mut folders = Vec::new();
@@ -115,14 +116,14 @@ pub fn endpoints(root: &Path) -> Result<Vec<Endpoint>> {
     for folder in folders {
         let file = format!("functions/{folder}/Cargo.toml");
         let text = fs::read_to_string(root.join(&file)).with_context(|| file.clone())?;
-        let problem_of_name = taken_by_a_dependency(&folder, &lock);
+        let name_conflict = name_conflict_with_dependency(&folder, &lock);
         match parse(&folder, &text) {
             Ok(endpoint) => endpoints.push(endpoint),
             Err(found) => problems.extend(found.into_iter().map(|problem| format!("{file}: {problem}"))),
         }
-        problems.extend(problem_of_name);
+        problems.extend(name_conflict);
     }
-    problems.extend(shared_routes(&endpoints));
+    problems.extend(duplicate_routes(&endpoints));
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }
@@ -132,12 +133,12 @@ pub fn endpoints(root: &Path) -> Result<Vec<Endpoint>> {
 /// The routes of all functions, in alphabetical order of the functions.
 ///
 /// # Errors
-/// Those of [`endpoints`].
+/// The same as [`endpoints`].
 pub fn routes(root: &Path) -> Result<Vec<Route>> {
     Ok(endpoints(root)?.into_iter().flat_map(|endpoint| endpoint.routes).collect())
 }
 
-/// Reads one Cargo.toml. The errors do not name the file.
+/// Reads one Cargo.toml. The caller adds the file name to the errors.
 fn parse(folder: &str, text: &str) -> Result<Endpoint, Vec<String>> {
     let manifest: Manifest = toml::from_str(text).map_err(|problem| vec![problem.message().to_owned()])?;
     let mut problems = Vec::new();
@@ -145,8 +146,8 @@ fn parse(folder: &str, text: &str) -> Result<Endpoint, Vec<String>> {
         let name = &manifest.package.name;
         problems.push(format!("the package is named `{name}`, the folder `{folder}`. Write `name = \"{folder}\"`."));
     }
-    let endpoint = table::<EndpointTable>(&manifest, "endpoint", "routes = [\"GET /api/…\"]` and `needs = []");
-    let lambda = table::<LambdaTable>(&manifest, "lambda", "memory = 256` under `[package.metadata.lambda.deploy]");
+    let endpoint = table::<EndpointTable>(&manifest, "endpoint", "`routes = [\"GET /api/…\"]` and `needs = []`");
+    let lambda = table::<LambdaTable>(&manifest, "lambda", "`memory = 256` under `[package.metadata.lambda.deploy]`");
     match (endpoint, lambda) {
         (Ok(endpoint), Ok(lambda)) => {
             let memory = lambda.deploy.memory;
@@ -174,14 +175,14 @@ fn parse(folder: &str, text: &str) -> Result<Endpoint, Vec<String>> {
     }
 }
 
-/// A table below `package.metadata`. `least` is what it must hold at least.
-fn table<T: for<'de> Deserialize<'de>>(manifest: &Manifest, name: &str, least: &str) -> Result<T, String> {
+/// Reads a table below `package.metadata`. If the table is missing, the error shows `minimal_content`.
+fn table<T: for<'de> Deserialize<'de>>(manifest: &Manifest, name: &str, minimal_content: &str) -> Result<T, String> {
     let Some(table) = manifest.package.metadata.get(name) else {
-        return Err(format!("`[package.metadata.{name}]` is missing. Add it with `{least}`."));
+        return Err(format!("`[package.metadata.{name}]` is missing. Add it with {minimal_content}."));
     };
     table.clone().try_into().map_err(|problem: toml::de::Error| {
         let message = problem.message().trim_end_matches('\n');
-        format!("`[package.metadata.{name}]`: {message}. Add or correct that key.")
+        format!("`[package.metadata.{name}]`: {message}. Correct this table.")
     })
 }
 
@@ -214,12 +215,12 @@ fn inconsistencies(endpoint: &EndpointTable) -> Vec<String> {
     }
     match (endpoint.needs.contains(&Need::Database), endpoint.reserved) {
         (true, None) => problems.push(
-            "a function with the need `database` has a share of the connections. Add `reserved = 5` under \
-             `[package.metadata.endpoint]`."
+            "a function with the need `database` must have the key `reserved`, the number of its concurrent executions. \
+             Add for example `reserved = 5` under `[package.metadata.endpoint]`."
                 .to_owned(),
         ),
         (false, Some(_)) => problems
-            .push("a function without the need `database` takes no connection. Delete the key `reserved`.".to_owned()),
+            .push("`reserved` is only for functions with the need `database`. Delete the key.".to_owned()),
         _ => {}
     }
     if endpoint.authorizer && endpoint.routes.is_empty() {
@@ -228,28 +229,29 @@ fn inconsistencies(endpoint: &EndpointTable) -> Vec<String> {
     problems
 }
 
-/// Cargo cannot tell two packages of one name apart, as in `cargo build -p whoami`.
-fn taken_by_a_dependency(name: &str, lock: &str) -> Option<String> {
-    let of_that_name = format!("name = \"{name}\"");
+/// A function must not have the name of a dependency: `cargo build -p whoami` is ambiguous if two packages are named `whoami`.
+/// Packages of this workspace have no `source` in Cargo.lock.
+fn name_conflict_with_dependency(name: &str, lock: &str) -> Option<String> {
+    let name_line = format!("name = \"{name}\"");
     let mut packages = lock.split("[[package]]");
-    let taken = packages.any(|package| {
-        package.lines().any(|line| line == of_that_name) && package.lines().any(|line| line.starts_with("source = "))
+    let is_dependency = packages.any(|package| {
+        package.lines().any(|line| line == name_line) && package.lines().any(|line| line.starts_with("source = "))
     });
-    taken.then(|| {
+    is_dependency.then(|| {
         format!(
-            "functions/{name}: a dependency is named `{name}`, too (Cargo.lock). Choose another name for the function."
+            "functions/{name}: a dependency is also named `{name}` (Cargo.lock). Choose another name for the function."
         )
     })
 }
 
-fn shared_routes(endpoints: &[Endpoint]) -> Vec<String> {
+fn duplicate_routes(endpoints: &[Endpoint]) -> Vec<String> {
     let mut functions: BTreeMap<String, &str> = BTreeMap::new();
     let mut problems = Vec::new();
     for route in endpoints.iter().flat_map(|endpoint| &endpoint.routes) {
         let name = format!("{} {}", route.method, route.path);
         if let Some(other) = functions.insert(name.clone(), &route.function) {
             problems.push(format!(
-                "functions/{}/Cargo.toml: the function `{other}` has the route `{name}`, too. Delete one of the two.",
+                "functions/{}/Cargo.toml: the function `{other}` also has the route `{name}`. Delete one of the two.",
                 route.function
             ));
         }
@@ -261,7 +263,7 @@ fn shared_routes(endpoints: &[Endpoint]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"
+    const VALID_MANIFEST: &str = r#"
         [package]
         name = "sessions"
         [package.metadata.endpoint]
@@ -272,15 +274,15 @@ mod tests {
         memory = 256
     "#;
 
-    /// The first problem with the good file after a change.
+    /// Replaces `old` by `new` in the valid manifest and returns the first error.
     fn problem(old: &str, new: &str) -> String {
-        assert!(GOOD.contains(old), "{old}");
-        parse("sessions", &GOOD.replace(old, new)).unwrap_err().remove(0)
+        assert!(VALID_MANIFEST.contains(old), "{old}");
+        parse("sessions", &VALID_MANIFEST.replace(old, new)).unwrap_err().remove(0)
     }
 
     #[test]
-    fn a_function_says_its_routes_needs_memory_and_share() {
-        let endpoint = parse("sessions", GOOD).unwrap();
+    fn a_valid_manifest_is_parsed() {
+        let endpoint = parse("sessions", VALID_MANIFEST).unwrap();
         assert_eq!(endpoint.needs, [Need::Database, Need::Sessions, Need::Tokens].into());
         assert_eq!((endpoint.reserved, endpoint.memory), (Some(5), 256));
         let route = &endpoint.routes[0];
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typo_is_named_with_the_known_keys() {
+    fn an_error_for_a_typo_lists_the_known_keys() {
         let typo = problem("routes", "rotes");
         assert!(typo.contains("unknown field `rotes`, expected one of `routes`, `authorizer`, `needs`"), "{typo}");
         let typo = problem("\"database\"", "\"databse\"");
@@ -299,8 +301,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
-        assert!(problem("reserved = 5", "").contains("Add `reserved = 5`"));
+    fn an_error_names_the_missing_key() {
+        assert!(problem("reserved = 5", "").contains("Add for example `reserved = 5`"));
         assert!(problem("\"database\", ", "").contains("Add \"database\" to `needs`"));
         assert!(problem("needs =", "# needs =").contains("missing field `needs`"));
         assert!(problem("[package.metadata.lambda.deploy]\n        memory = 256", "").contains("is missing"));
@@ -316,20 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn a_function_does_not_take_the_name_of_a_dependency() {
+    fn a_function_must_not_have_the_name_of_a_dependency() {
         let lock = "[[package]]\nname = \"whoami\"\nversion = \"2.0.0\"\nsource = \"registry\"\n\n[[package]]\nname = \"signin\"\n";
-        assert!(taken_by_a_dependency("whoami", lock).unwrap().contains("Choose another name"));
-        assert_eq!(taken_by_a_dependency("signin", lock), None);
+        assert!(name_conflict_with_dependency("whoami", lock).unwrap().contains("Choose another name"));
+        assert_eq!(name_conflict_with_dependency("signin", lock), None);
     }
 
     #[test]
-    fn two_functions_do_not_have_the_same_route() {
-        let endpoint = parse("sessions", GOOD).unwrap();
-        assert_eq!(shared_routes(&[endpoint.clone(), endpoint]).len(), 1);
+    fn two_functions_must_not_have_the_same_route() {
+        let endpoint = parse("sessions", VALID_MANIFEST).unwrap();
+        assert_eq!(duplicate_routes(&[endpoint.clone(), endpoint]).len(), 1);
     }
 
     #[test]
-    fn the_functions_of_this_workspace_are_described() {
+    fn the_manifests_of_this_workspace_are_valid() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let routes = routes(root).unwrap();
         let example = routes.iter().find(|route| route.function == "example").unwrap();

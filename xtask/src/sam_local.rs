@@ -30,10 +30,11 @@ use crate::{
 };
 
 /// The name by which containers reach this machine.
-const HOST: &str = "host.docker.internal";
+const HOST_NAME_IN_CONTAINERS: &str = "host.docker.internal";
 
-/// Variables whose values in the template are secrets, resources or logins that the containers do not have.
-const ONLY_DEPLOYED: [&str; 7] = [
+/// Variables that have a value only in a deployment. In the containers they are set to the empty string,
+/// unless the local settings have a value.
+const DEPLOYMENT_ONLY_VARIABLES: [&str; 7] = [
     "DATABASE_AUTH",
     "FUNCTIONS_ROLE",
     "JWT_ADDITIONAL_PUBLIC_KEYS",
@@ -43,11 +44,12 @@ const ONLY_DEPLOYED: [&str; 7] = [
     "STATE_TABLE",
 ];
 
-/// Serve the same API with `sam local`: template.yaml's routes, in containers of Lambda's own image.
+/// Serve the API with `sam local` instead of the local gateway
 ///
-/// Needs what `cargo xtask up` needs, Python 3.10 (with venv), and a running Docker engine. The database and the mail server are those of `cargo xtask up`,
-/// with their data; the containers reach them as host.docker.internal. The functions are built for this machine, without
-/// optimisation, by `sam build`. Ctrl-C stops everything.
+/// `sam local` reads the routes from template.yaml and runs the functions in containers of AWS's Lambda image. `sam build` builds
+/// the functions for the processor of this machine, without optimisation. Uses the same local database and mail server as
+/// `cargo xtask up`, including the stored data. Needs the programs that `cargo xtask up` needs, Python 3.10 (with venv), and a
+/// running Docker engine. Ctrl-C stops everything.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -60,20 +62,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let architecture = match ARCH {
         "x86_64" => "x86_64",
         "aarch64" => "arm64",
-        other => bail!("Lambda does not run on machines like this one ({other})"),
+        other => bail!("Lambda does not support the processor architecture {other}"),
     };
-    let bridge = bridge()?;
+    let bridge = bridge_address()?;
     let run_folder = RunFolder::kept(&workspace)?;
     ports::claim(args.stack.port, "the API", "--port")?;
     let mut backing = BackingServices::start(&workspace, &run_folder, args.stack.ports(), args.stack.state_table)?;
     let api = format!("http://127.0.0.1:{}", args.stack.port);
     let settings = backing.settings(&run_folder, &api)?;
 
-    step("Building the function that migrates");
+    step("Building the function `migrate`");
     workspace.build(&["migrate".to_owned()])?;
     migrate_only(&workspace, &run_folder, &settings)?;
 
-    step("sam build (the first time, it compiles every dependency once more)");
+    step("sam build (the first run compiles all dependencies again, separately from `cargo xtask up`)");
     let origins = args.stack.allowed_origins.iter().map(|origins| format!("AllowedOrigins={origins}"));
     let parameters: Vec<String> = [format!("Architecture={architecture}")].into_iter().chain(origins).collect();
     let mut build = tools::sam_build(&workspace)?;
@@ -87,13 +89,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     start.args(["local", "start-api", "--port", &args.stack.port.to_string(), "--warm-containers", "LAZY"]);
     start.arg("--parameter-overrides").args(&parameters).arg("--env-vars").arg(&environment);
     if let Some(bridge) = bridge {
-        start.args(["--add-host", &format!("{HOST}:{bridge}")]);
+        start.args(["--add-host", &format!("{HOST_NAME_IN_CONTAINERS}:{bridge}")]);
     }
     if has_image(architecture)? {
         start.arg("--skip-pull-image");
     }
     run_folder.show_logs();
-    // sam removes its containers only after SIGINT.
+    // Stopped with SIGINT, because sam does not remove its containers after other signals.
     let mut sam = Service::with_shown_log("sam", "sam", &mut start, &run_folder)?.stopped_by(Signal::SIGINT);
     sam.await_ready(Duration::from_mins(5), || ports::answers(args.stack.port))?;
 
@@ -111,20 +113,21 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The address at which containers reach this machine, or `None` if Docker itself makes the name work.
-fn bridge() -> Result<Option<IpAddr>> {
+/// The address at which containers reach this machine, or `None` if Docker resolves `host.docker.internal` itself.
+fn bridge_address() -> Result<Option<IpAddr>> {
     const GATEWAY: &str = "{{(index .IPAM.Config 0).Gateway}}";
     let mut inspect = Command::new("docker");
     let gateway = output("docker", inspect.args(["network", "inspect", "bridge", "--format", GATEWAY]))
         .context("sam local needs a Docker engine. Install and start one, then try again")?;
-    // Docker Desktop runs its engine in a virtual machine, where the name means this machine's 127.0.0.1.
+    // Docker Desktop runs its engine in a virtual machine. There, Docker resolves `host.docker.internal` to the host, including
+    // services on the host's 127.0.0.1.
     if OS != "linux" {
         return Ok(None);
     }
     Ok(Some(gateway.trim().parse().unwrap_or(IpAddr::from([172, 17, 0, 1]))))
 }
 
-/// Whether the images that sam needs are on this machine. Then sam must not ask the registry.
+/// Whether one of the images that sam can use is on this machine. If so, sam does not need to download it.
 fn has_image(architecture: &str) -> Result<bool> {
     for tag in ["al2023-rapid", "al2023"] {
         let image = format!("public.ecr.aws/lambda/provided:{tag}-{architecture}");
@@ -136,37 +139,39 @@ fn has_image(architecture: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// The settings for the containers, in the format of sam. sam passes on only the variables that the template names.
+/// The settings for the containers, in sam's format. sam gives a function only the variables that the template lists for it.
 fn for_containers(settings: &Settings, bridge: Option<IpAddr>) -> Result<String> {
     let mut variables = Map::new();
     for (name, value) in settings.read()? {
         let value = match name.as_str() {
-            "DATABASE_URL" | "AWS_ENDPOINT_URL_SES" => reachable(&value, bridge)?,
-            // DynamoDB Local listens on every address, the bridge's among them.
-            "AWS_ENDPOINT_URL_DYNAMODB" => reachable(&value, None)?,
+            "DATABASE_URL" | "AWS_ENDPOINT_URL_SES" => address_for_containers(&value, bridge)?,
+            // DynamoDB Local already listens on the bridge's address, so no forwarding is needed.
+            "AWS_ENDPOINT_URL_DYNAMODB" => address_for_containers(&value, None)?,
             _ => value,
         };
         variables.insert(name, Value::String(value));
     }
-    // The database is on this machine, so TLS is not needed. By its name, the function would require TLS.
+    // Without this setting, the function would require TLS, because `host.docker.internal` is not a loopback address.
     variables.insert("DATABASE_TLS".to_owned(), json!("off"));
-    for name in ONLY_DEPLOYED {
+    for name in DEPLOYMENT_ONLY_VARIABLES {
         variables.entry(name).or_insert_with(|| json!(""));
     }
     Ok(format!("{:#}\n", json!({ "Parameters": variables })))
 }
 
-/// Replaces 127.0.0.1 in an address by the name that containers use. Other addresses stay as they are.
-fn reachable(address: &str, bridge: Option<IpAddr>) -> Result<String> {
+/// Replaces a loopback host in an address by the name that containers use, and forwards the port. Other addresses stay as they
+/// are.
+fn address_for_containers(address: &str, bridge: Option<IpAddr>) -> Result<String> {
     let mut url = Url::parse(address).context("an address in the settings is not valid")?;
     if !matches!(url.host_str(), Some("127.0.0.1" | "localhost")) {
         return Ok(address.to_owned());
     }
     if let Some(bridge) = bridge {
+        // `url` knows no default port for `postgres:`.
         let port = url.port_or_known_default().unwrap_or(5432);
         forward::from(bridge, port)?;
     }
-    url.set_host(Some(HOST))?;
+    url.set_host(Some(HOST_NAME_IN_CONTAINERS))?;
     Ok(url.into())
 }
 
@@ -174,10 +179,10 @@ fn reachable(address: &str, bridge: Option<IpAddr>) -> Result<String> {
 mod tests {
     use serde_json::Value;
 
-    use super::{ONLY_DEPLOYED, reachable};
+    use super::{DEPLOYMENT_ONLY_VARIABLES, address_for_containers};
 
     #[test]
-    fn nothing_that_only_a_deployment_has_gets_into_a_container() {
+    fn deployment_only_variables_are_empty_in_containers() {
         let template: Value = serde_saphyr::from_str(include_str!("../../template.yaml")).expect("YAML");
         let resources = template["Resources"].as_object().expect("resources");
         let mut deployed = Vec::new();
@@ -187,19 +192,22 @@ mod tests {
                 let resource = value.as_str().is_some_and(|name| resources.contains_key(name));
                 if resource || value.is_array() || value.to_string().contains("{{resolve:") {
                     let in_settings = ["DATABASE_URL", "JWT_SECRET_KEY"].contains(&name.as_str());
-                    assert!(in_settings || ONLY_DEPLOYED.contains(&name.as_str()), "{name}");
+                    assert!(in_settings || DEPLOYMENT_ONLY_VARIABLES.contains(&name.as_str()), "{name}");
                     deployed.push(name);
                 }
             }
         }
-        assert!(ONLY_DEPLOYED.iter().all(|name| deployed.iter().any(|deployed| deployed == name)), "{deployed:?}");
+        assert!(
+            DEPLOYMENT_ONLY_VARIABLES.iter().all(|name| deployed.iter().any(|deployed| deployed == name)),
+            "{deployed:?}"
+        );
     }
 
     #[test]
-    fn only_an_address_of_this_machine_gets_another_name_in_containers() {
-        let reached = |address| reachable(address, None).expect("an address");
-        assert_eq!(reached("http://127.0.0.1:5005"), "http://host.docker.internal:5005/");
-        assert_eq!(reached("postgres://me:secret@localhost/auth"), "postgres://me:secret@host.docker.internal/auth");
-        assert_eq!(reached("https://dynamodb.eu-west-1.amazonaws.com"), "https://dynamodb.eu-west-1.amazonaws.com");
+    fn only_loopback_addresses_are_replaced() {
+        let replaced = |address| address_for_containers(address, None).expect("an address");
+        assert_eq!(replaced("http://127.0.0.1:5005"), "http://host.docker.internal:5005/");
+        assert_eq!(replaced("postgres://me:secret@localhost/auth"), "postgres://me:secret@host.docker.internal/auth");
+        assert_eq!(replaced("https://dynamodb.eu-west-1.amazonaws.com"), "https://dynamodb.eu-west-1.amazonaws.com");
     }
 }

@@ -1,4 +1,4 @@
-//! The reset page in a real browser.
+//! Tests the page for setting a new password in a real browser.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -7,8 +7,12 @@ use fantoccini::{Client, ClientBuilder, Locator, wd::Capabilities};
 use serde_json::json;
 use tests::{Person, Stack, server};
 
+/// The Enter key, in WebDriver's notation.
+const ENTER: &str = "\u{e007}";
+
 async fn open_browser() -> Client {
-    // Chromium's sandbox does not run as root, and containers often run tests as root. The page is trusted.
+    // Chromium's sandbox does not run as root, and containers often run tests as root. The sandbox is not needed, because the
+    // page is our own.
     let capabilities: Capabilities = serde_json::from_value(json!({
         "goog:chromeOptions": {
             "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
@@ -95,7 +99,7 @@ async fn one_click_on_the_mail_page_leads_to_the_reset_page() {
 }
 
 #[tokio::test]
-async fn the_html_part_on_the_mail_page_leads_to_the_reset_page() {
+async fn the_link_in_the_html_version_of_the_mail_opens_the_reset_page() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     ada.receives_reset_mail(1).await;
@@ -131,7 +135,8 @@ async fn a_refusal_is_shown_beside_the_field_and_the_link_stays_valid() {
     browser.close().await.unwrap();
 }
 
-/// Pastes a password into the field and submits it. An attribute of the field could silently truncate pasted text.
+/// Pastes a password into the field and submits it. Tests that the field has no `maxlength`, which would silently truncate pasted
+/// text.
 async fn submit_pasted(browser: &Client, text: &str) {
     let paste = "const field = document.getElementById('password'); field.value = ''; field.focus();
         document.execCommand('insertText', false, arguments[0]);";
@@ -147,10 +152,11 @@ async fn a_pasted_password_is_sent_whole_however_long_it_is() {
     let browser = open_reset_page(&ada).await;
     submit_pasted(&browser, &"x".repeat(144)).await;
     wait_for_text(&browser, "problem", "Password must be at most 128 characters").await;
-    let keys = "\u{1f511}".repeat(100);
-    submit_pasted(&browser, &keys).await;
+    // 100 characters, 400 bytes in UTF-8.
+    let emoji_password = "\u{1f511}".repeat(100);
+    submit_pasted(&browser, &emoji_password).await;
     wait_for_text(&browser, "heading", "Your password has been reset").await;
-    ada.with_password(&keys).signs_in().await;
+    ada.with_password(&emoji_password).signs_in().await;
     browser.close().await.unwrap();
 }
 
@@ -166,9 +172,9 @@ async fn the_page_offers_a_new_link_when_the_link_was_used() {
     submit(&browser, "once more please").await;
     wait_for_text(&browser, "heading", "This link no longer works").await;
     let email = browser.find(Locator::Id("email")).await.unwrap();
-    email.send_keys("\u{e007}").await.unwrap();
+    email.send_keys(ENTER).await.unwrap();
     wait_for_text(&browser, "email-problem", "Email is required").await;
-    email.send_keys(&format!("{}\u{e007}", ada.email)).await.unwrap();
+    email.send_keys(&format!("{}{ENTER}", ada.email)).await.unwrap();
     wait_for_text(&browser, "heading", "Check your mailbox").await;
     let mails = ada.mails(3).await;
     let link = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap();
@@ -196,7 +202,7 @@ async fn the_page_works_with_a_keyboard_and_a_screen_reader() {
     );
 
     let field = browser.find(Locator::Id("password")).await.unwrap();
-    field.send_keys("typed and entered\u{e007}").await.unwrap();
+    field.send_keys(&format!("typed and entered{ENTER}")).await.unwrap();
     wait_for_text(&browser, "done", "Password reset successful. You can sign in with your new password now.").await;
     browser.close().await.unwrap();
 }
@@ -218,7 +224,7 @@ async fn the_content_security_policy_blocks_other_scripts_styles_and_requests() 
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
-    let violation = |attempt: &str| {
+    let script_that_reports_violation = |attempt: &str| {
         format!(
             "const [done] = arguments;
             document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective), {{ once: true }});
@@ -237,7 +243,11 @@ async fn the_content_security_policy_blocks_other_scripts_styles_and_requests() 
         ("fetch('http://127.0.0.1:9/').catch(() => {});", "connect-src"),
         ("document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/' }));", "img-src"),
     ] {
-        assert_eq!(browser.execute_async(&violation(attempt), vec![]).await.unwrap(), json!(directive), "{attempt}");
+        assert_eq!(
+            browser.execute_async(&script_that_reports_violation(attempt), vec![]).await.unwrap(),
+            json!(directive),
+            "{attempt}"
+        );
     }
     browser.close().await.unwrap();
 }

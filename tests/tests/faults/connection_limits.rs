@@ -4,16 +4,17 @@ use futures_util::future::join_all;
 use tests::{PgBouncer, Postgres, Stack, database::TestDatabase, server, walk_through};
 use tokio_postgres::{Config, NoTls, error::SqlState};
 
-use crate::fault::{Fault, request_everything};
+use crate::fault::{Fault, request_every_endpoint};
 
 // Fault 6.
 #[tokio::test]
-async fn a_server_without_a_free_connection_is_unavailable_until_it_has_one() {
-    let mut fault = Fault::new(6, "Every connection of PostgreSQL is taken");
-    let own = Postgres::start(&["max_connections=16"]).await;
-    let stack = Stack::builder().with_database(TestDatabase::on(&own).await).start().await;
+async fn the_service_answers_503_until_a_database_connection_is_free() {
+    let mut fault = Fault::new(6, "All connections of PostgreSQL are in use");
+    let postgres = Postgres::start(&["max_connections=16"]).await;
+    let stack = Stack::builder().with_database(TestDatabase::on(&postgres).await).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
+    // Kills two functions, so that they must open new connections.
     for function in ["signup", "signin"] {
         stack.kill(function).await;
     }
@@ -28,7 +29,7 @@ async fn a_server_without_a_free_connection_is_unavailable_until_it_has_one() {
         }
     };
     assert_eq!(refusal.code(), Some(&SqlState::TOO_MANY_CONNECTIONS));
-    fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
+    fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     drop(others);
     fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
@@ -38,17 +39,19 @@ async fn a_server_without_a_free_connection_is_unavailable_until_it_has_one() {
 #[tokio::test]
 async fn through_pgbouncer_many_functions_share_two_connections() {
     let mut fault = Fault::new(6, "PgBouncer shares two connections among all functions (transaction mode)");
-    let shared: Config = server("TEST_DATABASE_URL").parse().unwrap();
+    let shared_server: Config = server("TEST_DATABASE_URL").parse().unwrap();
     let database = TestDatabase::empty().await;
-    let bouncer = PgBouncer::start(shared.get_ports()[0], 2, database.name()).await;
+    let bouncer = PgBouncer::start(shared_server.get_ports()[0], 2, database.name()).await;
     let stack = Stack::builder().with_database(database).database_port(bouncer.port).processes(4).start().await;
     join_all((0..4).map(|_| walk_through(&stack))).await;
-    let sharing = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", stack.database.name());
-    assert!((1..=2).contains(&stack.sql_number(&sharing).await));
+    let count_connections =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", stack.database.name());
+    assert!((1..=2).contains(&stack.sql_number(&count_connections).await));
 
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    let ended = sharing.replace("count(*)", "count(pg_terminate_backend(pid, 5000))");
-    stack.sql_number(&ended).await;
+    // Ends PgBouncer's connections to PostgreSQL, so that it must open new ones.
+    let terminate_connections = count_connections.replace("count(*)", "count(pg_terminate_backend(pid, 5000))");
+    stack.sql_number(&terminate_connections).await;
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
 }

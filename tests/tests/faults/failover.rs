@@ -2,7 +2,7 @@
 
 use tests::{Postgres, Shutdown, Stack, database::TestDatabase};
 
-use crate::fault::{Fault, request_everything, warm_up};
+use crate::fault::{Fault, request_every_endpoint, warm_up};
 
 // Fault 3.
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_failover_ends_when_the_host_name_resolves_to_the_new_primary() {
     while !replica.query_one(&replicated, &[]).await.unwrap().get::<_, bool>(0) {}
 
     primary.stop(Shutdown::Immediate).await;
-    fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
+    fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     hosts.resolve_to("127.0.0.2");
     fault.record_unavailable(&[ada.refreshes(&tokens.refresh).await, ada.tries_to_sign_in().await]);
     fault.record_served(&ada.dashboard(&tokens.access).await);

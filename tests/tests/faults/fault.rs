@@ -10,14 +10,14 @@ use std::{
 use futures_util::future::{BoxFuture, join_all};
 use tests::{Person, Reply, Stack, Tokens, server};
 
-/// The longest time an answer may take. docs/operations.md promises 4 s. The tests allow more, because a busy machine takes longer to start a
-/// process or to hash a password.
+/// The longest time an answer may take. docs/operations.md promises 4 s. The tests allow more, because a busy machine takes
+/// longer to start a process or to hash a password.
 const LONGEST_ANSWER: Duration = Duration::from_secs(6);
 
 /// A fault, and the answers during it.
 pub struct Fault {
     number: u32,
-    what: String,
+    description: String,
     statuses: BTreeMap<u16, usize>,
     longest: Duration,
     recovery: Option<Duration>,
@@ -25,8 +25,14 @@ pub struct Fault {
 
 impl Fault {
     /// A fault with its number in docs/operations.md, and its description for the table of results.
-    pub fn new(number: u32, what: impl Into<String>) -> Self {
-        Self { number, what: what.into(), statuses: BTreeMap::new(), longest: Duration::ZERO, recovery: None }
+    pub fn new(number: u32, description: impl Into<String>) -> Self {
+        Self {
+            number,
+            description: description.into(),
+            statuses: BTreeMap::new(),
+            longest: Duration::ZERO,
+            recovery: None,
+        }
     }
 
     /// Records an answer during the fault. It must come in time, and must be 503 if it is a server error.
@@ -94,8 +100,12 @@ impl Drop for Fault {
         let statuses =
             self.statuses.iter().map(|(status, times)| format!("{times} × {status}")).collect::<Vec<_>>().join(", ");
         let recovery = self.recovery.map_or_else(|| "–".to_owned(), |recovery| recovery.as_millis().to_string());
-        let row =
-            format!("| {}: {} | {statuses} | {} | {recovery} |\n", self.number, self.what, self.longest.as_millis());
+        let row = format!(
+            "| {}: {} | {statuses} | {} | {recovery} |\n",
+            self.number,
+            self.description,
+            self.longest.as_millis()
+        );
         let table = File::options().create(true).append(true).open(server("TEST_FAULTS"));
         table.and_then(|mut table| table.write_all(row.as_bytes())).expect("the table of results is writable");
     }
@@ -108,7 +118,7 @@ pub fn assert_unavailable(reply: &Reply) {
 }
 
 /// Sends one request to every endpoint that needs the database, all concurrently.
-pub async fn request_everything(ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) -> Vec<Reply> {
+pub async fn request_every_endpoint(ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) -> Vec<Reply> {
     let unknown = "A".repeat(43);
     let asked: [BoxFuture<'_, Reply>; 7] = [
         Box::pin(stranger.signs_up()),

@@ -1,8 +1,8 @@
-//! A function is killed, or its database connection is closed, before or after any of its statements.
+//! A function is killed, or its database connection is closed, before or after each of its SQL statements.
 
 use rstest::rstest;
 use tests::{
-    Interruption::{self, AfterCommit, BeforeExecution},
+    InterruptionPoint::{self, AfterCommit, BeforeExecution},
     Person, PostgresProxy, Reply, Stack, Tokens, mailbox,
 };
 
@@ -15,18 +15,19 @@ enum Operation {
     SignIn,
     Refresh,
     LogOut,
-    Forget,
-    Reset,
+    ForgotPassword,
+    ResetPassword,
 }
 
-/// A person with the tokens and the link that an operation needs.
+/// A person with the tokens that an operation needs.
 struct Client<'a> {
     ada: Person<'a>,
     tokens: Option<Tokens>,
-    link: Option<String>,
+    /// The token in the link of the reset mail.
+    reset_token: Option<String>,
 }
 
-const NEW: &str = "another password";
+const NEW_PASSWORD: &str = "another password";
 
 impl Operation {
     fn function(self) -> &'static str {
@@ -35,8 +36,8 @@ impl Operation {
             Self::SignIn => "signin",
             Self::Refresh => "refresh",
             Self::LogOut => "logout",
-            Self::Forget => "forgot-password",
-            Self::Reset => "reset-password",
+            Self::ForgotPassword => "forgot-password",
+            Self::ResetPassword => "reset-password",
         }
     }
 
@@ -49,27 +50,28 @@ impl Operation {
             Self::Refresh | Self::LogOut => Some(ada.signs_in().await),
             _ => None,
         };
-        let link = match self {
-            Self::Reset => Some(ada.receives_reset_mail(1).await.reset_token()),
+        let reset_token = match self {
+            Self::ResetPassword => Some(ada.receives_reset_mail(1).await.reset_token()),
             _ => None,
         };
-        Client { ada, tokens, link }
+        Client { ada, tokens, reset_token }
     }
 
-    async fn send(self, Client { ada, tokens, link }: &Client<'_>) -> Reply {
-        match (self, tokens, link) {
+    async fn send(self, Client { ada, tokens, reset_token }: &Client<'_>) -> Reply {
+        match (self, tokens, reset_token) {
             (Self::SignUp, ..) => ada.signs_up().await,
             (Self::SignIn, ..) => ada.tries_to_sign_in().await,
             (Self::Refresh, Some(tokens), _) => ada.refreshes(&tokens.refresh).await,
             (Self::LogOut, Some(tokens), _) => ada.logs_out(&tokens.access).await,
-            (Self::Forget, ..) => ada.forgets_password().await,
-            (Self::Reset, _, Some(link)) => ada.resets_password(link, NEW).await,
-            _ => unreachable!("`prepare` fills what the operation needs"),
+            (Self::ForgotPassword, ..) => ada.forgets_password().await,
+            (Self::ResetPassword, _, Some(token)) => ada.resets_password(token, NEW_PASSWORD).await,
+            _ => unreachable!("`prepare` sets the fields that the operation needs"),
         }
     }
 
-    /// Sends the request again, as a client does that got no answer. Asserts that afterwards the operation has been done completely and once. If
-    /// the first request had done it, the answer may be a refusal that says so.
+    /// Sends the request again, like a client that got no answer. Asserts that the operation has then been done completely and
+    /// exactly once. If the first request already completed the operation, the retry may be refused (for example
+    /// `user_already_exists`).
     async fn retry(self, stack: &Stack, client: &Client<'_>) -> Reply {
         let ada = &client.ada;
         let reply = self.send(client).await;
@@ -90,14 +92,14 @@ impl Operation {
                 revoked.assert_refused(401, "token_revoked", "Token has been revoked");
                 assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
             }
-            (Self::Forget, 200) => {
+            (Self::ForgotPassword, 200) => {
                 send_pending_mails(stack).await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
-                assert_eq!(ada.resets_password(&newest.reset_token(), NEW).await.status, 200);
-                ada.with_password(NEW).signs_in().await;
+                assert_eq!(ada.resets_password(&newest.reset_token(), NEW_PASSWORD).await.status, 200);
+                ada.with_password(NEW_PASSWORD).signs_in().await;
             }
-            (Self::Reset, 200 | 400) => {
-                ada.with_password(NEW).signs_in().await;
+            (Self::ResetPassword, 200 | 400) => {
+                ada.with_password(NEW_PASSWORD).signs_in().await;
                 assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password is refused");
                 send_pending_mails(stack).await;
                 let mails = mailbox::mails_to(&ada.email).await;
@@ -119,26 +121,27 @@ async fn send_pending_mails(stack: &Stack) {
 // Fault 12.
 #[rstest]
 #[tokio::test]
-async fn a_retry_completes_what_a_function_killed_at_any_statement_began(
+async fn if_a_function_is_killed_at_any_statement_a_retry_completes_the_operation(
     #[values(
         Operation::SignUp,
         Operation::SignIn,
         Operation::Refresh,
         Operation::LogOut,
-        Operation::Forget,
-        Operation::Reset
+        Operation::ForgotPassword,
+        Operation::ResetPassword
     )]
     operation: Operation,
 ) {
     let proxy = PostgresProxy::to_the_shared_server().await;
     let stack = Stack::builder().database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
-    let what = format!("`{}` is killed before or after each statement; the client retries", operation.function());
-    let mut fault = Fault::new(12, what);
-    for interruption in [BeforeExecution, AfterCommit] {
-        // Continues until the operation has no statement with this number, so that the test covers statements that are added later.
+    let description =
+        format!("`{}` is killed before or after each statement; the client retries", operation.function());
+    let mut fault = Fault::new(12, description);
+    for point in [BeforeExecution, AfterCommit] {
+        // The number of statements is not fixed here, so the test also covers statements that are added later.
         for number in 1.. {
             let client = operation.prepare(&stack).await;
-            if !kill_at_statement(&proxy, &stack, operation, &client, number, interruption).await {
+            if !kill_at_statement(&proxy, &stack, operation, &client, number, point).await {
                 assert!(number > 1, "the operation has at least one statement");
                 break;
             }
@@ -147,16 +150,17 @@ async fn a_retry_completes_what_a_function_killed_at_any_statement_began(
     }
 }
 
-/// Kills the function at one of its statements. Returns `false` if it answered before it came to that statement.
+/// Kills the function at one of its statements. Returns `false` if the function answered without executing a statement with this
+/// number.
 async fn kill_at_statement(
     proxy: &PostgresProxy,
     stack: &Stack,
     operation: Operation,
     client: &Client<'_>,
     number: usize,
-    interruption: Interruption,
+    point: InterruptionPoint,
 ) -> bool {
-    proxy.hold(number, interruption);
+    proxy.hold_statement(number, point);
     let answered = tokio::select! {
         reply = operation.send(client) => Some(reply),
         () = proxy.wait_until_held() => None,
@@ -179,8 +183,8 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
         Operation::SignIn,
         Operation::Refresh,
         Operation::LogOut,
-        Operation::Forget,
-        Operation::Reset
+        Operation::ForgotPassword,
+        Operation::ResetPassword
     )]
     operation: Operation,
 ) {
@@ -188,17 +192,18 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
     let stack = Stack::builder().database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let mut fault =
         Fault::new(7, format!("The connection of `{}` is closed before or after each statement", operation.function()));
-    for interruption in [BeforeExecution, AfterCommit] {
+    for point in [BeforeExecution, AfterCommit] {
         for number in 1.. {
             let client = operation.prepare(&stack).await;
-            proxy.close_connection_at(number, interruption);
+            proxy.close_connection_at(number, point);
             let reply = operation.send(&client).await;
             if proxy.statements().len() < number {
                 break;
             }
             proxy.stop_interrupting();
-            match (operation, interruption) {
-                // The repeated logout finds the session ended (docs/decisions/0002-every-statement-may-run-twice.md).
+            match (operation, point) {
+                // The logout statement is repeated on a new connection, and the session has already ended, so the answer is a
+                // refusal (docs/decisions/0002-every-statement-may-run-twice.md).
                 (Operation::LogOut, AfterCommit) => {
                     reply.assert_refused(401, "token_revoked", "Token has been revoked");
                 }
@@ -216,17 +221,18 @@ async fn a_statement_of_a_killed_function_does_not_block_the_retry() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    let mut rival = stack.database.connect().await;
-    let held = rival.transaction().await.unwrap();
-    held.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
+    let mut other_connection = stack.database.connect().await;
+    let locking_transaction = other_connection.transaction().await.unwrap();
+    locking_transaction.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
     tokio::select! {
         reply = ada.refreshes(&tokens.refresh) => panic!("{}", reply.text),
         () = wait_for_blocked_statement(&stack) => {}
     }
     stack.kill("refresh").await;
-    held.rollback().await.unwrap();
-    // The statement of the killed function commits now. So the client's token is already used, and the client does not have its successor.
-    let again = ada.refreshes(&tokens.refresh).await;
-    fault.record_served(&again);
-    fault.record_served(&ada.refreshes(&Tokens::from(&again).refresh).await);
+    locking_transaction.rollback().await.unwrap();
+    // The statement of the killed function commits now. So the client's refresh token has been used, but the client did not
+    // receive the new one.
+    let retried = ada.refreshes(&tokens.refresh).await;
+    fault.record_served(&retried);
+    fault.record_served(&ada.refreshes(&Tokens::from(&retried).refresh).await);
 }

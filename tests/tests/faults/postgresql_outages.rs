@@ -5,7 +5,7 @@ use std::cell::Cell;
 use futures_util::future::join_all;
 use tests::{Network, Postgres, PostgresProxy, Shutdown, Stack, Tokens, database::TestDatabase};
 
-use crate::fault::{Fault, request_everything, warm_up};
+use crate::fault::{Fault, request_every_endpoint, warm_up};
 
 async fn stack_on(server: &Postgres) -> Stack {
     Stack::builder().with_database(TestDatabase::on(server).await).start().await
@@ -21,7 +21,7 @@ async fn requests_are_unavailable_during_a_restart_of_postgresql_and_work_afterw
     let tokens = warm_up(&ada).await;
 
     server.stop(Shutdown::Fast).await;
-    fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
+    fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     server.start_again().await;
     fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;
     // Every other function has a closed connection. Its first request must be served.
@@ -68,12 +68,12 @@ async fn requests_are_unavailable_until_postgresql_has_recovered_from_a_crash() 
     let tokens = warm_up(&ada).await;
 
     server.stop(Shutdown::Immediate).await;
-    fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
+    fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     server.start_slowly();
     while !stack.log_of("dashboard").contains("the database system is") {
         fault.record_unavailable(&[ada.dashboard(&tokens.access).await]);
     }
-    fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
+    fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     server.wait_until_ready().await;
     fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
@@ -91,10 +91,11 @@ async fn requests_to_a_frozen_server_end_at_the_deadline() {
     server.freeze().await;
     // First over the open connections, then over new ones.
     for _ in 0..2 {
-        fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
+        fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     }
     server.thaw();
-    // The server now runs the statements that it received while frozen, and one of them may end the session. So this part needs new tokens.
+    // The server now runs the statements that it received while frozen, and one of them may end the session. So this part needs
+    // new tokens.
     fault.wait_for_recovery(|| Box::pin(ada.tries_to_sign_in())).await;
     let tokens = ada.signs_in().await;
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
@@ -111,7 +112,7 @@ async fn requests_over_a_silent_network_end_at_the_deadline() {
 
     proxy.set_network(Network::Silent);
     for _ in 0..2 {
-        fault.record_unavailable(&request_everything(&ada, &stack.stranger("Bob"), &tokens).await);
+        fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     }
     proxy.set_network(Network::Healthy);
     fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;
@@ -131,7 +132,7 @@ async fn a_function_that_started_without_its_database_works_once_it_is_up() {
     let ada = cold.stranger("Ada").with_email(&ada.email);
 
     server.stop(Shutdown::Fast).await;
-    fault.record_unavailable(&request_everything(&ada, &cold.stranger("Bob"), &tokens).await);
+    fault.record_unavailable(&request_every_endpoint(&ada, &cold.stranger("Bob"), &tokens).await);
     let public = join_all(["/", "/api/public", "/reset-password/x"].map(|path| cold.get(path))).await;
     assert!(public.iter().all(|reply| reply.status == 200), "pages without a database work");
     server.start_again().await;

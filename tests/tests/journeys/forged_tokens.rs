@@ -1,12 +1,13 @@
-//! Forged, malformed and misused tokens. Each is derived from an access token and from a refresh token and sent to every endpoint that takes a
-//! token. The session of the genuine tokens must stay alive.
+//! Forged, malformed and misused tokens. Each is derived from an access token and from a refresh token and sent to every endpoint
+//! that takes a token. The session of the valid tokens must stay live.
 //!
-//! Most forgeries are signed with the service's own secret, which an attacker does not have. They test the checks after the signature.
+//! Most forgeries are signed with the service's own secret, which an attacker does not have. They test the checks after the
+//! signature.
 
-mod draft;
 mod forged_contents;
 mod forged_encodings;
 mod key_pairs;
+mod unsigned_token;
 
 use std::{io::ErrorKind, net::TcpListener};
 
@@ -15,9 +16,9 @@ use serde_json::json;
 use tests::{Person, Stack, Tokens};
 
 use self::{
-    draft::{Draft, Forgery},
-    forged_contents::{algorithms, claims, headers},
-    forged_encodings::{signatures, spellings, texts},
+    forged_contents::{forged_algorithms, forged_claims, forged_headers},
+    forged_encodings::{forged_encodings, forged_json, forged_signatures},
+    unsigned_token::{ForgedToken, UnsignedToken},
 };
 
 const INVALID: (u16, &str, &str) = (401, "invalid_token", "Invalid token");
@@ -39,14 +40,14 @@ async fn assert_refused(stack: &Stack, path: &str, name: &str, token: &str, refu
     );
 }
 
-/// Asserts that every endpoint refuses each forgery of an access token and of a refresh token, and that a genuine token which is signed in the
-/// same way is accepted afterwards.
-async fn assert_all_refused(forgeries: impl Fn(&Draft) -> Vec<Forgery>) {
+/// Asserts that every endpoint refuses each forged token. `forgeries` makes forged tokens from a valid access token and from a
+/// valid refresh token. Afterwards, a valid token that the test signs in the same way must be accepted.
+async fn assert_all_refused(forgeries: impl Fn(&UnsignedToken) -> Vec<ForgedToken>) {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    for genuine in [&tokens.access, &tokens.refresh] {
-        for (name, token) in forgeries(&Draft::of(genuine)) {
+    for valid_token in [&tokens.access, &tokens.refresh] {
+        for ForgedToken { name, token } in forgeries(&UnsignedToken::of(valid_token)) {
             for path in ["/api/dashboard", "/api/logout", "/api/refresh"] {
                 assert_refused(&stack, path, &name, &token, INVALID).await;
             }
@@ -57,16 +58,16 @@ async fn assert_all_refused(forgeries: impl Fn(&Draft) -> Vec<Forgery>) {
 
 /// Asserts that the session is alive, and that its tokens are accepted when the test signs them again.
 async fn assert_session_alive(ada: &Person<'_>, tokens: &Tokens) {
-    let access = Draft::of(&tokens.access);
+    let access = UnsignedToken::of(&tokens.access);
     assert_eq!(ada.dashboard(&access.signed()).await.status, 200);
     assert_eq!(ada.dashboard(&access.claim("role", "admin").signed()).await.status, 200, "an unknown claim is ignored");
-    assert_eq!(ada.refreshes(&Draft::of(&tokens.refresh).signed()).await.status, 200);
+    assert_eq!(ada.refreshes(&UnsignedToken::of(&tokens.refresh).signed()).await.status, 200);
 }
 
 // Requirement 1.
 #[tokio::test]
 async fn only_the_algorithm_of_the_key_is_accepted() {
-    assert_all_refused(algorithms).await;
+    assert_all_refused(forged_algorithms).await;
 }
 
 // Requirement 2.
@@ -74,30 +75,33 @@ async fn only_the_algorithm_of_the_key_is_accepted() {
 async fn foreign_header_parameters_are_refused_and_nothing_is_fetched() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let url = format!("http://{}/keys", listener.local_addr().unwrap());
-    assert_all_refused(|genuine| headers(genuine, &url)).await;
+    let key_server_url = format!("http://{}/keys", listener.local_addr().unwrap());
+    assert_all_refused(|valid_token| forged_headers(valid_token, &key_server_url)).await;
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "a function fetched the URL");
 }
 
 // Requirement 8.
 #[tokio::test]
 async fn every_claim_must_be_present_and_written_as_issued() {
-    assert_all_refused(claims).await;
+    assert_all_refused(forged_claims).await;
 }
 
 // Requirement 7.
 #[tokio::test]
 async fn access_and_refresh_tokens_are_not_interchangeable() {
-    assert_all_refused(|genuine| {
-        let other = if genuine.claim_value("type") == "access" {
+    assert_all_refused(|valid_token| {
+        let other = if valid_token.claim_value("type") == "access" {
             ("refresh", "jwt-auth/refresh")
         } else {
             ("access", "jwt-auth")
         };
         vec![
-            ("the other type".to_owned(), genuine.claim("type", other.0).signed()),
-            ("the other audience".to_owned(), genuine.claim("aud", other.1).signed()),
-            ("both audiences".to_owned(), genuine.claim("aud", json!(["jwt-auth", "jwt-auth/refresh"])).signed()),
+            ForgedToken::new("the other type", valid_token.claim("type", other.0).signed()),
+            ForgedToken::new("the other audience", valid_token.claim("aud", other.1).signed()),
+            ForgedToken::new(
+                "both audiences",
+                valid_token.claim("aud", json!(["jwt-auth", "jwt-auth/refresh"])).signed(),
+            ),
         ]
     })
     .await;
@@ -108,7 +112,7 @@ async fn access_and_refresh_tokens_are_not_interchangeable() {
         [("/api/dashboard", &tokens.refresh), ("/api/logout", &tokens.refresh), ("/api/refresh", &tokens.access)]
     {
         assert_refused(&stack, path, "the other kind", token, INVALID).await;
-        let expired = Draft::of(token).claim("exp", 1).signed();
+        let expired = UnsignedToken::of(token).claim("exp", 1).signed();
         assert_refused(&stack, path, "the other kind, and expired", &expired, INVALID).await;
     }
     assert_session_alive(&ada, &tokens).await;
@@ -120,13 +124,13 @@ async fn a_token_is_accepted_only_within_its_lifetime() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
+    let (access, refresh) = (UnsignedToken::of(&tokens.access), UnsignedToken::of(&tokens.refresh));
     let now = access.claim_value("iat").as_i64().unwrap();
     for past in [now, now - 1, now - 30, 1, 0, -1, i64::MIN] {
         let (name, expired) = (format!("exp {past}"), access.claim("exp", past).signed());
         assert_refused(&stack, "/api/dashboard", &name, &expired, EXPIRED).await;
         // Logout accepts an expired access token.
-        let other = Draft::of(&ada.signs_in().await.access).claim("exp", past).signed();
+        let other = UnsignedToken::of(&ada.signs_in().await.access).claim("exp", past).signed();
         assert_eq!(ada.logs_out(&other).await.status, 200, "{name}");
         let expired = refresh.claim("exp", past).signed();
         assert_refused(&stack, "/api/refresh", &name, &expired, INVALID_REFRESH).await;
@@ -152,9 +156,11 @@ async fn a_validly_signed_token_opens_no_session_of_another_user() {
     let stack = Stack::start().await;
     let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
     let (adas, graces) = (ada.signs_in().await, grace.signs_in().await);
-    let (access, refresh) = (Draft::of(&adas.access), Draft::of(&adas.refresh));
-    let (graces_id, graces_session) =
-        (Draft::of(&graces.access).claim_value("sub").clone(), Draft::of(&graces.access).claim_value("sid").clone());
+    let (access, refresh) = (UnsignedToken::of(&adas.access), UnsignedToken::of(&adas.refresh));
+    let (graces_id, graces_session) = (
+        UnsignedToken::of(&graces.access).claim_value("sub").clone(),
+        UnsignedToken::of(&graces.access).claim_value("sid").clone(),
+    );
     let nil = "00000000-0000-0000-0000-000000000000";
     for (name, claim, value, refusal) in [
         ("Ada's session with Grace's user id", "sub", graces_id, REVOKED),
@@ -176,15 +182,15 @@ async fn a_validly_signed_token_opens_no_session_of_another_user() {
 
 #[tokio::test]
 async fn a_token_has_three_parts_in_one_encoding() {
-    assert_all_refused(spellings).await;
+    assert_all_refused(forged_encodings).await;
 }
 
 #[tokio::test]
 async fn header_and_claims_are_json_objects_without_duplicate_members() {
-    assert_all_refused(texts).await;
+    assert_all_refused(forged_json).await;
 }
 
 #[tokio::test]
 async fn only_a_signature_made_with_the_secret_is_accepted() {
-    assert_all_refused(signatures).await;
+    assert_all_refused(forged_signatures).await;
 }

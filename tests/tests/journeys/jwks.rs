@@ -28,7 +28,7 @@ async fn without_a_key_pair_no_key_is_published() {
 
 #[tokio::test]
 async fn a_key_pair_signs_access_tokens_and_is_published() {
-    let stack = signing_with(&keys::ed25519()).start().await;
+    let stack = signing_with(&keys::new_ed25519_private_key()).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let published = stack.get("/.well-known/jwks.json").await.json();
@@ -53,8 +53,9 @@ async fn a_key_pair_signs_access_tokens_and_is_published() {
 
 #[tokio::test]
 async fn a_key_that_is_listed_twice_is_published_once() {
-    let (key, other) = (keys::ed25519(), keys::ec());
-    let additional = [&key, &other, &keys::ed25519(), &other].map(|key| keys::public_key(key)).join("\n");
+    let (key, other) = (keys::new_ed25519_private_key(), keys::new_ec_private_key());
+    let additional =
+        [&key, &other, &keys::new_ed25519_private_key(), &other].map(|key| keys::public_key(key)).join("\n");
     let stack = signing_with(&key).with("JWT_ADDITIONAL_PUBLIC_KEYS", &additional).start().await;
     let published = stack.get("/.well-known/jwks.json").await.json();
     let kids: BTreeSet<_> =
@@ -70,7 +71,7 @@ async fn a_key_that_is_listed_twice_is_published_once() {
 
 #[tokio::test]
 async fn a_key_may_contain_escaped_line_breaks() {
-    let stack = signing_with(&keys::ed25519().replace('\n', "\\n")).start().await;
+    let stack = signing_with(&keys::new_ed25519_private_key().replace('\n', "\\n")).start().await;
     let tokens = stack.user("Ada").await.signs_in().await;
     assert_eq!(header(&tokens.access)["alg"], "EdDSA");
 }

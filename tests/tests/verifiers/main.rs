@@ -1,5 +1,5 @@
-//! Access tokens verified by libraries that other services use: `PyJWT` and jose with the published keys, Flask-JWT-Extended with the shared
-//! secret. All of them must refuse refresh tokens.
+//! Access tokens verified by libraries that other services use: `PyJWT` and jose with the published keys, Flask-JWT-Extended with
+//! the shared secret. All of them must refuse refresh tokens.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Output;
@@ -39,7 +39,8 @@ fn assert_refused(output: &Output, reason: &str) {
 }
 
 async fn assert_verified_with_published_keys(private_key: &str, algorithm: &str) {
-    // After a rotation, the signing key may also be listed as an additional key. It must be published once, because verifiers refuse duplicates.
+    // After a rotation, the signing key may also be listed as an additional key. It must be published once, because verifiers
+    // refuse duplicates.
     let listed = keys::public_key(private_key);
     let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", private_key);
     let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &listed).start().await;
@@ -62,17 +63,17 @@ async fn assert_verified_with_published_keys(private_key: &str, algorithm: &str)
 
 #[tokio::test]
 async fn pyjwt_and_jose_verify_tokens_signed_with_an_rsa_key() {
-    assert_verified_with_published_keys(&keys::rsa(), "RS256").await;
+    assert_verified_with_published_keys(&keys::new_rsa_private_key(), "RS256").await;
 }
 
 #[tokio::test]
 async fn pyjwt_and_jose_verify_tokens_signed_with_an_ec_key() {
-    assert_verified_with_published_keys(&keys::ec(), "ES256").await;
+    assert_verified_with_published_keys(&keys::new_ec_private_key(), "ES256").await;
 }
 
 #[tokio::test]
 async fn pyjwt_and_jose_verify_tokens_signed_with_an_ed25519_key() {
-    assert_verified_with_published_keys(&keys::ed25519(), "EdDSA").await;
+    assert_verified_with_published_keys(&keys::new_ed25519_private_key(), "EdDSA").await;
 }
 
 #[tokio::test]

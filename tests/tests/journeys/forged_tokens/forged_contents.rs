@@ -4,10 +4,10 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tests::stack::SECRET;
 
-use super::draft::{Draft, Forgery, Key, encoded, with_signature};
+use super::unsigned_token::{ForgedToken, Key, UnsignedToken, encoded, with_signature};
 
-/// Every `alg` except the key's own.
-pub fn algorithms(genuine: &Draft) -> Vec<Forgery> {
+/// Tokens with a wrong `alg` value.
+pub fn forged_algorithms(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
     let names = [
         "none",
         "None",
@@ -35,29 +35,32 @@ pub fn algorithms(genuine: &Draft) -> Vec<Forgery> {
         "PBES2-HS256+A128KW",
     ];
     let values = [json!(null), json!(256), json!(0), json!(true), json!(["HS256"]), json!({ "HS256": null })];
-    let drafts = names.map(Value::from).into_iter().chain(values).map(|alg| genuine.header("alg", alg));
-    let mut forgeries: Vec<_> = drafts
-        .chain([genuine.without_header("alg")])
-        .flat_map(|draft| {
-            let message = format!("{}.{}", encoded(draft.header_text()), encoded(draft.claims_text()));
-            let name = draft.header_text();
+    let unsigned_tokens = names.map(Value::from).into_iter().chain(values).map(|alg| valid_token.header("alg", alg));
+    let mut forgeries: Vec<_> = unsigned_tokens
+        .chain([valid_token.without_header("alg")])
+        .flat_map(|unsigned| {
+            let message = format!("{}.{}", encoded(unsigned.header_text()), encoded(unsigned.claims_text()));
+            let name = unsigned.header_text();
             [
-                (name.clone(), with_signature(&message, &Key::of_the_service())),
-                (format!("{name}, unsigned"), format!("{message}.")),
+                ForgedToken::new(name.clone(), with_signature(&message, &Key::of_the_service())),
+                ForgedToken::new(format!("{name}, unsigned"), format!("{message}.")),
             ]
         })
         .collect();
     for (name, algorithm) in [("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)] {
         let key = Key::of_the_service().with_algorithm(algorithm);
-        forgeries.push((format!("correctly signed with {name}"), genuine.header("alg", name).signed_by(&key)));
-        forgeries.push((format!("alg HS256, signed with {name}"), genuine.signed_by(&key)));
+        forgeries.push(ForgedToken::new(
+            format!("alg {name}, signed with {name}"),
+            valid_token.header("alg", name).signed_by(&key),
+        ));
+        forgeries.push(ForgedToken::new(format!("alg HS256, signed with {name}"), valid_token.signed_by(&key)));
     }
     forgeries
 }
 
-/// Registered header parameters (RFC 7515 §4.1, RFC 7516 §4.1, RFC 7797) and unregistered ones.
-pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
-    let kid = genuine.kid().as_str().unwrap().to_owned();
+/// Tokens with registered header parameters (RFC 7515 §4.1, RFC 7516 §4.1, RFC 7797) and with unregistered ones.
+pub fn forged_headers(valid_token: &UnsignedToken, key_server_url: &str) -> Vec<ForgedToken> {
+    let kid = valid_token.kid().as_str().unwrap().to_owned();
     let long = "k".repeat(4000);
     let kids = [
         "",
@@ -75,7 +78,7 @@ pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
         "\0",
         "\u{202e}",
         "{{7*7}}",
-        url,
+        key_server_url,
         &long,
         &kid[1..],
         &kid.to_uppercase(),
@@ -85,13 +88,13 @@ pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
         &format!("{kid},{kid}"),
     ];
     let mut forged: Vec<(&str, Value)> = kids.into_iter().map(|kid| ("kid", json!(kid))).collect();
-    let others = json!({
+    let values_by_header = json!({
         "kid": [null, 0, 1.5, true, [kid], { "kid": kid }],
         "typ": [null, "", "jwt", "Jwt", "JWS", "at+jwt", "JOSE", "JWT ", "application/jwt", 1, ["JWT"]],
-        "crit": [null, [], ["exp"], ["crit"], ["b64"], ["unheard-of"], "exp", true],
+        "crit": [null, [], ["exp"], ["crit"], ["b64"], ["unknown"], "exp", true],
         "b64": [null, false, true, "false"],
-        "jku": [null, "", url],
-        "x5u": [null, "", url],
+        "jku": [null, "", key_server_url],
+        "x5u": [null, "", key_server_url],
         "jwk": [null, {}, { "kty": "oct", "kid": kid, "k": encoded(SECRET) }, { "kty": "oct", "k": "" }],
         "x5c": [null, [], ["MIIB"]],
         "x5t": [null, "", encoded([0; 20])],
@@ -101,7 +104,7 @@ pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
         "enc": [null, "A128GCM", "none"],
         "epk": [null, {}],
         "iv": [null, "AA"],
-        "url": [null, url],
+        "url": [null, key_server_url],
         "nonce": [null, "AA"],
         "ppt": [null, "shaken"],
         "iss": [null, "jwt-auth"],
@@ -110,31 +113,36 @@ pub fn headers(genuine: &Draft, url: &str) -> Vec<Forgery> {
         "\u{0}": [1],
         "anything": [null, 0, {}],
     });
-    for (name, values) in others.as_object().unwrap() {
+    for (name, values) in values_by_header.as_object().unwrap() {
         forged.extend(values.as_array().unwrap().iter().map(|value| (name.as_str(), value.clone())));
     }
     let mut forgeries: Vec<_> = forged
         .iter()
-        .map(|(name, value)| (format!("{name}: {value}"), genuine.header(name, value.clone()).signed()))
+        .map(|(name, value)| {
+            ForgedToken::new(format!("{name}: {value}"), valid_token.header(name, value.clone()).signed())
+        })
         .collect();
     for name in ["typ", "kid"] {
-        forgeries.push((format!("no {name}"), genuine.without_header(name).signed()));
+        forgeries.push(ForgedToken::new(format!("no {name}"), valid_token.without_header(name).signed()));
     }
-    // The token contains the forger's own key.
+    // The attacker puts their own key into the token.
     let jwk = json!({ "kty": "oct", "alg": "HS256", "kid": "mine", "k": encoded("my own secret") });
-    let brought = genuine.header("jwk", jwk).header("kid", "mine");
-    forgeries.push(("signed with the key it contains".to_owned(), brought.signed_by(&Key::secret("my own secret"))));
+    let with_own_key = valid_token.header("jwk", jwk).header("kid", "mine");
+    forgeries.push(ForgedToken::new(
+        "signed with the key that the token contains",
+        with_own_key.signed_by(&Key::secret("my own secret")),
+    ));
     forgeries
 }
 
-/// Each claim missing, of another type, and in another spelling.
-pub fn claims(genuine: &Draft) -> Vec<Forgery> {
+/// For each claim: tokens without it, with a value of the wrong type, and with a wrong or differently written value.
+pub fn forged_claims(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
     let mut forgeries = Vec::new();
     let mut add = |name: &str, value: Value| {
-        forgeries.push((format!("{name}: {value}"), genuine.claim(name, value).signed()));
+        forgeries.push(ForgedToken::new(format!("{name}: {value}"), valid_token.claim(name, value).signed()));
     };
     for name in ["iss", "aud", "sub", "iat", "nbf", "exp", "jti", "sid", "type", "fresh"] {
-        let value = genuine.claim_value(name);
+        let value = valid_token.claim_value(name);
         for wrong in [json!(null), json!([value]), json!([]), json!({}), json!({ "$ne": null }), json!(""), json!("x")]
         {
             add(name, wrong);
@@ -149,7 +157,7 @@ pub fn claims(genuine: &Draft) -> Vec<Forgery> {
         }
     }
     for name in ["iss", "aud"] {
-        let value = genuine.claim_value(name).as_str().unwrap();
+        let value = valid_token.claim_value(name).as_str().unwrap();
         for wrong in [
             "jwt-auth2",
             "jwt",
@@ -182,8 +190,8 @@ pub fn claims(genuine: &Draft) -> Vec<Forgery> {
         add("sub", json!(wrong));
     }
     for name in ["sid", "jti"] {
-        let id = genuine.claim_value(name).as_str().unwrap();
-        let spelt = [
+        let id = valid_token.claim_value(name).as_str().unwrap();
+        let other_notations = [
             format!("{{{id}}}"),
             format!("urn:uuid:{id}"),
             id.replace('-', ""),
@@ -191,7 +199,7 @@ pub fn claims(genuine: &Draft) -> Vec<Forgery> {
             format!("{id} "),
             id[1..].to_owned(),
         ];
-        for wrong in spelt.iter().map(String::as_str).chain(["null", "0", "' OR '1'='1"]) {
+        for wrong in other_notations.iter().map(String::as_str).chain(["null", "0", "' OR '1'='1"]) {
             add(name, json!(wrong));
         }
     }
@@ -199,7 +207,7 @@ pub fn claims(genuine: &Draft) -> Vec<Forgery> {
         add("type", json!(wrong));
     }
     for name in ["iss", "aud", "sub", "iat", "nbf", "exp", "jti", "sid", "type", "fresh"] {
-        forgeries.push((format!("no {name}"), genuine.without_claim(name).signed()));
+        forgeries.push(ForgedToken::new(format!("no {name}"), valid_token.without_claim(name).signed()));
     }
     forgeries
 }

@@ -1,17 +1,17 @@
-//! Genuine contents in forged encodings, and forged signatures.
+//! Valid contents in wrong encodings, and forged signatures.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tests::stack::SECRET;
 
-use super::draft::{Draft, Forgery, Key, decoded, encoded, signed, with_signature};
+use super::unsigned_token::{ForgedToken, Key, UnsignedToken, decoded, encoded, signed, with_signature};
 
-/// Genuine parts in other encodings and combinations.
-pub fn spellings(genuine: &Draft) -> Vec<Forgery> {
-    // A token whose signature contains a character that differs between base64 and base64url, and whose claims have unused bits in their last
-    // character.
+/// Tokens made from the parts of a valid token, in other encodings and combinations.
+pub fn forged_encodings(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
+    // A token whose signature contains a character that differs between base64 and base64url, and whose claims have unused bits
+    // in their last character.
     let token = (0..100)
-        .map(|n| genuine.claim("n", "n".repeat(n)).signed())
+        .map(|n| valid_token.claim("n", "n".repeat(n)).signed())
         .find(|token| {
             let parts: Vec<_> = token.split('.').collect();
             parts[2].contains(['-', '_']) && !parts[1].len().is_multiple_of(4)
@@ -19,8 +19,8 @@ pub fn spellings(genuine: &Draft) -> Vec<Forgery> {
         .unwrap();
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
     let message = format!("{header}.{claims}");
-    let spelt = |text: String| (text.clone(), text);
-    let mut forgeries: Vec<Forgery> = [
+    let forged = |text: String| ForgedToken::new(text.clone(), text);
+    let mut forgeries: Vec<ForgedToken> = [
         message.clone(),
         format!("{message}."),
         format!("{message}.."),
@@ -87,9 +87,9 @@ pub fn spellings(genuine: &Draft) -> Vec<Forgery> {
         format!("{token}{}", "A".repeat(8192)),
         format!("{message}.{}", "A".repeat(8192)),
     ]
-    .map(spelt)
+    .map(forged)
     .into();
-    // These have a correct signature over the wrong encoding.
+    // Their signature is correct for the wrong encoding.
     let bits_unused = |part: &str| {
         let last = part.chars().next_back().unwrap();
         format!("{}{}", &part[..part.len() - 1], char::from(u8::try_from(last).unwrap() + 1))
@@ -103,17 +103,20 @@ pub fn spellings(genuine: &Draft) -> Vec<Forgery> {
         ("no header", format!(".{claims}")),
         ("no claims", format!("{header}.")),
         ("two headers", format!("{header}.{header}.{claims}")),
-        ("claims that are not base64", format!("{header}.{}", genuine.claims_text().replace('"', "'"))),
+        ("claims that are not base64", format!("{header}.{}", valid_token.claims_text().replace('"', "'"))),
     ] {
-        forgeries.push((name.to_owned(), with_signature(&message, &Key::of_the_service())));
+        forgeries.push(ForgedToken::new(name.to_owned(), with_signature(&message, &Key::of_the_service())));
     }
-    forgeries.push(("unused bits set in the signature".to_owned(), format!("{message}.{}", bits_unused(signature))));
+    forgeries.push(ForgedToken::new(
+        "unused bits set in the signature".to_owned(),
+        format!("{message}.{}", bits_unused(signature)),
+    ));
     forgeries
 }
 
 /// Correctly signed headers and claims that are not JSON objects, or have a duplicate member.
-pub fn texts(genuine: &Draft) -> Vec<Forgery> {
-    let (header, claims) = (genuine.header_text(), genuine.claims_text());
+pub fn forged_json(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
+    let (header, claims) = (valid_token.header_text(), valid_token.claims_text());
     let header_value: Value = serde_json::from_str(&header).unwrap();
     let claims_value: Value = serde_json::from_str(&claims).unwrap();
     let array = |object: &Value| json!(object.as_object().unwrap().values().collect::<Vec<_>>()).to_string();
@@ -147,9 +150,10 @@ pub fn texts(genuine: &Draft) -> Vec<Forgery> {
             format!("{},\"a\":NaN}}", &object[..object.len() - 1]),
         ]
     };
-    let mut forgeries: Vec<Forgery> = Vec::new();
+    let mut forgeries: Vec<ForgedToken> = Vec::new();
     let mut add = |header: &str, claims: &str| {
-        forgeries.push((format!("{header} . {claims}"), signed(header, claims, &Key::of_the_service())));
+        forgeries
+            .push(ForgedToken::new(format!("{header} . {claims}"), signed(header, claims, &Key::of_the_service())));
     };
     for odd in odd(&header).iter().chain([&array(&header_value)]) {
         add(odd, &claims);
@@ -189,22 +193,31 @@ pub fn texts(genuine: &Draft) -> Vec<Forgery> {
     let utf16: Vec<u8> = claims.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let latin1 = [&claims.as_bytes()[..claims.len() - 1], b",\"a\":\"\xe9\"}"].concat();
     for (name, bytes) in [("UTF-16", utf16), ("bad UTF-8", latin1)] {
-        forgeries.push((format!("claims in {name}"), signed(&header, &bytes, &Key::of_the_service())));
-        forgeries.push((format!("a header in {name}"), signed(&bytes, &claims, &Key::of_the_service())));
+        forgeries.push(ForgedToken::new(format!("claims in {name}"), signed(&header, &bytes, &Key::of_the_service())));
+        forgeries
+            .push(ForgedToken::new(format!("a header in {name}"), signed(&bytes, &claims, &Key::of_the_service())));
     }
-    let nested = genuine.header("cty", "JWT").header_text();
-    forgeries.push(("a token in a token".to_owned(), signed(nested, genuine.signed(), &Key::of_the_service())));
-    forgeries.push(("a token for claims".to_owned(), signed(header, genuine.signed(), &Key::of_the_service())));
+    let nested = valid_token.header("cty", "JWT").header_text();
+    forgeries.push(ForgedToken::new(
+        "a token in a token".to_owned(),
+        signed(nested, valid_token.signed(), &Key::of_the_service()),
+    ));
+    forgeries.push(ForgedToken::new(
+        "a token instead of claims".to_owned(),
+        signed(header, valid_token.signed(), &Key::of_the_service()),
+    ));
     forgeries
 }
 
 /// Wrong signatures.
-pub fn signatures(genuine: &Draft) -> Vec<Forgery> {
-    let token = genuine.signed();
+pub fn forged_signatures(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
+    let token = valid_token.signed();
     let (message, signature) = token.rsplit_once('.').unwrap();
     let bytes = decoded(signature);
-    let mut forgeries: Vec<Forgery> = Vec::new();
-    let mut add = |name: String, signature: &[u8]| forgeries.push((name, format!("{message}.{}", encoded(signature))));
+    let mut forgeries: Vec<ForgedToken> = Vec::new();
+    let mut add = |name: String, signature: &[u8]| {
+        forgeries.push(ForgedToken::new(name, format!("{message}.{}", encoded(signature))));
+    };
     for bit in (0..8 * bytes.len()).step_by(7) {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
@@ -220,10 +233,13 @@ pub fn signatures(genuine: &Draft) -> Vec<Forgery> {
     add("ones".to_owned(), &[255; 32]);
     add("text".to_owned(), SECRET.as_bytes());
     add(
-        "its own claims' signature".to_owned(),
+        "a signature of the claims without the header".to_owned(),
         &decoded(&Key::of_the_service().sign(message.split_once('.').unwrap().1)),
     );
-    add("that of other claims".to_owned(), &decoded(genuine.claim("n", 1).signed().rsplit_once('.').unwrap().1));
+    add(
+        "the signature of other claims".to_owned(),
+        &decoded(valid_token.claim("n", 1).signed().rsplit_once('.').unwrap().1),
+    );
     for secret in [
         "",
         "secret",
@@ -247,16 +263,20 @@ pub fn signatures(genuine: &Draft) -> Vec<Forgery> {
         &encoded(SECRET),
         &STANDARD.encode(SECRET),
         &hex::encode(SECRET),
-        &genuine.header_text(),
+        &valid_token.header_text(),
     ] {
-        forgeries.push((format!("signed with {secret:?}"), genuine.signed_by(&Key::secret(secret))));
+        forgeries
+            .push(ForgedToken::new(format!("signed with {secret:?}"), valid_token.signed_by(&Key::secret(secret))));
     }
     for bit in [0, 7, 100, 300] {
-        // The claims are changed, and the signature is the old one.
+        // The claims are changed, but the signature is not.
         let (header, claims) = message.split_once('.').unwrap();
         let mut changed = decoded(claims);
         changed[bit / 8] ^= 1 << (bit % 8);
-        forgeries.push((format!("bit {bit} of the claims"), format!("{header}.{}.{signature}", encoded(changed))));
+        forgeries.push(ForgedToken::new(
+            format!("bit {bit} of the claims"),
+            format!("{header}.{}.{signature}", encoded(changed)),
+        ));
     }
     forgeries
 }

@@ -7,7 +7,7 @@ use tests::{Person, Stack, Tokens, keys};
 
 use super::{
     INVALID, REVOKED, assert_refused,
-    draft::{Draft, Key, decoded, encoded},
+    unsigned_token::{Key, UnsignedToken, decoded, encoded},
 };
 
 /// A stack that signs access tokens with an RSA key, and also accepts those of an EC key and of an Ed25519 key.
@@ -21,7 +21,7 @@ const ISSUER: &str = "https://auth.example.com";
 
 impl Keyring {
     async fn start() -> Self {
-        let keys = [keys::rsa(), keys::ec(), keys::ed25519()];
+        let keys = [keys::new_rsa_private_key(), keys::new_ec_private_key(), keys::new_ed25519_private_key()];
         let additional = format!("{}\n{}", keys::public_key(&keys[1]), keys::public_key(&keys[2]));
         let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys[0]);
         let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &additional).start().await;
@@ -45,7 +45,7 @@ impl Keyring {
     }
 
     /// Every key that this service accepts with its algorithm and key id: the secret and the private keys.
-    fn signers(&self, under_the_secret: &Draft) -> Vec<(Key, Value, Value)> {
+    fn signers(&self, under_the_secret: &UnsignedToken) -> Vec<(Key, Value, Value)> {
         let private = self
             .private
             .iter()
@@ -59,14 +59,14 @@ impl Keyring {
 async fn each_key_verifies_only_its_own_algorithm_and_key_id() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
-    let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
+    let (access, refresh) = (UnsignedToken::of(&tokens.access), UnsignedToken::of(&tokens.refresh));
     let signers = keyring.signers(&refresh);
     for (by, (key, ..)) in signers.iter().enumerate() {
         for (named, (.., kid)) in signers.iter().enumerate() {
             for (said, (_, algorithm, _)) in signers.iter().enumerate() {
                 let name = format!("signed by key {by} as {algorithm} with the key id of key {named}");
-                let forged = |genuine: &Draft| {
-                    genuine.header("alg", algorithm.clone()).header("kid", kid.clone()).signed_by(key)
+                let forged = |valid_token: &UnsignedToken| {
+                    valid_token.header("alg", algorithm.clone()).header("kid", kid.clone()).signed_by(key)
                 };
                 if by == named && named == said {
                     assert_eq!(ada.dashboard(&forged(&access)).await.status, 200, "{name}");
@@ -87,7 +87,7 @@ async fn a_public_key_is_not_accepted_as_an_hmac_secret() {
     let (ada, tokens) = keyring.signs_in().await;
     let published = keyring.stack.get("/.well-known/jwks.json").await.json();
     for ((pem, algorithm, kid), jwk) in keyring.private.iter().zip(published["keys"].as_array().unwrap()) {
-        let (public, der) = (keys::public_key(pem), keys::public_der(pem));
+        let (public, der) = (keys::public_key(pem), keys::public_key_der(pem));
         let number = |name: &str| decoded(jwk[name].as_str().unwrap_or_default());
         let secrets = [
             public.clone().into_bytes(),
@@ -102,15 +102,15 @@ async fn a_public_key_is_not_accepted_as_an_hmac_secret() {
             kid.as_str().unwrap().as_bytes().to_vec(),
         ];
         for secret in secrets {
-            for genuine in [Draft::of(&tokens.access), Draft::of(&tokens.refresh)] {
-                let under_its_name = genuine.header("kid", kid.clone());
-                for draft in [
-                    genuine.header("alg", "HS256"),
+            for valid_token in [UnsignedToken::of(&tokens.access), UnsignedToken::of(&tokens.refresh)] {
+                let under_its_name = valid_token.header("kid", kid.clone());
+                for unsigned in [
+                    valid_token.header("alg", "HS256"),
                     under_its_name.header("alg", "HS256"),
                     under_its_name.header("alg", json!(algorithm)),
                 ] {
-                    let name = format!("{} with {}", draft.header_text(), String::from_utf8_lossy(&secret));
-                    keyring.assert_refused_everywhere(&name, &draft.signed_by(&Key::secret(&secret))).await;
+                    let name = format!("{} with {}", unsigned.header_text(), String::from_utf8_lossy(&secret));
+                    keyring.assert_refused_everywhere(&name, &unsigned.signed_by(&Key::secret(&secret))).await;
                 }
             }
         }
@@ -124,18 +124,19 @@ async fn a_public_key_is_not_accepted_as_an_hmac_secret() {
 async fn a_key_pair_signs_access_tokens_with_one_algorithm_and_no_refresh_tokens() {
     let keyring = Keyring::start().await;
     let (ada, tokens) = keyring.signs_in().await;
-    let (access, refresh) = (Draft::of(&tokens.access), Draft::of(&tokens.refresh));
+    let (access, refresh) = (UnsignedToken::of(&tokens.access), UnsignedToken::of(&tokens.refresh));
     let other_rsa_algorithms =
         [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
     for (pem, algorithm, kid) in &keyring.private {
         let by = |algorithm: Algorithm| Key::private(pem, algorithm);
-        let under = |draft: &Draft, said: Algorithm| draft.header("alg", json!(said)).header("kid", kid.clone());
+        let under =
+            |unsigned: &UnsignedToken, said: Algorithm| unsigned.header("alg", json!(said)).header("kid", kid.clone());
         let refresh_token = under(&refresh, *algorithm).signed_by(&by(*algorithm));
         keyring.assert_refused_everywhere("a refresh token signed with a private key", &refresh_token).await;
         for said in other_rsa_algorithms.into_iter().filter(|_| *algorithm == Algorithm::RS256) {
-            for draft in [under(&access, said), under(&access, *algorithm)] {
-                let token = draft.signed_by(&by(said));
-                keyring.assert_refused_everywhere(&format!("{} by {said:?}", draft.header_text()), &token).await;
+            for unsigned in [under(&access, said), under(&access, *algorithm)] {
+                let token = unsigned.signed_by(&by(said));
+                keyring.assert_refused_everywhere(&format!("{} by {said:?}", unsigned.header_text()), &token).await;
             }
         }
         // An empty signature, and one of zeros, which some libraries accepted for any message (CVE-2022-21449).
@@ -158,7 +159,8 @@ async fn a_key_pair_signs_access_tokens_with_one_algorithm_and_no_refresh_tokens
 async fn a_token_with_a_malleated_signature_is_refused_after_logout() {
     // In ECDSA, n - s verifies as well as s (SEC 1 §4.1.4). So anyone can compute a second valid signature of an ES256 token.
     const N: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
-    let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys::ec()).start().await;
+    let stack =
+        Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", &keys::new_ec_private_key()).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let (message, signature) = tokens.access.rsplit_once('.').unwrap();

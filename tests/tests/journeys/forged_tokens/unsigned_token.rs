@@ -5,8 +5,18 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Map, Value};
 use tests::stack::SECRET;
 
-/// What is wrong with a forged token, and the token.
-pub type Forgery = (String, String);
+/// A token that every endpoint must refuse.
+pub struct ForgedToken {
+    /// What is wrong with the token.
+    pub name: String,
+    pub token: String,
+}
+
+impl ForgedToken {
+    pub fn new(name: impl Into<String>, token: impl Into<String>) -> Self {
+        Self { name: name.into(), token: token.into() }
+    }
+}
 
 /// A signing key and its algorithm.
 pub struct Key {
@@ -43,14 +53,14 @@ impl Key {
     }
 }
 
-/// A token's header and claims.
+/// The header and the claims of a token, without a signature.
 #[derive(Clone)]
-pub struct Draft {
+pub struct UnsignedToken {
     header: Map<String, Value>,
     claims: Map<String, Value>,
 }
 
-impl Draft {
+impl UnsignedToken {
     /// The header and claims of a token, unverified.
     pub fn of(token: &str) -> Self {
         let mut parts = token.split('.').map(|part| serde_json::from_slice(&decoded(part)));
@@ -58,27 +68,27 @@ impl Draft {
     }
 
     pub fn header(&self, name: &str, value: impl Into<Value>) -> Self {
-        let mut draft = self.clone();
-        draft.header.insert(name.to_owned(), value.into());
-        draft
+        let mut changed = self.clone();
+        changed.header.insert(name.to_owned(), value.into());
+        changed
     }
 
     pub fn without_header(&self, name: &str) -> Self {
-        let mut draft = self.clone();
-        draft.header.remove(name).unwrap();
-        draft
+        let mut changed = self.clone();
+        changed.header.remove(name).unwrap();
+        changed
     }
 
     pub fn claim(&self, name: &str, value: impl Into<Value>) -> Self {
-        let mut draft = self.clone();
-        draft.claims.insert(name.to_owned(), value.into());
-        draft
+        let mut changed = self.clone();
+        changed.claims.insert(name.to_owned(), value.into());
+        changed
     }
 
     pub fn without_claim(&self, name: &str) -> Self {
-        let mut draft = self.clone();
-        draft.claims.remove(name).unwrap();
-        draft
+        let mut changed = self.clone();
+        changed.claims.remove(name).unwrap();
+        changed
     }
 
     /// The header as JSON.
