@@ -18,7 +18,7 @@ use toolkit::{
     process::{self, output},
     run_folder::RunFolder,
     service::Service,
-    system::Need,
+    system::Prerequisite,
     tools,
     workspace::Workspace,
 };
@@ -55,7 +55,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    args.stack.require(&[Need::Python])?;
+    args.stack.require(&[Prerequisite::Python])?;
     let workspace = Workspace::load()?;
     let architecture = match ARCH {
         "x86_64" => "x86_64",
@@ -164,7 +164,7 @@ fn reachable(address: &str, bridge: Option<IpAddr>) -> Result<String> {
     }
     if let Some(bridge) = bridge {
         let port = url.port_or_known_default().unwrap_or(5432);
-        forward::from(bridge, port)?;
+        forward::to_localhost(bridge, port)?;
     }
     url.set_host(Some(HOST))?;
     Ok(url.into())
