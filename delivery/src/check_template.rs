@@ -26,13 +26,13 @@ use toolkit::{
     workspace::Workspace,
 };
 
-use self::translation::{Translation, with_every_form};
+use self::translation::{Translation, covering_all_variants};
 use crate::{tools, verdict::Verdict};
 
 /// Check template.yaml, without an AWS account.
 ///
 /// SAM's own translator produces what CloudFormation receives, once for every combination of the template's switches. Every result must
-/// follow the rules of this service. cfn-lint and checkov check every resource in each of its forms.
+/// follow the rules of this service. cfn-lint and checkov check every variant of every resource.
 #[derive(clap::Args)]
 pub struct Args {
     /// Leave out the linters, which take most of the time
@@ -70,11 +70,11 @@ fn check(workspace: &Workspace) -> Result<Verdict> {
     let run_folder = RunFolder::ephemeral(workspace)?;
     let folder = run_folder.path().join("template");
     fs::create_dir_all(&folder)?;
-    let distinct = with_every_form(&translations);
-    for (number, translation) in distinct.iter().enumerate() {
+    let selected = covering_all_variants(&translations);
+    for (number, translation) in selected.iter().enumerate() {
         fs::write(folder.join(format!("{number:03}.json")), format!("{:#}", translation.template))?;
     }
-    step(format_args!("Linting {} of them, which have every resource in each of its forms", distinct.len()));
+    step(format_args!("Linting {} of the translations, which contain every variant of every resource", selected.len()));
     of_program(
         &mut verdict,
         "cfn-lint",

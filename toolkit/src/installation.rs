@@ -15,7 +15,7 @@ use crate::{
     console::step,
     file_lock,
     process::run,
-    system::{self, Need},
+    system::{self, Prerequisite},
     workspace::{Workspace, cargo, remove_cargo_variables},
 };
 
@@ -27,7 +27,7 @@ pub fn python(workspace: &Workspace, name: &str, pins: &Path, options: &[&str]) 
     let folder = workspace.tools().join(name);
     let pins = workspace.root.join(pins);
     install(&workspace.tools(), name, &[&pins], |folder| {
-        system::require(&[Need::Python])?;
+        system::require(&[Prerequisite::Python])?;
         let python = system::python().unwrap_or("python3");
         run("python3 -m venv", Command::new(python).args(["-m", "venv"]).arg(folder)).context(
             "no virtual environment could be made. On Debian and Ubuntu: apt install python3-venv; then try again",
@@ -59,7 +59,7 @@ pub fn cargo_program(workspace: &Workspace, name: &str, pin: &Path) -> Result<Co
 pub fn node(workspace: &Workspace, tools: &Path, name: &str, pins: &Path) -> Result<PathBuf> {
     let [package, lock] = ["package.json", "package-lock.json"].map(|file| workspace.root.join(pins).join(file));
     install(tools, name, &[&package, &lock], |folder| {
-        system::require(&[Need::Node])?;
+        system::require(&[Prerequisite::Node])?;
         fs::create_dir_all(folder)?;
         fs::copy(&package, folder.join("package.json"))?;
         fs::copy(&lock, folder.join("package-lock.json"))?;

@@ -1,11 +1,12 @@
-//! What a function can need, and the environment variables and permissions that come with each need.
+//! The needs of functions. Each need defines the environment variables that a function reads and the IAM actions that it may
+//! call.
 //!
-//! `shared` reads these variables. This table is the only other place that lists them: the tests hold `template.yaml`, the README and the
-//! functions' binaries to it.
+//! `shared` reads these variables. This table is the only other list of them. Tests compare `template.yaml`, the README and the
+//! functions' binaries with it.
 
 use serde::Deserialize;
 
-/// Something that a function uses, as `needs` in its Cargo.toml names it.
+/// A feature that a function uses. `needs` in its Cargo.toml lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Need {
@@ -42,14 +43,14 @@ pub struct Variable {
     pub required: bool,
     /// Whether `template.yaml` sets it.
     pub in_template: bool,
-    /// A value that a function starts with.
+    /// A value with which a function starts.
     pub example: &'static str,
-    /// A value that a function refuses at start. `None` if it takes every text.
+    /// A value with which a function does not start. `None` if every text is valid.
     pub malformed: Option<&'static str>,
 }
 
 impl Need {
-    /// Every need.
+    /// All needs.
     pub const ALL: [Self; 11] = [
         Self::Database,
         Self::TableOwner,
@@ -82,7 +83,8 @@ impl Need {
         }
     }
 
-    /// The need that a function with this one has too, if there is one. Counters, sessions and the outbox of mails are tables.
+    /// Another need that a function with this need must also list, if any. For example, counters, sessions and the outbox of
+    /// mails are tables, so they require `Database`.
     #[must_use]
     pub fn requires(self) -> Option<Self> {
         match self {
@@ -144,7 +146,7 @@ const fn text(name: &'static str, example: &'static str) -> Variable {
     Variable { name, required: false, in_template: true, example, malformed: None }
 }
 
-/// The template has no parameter for it, so the default applies where the template is deployed.
+/// Marks a variable that the template does not set. Functions that are deployed with the template use its default.
 const fn not_in_template(variable: Variable) -> Variable {
     Variable { in_template: false, ..variable }
 }

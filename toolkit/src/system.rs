@@ -1,5 +1,5 @@
-//! Programs that come with the operating system. On Debian and Ubuntu, root gets missing ones installed. Other users get one message
-//! that lists all of them.
+//! Programs of the operating system that commands need. If root runs a command on Debian or Ubuntu, missing programs are
+//! installed with apt-get. Otherwise one error lists all missing programs.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
@@ -11,13 +11,13 @@ use crate::{
     process::{output, run},
 };
 
-/// The variable that names a DynamoDB Local which runs already. The npm package has no native library for ARM. Docker's
-/// amazon/dynamodb-local has one.
+/// The variable with the URL of a DynamoDB Local that is already running. It is for ARM machines: the npm package has no native
+/// library for ARM, but the Docker image amazon/dynamodb-local has one.
 pub const DYNAMODB_LOCAL_URL: &str = "DYNAMODB_LOCAL_URL";
 
-/// A program that a command needs.
+/// A program, or a group of programs, that a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
+pub enum Prerequisite {
     /// A C compiler.
     Compiler,
     /// curl.
@@ -30,21 +30,22 @@ pub enum Need {
     Java,
     /// A browser with chromedriver.
     Browser,
-    /// What the tests of faults use.
+    /// The programs that the tests `faults` use.
     Faults,
 }
 
-impl Need {
+impl Prerequisite {
     const fn description(self) -> &'static str {
         match self {
             Self::Compiler => "a C compiler (cc)",
             Self::Curl => "curl",
             Self::Python => "Python 3.10 or later, with its module venv",
             Self::Node => {
-                "Node.js 20.19 or later, with npm (Debian 12 and Ubuntu 24.04 package an older one: get it from https://nodejs.org)"
+                "Node.js 20.19 or later, with npm (Debian 12 and Ubuntu 24.04 package an older version: \
+                 get a newer one from https://nodejs.org)"
             }
             Self::Java => {
-                "Java 17 or later, for DynamoDB Local (or set DYNAMODB_LOCAL_URL to a DynamoDB Local that runs already)"
+                "Java 17 or later, for DynamoDB Local (or set DYNAMODB_LOCAL_URL to a DynamoDB Local that is already running)"
             }
             Self::Browser => "Chromium or Chrome, with its chromedriver, for the tests `browser`",
             Self::Faults => "PgBouncer, libfaketime and libnss-wrapper, for the tests `faults`",
@@ -64,14 +65,14 @@ impl Need {
         }
     }
 
-    fn is_met(self) -> bool {
+    fn is_installed(self) -> bool {
         match self {
             Self::Compiler => env::var_os("CC").is_some() || on_path("cc").is_some(),
             Self::Curl => on_path("curl").is_some(),
             Self::Python => python().is_some(),
             // "v22.16.0"
             Self::Node => version("node").is_some_and(|version| version >= (20, 19)) && on_path("npm").is_some(),
-            // "openjdk 17.0.15 2025-04-15". Java 8 does not have the option.
+            // "openjdk 17.0.15 2025-04-15". Java 8 does not have the option `--version`.
             Self::Java => {
                 env::var_os(DYNAMODB_LOCAL_URL).is_some_and(|url| !url.is_empty())
                     || version("java").is_some_and(|version| version >= (17, 0))
@@ -85,9 +86,9 @@ impl Need {
     }
 }
 
-/// Installs what is missing, or returns an error that lists it. Commands call this before they build anything.
-pub fn require(needs: &[Need]) -> Result<()> {
-    let mut missing = missing(needs);
+/// Installs missing programs, or returns an error that lists them. Commands call this before they build anything.
+pub fn require(prerequisites: &[Prerequisite]) -> Result<()> {
+    let mut missing = missing(prerequisites);
     if !missing.is_empty() && Uid::effective().is_root() && on_path("apt-get").is_some() {
         let packages = packages(&missing);
         step(format_args!("Installing {} with apt-get", packages.join(", ")));
@@ -96,7 +97,7 @@ pub fn require(needs: &[Need]) -> Result<()> {
         };
         apt(&["update", "-qq"])?;
         apt(&[&["install", "-y", "-qq"], &packages[..]].concat())?;
-        missing.retain(|need| !need.is_met());
+        missing.retain(|each| !each.is_installed());
     }
     if !missing.is_empty() {
         bail!("{}", advice(&missing));
@@ -104,26 +105,26 @@ pub fn require(needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
-fn missing(needs: &[Need]) -> Vec<Need> {
-    let mut missing: Vec<Need> = needs.iter().copied().filter(|need| !need.is_met()).collect();
+fn missing(prerequisites: &[Prerequisite]) -> Vec<Prerequisite> {
+    let mut missing: Vec<Prerequisite> = prerequisites.iter().copied().filter(|each| !each.is_installed()).collect();
     missing.sort_unstable();
     missing.dedup();
     missing
 }
 
-fn packages(needs: &[Need]) -> Vec<&'static str> {
-    needs.iter().flat_map(|need| need.packages()).copied().collect()
+fn packages(prerequisites: &[Prerequisite]) -> Vec<&'static str> {
+    prerequisites.iter().flat_map(|each| each.packages()).copied().collect()
 }
 
-fn advice(missing: &[Need]) -> String {
-    let list = missing.iter().map(|need| need.description()).collect::<Vec<_>>().join("\n    ");
+fn advice(missing: &[Prerequisite]) -> String {
+    let list = missing.iter().map(|each| each.description()).collect::<Vec<_>>().join("\n    ");
     let packages = packages(missing).join(" ");
     format!(
-        "this machine lacks:\n\n    {list}\n\nInstall that, then try again. On Debian and Ubuntu: apt install {packages}"
+        "this machine lacks:\n\n    {list}\n\nInstall these programs, then try again. On Debian and Ubuntu: apt install {packages}"
     )
 }
 
-/// Where a program is on the PATH.
+/// The path of a program on the PATH.
 #[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
@@ -137,7 +138,7 @@ pub fn python() -> Option<&'static str> {
     ["python3", "python"].into_iter().find(|python| output(python, Command::new(python).args(["-c", OLDEST])).is_ok())
 }
 
-/// Where `PgBouncer` is.
+/// The path of `PgBouncer`.
 #[must_use]
 pub fn pgbouncer() -> Option<PathBuf> {
     // Debian installs servers in a folder that is on the PATH of root only.
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn one_message_lists_everything_that_is_missing_with_one_apt_line() {
-        let advice = advice(&[Need::Node, Need::Java, Need::Faults]);
+        let advice = advice(&[Prerequisite::Node, Prerequisite::Java, Prerequisite::Faults]);
         for what in ["Node.js 20.19", "Java 17", "PgBouncer"] {
             assert!(advice.contains(what), "{advice}");
         }

@@ -7,7 +7,7 @@ use toolkit::{
     console::step,
     process,
     run_folder::RunFolder,
-    system::{self, Need},
+    system::{self, Prerequisite},
     workspace::{Workspace, cargo},
 };
 
@@ -20,7 +20,7 @@ use crate::stack::{
 /// Builds the programs and the functions, and runs each program with its arguments. Returns an error if one fails. Starts DynamoDB
 /// Local if `with_dynamodb`.
 pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> {
-    let needs = [Need::Compiler, Need::Node, Need::Java];
+    let needs = [Prerequisite::Compiler, Prerequisite::Node, Prerequisite::Java];
     system::require(if with_dynamodb { &needs } else { &needs[..2] })?;
     let workspace = Workspace::load()?;
     let run_folder = RunFolder::ephemeral(&workspace)?;

@@ -1,7 +1,7 @@
-//! `cargo xtask requirements`: writes and checks the columns of tests in docs/security.md and docs/operations.md.
+//! `cargo xtask requirements` writes and checks the test columns of docs/security.md and docs/operations.md.
 //!
-//! docs/security.md lists the tests that prove each requirement. docs/operations.md lists the tests that cause each fault. Each of these tests
-//! names its number in a comment.
+//! docs/security.md lists the tests that prove each requirement. docs/operations.md lists the tests that cause each fault. A
+//! comment above each of these tests contains the number of the requirement or fault.
 
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 
@@ -10,8 +10,8 @@ use toolkit::{console::say, workspace::Workspace};
 
 /// List each requirement of docs/security.md and each fault of docs/operations.md with its tests, and fail if one has none.
 ///
-/// A comment above a test names its numbers: `// Requirement 15.`, `// Requirements 14, 33.` or `// Fault 5.` The last column of each
-/// table lists the tests by file and function.
+/// A comment above a test contains its numbers: `// Requirement 15.`, `// Requirements 14, 33.` or `// Fault 5.` The last column
+/// of each table lists the tests by file and function.
 #[derive(clap::Args)]
 pub struct Args {
     /// Write the last columns instead of comparing them
@@ -19,7 +19,7 @@ pub struct Args {
     write: bool,
 }
 
-/// A document with numbered rows, and the word before the numbers in the comments of tests.
+/// A document with numbered rows, and the word that comes before the numbers in the comments of tests.
 struct Register {
     document: &'static str,
     word: &'static str,
@@ -87,12 +87,12 @@ fn problems(numbers: &[u32], tests: &Tests) -> Vec<String> {
     out_of_order.into_iter().chain(untested).chain(unknown).collect()
 }
 
-/// The number of a row, `| 15 | … |`.
+/// The number in the first cell of a row such as `| 15 | … |`.
 fn number(line: &str) -> Option<u32> {
     line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok()
 }
 
-/// The document with the tests in the last cell of each numbered row.
+/// Returns the document with the names of the tests in the last cell of each numbered row.
 fn with_tests(document: &str, tests: &Tests) -> String {
     let row = |line: &str| {
         let names = tests.get(&number(line)?)?.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -102,7 +102,7 @@ fn with_tests(document: &str, tests: &Tests) -> String {
     document.lines().map(|line| row(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-/// The tests below `SOURCES` whose comments name a number after this word.
+/// Finds the tests below `SOURCES` that have a comment with this word and a number.
 fn numbered_tests(root: &Path, word: &str) -> Result<Tests> {
     let mut tests = Tests::new();
     for folder in SOURCES {

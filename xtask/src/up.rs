@@ -17,17 +17,17 @@ use crate::{
     walk_through::WalkThrough,
 };
 
-/// Run the whole service here: the API, a database, and a mail server that shows the mails.
+/// Run the whole service on this machine: the API, a database, and a mail server that shows the mails.
 ///
 /// Needs Rust, a C compiler and Node.js 20.19; everything else is installed below `.tools/`. Ctrl-C stops everything.
 ///
-/// The database is the one DATABASE_URL names, if that is set; else a PostgreSQL server started for you from the binaries on this
-/// machine; else from downloaded ones. Its data stays in `.local/` between runs, and so does `.local/env`, the functions'
-/// environment: secrets are made up on the first run, and what you edit there is kept.
+/// If DATABASE_URL is set, the service uses that database. Otherwise the command starts a PostgreSQL server, from the binaries on
+/// this machine or from downloaded ones, and keeps its data in `.local/`. The functions' environment variables are in
+/// `.local/env`. The first run creates that file with random secrets. Later runs keep your changes.
 ///
-/// When you save a change below `functions/`, `shared/` or `migrations/`, the functions that it affects are built and started again.
-/// When you change `.local/env`, all functions are started again. New routes and new migrations need a new `cargo xtask up`. Logs are
-/// shown here and kept in `.local/logs/`.
+/// When you save a change below `functions/`, `shared/` or `migrations/`, the affected functions are built and restarted. When
+/// you change `.local/env`, all functions are restarted. After adding a route or a migration, stop the command and run it again.
+/// Logs are printed here and kept in `.local/logs/`.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -36,18 +36,18 @@ Examples:
   cargo xtask up --state-table
   cargo xtask up --allowed-origins http://localhost:5173,http://localhost:4200
   DATABASE_URL=postgres://me:secret@127.0.0.1:5432/auth cargo xtask up
-  cargo xtask up --ephemeral          a second one, beside the first
+  cargo xtask up --ephemeral          a second service beside the first
 
-To begin with an empty database, stop it and delete `.local/postgres`, and `.local/dynamodb` where it is.")]
+To begin with an empty database, stop the command and delete `.local/postgres`, and `.local/dynamodb` if it exists.")]
 pub struct Args {
     #[command(flatten)]
     stack: StackArgs,
 
-    /// Processes of each function: as many calls to one function are served at once
+    /// Processes of each function. Each process handles one request at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=50))]
     concurrency: u8,
 
-    /// Free ports, and data that is deleted at the end
+    /// Use free ports, and delete the data at the end
     #[arg(long, conflicts_with_all = ["port", "mail_port", "database_port", "dynamodb_port"])]
     ephemeral: bool,
 }
@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// What is where, and what to try.
+/// The text with the addresses of the servers and the commands of the walk-through.
 pub fn welcome(workspace: &Workspace, api: &str, backing: &BackingServices, settings: &Settings) -> Result<String> {
     let mail = backing.mail.url();
     let database = without_password(&backing.database_url);
@@ -100,7 +100,7 @@ pub fn welcome(workspace: &Workspace, api: &str, backing: &BackingServices, sett
     Database   {database}{dynamodb}
     Settings   {settings}
 
-Paste this into another terminal. Each run makes a new account:
+Paste this into another terminal. Each time, the commands create a new account:
 
 {before_reset}
 

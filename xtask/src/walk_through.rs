@@ -9,21 +9,21 @@ use crate::stack::API_PORT;
 
 const HEADING: &str = "## A walk-through";
 
-/// Shell commands, and what they print. In the output, `…` stands for any text.
+/// Shell commands, and their expected output. In the output, `…` stands for any text.
 pub struct Step {
     pub commands: String,
     pub output: String,
 }
 
 pub struct WalkThrough {
-    /// From sign-up to the request for a reset mail.
+    /// The commands from sign-up to the request for a reset mail.
     pub before_reset: Step,
-    /// With the new password, which is `another-password456`.
+    /// The commands that use the new password, `another-password456`.
     pub after_reset: Step,
 }
 
 impl WalkThrough {
-    /// Reads it from the README, and replaces the address of the API by this one.
+    /// Reads the walk-through from README.md, and replaces the API's default address with `api`.
     pub fn read(workspace: &Workspace, api: &str) -> Result<Self> {
         let text = fs::read_to_string(workspace.root.join("README.md")).context("README.md cannot be read")?;
         let default_api = format!("http://127.0.0.1:{API_PORT}");
@@ -34,7 +34,7 @@ impl WalkThrough {
             let block = blocks.next().and_then(|block| block.strip_prefix(kind));
             block
                 .map(|block| block.trim().to_owned())
-                .with_context(|| format!("README.md lacks a `{kind}` block there"))
+                .with_context(|| format!("README.md lacks a `{kind}` block below `{HEADING}`"))
         };
         let mut step = || Ok::<_, anyhow::Error>(Step { commands: block("sh")?, output: block("text")? });
         Ok(Self { before_reset: step()?, after_reset: step()? })

@@ -1,19 +1,19 @@
-//! The settings of API Gateway.
+//! Checks of API Gateway's settings.
 
 use serde_json::Value;
 
 use super::translation::Translation;
 
-/// The settings of the authorizer.
+/// Returns the settings of the authorizer.
 pub fn authorizer(translation: &Translation) -> &Value {
     let schemes = &translation.resource("Api")["Properties"]["Body"]["components"]["securitySchemes"];
     &schemes["Authorizer"]["x-amazon-apigateway-authorizer"]
 }
 
-/// Cached decisions of the authorizer, access logs that could hold secrets, and missing throttling.
+/// Finds a cache for the authorizer's decisions, access logs that could contain secrets, and missing throttling.
 pub fn wrong_settings(translation: &Translation) -> Vec<String> {
     let mut problems = Vec::new();
-    // Without this setting API Gateway caches a decision for five minutes.
+    // Without this setting, API Gateway caches a decision for five minutes.
     let cached = &authorizer(translation)["authorizerResultTtlInSeconds"];
     if cached != 0 {
         problems.push(format!(

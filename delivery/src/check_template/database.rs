@@ -1,8 +1,8 @@
-//! The protection of the database.
+//! Checks of the database's protection.
 
 use super::translation::Translation;
 
-/// Databases that are not encrypted, not private, or deleted with the stack.
+/// Finds databases that are not encrypted, not private, or deleted with the stack.
 pub fn unprotected(translation: &Translation) -> Vec<String> {
     let mut problems = Vec::new();
     for (id, database) in translation.of_type("AWS::RDS::DBInstance") {

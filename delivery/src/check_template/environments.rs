@@ -1,10 +1,10 @@
-//! The size of environments.
+//! Checks of the size of the functions' environment variables.
 
 use serde_json::Value;
 
 use super::translation::{Function, Translation};
 
-/// Environments that may exceed the 4 KB that Lambda allows.
+/// Finds functions whose environment variables may exceed 4 KB, which is Lambda's limit.
 pub fn too_large(translation: &Translation) -> Vec<String> {
     let size = |function: &Function| -> usize {
         let variables = function.properties["Environment"]["Variables"].as_object().into_iter().flatten();
@@ -14,12 +14,12 @@ pub fn too_large(translation: &Translation) -> Vec<String> {
     sizes.filter(|(_, size)| *size >= 4096).map(|(name, size)| format!("{name} has about {size} bytes")).collect()
 }
 
-/// An estimate of the bytes of a variable after its references are replaced by values.
+/// Estimates the size of a variable's value in bytes, after CloudFormation has replaced references by values.
 fn estimate(name: &str, value: &Value) -> usize {
     const REFERENCE: usize = 80;
     match (name, value.as_str().or(value["Fn::Sub"].as_str())) {
         (_, Some("")) => 0,
-        // PEM: RSA of 2048 bits, and two public keys of that size.
+        // PEM texts of an RSA key of 2048 bits, and of two public keys of that size.
         ("JWT_PRIVATE_KEY", _) => 1800,
         ("JWT_ADDITIONAL_PUBLIC_KEYS", _) => 2 * 460,
         ("JWT_SECRET_KEY" | "JWT_ADDITIONAL_SECRET_KEYS", _) => 64,

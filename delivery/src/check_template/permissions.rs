@@ -1,4 +1,4 @@
-//! The roles of functions.
+//! Checks of the functions' IAM roles.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::translation::{Translation, list};
 
-/// Permissions of functions that differ from what their environment needs.
+/// Finds permissions of functions that differ from the permissions that their environment variables require.
 pub fn wrong_permissions(translation: &Translation) -> Vec<String> {
     const MANAGED: [&str; 2] = ["AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"];
     let mut problems = Vec::new();
@@ -32,30 +32,34 @@ pub fn wrong_permissions(translation: &Translation) -> Vec<String> {
             for action in list(&statement["Action"]).filter_map(Value::as_str) {
                 services.insert(action.split(':').next().unwrap_or_default());
                 if !is_needed(action, statement) {
-                    problems.push(format!("{name} may do more than it needs: {action} by {statement}"));
+                    problems.push(format!(
+                        "{name} has a permission that it does not need, {action}, from the statement {statement}"
+                    ));
                 }
             }
         }
-        let needs = [
+        let uses = [
             ("dynamodb", function.has("STATE_TABLE")),
             ("rds-db", function.variable("DATABASE_AUTH") == "iam"),
             ("ses", function.has("MAIL_FROM")),
         ];
-        let needs = needs.into_iter().filter(|(_, needed)| *needed).map(|(service, _)| service).collect();
-        if services != needs {
-            problems.push(format!("{name} has permissions for {services:?}, and its environment needs {needs:?}"));
+        let required = uses.into_iter().filter(|(_, used)| *used).map(|(service, _)| service).collect();
+        if services != required {
+            problems.push(format!(
+                "{name} has permissions for {services:?}, but its environment variables require {required:?}"
+            ));
         }
     }
     problems
 }
 
-/// Whether some function needs this action with these resources and conditions.
+/// Whether a function can need this action with these resources and conditions.
 fn is_needed(action: &str, statement: &Value) -> bool {
     const SES: &str = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}";
     const LOGIN: &str =
         "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${Postgres.DbiResourceId}/jwt_auth";
     let sub = |text: String| json!({ "Fn::Sub": text });
-    let (on, condition) = match action {
+    let (resource, condition) = match action {
         "rds-db:connect" => (sub(LOGIN.to_owned()), Value::Null),
         "dynamodb:BatchGetItem" | "dynamodb:UpdateItem" | "dynamodb:DeleteItem" => {
             (json!({ "Fn::GetAtt": ["StateTable", "Arn"] }), Value::Null)
@@ -63,10 +67,10 @@ fn is_needed(action: &str, statement: &Value) -> bool {
         "ses:SendEmail" => {
             let set = sub(format!("{SES}:configuration-set/${{MailConfiguration}}"));
             let from = json!({ "StringEquals": { "ses:FromAddress": "no-reply@example.com" } });
-            // In the sandbox, SES also requires permission for the identity of the recipient.
+            // In SES's sandbox, the function also needs permission for the recipient's identity.
             (json!([sub(format!("{SES}:identity/*")), set]), from)
         }
         _ => return false,
     };
-    statement["Effect"] == "Allow" && statement["Resource"] == on && statement["Condition"] == condition
+    statement["Effect"] == "Allow" && statement["Resource"] == resource && statement["Condition"] == condition
 }

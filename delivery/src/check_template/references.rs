@@ -1,4 +1,4 @@
-//! References between resources.
+//! Checks of references between resources.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::translation::Translation;
 
-/// References to resources that do not exist.
+/// Finds references to resources that do not exist.
 pub fn missing_resources(translation: &Translation) -> Vec<String> {
     let existing: HashSet<&str> = translation.resources().map(|(name, _)| name).collect();
     let named = translation.resources().flat_map(|(name, resource)| {
@@ -18,7 +18,7 @@ pub fn missing_resources(translation: &Translation) -> Vec<String> {
     missing.map(|(from, to)| format!("{from} refers to {to}, which does not exist")).collect()
 }
 
-/// The logical ids that a part of a template refers to.
+/// Finds the logical ids to which a part of a template refers.
 fn references(node: &Value) -> Vec<String> {
     match node {
         Value::Array(items) => items.iter().flat_map(references).collect(),

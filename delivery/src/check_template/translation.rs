@@ -5,27 +5,30 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The template as CloudFormation receives it, with these values of its switches. Parameters and conditions are replaced by their values.
+/// The template as CloudFormation receives it for one combination of switches. Parameters and conditions are replaced by their
+/// values.
 #[derive(Deserialize)]
 pub struct Translation {
     pub switches: Value,
     pub template: Value,
 }
 
-/// A Lambda function: its logical id, its name without the name of the stack, and its properties.
+/// A Lambda function.
 pub struct Function<'a> {
+    /// Its logical id.
     pub id: &'a str,
+    /// Its name without the name of the stack.
     pub name: &'a str,
     pub properties: &'a Value,
 }
 
 impl Function<'_> {
-    /// The value of an environment variable. Null if it has none.
+    /// The value of an environment variable. Null if the variable is not set.
     pub fn variable(&self, name: &str) -> &Value {
         &self.properties["Environment"]["Variables"][name]
     }
 
-    /// Whether an environment variable has a value that is not empty.
+    /// Whether an environment variable is set and not empty.
     pub fn has(&self, variable: &str) -> bool {
         !matches!(self.variable(variable).as_str(), Some("")) && !self.variable(variable).is_null()
     }
@@ -58,18 +61,18 @@ impl Translation {
     }
 }
 
-/// The translations that are left when each form of each resource has to occur in one of them. This is enough for linters, which look at
-/// one resource at a time. References between resources are checked in all translations.
-pub fn with_every_form(translations: &[Translation]) -> Vec<&Translation> {
+/// Selects translations so that each variant of each resource occurs in at least one of them. This is enough for linters, because
+/// they check one resource at a time. References between resources are checked in all translations.
+pub fn covering_all_variants(translations: &[Translation]) -> Vec<&Translation> {
     let mut seen = HashSet::new();
-    let mut has_new_form = |translation: &&Translation| {
-        let forms = translation.resources().map(|(name, resource)| format!("{name} {resource}"));
-        forms.fold(false, |new, form| seen.insert(form) | new)
+    let mut has_new_variant = |translation: &&Translation| {
+        let variants = translation.resources().map(|(name, resource)| format!("{name} {resource}"));
+        variants.fold(false, |new, variant| seen.insert(variant) | new)
     };
-    translations.iter().filter(|translation| has_new_form(translation)).collect()
+    translations.iter().filter(|translation| has_new_variant(translation)).collect()
 }
 
-/// The items of a list. CloudFormation also accepts a single value instead of a list with one item.
+/// The items of a list. A single value counts as a list with one item, as in CloudFormation.
 pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
     let (items, one) = match value {
         Value::Array(items) => (items.as_slice(), None),

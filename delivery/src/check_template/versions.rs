@@ -1,11 +1,11 @@
-//! Who calls which version of a function.
+//! Checks of the function versions that callers invoke.
 
 use super::{
     api::authorizer,
     translation::{Translation, list},
 };
 
-/// Callers that do not call the alias `live`, and functions whose settings would not publish a new version.
+/// Finds callers that do not invoke the alias `live`, and functions for which changed settings would not publish a new version.
 pub fn not_live(translation: &Translation) -> Vec<String> {
     let mut problems = Vec::new();
     for function in translation.functions() {
@@ -26,21 +26,21 @@ pub fn not_live(translation: &Translation) -> Vec<String> {
         for operation in operations.as_object().into_iter().flatten().map(|(_, operation)| operation) {
             let uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"].as_str().unwrap_or_default();
             if !uri.ends_with("Aliaslive}/invocations") {
-                problems.push(format!("{path} calls {uri} instead of the alias `live`"));
+                problems.push(format!("{path} invokes {uri} instead of the alias `live`"));
             }
         }
     }
     if !authorizer(translation)["authorizerUri"].to_string().ends_with("-authorizer:live\"}}]}") {
-        problems.push("API Gateway calls another version of the authorizer than `live`".to_owned());
+        problems.push("API Gateway does not invoke the alias `live` of the authorizer".to_owned());
     }
     for (id, permission) in translation.of_type("AWS::Lambda::Permission") {
         if !is_live(permission["FunctionName"]["Ref"].as_str()) {
-            problems.push(format!("{id} is for another version than `live`"));
+            problems.push(format!("{id} does not permit invoking the alias `live`"));
         }
     }
     for (id, rule) in translation.of_type("AWS::Events::Rule") {
         if !list(&rule["Targets"]).all(|target| is_live(target["Arn"]["Ref"].as_str())) {
-            problems.push(format!("{id} calls another version than `live`"));
+            problems.push(format!("{id} does not invoke the alias `live`"));
         }
     }
     problems

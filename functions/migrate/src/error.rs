@@ -20,7 +20,8 @@ pub enum Error {
     /// The database's encoding cannot represent every character.
     #[error(
         "the database's encoding is {0}, but names and addresses need UTF8. Dump it (pg_dump), create another database \
-         (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore the dump there, and set DATABASE_URL to the new database"
+         (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0), restore the dump there, and set DATABASE_URL to \
+         the new database"
     )]
     NotUtf8(String),
     /// The connection's search path contains no existing schema.
@@ -244,7 +245,8 @@ impl From<tokio_postgres::Error> for DatabaseError {
         };
         let advice = match error.code() {
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-                "DATABASE_URL must name the owner of these tables, with permission to create tables: correct it, then run migrate again"
+                "DATABASE_URL must name the owner of these tables, with permission to create tables: \
+                 correct it, then run migrate again"
             }
             Some(_) => "nothing was changed: correct the cause, then run migrate again",
             // The lost answer may have been the answer to COMMIT.

@@ -1,5 +1,6 @@
-//! CORS as API Gateway's HTTP API does it with the `CorsConfiguration` of `template.yaml`. API Gateway answers every preflight request
-//! itself. In other answers it names an allowed origin, and removes the CORS headers that a function sets.
+//! CORS as an HTTP API of API Gateway implements it with the `CorsConfiguration` of `template.yaml`. API Gateway answers every
+//! preflight request itself. In all other answers it removes the CORS headers of the function, and names the origin of the
+//! request if it is allowed.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use serde::Deserialize;
 
 use crate::template::Template;
 
-/// What pages of other origins may do.
+/// The requests that pages of other origins may send.
 pub struct Cors {
     origins: Vec<HeaderValue>,
     methods: Vec<String>,
@@ -32,7 +33,7 @@ pub struct Cors {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Configuration {
-    /// The name of the parameter that lists them.
+    /// The name of the template's parameter that lists the origins.
     allow_origins: String,
     allow_methods: Vec<String>,
     allow_headers: Vec<String>,
@@ -40,7 +41,11 @@ struct Configuration {
 }
 
 impl Cors {
-    /// The configuration in the template. `origins` are separated by commas; without them, the default of the template applies.
+    /// Reads the configuration in the template. `origins` is a comma-separated list. If it is `None`, the template's default
+    /// applies.
+    ///
+    /// # Errors
+    /// If the configuration has a setting that this module does not implement, or if an origin is not a valid header value.
     pub fn of_template(template: &Template, origins: Option<&str>) -> Result<Self> {
         let configuration = Configuration::deserialize(template.cors())
             .context("the local gateway does not implement the CorsConfiguration in template.yaml")?;
@@ -53,13 +58,13 @@ impl Cors {
         })
     }
 
-    /// What an answer says of the origin of a request: `None` if the origin is not allowed. Origins are compared as whole texts.
+    /// The value of `Access-Control-Allow-Origin` in the answer to a request. `None` if the origin of the request is not allowed.
     fn allowed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         self.origins.iter().find(|allowed| *allowed == origin || *allowed == "*").cloned()
     }
 
-    /// The headers of the answer to a preflight request: none, unless the origin, the method and every header are allowed.
+    /// The headers of the answer to a preflight request. `None` unless the origin, the method and every header are allowed.
     fn preflight(&self, headers: &HeaderMap) -> Option<[(HeaderName, HeaderValue); 4]> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let method = text(ACCESS_CONTROL_REQUEST_METHOD)?;
@@ -76,7 +81,7 @@ impl Cors {
         ])
     }
 
-    /// Replaces the CORS headers of a function's answer.
+    /// Removes the CORS headers of a function's answer, and adds the allowed origin.
     fn replace_headers(origin: Option<HeaderValue>, headers: &mut HeaderMap) {
         let names = headers.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned();
         for name in names.collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-//! The event that API Gateway makes of an HTTP request: payload format 2.0 of an HTTP API.
+//! The event that API Gateway creates from an HTTP request (payload format 2.0 of an HTTP API).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,10 +10,10 @@ use url::form_urlencoded;
 
 use crate::route::Route;
 
-/// A request that a route matches.
+/// A request, and the route that it matches.
 pub(super) struct MatchedRequest<'a> {
     pub(super) route: &'a Route,
-    /// The value of `{token}` in its path.
+    /// The value of `{token}` in the path.
     pub(super) token: Option<&'a str>,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
@@ -21,9 +21,9 @@ pub(super) struct MatchedRequest<'a> {
     pub(super) id: &'a str,
     /// The domain name of the API.
     pub(super) domain_name: &'a str,
-    /// The client's address.
+    /// The client's IP address.
     pub(super) source: &'a str,
-    /// Since 1970.
+    /// The time of the request, since 1970-01-01 UTC.
     pub(super) time: Duration,
 }
 

@@ -1,5 +1,6 @@
-//! The local API Gateway: it makes an event of each HTTP request, gives it to the function of the route, and makes an HTTP answer of
-//! what the function answers. It asks the authorizer first where the route has one, and it answers preflight requests.
+//! The local API Gateway. It converts each HTTP request to an event, invokes the function of the route with it, and converts the
+//! function's answer to an HTTP response. If the route has an authorizer, the gateway invokes the authorizer first. It answers
+//! preflight requests itself.
 
 mod cors;
 mod event;
@@ -33,13 +34,14 @@ use crate::{
     route::Route,
 };
 
-/// API Gateway's limit, 10 MB, which is above Lambda's.
+/// API Gateway's limit for the body of a request, 10 MB. It is higher than Lambda's limit.
 const MAX_BODY: usize = 10 * 1024 * 1024;
 
-/// How long API Gateway waits for a function.
+/// How long API Gateway waits for the answer of a function.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Called with the route, the function and the reason when a function does not answer a request. API Gateway's own answer follows.
+/// Called with the route, the function and the reason when a function does not answer a request. Afterwards the client gets API
+/// Gateway's own answer.
 pub type OnNoAnswer = Box<dyn Fn(&Route, &Function, &NoAnswer) + Send + Sync>;
 
 /// An API, and the functions behind it.
@@ -48,17 +50,20 @@ pub struct Api {
     pub routes: Vec<Route>,
     /// The functions that the routes name, authorizers included.
     pub functions: Arc<Functions>,
-    /// The domain name that events have.
+    /// The domain name in events.
     pub domain_name: String,
-    /// The client's address that events have.
+    /// The client's IP address in events.
     pub client_address: String,
-    /// The header in which a client may send another address than that. It is not passed on. API Gateway has no such header.
+    /// A header with which tests set another client address. Functions do not receive the header. API Gateway has no such header.
     pub client_address_header: Option<HeaderName>,
-    /// What to do when there is no answer, such as to say so on the terminal.
+    /// Called when a function does not answer, for example to report that on the terminal.
     pub on_no_answer: OnNoAnswer,
 }
 
-/// Serves an API until the runtime of the caller ends. An error if a route names a function that there is not.
+/// Serves an API until the Tokio runtime of the caller ends.
+///
+/// # Errors
+/// If a route names a function that does not exist.
 pub fn serve(listener: TcpListener, api: Api, cors: Cors) -> Result<()> {
     for route in &api.routes {
         let names = [Some(&route.function), route.authorizer.as_ref()];
@@ -110,28 +115,34 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
 }
 
 impl Api {
-    /// Asks an authorizer (payload format 2.0, simple response). Gives the context that it answers, or the answer for the client. A
-    /// request without an Authorization header does not get to the authorizer.
+    /// Invokes an authorizer (payload format 2.0, simple response), and returns the context in its answer.
+    ///
+    /// # Errors
+    /// The response for the client, if the request is not authorized. If the request has no Authorization header, the authorizer
+    /// is not invoked.
     async fn authorize(&self, route: &Route, authorizer: &str, event: &Value) -> Result<Value, Response<Body>> {
         let identity = &event["headers"]["authorization"];
         if identity.is_null() {
             return Err(message(StatusCode::UNAUTHORIZED, "Unauthorized"));
         }
-        let mut question = event.clone();
+        let mut authorizer_event = event.clone();
         let api = "arn:aws:execute-api:us-east-1:123456789012:api-id/$default";
-        question["type"] = "REQUEST".into();
-        question["routeArn"] = format!("{api}/{}{}", route.method, route.path).into();
-        question["identitySource"] = json!([identity]);
+        authorizer_event["type"] = "REQUEST".into();
+        authorizer_event["routeArn"] = format!("{api}/{}{}", route.method, route.path).into();
+        authorizer_event["identitySource"] = json!([identity]);
         for field in ["body", "isBase64Encoded"] {
-            question.as_object_mut().map(|question| question.remove(field));
+            authorizer_event.as_object_mut().map(|authorizer_event| authorizer_event.remove(field));
         }
-        match self.invoke(route, authorizer, question, None).await? {
+        match self.invoke(route, authorizer, authorizer_event, None).await? {
             answer if answer["isAuthorized"] == true => Ok(answer["context"].clone()),
             _ => Err(message(StatusCode::FORBIDDEN, "Forbidden")),
         }
     }
 
-    /// Gives an event to a function. An error is the answer for the client.
+    /// Invokes a function, and returns its answer.
+    ///
+    /// # Errors
+    /// The response for the client, if the function fails or does not answer.
     async fn invoke(
         &self,
         route: &Route,
@@ -144,7 +155,8 @@ impl Api {
         match answered.unwrap_or(Err(NoAnswer::TimedOut)) {
             Ok(Outcome::Answer(answer)) => Ok(answer),
             Ok(Outcome::Error(_)) => Err(internal_server_error()),
-            // API Gateway answers 500 here as well. With another status, a test can tell the process that it killed from a defect.
+            // API Gateway answers 500 here. This gateway answers 502, so that a test can distinguish a process that it killed
+            // from a defect.
             Ok(Outcome::Killed) => Err(message(StatusCode::BAD_GATEWAY, "Bad Gateway")),
             Err(reason) => {
                 (self.on_no_answer)(route, function, &reason);
@@ -158,7 +170,7 @@ impl Api {
     }
 }
 
-/// An answer that API Gateway gives by itself.
+/// A response that API Gateway creates itself.
 fn message(status: StatusCode, text: &str) -> Response<Body> {
     (status, [(CONTENT_TYPE, "application/json")], json!({ "message": text }).to_string()).into_response()
 }
@@ -167,14 +179,14 @@ fn internal_server_error() -> Response<Body> {
     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
-/// The answer that a function itself gives when something that it needs is unavailable.
+/// The same response as a function sends when a service that it uses is unavailable.
 fn unavailable() -> Response<Body> {
     let body = json!({ "message": "Service temporarily unavailable", "code": "service_unavailable" });
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (RETRY_AFTER, "1")];
     (StatusCode::SERVICE_UNAVAILABLE, headers, body.to_string()).into_response()
 }
 
-/// A function's answer (payload format 2.0) as HTTP; `None` if it is malformed.
+/// Converts a function's answer (payload format 2.0) to an HTTP response. `None` if the answer is malformed.
 fn http(answer: &Value) -> Option<Response<Body>> {
     let status = StatusCode::from_u16(answer["statusCode"].as_u64()?.try_into().ok()?).ok()?;
     let text = answer["body"].as_str().unwrap_or_default();

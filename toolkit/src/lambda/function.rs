@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::Observer;
 
-/// A process that ends sooner than this after its start would do so again, so it is not started again.
+/// A process that ends sooner than this is not replaced, because the new process would probably end as soon.
 const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
 /// How a function runs.
@@ -32,39 +32,39 @@ pub struct FunctionSettings {
     pub binary: PathBuf,
     /// The working directory of its processes.
     pub folder: PathBuf,
-    /// All variables of its processes. They inherit no variable.
+    /// All environment variables of its processes. They inherit none from this program.
     pub environment: Vec<(String, String)>,
-    /// How long Lambda would let it run. Its processes learn of it, but are not ended then.
+    /// The function's timeout in Lambda. Its processes receive it as a deadline, but are not killed after it.
     pub timeout: Duration,
-    /// How many processes it has at most.
+    /// The largest number of its processes.
     pub max_processes: usize,
-    /// Whether another process starts where one ended by itself.
+    /// Whether a process that ended by itself is replaced.
     pub restart: bool,
 }
 
-/// What a function answered to an event.
+/// The outcome of an event.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Its answer.
+    /// The function's answer.
     Answer(Value),
-    /// The error that it reported, or that Lambda reports when all its processes are killed.
+    /// The error that the function reported, or Lambda's error if [`Function::kill`] killed its processes.
     Error(Value),
-    /// Nothing, because [`Function::kill_one`] killed the process that had the event.
+    /// There is no answer, because [`Function::kill_one`] killed the process that had the event.
     Killed,
 }
 
-/// Why there is no outcome.
+/// Why an event has no outcome.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// The function is stopped: a process ended as soon as it started, or the function was ended.
+    /// The function is stopped, because a process ended as soon as it started or because the function was ended.
     NotRunning,
-    /// Its program does not start.
+    /// The function's program cannot be started.
     CannotStart(io::Error),
-    /// The function was started again while it had the event.
+    /// The function was restarted while it had the event.
     Restarted,
-    /// The process that had the event ended by itself, or none was left to take it.
+    /// The process that had the event ended by itself, or no process was left for the event.
     Ended,
-    /// It took longer than API Gateway waits.
+    /// The function took longer than API Gateway waits.
     TimedOut,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for NoAnswer {
 
 type Answered = Result<Outcome, NoAnswer>;
 
-/// An event for one of the processes.
+/// An event that waits for a process.
 pub(super) struct Invocation {
     pub(super) request_id: String,
     pub(super) event: Value,
@@ -91,33 +91,33 @@ pub(super) struct Invocation {
 struct RunningProcess {
     id: Option<u32>,
     started: Instant,
-    /// The request id of the last event it took.
+    /// The request id of the last event that it received.
     event: Option<String>,
-    /// Ends when the process has ended and all its lines are read.
+    /// Ends after the process has ended and all its output was read.
     task: JoinHandle<()>,
-    /// Kills the process when it is dropped.
-    _alive: oneshot::Sender<()>,
+    /// The process is killed when this is dropped.
+    _kill_on_drop: oneshot::Sender<()>,
 }
 
 #[derive(Default)]
 struct FunctionState {
     environment: Vec<(String, String)>,
     processes: BTreeMap<usize, RunningProcess>,
-    /// How many processes have been started so far: the number of the next one.
+    /// The number of processes started so far. It is also the number of the next process.
     started: usize,
-    /// Killed processes whose last lines are still being read.
+    /// Killed processes whose last output is still being read.
     killed: Vec<JoinHandle<()>>,
-    /// Whether no process is to start: one ended as soon as it started, or the function was ended.
+    /// Whether the function is stopped, because a process ended as soon as it started or because the function was ended.
     stopped: bool,
-    /// Who waits for the answer to which event.
+    /// The callers that wait for an outcome, by request id.
     waiting: HashMap<String, oneshot::Sender<Answered>>,
 }
 
 impl FunctionState {
-    /// Ends the waiting for every event that was not answered.
-    fn give_up(&mut self, answer: impl Fn() -> Answered) {
+    /// Gives this answer to every caller that still waits.
+    fn answer_all(&mut self, answer: impl Fn() -> Answered) {
         for (_, waiting) in self.waiting.drain() {
-            // The client may have gone.
+            // The caller may have stopped waiting.
             _ = waiting.send(answer());
         }
     }
@@ -132,7 +132,7 @@ impl FunctionState {
 /// A function of the service.
 pub struct Function {
     settings: FunctionSettings,
-    /// The part of the runtime interface's address that all its processes share.
+    /// The start of the runtime interface's address, which is the same for all its processes.
     runtime_api: String,
     observer: Arc<dyn Observer>,
     state: Mutex<FunctionState>,
@@ -176,24 +176,25 @@ impl Function {
         self.settings.timeout
     }
 
-    /// Whether it would take an event.
+    /// Whether it accepts events.
     #[must_use]
     pub fn is_running(&self) -> bool {
         !self.state().stopped
     }
 
-    /// The system's ids of its processes.
+    /// The operating system's ids of its processes.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
         self.state().processes.values().filter_map(|process| process.id).collect()
     }
 
-    /// Starts all its processes, so that the first event need not wait for one.
+    /// Starts all its processes, so that the first event does not wait for a start.
     pub fn start(&self) -> io::Result<()> {
-        self.fill(&mut self.state())
+        self.start_missing_processes(&mut self.state())
     }
 
-    /// Kills its processes, and starts new ones, with other variables if there are any. Events that are not answered get no answer.
+    /// Kills its processes and starts new ones. `environment` replaces the environment variables, if given. Unanswered events end
+    /// with [`NoAnswer::Restarted`].
     pub async fn restart(&self, environment: Option<Vec<(String, String)>>) -> io::Result<()> {
         self.kill_all(true, || Err(NoAnswer::Restarted)).await;
         let mut state = self.state();
@@ -201,11 +202,11 @@ impl Function {
         if let Some(environment) = environment {
             state.environment = environment;
         }
-        self.fill(&mut state)
+        self.start_missing_processes(&mut state)
     }
 
-    /// Gives the function an event, and waits for what comes of it. A process has one event at a time. Another process starts when all
-    /// are busy, up to the limit.
+    /// Sends an event to the function and waits for the outcome. A process handles one event at a time. If all processes are busy
+    /// and there are fewer than `max_processes`, another process starts.
     pub async fn invoke(&self, event: Value, request_id: Option<String>) -> Answered {
         let request_id = request_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let answered = {
@@ -228,12 +229,12 @@ impl Function {
         answered.await.unwrap_or(Err(NoAnswer::Ended))
     }
 
-    /// The next event for one of its processes.
+    /// Waits for the next event for one of its processes.
     pub(super) async fn next_event(&self, process: usize) -> Invocation {
         loop {
             let Some(invocation) = self.events.lock().await.recv().await else { return std::future::pending().await };
             let mut state = self.state();
-            // Nobody waits for it any more: the function was killed or restarted meanwhile.
+            // Nobody waits for the outcome any more, because the function was killed or restarted in the meantime.
             if !state.waiting.contains_key(&invocation.request_id) {
                 continue;
             }
@@ -245,21 +246,21 @@ impl Function {
             _ = self.queue.send(invocation);
             break;
         }
-        // The process was killed while it waited: the event is for another one.
+        // This process was killed while it waited. The event is in the queue again, for another process.
         std::future::pending().await
     }
 
-    /// Takes the outcome of an event from a process.
-    pub(super) fn answered(&self, request_id: &str, outcome: Outcome) {
+    /// Passes the outcome of an event from a process to the caller.
+    pub(super) fn deliver(&self, request_id: &str, outcome: Outcome) {
         if let Some(waiting) = self.state().waiting.remove(request_id) {
-            // The client may have gone.
+            // The caller may have stopped waiting.
             _ = waiting.send(Ok(outcome));
         }
     }
 
-    /// Kills one of its processes, and starts another. The event that it had is lost.
+    /// Kills one of its processes, and starts another. The event of the killed process is lost.
     ///
-    /// `which` is taken modulo the number of processes.
+    /// `which` selects the process, modulo the number of processes.
     pub fn kill_one(&self, which: usize) -> io::Result<()> {
         let mut state = self.state();
         let processes = state.processes.len();
@@ -272,12 +273,12 @@ impl Function {
         self.start_process(&mut state)
     }
 
-    /// Kills its processes, as Lambda does with a process that takes too long. Every event that they have is answered with Lambda's error.
+    /// Kills its processes, as Lambda kills a process that takes too long. Every unanswered event gets Lambda's error.
     pub async fn kill(&self) {
         self.kill_all(false, || Ok(Outcome::Error(json!({ "errorType": "Runtime.ExitError" })))).await;
     }
 
-    /// Kills its processes for good, and waits until they have ended and everything they wrote was given to the observer.
+    /// Kills its processes and starts no new ones. Waits until they have ended and the observer has received all their output.
     pub async fn end(&self) {
         self.kill_all(true, || Err(NoAnswer::Ended)).await;
     }
@@ -286,7 +287,7 @@ impl Function {
         let killed = {
             let mut state = self.state();
             state.stopped = stopped;
-            state.give_up(answer);
+            state.answer_all(answer);
             state.kill_all();
             mem::take(&mut state.killed)
         };
@@ -299,7 +300,7 @@ impl Function {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fill(&self, state: &mut FunctionState) -> io::Result<()> {
+    fn start_missing_processes(&self, state: &mut FunctionState) -> io::Result<()> {
         (state.processes.len()..self.settings.max_processes).try_for_each(|_| self.start_process(state))
     }
 
@@ -316,18 +317,18 @@ impl Function {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C in the terminal is for the program that runs the functions. It ends them.
+            // Ctrl-C in the terminal must reach only the program that runs the functions. That program ends them.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         state.started += 1;
         let id = child.id();
         let lines =
-            [child.stdout.take().map(|from| self.pass_on(from)), child.stderr.take().map(|from| self.pass_on(from))];
-        let (alive, killed) = oneshot::channel();
+            [child.stdout.take().map(|from| self.observe(from)), child.stderr.take().map(|from| self.observe(from))];
+        let (kill_on_drop, killed) = oneshot::channel();
         let this = Weak::clone(&self.this);
         let task = tokio::spawn(async move {
-            let status = end_of(&mut child, killed).await;
+            let status = wait_or_kill(&mut child, killed).await;
             for lines in lines.into_iter().flatten() {
                 _ = lines.await;
             }
@@ -335,14 +336,15 @@ impl Function {
                 this.process_ended(number, status);
             }
         });
-        state
-            .processes
-            .insert(number, RunningProcess { id, started: Instant::now(), event: None, task, _alive: alive });
+        state.processes.insert(
+            number,
+            RunningProcess { id, started: Instant::now(), event: None, task, _kill_on_drop: kill_on_drop },
+        );
         Ok(())
     }
 
-    /// Gives the lines of a stream to the observer.
-    fn pass_on(&self, from: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
+    /// Passes the lines of a stream to the observer.
+    fn observe(&self, from: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<()> {
         let (name, observer) = (self.settings.name.clone(), Arc::clone(&self.observer));
         tokio::spawn(async move {
             let mut lines = BufReader::new(from).split(b'\n');
@@ -352,7 +354,7 @@ impl Function {
         })
     }
 
-    /// A process ended by itself.
+    /// Handles the end of a process that was not killed.
     fn process_ended(&self, number: usize, status: ExitStatus) {
         let mut state = self.state();
         let Some(process) = state.processes.remove(&number) else { return };
@@ -365,15 +367,16 @@ impl Function {
         if !restarted && (self.settings.restart || state.processes.is_empty()) {
             state.stopped = true;
             state.kill_all();
-            state.give_up(|| Err(NoAnswer::Ended));
+            state.answer_all(|| Err(NoAnswer::Ended));
         }
         drop(state);
         self.observer.process_ended(self.name(), status, restarted);
     }
 }
 
-/// The status of a process that ended by itself; `None` if it was killed, which happens when the other end of `killed` is dropped.
-async fn end_of(child: &mut Child, killed: oneshot::Receiver<()>) -> Option<ExitStatus> {
+/// Waits for the end of a process. Kills it when the sender of `killed` is dropped, and returns `None`. Returns the exit status
+/// if it ended by itself.
+async fn wait_or_kill(child: &mut Child, killed: oneshot::Receiver<()>) -> Option<ExitStatus> {
     tokio::select! {
         status = child.wait() => status.ok(),
         _ = killed => {

@@ -1,5 +1,5 @@
-//! Runs the functions' real binaries as AWS Lambda does: each in several processes, which fetch their events over the Lambda runtime
-//! interface.
+//! Runs the functions' binaries as AWS Lambda does. Each function has several processes, which fetch their events over the Lambda
+//! runtime interface.
 
 mod function;
 mod runtime_api;
@@ -13,12 +13,13 @@ use tokio::net::TcpListener;
 
 pub use self::function::{Function, FunctionSettings, NoAnswer, Outcome};
 
-/// Receives what happens in the processes of the functions. It is called from asynchronous code, so it must not block for long.
+/// Receives the output of the functions' processes and is notified when one ends. The methods are called from asynchronous code,
+/// so they must not block for long.
 pub trait Observer: Send + Sync + 'static {
-    /// A process of a function wrote a line to its standard output or its standard error.
+    /// Called after a process wrote a line to its standard output or its standard error.
     fn line_written(&self, function: &str, line: &str);
 
-    /// A process of a function ended, and nobody had asked it to. `restarted` says whether another one runs in its place.
+    /// Called after a process ended by itself. `restarted` says whether another process replaces it.
     fn process_ended(&self, function: &str, status: ExitStatus, restarted: bool);
 }
 
@@ -26,8 +27,8 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Functions(BTreeMap<String, Arc<Function>>);
 
 impl Functions {
-    /// Opens the runtime interface on a free port of 127.0.0.1. The first process of a function starts with [`Function::start`], or with
-    /// the first event.
+    /// Opens the runtime interface on a free port of 127.0.0.1. The first process of a function starts with [`Function::start`],
+    /// or with the first event.
     pub async fn open(functions: Vec<FunctionSettings>, observer: Arc<dyn Observer>) -> Result<Arc<Self>> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("cannot open a port for the Lambda runtime interface")?;
@@ -43,8 +44,8 @@ impl Functions {
 
     /// The function of this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Function> {
-        self.0.get(name).map(AsRef::as_ref)
+    pub fn get(&self, name: &str) -> Option<&Arc<Function>> {
+        self.0.get(name)
     }
 
     /// All functions, in the order of their names.

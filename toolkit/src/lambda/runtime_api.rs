@@ -1,6 +1,7 @@
-//! The Lambda runtime interface: a process asks here for its next event, and sends its answer here.
+//! The Lambda runtime interface. A process requests its next event here, and sends its answer here.
 //!
-//! Each process has its own address, `/<function>/<number of the process>`, so that the runner knows which process has which event.
+//! Each process has its own address, `/<function>/<number of the process>`, so that this module knows which process has which
+//! event.
 
 use std::{
     sync::Arc,
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 
 use super::{Functions, Outcome};
 
-/// Lambda's limit is 6 MB. The rest is for what JSON adds.
+/// Lambda limits an answer to 6 MB. The additional 2 MB allow for JSON escapes.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
 /// Serves until the runtime of the caller ends.
@@ -48,20 +49,20 @@ async fn next(State(functions): State<Arc<Functions>>, Path((name, process)): Pa
     (headers, invocation.event.to_string()).into_response()
 }
 
-type Invocation = Path<(String, usize, String)>;
+type InvocationPath = Path<(String, usize, String)>;
 
-async fn response(State(functions): State<Arc<Functions>>, path: Invocation, body: Bytes) -> StatusCode {
+async fn response(State(functions): State<Arc<Functions>>, path: InvocationPath, body: Bytes) -> StatusCode {
     let outcome = serde_json::from_slice(&body).map(Outcome::Answer);
     answer(&functions, path, outcome.unwrap_or_else(|_| Outcome::Error(json!({ "errorType": "InvalidResponse" }))))
 }
 
-async fn error(State(functions): State<Arc<Functions>>, path: Invocation, body: Bytes) -> StatusCode {
+async fn error(State(functions): State<Arc<Functions>>, path: InvocationPath, body: Bytes) -> StatusCode {
     let error: Value = serde_json::from_slice(&body).unwrap_or_default();
     answer(&functions, path, Outcome::Error(error))
 }
 
-fn answer(functions: &Functions, Path((name, _, request_id)): Invocation, outcome: Outcome) -> StatusCode {
+fn answer(functions: &Functions, Path((name, _, request_id)): InvocationPath, outcome: Outcome) -> StatusCode {
     let Some(function) = functions.get(&name) else { return StatusCode::NOT_FOUND };
-    function.answered(&request_id, outcome);
+    function.deliver(&request_id, outcome);
     StatusCode::ACCEPTED
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{FunctionSettings, Functions, NoAnswer, Observer};
 
-/// What the runner reports.
+/// Everything that the observer was called with.
 #[derive(Default)]
 struct Reports(Mutex<Vec<String>>);
 
@@ -29,7 +29,7 @@ impl Reports {
     }
 }
 
-/// A function whose program is one of the system's.
+/// A function whose program is a program of the operating system.
 async fn function(program: &str, environment: &[(&str, &str)]) -> (Arc<Functions>, Arc<Reports>) {
     let reports = Arc::new(Reports::default());
     let settings = FunctionSettings {
@@ -77,7 +77,7 @@ async fn a_process_has_the_variables_of_its_function_and_no_others() {
 
 #[tokio::test]
 async fn an_event_is_not_answered_when_its_function_restarts() {
-    // A program that runs, and never asks for an event.
+    // This program runs, but never requests an event.
     let (functions, _) = function("yes", &[]).await;
     let signin = functions.get("signin").expect("a function");
     let restarted = async {

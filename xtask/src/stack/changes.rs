@@ -1,4 +1,4 @@
-//! Notices when the code or the settings of the functions change.
+//! Detects changes of the functions' code and settings.
 
 use std::{
     collections::BTreeMap,
@@ -13,36 +13,37 @@ use anyhow::Result;
 use super::settings::Settings;
 use toolkit::{interrupt, workspace::Workspace};
 
+/// The time between two checks. Each check reads the modification times of all files.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a person changed.
+/// What changed.
 pub enum Change {
     Settings,
     Code,
 }
 
-/// When everything was changed that the functions depend on, as it was when they were started.
+/// The modification times of all files on which the running functions depend, as of the last check.
 pub struct Changes<'a> {
     workspace: &'a Workspace,
     binaries: BTreeMap<String, Option<SystemTime>>,
     sources: u64,
     settings: Option<SystemTime>,
-    looked: Instant,
+    last_check: Instant,
 }
 
 impl<'a> Changes<'a> {
     pub fn new(workspace: &'a Workspace, settings: &Settings, functions: &[String]) -> Self {
         let binaries = functions.iter().map(|name| (name.clone(), modified(&workspace.binary(name)))).collect();
         let (sources, settings) = (sources(workspace), modified(settings.path()));
-        Self { workspace, binaries, sources, settings, looked: Instant::now() }
+        Self { workspace, binaries, sources, settings, last_check: Instant::now() }
     }
 
-    /// What changed since the last call, if anything did.
-    pub fn look(&mut self, settings: &Settings) -> Result<Option<Change>> {
-        if self.looked.elapsed() < INTERVAL {
+    /// Returns what changed since the last call. `None` if nothing changed.
+    pub fn check(&mut self, settings: &Settings) -> Result<Option<Change>> {
+        if self.last_check.elapsed() < INTERVAL {
             return Ok(None);
         }
-        self.looked = Instant::now();
+        self.last_check = Instant::now();
         let settings = modified(settings.path());
         if settings != self.settings {
             self.settings = settings;
@@ -55,7 +56,7 @@ impl<'a> Changes<'a> {
         Ok(None)
     }
 
-    /// The functions whose programs were built since the last call.
+    /// Returns the functions whose binaries changed since the last call.
     pub fn rebuilt(&mut self) -> Vec<String> {
         let mut rebuilt = Vec::new();
         for (name, before) in &mut self.binaries {
@@ -69,7 +70,7 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// The code and the settings of the build: a number that changes with them.
+/// A hash of the modification times of the code and of the build's settings.
 fn sources(workspace: &Workspace) -> u64 {
     let mut hasher = DefaultHasher::new();
     for name in ["functions", "shared", "migrations", "Cargo.toml", "Cargo.lock"] {
@@ -78,7 +79,7 @@ fn sources(workspace: &Workspace) -> u64 {
     hasher.finish()
 }
 
-/// The same, when the editor has written all files.
+/// Waits until no file changes any more, because an editor may write several files one after the other. Then returns [`sources`].
 fn settled_sources(workspace: &Workspace) -> Result<u64> {
     let mut before = sources(workspace);
     loop {

@@ -1,4 +1,4 @@
-//! AWS's own DynamoDB Local, for the state table. It accepts any credentials.
+//! DynamoDB Local by AWS, which stores the state table. It accepts any credentials.
 
 use std::{env, ffi::OsString, fs, time::Duration};
 
@@ -16,19 +16,21 @@ use toolkit::{
 use crate::tools;
 
 pub struct DynamoDb {
-    /// `None` if the developer runs it.
+    /// `None` if DynamoDB Local was already running.
     service: Option<Service>,
     url: String,
 }
 
-fn given() -> Option<OsString> {
+fn given_url() -> Option<OsString> {
     env::var_os(DYNAMODB_LOCAL_URL).filter(|url| !url.is_empty())
 }
 
 impl DynamoDb {
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>) -> Result<Self> {
-        if let Some(url) = given() {
-            return Self::given(url.into_string().ok().with_context(|| format!("{DYNAMODB_LOCAL_URL} is not text"))?);
+        if let Some(url) = given_url() {
+            return Self::already_running(
+                url.into_string().ok().with_context(|| format!("{DYNAMODB_LOCAL_URL} is not text"))?,
+            );
         }
         let mut command = tools::dynamodb(workspace).with_context(|| {
             format!("DynamoDB Local cannot be started here. Start one elsewhere, and set its address in {DYNAMODB_LOCAL_URL}")
@@ -42,7 +44,7 @@ impl DynamoDb {
         };
         let url = format!("http://127.0.0.1:{port}");
         step(format_args!("Starting DynamoDB Local on {url}"));
-        // It listens on every address of this machine. No option restricts that.
+        // DynamoDB Local listens on every address of this machine. It has no option to restrict that.
         command.args(["-sharedDb", "-port", &port.to_string()]);
         if run_folder.is_kept() {
             let data = run_folder.path().join("dynamodb");
@@ -56,13 +58,14 @@ impl DynamoDb {
         Ok(Self { service: Some(service), url })
     }
 
-    fn given(url: String) -> Result<Self> {
+    fn already_running(url: String) -> Result<Self> {
         if !answers(&url) {
             bail!(
-                "{DYNAMODB_LOCAL_URL} is set, but nothing answers at {url}. Start it, or unset {DYNAMODB_LOCAL_URL} to have one started for you"
+                "{DYNAMODB_LOCAL_URL} is set, but no server answers at {url}. Start DynamoDB Local there, or \
+                 unset the variable. Then this command starts one"
             );
         }
-        say(format_args!("Using the DynamoDB {DYNAMODB_LOCAL_URL} names: {url}"));
+        say(format_args!("Using the DynamoDB Local at {url}, from {DYNAMODB_LOCAL_URL}"));
         Ok(Self { service: None, url })
     }
 
@@ -70,7 +73,7 @@ impl DynamoDb {
         &self.url
     }
 
-    /// Creates the state table unless it exists.
+    /// Creates the state table if it does not exist.
     pub fn ensure_table(&self, name: &str) -> Result<()> {
         let table = json!({
             "TableName": name,
@@ -94,7 +97,7 @@ impl DynamoDb {
     }
 
     fn call(&self, operation: &str, input: &Value) -> Result<Answer> {
-        // DynamoDB Local reads the name of the signer, and never checks the signature.
+        // DynamoDB Local reads the access key id, but does not check the signature.
         const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
                                SignedHeaders=host, Signature=0";
         let mut response = http::agent(Some(Duration::from_secs(10)))
@@ -120,7 +123,7 @@ enum Answer {
     Refused(String),
 }
 
-/// Whether a DynamoDB answers. Every answer counts: it refuses this request, which names no operation.
+/// Whether a server answers. The status does not matter: DynamoDB refuses this request, because it names no operation.
 fn answers(url: &str) -> bool {
     http::agent(Some(Duration::from_secs(1))).get(url).call().is_ok()
 }

@@ -1,5 +1,5 @@
-//! Lets containers reach a port that listens on 127.0.0.1 alone, without opening it to the network: whoever connects to the bridge's
-//! address is connected on.
+//! Makes a port of 127.0.0.1 reachable for containers, but not for the network. It accepts connections at the address of Docker's
+//! bridge and forwards them.
 
 use std::{
     io,
@@ -10,24 +10,27 @@ use std::{
 use anyhow::{Context as _, Result};
 
 /// Forwards one port of `bridge` to the same port of 127.0.0.1, until this program ends.
-pub fn from(bridge: IpAddr, port: u16) -> Result<()> {
+pub fn to_localhost(bridge: IpAddr, port: u16) -> Result<()> {
     let address = SocketAddr::new(bridge, port);
     let listener = TcpListener::bind(address).with_context(|| {
-        format!("cannot listen on {address}, where containers would reach this machine. Is the port taken? Is Docker's engine on this machine?")
+        format!(
+            "cannot listen on {address}, the address at which containers reach this machine. Does another program use the \
+             port? Does Docker's engine run on another machine?"
+        )
     })?;
     thread::spawn(move || {
-        for caller in listener.incoming().flatten() {
-            thread::spawn(move || connect(&caller, port));
+        for client in listener.incoming().flatten() {
+            thread::spawn(move || forward(&client, port));
         }
     });
     Ok(())
 }
 
-fn connect(caller: &TcpStream, port: u16) -> io::Result<()> {
+fn forward(client: &TcpStream, port: u16) -> io::Result<()> {
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     thread::scope(|scope| {
-        scope.spawn(|| copy(caller, &server));
-        copy(&server, caller);
+        scope.spawn(|| copy(client, &server));
+        copy(&server, client);
     });
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The functions of the local stack, and the API in front of them. The functions start before the first request, and again when their
-//! code or their settings change.
+//! The functions of the local stack, and the API in front of them. The functions start before the first request, and restart when
+//! their code or their settings change.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use toolkit::{
@@ -23,7 +23,7 @@ use toolkit::{
     endpoints,
     gateway::{self, Api, Cors},
     interrupt::{self, POLL_INTERVAL},
-    lambda::{self, NoAnswer, Observer, Outcome},
+    lambda::{self, Observer, Outcome},
     route::Route,
     run_folder::RunFolder,
     service::end_of_log,
@@ -36,11 +36,11 @@ use super::{
     settings::Settings,
 };
 
-/// Writes what the functions log into files, and reports processes that end.
+/// Writes the functions' output to log files, and reports processes that end.
 struct LogFiles {
-    /// The log of each function.
+    /// The log file of each function.
     files: BTreeMap<String, (PathBuf, Mutex<File>)>,
-    /// Whether the lines appear on the terminal as well.
+    /// Whether the lines are also printed on the terminal.
     shown: Arc<AtomicBool>,
 }
 
@@ -138,14 +138,14 @@ impl<'a> LocalFunctions<'a> {
         let api = Api {
             routes: endpoints::routes(&self.workspace.root)?,
             functions: Arc::clone(&self.functions),
-            // The name that local gateways give, by which functions know that there is no TLS.
+            // From this name, functions recognise a local gateway without TLS.
             domain_name: "localhost".to_owned(),
             client_address: Ipv4Addr::LOCALHOST.to_string(),
             client_address_header: None,
             on_no_answer: Box::new(move |Route { method, path, .. }, function, reason| {
-                // The path of the request is not shown, because there can be a secret in it.
+                // The request's path may contain a secret, so the route's path is shown instead.
                 let log = logs.join(format!("{}.log", function.name()));
-                say(format_args!("{method} {path}: {} {reason}. Read its log: {}", function.name(), log.display()));
+                say(format_args!("{method} {path}: {} {reason}. See its log: {}", function.name(), log.display()));
             }),
         };
         gateway::serve(tokio::net::TcpListener::from_std(listener)?, api, cors)
@@ -153,11 +153,13 @@ impl<'a> LocalFunctions<'a> {
 
     /// Invokes a function as `aws lambda invoke` does, and returns its answer.
     pub fn invoke(&self, name: &str, event: Value) -> Result<Value> {
-        let invocation = self.runtime.spawn(invoke(Arc::clone(&self.functions), name.to_owned(), event));
+        let function = self.functions.get(name).with_context(|| format!("there is no function `{name}`"))?;
+        let function = Arc::clone(function);
+        let invocation = self.runtime.spawn(async move { function.invoke(event, None).await });
         while !invocation.is_finished() {
             interrupt::sleep(POLL_INTERVAL)?;
         }
-        match self.runtime.block_on(invocation)?? {
+        match self.runtime.block_on(invocation)? {
             Ok(Outcome::Answer(answer)) => Ok(answer),
             Ok(Outcome::Error(error)) => {
                 let message = error["errorMessage"].as_str().map_or_else(|| error.to_string(), String::from);
@@ -168,16 +170,19 @@ impl<'a> LocalFunctions<'a> {
         }
     }
 
-    /// Invokes a function as a schedule does, without waiting for its answer. The function logs what comes of it.
+    /// Invokes a function as a schedule does, without waiting for its answer. The function logs the outcome.
     pub fn invoke_unattended(&self, name: &str) {
-        self.runtime.spawn(invoke(Arc::clone(&self.functions), name.to_owned(), json!({})));
+        if let Some(function) = self.functions.get(name) {
+            let function = Arc::clone(function);
+            self.runtime.spawn(async move { function.invoke(json!({}), None).await });
+        }
     }
 
     pub fn process_ids(&self, name: &str) -> Vec<u32> {
-        self.functions.get(name).map(lambda::Function::process_ids).unwrap_or_default()
+        self.functions.get(name).map(|function| function.process_ids()).unwrap_or_default()
     }
 
-    /// An error if a function was stopped because it ended as soon as it started.
+    /// Returns an error if a function is stopped because it ended as soon as it started.
     pub fn check(&self) -> Result<()> {
         match self.functions.iter().find(|function| !function.is_running()) {
             None => Ok(()),
@@ -191,12 +196,12 @@ impl<'a> LocalFunctions<'a> {
         }
     }
 
-    /// Starts the functions again whose code or settings have changed. To be called again and again.
-    pub fn take_up_changes(&mut self) -> Result<()> {
-        match self.changes.look(&self.settings)? {
+    /// Restarts the functions whose code or settings have changed. The stack calls this repeatedly.
+    pub fn restart_changed(&mut self) -> Result<()> {
+        match self.changes.check(&self.settings)? {
             None => Ok(()),
             Some(Change::Settings) => {
-                step(format_args!("{} changed: starting the functions again", self.settings.path().display()));
+                step(format_args!("{} changed: restarting the functions", self.settings.path().display()));
                 let environment = environment(&self.settings)?;
                 self.functions.iter().try_for_each(|function| self.restart(function, Some(environment.clone())))
             }
@@ -209,7 +214,7 @@ impl<'a> LocalFunctions<'a> {
         if self.workspace.build(&self.workspace.functions).is_err() {
             interrupt::check()?;
             print_error(
-                "the build failed, see above. The functions still run as they were. Correct the code and save it again",
+                "the build failed, see above. The functions still run the previous code. Correct the code and save it again",
             );
             return Ok(());
         }
@@ -218,8 +223,8 @@ impl<'a> LocalFunctions<'a> {
             self.restart(function, None)?;
         }
         step(match rebuilt.as_slice() {
-            [] => "No function changed".to_owned(),
-            names => format!("Started again: {}", names.join(", ")),
+            [] => "No function changed, so none was restarted".to_owned(),
+            names => format!("Restarted: {}", names.join(", ")),
         });
         Ok(())
     }
@@ -238,17 +243,12 @@ impl Drop for LocalFunctions<'_> {
     }
 }
 
-async fn invoke(functions: Arc<lambda::Functions>, name: String, event: Value) -> Result<Result<Outcome, NoAnswer>> {
-    let function = functions.get(&name).ok_or_else(|| anyhow!("there is no function `{name}`"))?;
-    Ok(function.invoke(event, None).await)
-}
-
-/// The variables of the functions. As in Lambda, a variable that is not in the settings is not set. Two variables of the terminal are
-/// passed on, for finding defects.
+/// The environment variables of the functions. As in Lambda, the functions do not inherit variables. Two variables of the
+/// terminal are exceptions, because they help to find defects.
 fn environment(settings: &Settings) -> Result<Vec<(String, String)>> {
-    let passed_on = ["RUST_LOG", "RUST_BACKTRACE"].into_iter().filter_map(|name| {
+    let inherited = ["RUST_LOG", "RUST_BACKTRACE"].into_iter().filter_map(|name| {
         let value = env::var_os(name)?.into_string().ok()?;
         Some((name.to_owned(), value))
     });
-    Ok(passed_on.chain(settings.read()?).collect())
+    Ok(inherited.chain(settings.read()?).collect())
 }

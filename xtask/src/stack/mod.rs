@@ -1,4 +1,4 @@
-//! The local stack: PostgreSQL, a mail server, DynamoDB Local where it is wanted, the functions, and the API in front of them.
+//! The local stack: PostgreSQL, a mail server, DynamoDB Local if requested, the functions, and the API in front of them.
 
 mod changes;
 pub mod dynamodb;
@@ -17,7 +17,7 @@ use toolkit::{
     gateway::Cors,
     interrupt, ports,
     run_folder::RunFolder,
-    system::{self, Need},
+    system::{self, Prerequisite},
     workspace::Workspace,
 };
 
@@ -29,17 +29,17 @@ use self::{
     settings::{Addresses, Settings},
 };
 
-/// The database's name on a server of our own.
+/// The name of the database on a server that the stack starts.
 const DATABASE: &str = "auth";
 
 /// The state table's name in DynamoDB.
 const STATE_TABLE: &str = "state";
 
-/// Default ports, which the README and the Postman collection name.
+/// Default ports. The README and the Postman collection contain them.
 pub const API_PORT: u16 = 5001;
 const MAIL_PORT: u16 = 5003;
 
-/// The ports to use; any free one where it is `None`.
+/// The ports to use. `None` means any free port.
 #[derive(Clone, Copy, Default)]
 pub struct Ports {
     pub api: Option<u16>,
@@ -53,22 +53,22 @@ impl Ports {
     pub const DOCUMENTED: Self = Self { api: Some(API_PORT), mail: Some(MAIL_PORT), database: None, dynamodb: None };
 }
 
-/// What a person wants of the stack.
+/// Command-line options of the commands that start a stack.
 #[derive(clap::Args)]
 pub struct StackArgs {
     /// Port of the API
     #[arg(long, value_name = "N", default_value_t = API_PORT)]
     pub port: u16,
 
-    /// Port of the mail server: the service sends there, and its page shows what was sent
+    /// Port of the mail server, which receives the service's mails and shows them on a page
     #[arg(long, value_name = "N", default_value_t = MAIL_PORT)]
     mail_port: u16,
 
-    /// Port of the database, where DATABASE_URL does not name one
+    /// Port of the database, if DATABASE_URL is not set
     #[arg(long, value_name = "N", default_value_t = 5004)]
     database_port: u16,
 
-    /// Counters of attempts in DynamoDB instead of PostgreSQL: DynamoDB Local, with a table `state` (needs Java 17)
+    /// Count attempts in DynamoDB Local instead of PostgreSQL, in a table `state` (needs Java 17)
     #[arg(long)]
     pub state_table: bool,
 
@@ -82,11 +82,11 @@ pub struct StackArgs {
 }
 
 impl StackArgs {
-    /// Returns an error that lists what this machine lacks for such a stack, and of `more`.
-    pub fn require(&self, more: &[Need]) -> Result<()> {
-        let mut needs = [&[Need::Compiler, Need::Node], more].concat();
-        needs.extend(self.state_table.then_some(Need::Java));
-        system::require(&needs)
+    /// Installs the programs that the stack needs, and those in `more`, or returns an error that lists the missing ones.
+    pub fn require(&self, more: &[Prerequisite]) -> Result<()> {
+        let mut prerequisites = [&[Prerequisite::Compiler, Prerequisite::Node], more].concat();
+        prerequisites.extend(self.state_table.then_some(Prerequisite::Java));
+        system::require(&prerequisites)
     }
 
     pub fn ports(&self) -> Ports {
@@ -106,7 +106,7 @@ pub struct Options {
     pub cors: Cors,
     /// Processes of each function.
     pub concurrency: usize,
-    /// Whether to build the functions at the start. They are built again when their code changes.
+    /// Whether to build the functions at the start. They are always built again when their code changes.
     pub build: bool,
 }
 
@@ -120,9 +120,9 @@ pub struct BackingServices {
 
 impl BackingServices {
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, ports: Ports, state_table: bool) -> Result<Self> {
-        // An ephemeral run must not touch anybody's data.
-        let given = if run_folder.is_kept() { postgres::given()? } else { None };
-        let (server, database_url) = if let Some(url) = given {
+        // An ephemeral run deletes its data at the end, so it must not use the developer's database.
+        let given_url = if run_folder.is_kept() { postgres::given_url()? } else { None };
+        let (server, database_url) = if let Some(url) = given_url {
             (None, url)
         } else {
             let purpose = if run_folder.is_kept() { Purpose::Keep } else { Purpose::Throwaway };
@@ -136,7 +136,7 @@ impl BackingServices {
         Ok(Self { mail, dynamodb, server, database_url })
     }
 
-    /// Writes the settings of functions behind this API.
+    /// Writes the settings of the functions. `api` is the URL of the API.
     pub fn settings(&self, run_folder: &RunFolder, api: &str) -> Result<Settings> {
         let state_table = self.dynamodb.as_ref().map(|dynamodb| (STATE_TABLE, dynamodb.url()));
         Settings::write(
@@ -152,23 +152,23 @@ impl BackingServices {
     }
 }
 
-/// The schedule in template.yaml.
+/// The interval of the schedule in template.yaml.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
-/// The whole service. The fields are dropped from top to bottom, so the functions end first.
+/// The whole service. Fields are dropped from top to bottom, so the functions end before the servers that they use.
 pub struct Stack<'a> {
     pub url: String,
     functions: LocalFunctions<'a>,
     pub backing: BackingServices,
     pub settings: Settings,
-    swept: Instant,
+    last_sweep: Instant,
 }
 
 impl<'a> Stack<'a> {
-    /// Starts everything and applies the migrations. The API is open when this returns.
+    /// Starts everything and applies the migrations. When this returns, the API accepts requests.
     pub fn start(workspace: &'a Workspace, run_folder: &'a RunFolder, options: Options) -> Result<Self> {
         let Options { ports, state_table, cors, concurrency, build } = options;
-        // Before anything is built, so that the error comes at once.
+        // This is checked before the build, so that the error appears at once.
         ports.api.map_or(Ok(()), claim_api_port)?;
         let backing = BackingServices::start(workspace, run_folder, ports, state_table)?;
         if build {
@@ -183,24 +183,28 @@ impl<'a> Stack<'a> {
         migrate(&functions)?;
         step(format_args!("Opening the API on {url}"));
         functions.open_api(port, cors)?;
-        Ok(Self { url, functions, backing, settings, swept: Instant::now() })
+        Ok(Self { url, functions, backing, settings, last_sweep: Instant::now() })
     }
 
-    /// The system's ids of the processes of a function.
+    /// The operating system's ids of the processes of a function.
     pub fn process_ids(&self, function: &str) -> Vec<u32> {
         self.functions.process_ids(function)
     }
 
-    /// Returns when `until` does so, when a server of the stack ends, or at Ctrl-C. Meanwhile it takes up changes, and sweeps.
+    /// Runs until `until` returns a value, and returns that value. Meanwhile, it restarts changed functions and invokes `sweep`
+    /// every minute.
+    ///
+    /// # Errors
+    /// If a server of the stack ends, or at Ctrl-C.
     pub fn run_until<T>(&mut self, mut until: impl FnMut() -> Option<T>) -> Result<T> {
         loop {
-            if let Some(done) = until() {
-                return Ok(done);
+            if let Some(value) = until() {
+                return Ok(value);
             }
             self.backing.check()?;
-            self.functions.take_up_changes()?;
-            if self.swept.elapsed() > SWEEP_EVERY {
-                self.swept = Instant::now();
+            self.functions.restart_changed()?;
+            if self.last_sweep.elapsed() > SWEEP_EVERY {
+                self.last_sweep = Instant::now();
                 self.functions.invoke_unattended("sweep");
             }
             interrupt::sleep(interrupt::POLL_INTERVAL)?;
@@ -208,12 +212,12 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// Returns an error if another program has the port that the API is to have.
+/// Returns an error if another program uses the port.
 fn claim_api_port(port: u16) -> Result<()> {
     ports::claim(port, "the API", "--port")
 }
 
-/// Applies the migrations to the database of these settings, and starts no other function.
+/// Applies the migrations to the database in these settings. Starts only the function `migrate`.
 pub fn migrate_only(workspace: &Workspace, run_folder: &RunFolder, settings: &Settings) -> Result<()> {
     migrate(&LocalFunctions::start(workspace, run_folder, settings, &["migrate".to_owned()], 1)?)
 }
@@ -223,7 +227,7 @@ fn migrate(functions: &LocalFunctions) -> Result<()> {
     let report = functions.invoke("migrate", json!({}))?;
     functions.check()?;
     let Some(report) = report.as_object() else {
-        bail!("the function `migrate` answered {report}, which is no report")
+        bail!("the function `migrate` answered {report}, which is not a report")
     };
     for (name, value) in report.iter().filter(|(_, value)| !value.is_null()) {
         let value = match value {

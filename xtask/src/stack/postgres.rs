@@ -1,7 +1,8 @@
-//! PostgreSQL: the server that `DATABASE_URL` names, else a server that is started from the machine's binaries, else from downloaded ones.
+//! PostgreSQL. If `DATABASE_URL` is set, the stack uses that server. Otherwise this module starts a server, from the machine's
+//! binaries or from downloaded ones.
 //!
-//! A server that is started here listens on 127.0.0.1 only, without a unix socket, and requires a password, because the machine may have
-//! other users. It never runs as root, because PostgreSQL refuses that.
+//! The started server listens on 127.0.0.1 only, without a Unix socket, and requires a password, because the machine may have
+//! other users. It never runs as root, because PostgreSQL refuses to do so.
 
 use std::{
     env,
@@ -35,30 +36,30 @@ use super::settings;
 use crate::tools;
 
 const HELP: &str = "Either install PostgreSQL (Debian, Ubuntu: apt install postgresql; macOS: brew install postgresql@17), or start \
-                    the one in compose.yaml and point DATABASE_URL at it (the comment in that file says how), then try again";
+                    the server in compose.yaml and set DATABASE_URL as the comment in that file explains, then try again";
 
-/// The use of a server.
+/// What a server is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The developer's data, which must survive a power cut.
+    /// The developer's data. It must survive a power cut.
     Keep,
-    /// Tests. The data may be lost in a power cut.
+    /// Tests. Their data may be lost in a power cut, so the server need not wait for the disk.
     Throwaway,
 }
 
-/// The database that `DATABASE_URL` names.
-pub fn given() -> Result<Option<String>> {
+/// The URL in `DATABASE_URL`, after a test connection. `None` if the variable is not set.
+pub fn given_url() -> Result<Option<String>> {
     let Some(url) = env::var_os("DATABASE_URL").filter(|url| !url.is_empty()) else { return Ok(None) };
     let url = url.into_string().ok().context("DATABASE_URL is not text")?;
-    if let Err(problem) = try_given(&url) {
-        bail!("DATABASE_URL cannot be used: {problem:#}. Correct it, or unset it to have a server started for you");
+    if let Err(problem) = check_url(&url) {
+        bail!("DATABASE_URL cannot be used: {problem:#}. Correct it, or unset it. Then this command starts a server");
     }
-    say(format_args!("Using the database DATABASE_URL names: {}", without_password(&url)));
+    say(format_args!("Using the database from DATABASE_URL: {}", without_password(&url)));
     Ok(Some(url))
 }
 
 /// Returns an error that says what is wrong with the URL or its server. The error never contains the password.
-fn try_given(url: &str) -> Result<()> {
+fn check_url(url: &str) -> Result<()> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         bail!("it must begin with postgres:// or postgresql://");
     }
@@ -73,7 +74,7 @@ fn try_given(url: &str) -> Result<()> {
     }
 }
 
-/// A URL for display.
+/// A database URL for display. The password is replaced by `…`.
 pub fn without_password(url: &str) -> String {
     let Ok(mut url) = url::Url::parse(url) else { return "(not an address)".into() };
     if url.password().is_some() {
@@ -117,35 +118,35 @@ impl Server {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
         command.args(settings.iter().flat_map(|setting| ["-c", setting]));
-        // After SIGTERM, PostgreSQL would wait until every client has disconnected.
+        // SIGINT stops the server at once. After SIGTERM, it would wait until every client has disconnected.
         let service = Service::with_log_file("postgres", &mut command, run_folder)?.stopped_by(Signal::SIGINT);
 
         let programs = binaries.postgres.parent().unwrap_or(Path::new("/")).to_owned();
         let mut server = Self { service, port, password, programs, user, data };
         let url = server.url("postgres");
-        // Recovery after a power cut takes long.
+        // The timeout is long because recovery after a power cut takes long.
         server.service.await_ready(Duration::from_secs(90), || Client::connect(&url, NoTls).is_ok())?;
         Ok(server)
     }
 
-    /// The superuser's URL of a database.
+    /// The URL of a database, with the superuser's name and password.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
-    /// The file it logs to.
+    /// The path of the log file.
     pub fn log(&self) -> &Path {
         &self.service.log
     }
 
-    /// What another server like this one needs: the folder of the programs, their user and group (`uid:gid`, empty for the current
-    /// user), and a folder for data.
+    /// What the tests need to start another server like this one: the folder of the programs, the user and group that run them
+    /// (`uid:gid`, empty for the current user), and a folder for data.
     pub fn parts(&self) -> (&Path, String, &Path) {
         let user = self.user.as_ref().map(|user| format!("{}:{}", user.uid, user.gid));
         (&self.programs, user.unwrap_or_default(), &self.data)
     }
 
-    /// Creates a database unless it exists, and returns its URL.
+    /// Creates a database if it does not exist, and returns its URL.
     pub fn ensure_database(&self, name: &str) -> Result<String> {
         let mut client = Client::connect(&self.url("postgres"), NoTls)?;
         if client.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name])?.is_none() {
@@ -166,7 +167,7 @@ struct Binaries {
 }
 
 impl Binaries {
-    /// Finds the newest binaries on the machine. If there is data already, finds the version that wrote it.
+    /// Finds the newest binaries on the machine. If the cluster exists already, finds the version that created it.
     fn find(workspace: &Workspace, user: Option<&User>, cluster: &Path) -> Result<Self> {
         let wanted = fs::read_to_string(cluster.join("PG_VERSION")).ok().map(|version| version.trim().to_owned());
         let fits = |found: &Self| wanted.as_ref().is_none_or(|wanted| *wanted == found.major);
@@ -177,7 +178,7 @@ impl Binaries {
             return Ok(found);
         }
         if seen.is_empty() {
-            say("No PostgreSQL server is installed here (initdb and postgres); a downloaded one will do.");
+            say("No PostgreSQL server (initdb and postgres) is installed. A downloaded one is used instead.");
         }
         // The user that runs the server must be able to read its libraries.
         let tools =
@@ -190,8 +191,8 @@ impl Binaries {
         match downloaded {
             Ok(found) if fits(&found) => Ok(found),
             Ok(found) => bail!(
-                "the data in {} was written by PostgreSQL {}, and this machine has {}. Install that version, or delete the \
-                 folder to begin with an empty database",
+                "the data in {} was written by PostgreSQL {}, but this machine has {}. Install the version of the data, or delete \
+                 the folder to begin with an empty database",
                 cluster.display(),
                 wanted.unwrap_or_default(),
                 seen.into_iter().chain([found.major]).collect::<Vec<_>>().join(" and "),
@@ -211,9 +212,10 @@ impl Binaries {
     }
 }
 
-/// The folders where systems install PostgreSQL: first the PATH, then the newest version in each other folder.
+/// The folders where systems install PostgreSQL. The folders of the PATH come first. In each other folder, newer versions come
+/// first.
 fn folders() -> Vec<PathBuf> {
-    /// Folders that hold one folder per version.
+    /// Folders that contain one folder per version.
     const VERSIONED: [&str; 5] = [
         "/usr/lib/postgresql",
         "/usr",
@@ -241,7 +243,7 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The user that PostgreSQL runs as. `None` is the current user. For root it is another user.
+/// The user that runs PostgreSQL. `None` means the current user. If the current user is root, it is another user.
 fn unprivileged_user() -> Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
@@ -254,20 +256,22 @@ fn unprivileged_user() -> Result<Option<User>> {
     bail!("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` here. Run this as another user")
 }
 
-/// The folder for data, which belongs to the user of the server. It is in the run folder, unless that user cannot read it there (a
-/// checkout below /root).
+/// The folder for data. It belongs to the user that runs the server. It is in the run folder, unless that user cannot reach the
+/// run folder, for example in a checkout below /root.
 fn data_folder(run_folder: &RunFolder, user: Option<&User>) -> Result<PathBuf> {
     let folder = if reachable(run_folder.path(), user) {
         run_folder.path().to_owned()
     } else {
         let outside = run_folder.outside_checkout();
         fs::create_dir_all(outside)?;
-        for made in [Some(outside), outside.parent()].into_iter().flatten() {
-            // Everybody may write to /var/tmp, so another user may have created the folder.
-            if !fs::symlink_metadata(made)?.is_dir() || fs::symlink_metadata(made)?.uid() != Uid::effective().as_raw() {
-                bail!("{} belongs to another user. Remove it, then try again", made.display());
+        for created in [Some(outside), outside.parent()].into_iter().flatten() {
+            // Every user may write to /var/tmp, so another user may have created the folder.
+            if !fs::symlink_metadata(created)?.is_dir()
+                || fs::symlink_metadata(created)?.uid() != Uid::effective().as_raw()
+            {
+                bail!("{} belongs to another user. Remove it, then try again", created.display());
             }
-            fs::set_permissions(made, Permissions::from_mode(0o755))?;
+            fs::set_permissions(created, Permissions::from_mode(0o755))?;
         }
         outside.to_owned()
     };
@@ -286,12 +290,16 @@ fn reachable(folder: &Path, user: Option<&User>) -> bool {
         || folder.ancestors().filter_map(|folder| folder.metadata().ok()).all(|folder| folder.mode() & 0o001 != 0)
 }
 
-/// Creates the database cluster unless it exists. Returns the superuser's password.
+/// Creates the database cluster if it does not exist. Returns the superuser's password.
 fn create_cluster(binaries: &Binaries, data: &Path, user: Option<&User>) -> Result<String> {
     let (cluster, password_file) = (data.join("cluster"), data.join("password"));
     if cluster.join("PG_VERSION").exists() {
         return fs::read_to_string(&password_file).with_context(|| {
-            format!("{} is gone; delete {} to begin with an empty database", password_file.display(), cluster.display())
+            format!(
+                "{} does not exist. Delete {} to begin with an empty database",
+                password_file.display(),
+                cluster.display()
+            )
         });
     }
     step(format_args!("Creating a database cluster with PostgreSQL {} in {}", binaries.major, cluster.display()));
@@ -303,7 +311,7 @@ fn create_cluster(binaries: &Binaries, data: &Path, user: Option<&User>) -> Resu
         chown(&password_file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
     }
 
-    // It gets its name when it is complete.
+    // The cluster is renamed when it is complete, so that an interrupted initdb leaves no incomplete cluster.
     let new = data.join("cluster.new");
     if new.exists() {
         fs::remove_dir_all(&new)?;
@@ -324,7 +332,7 @@ fn create_cluster(binaries: &Binaries, data: &Path, user: Option<&User>) -> Resu
 
 fn command(program: &Path, user: Option<&User>) -> Command {
     let mut command = Command::new(program);
-    // PGDATA, PGPORT and similar variables are about another server.
+    // PGDATA, PGPORT and similar variables of the developer are for another server.
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") {
             command.env_remove(name);
@@ -338,12 +346,12 @@ fn command(program: &Path, user: Option<&User>) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::try_given;
+    use super::check_url;
 
     #[test]
     fn the_address_of_another_kind_of_database_is_refused() {
         for url in ["mysql://me:secret@127.0.0.1/auth", "127.0.0.1:5432", "host=127.0.0.1"] {
-            let problem = try_given(url).expect_err(url).to_string();
+            let problem = check_url(url).expect_err(url).to_string();
             assert_eq!(problem, "it must begin with postgres:// or postgresql://");
         }
     }
@@ -351,7 +359,7 @@ mod tests {
     #[test]
     fn an_address_without_a_server_is_shown_without_its_password() {
         let problem =
-            format!("{:#}", try_given("postgres://me:secret@127.0.0.1:1/auth").expect_err("port 1 is closed"));
+            format!("{:#}", check_url("postgres://me:secret@127.0.0.1:1/auth").expect_err("port 1 is closed"));
         assert!(problem.starts_with("postgres://me:…@127.0.0.1:1/auth: error connecting to server"), "{problem}");
     }
 }

@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use toolkit::run_folder::RunFolder;
 
-const HEAD: &str = "# The functions' environment in the local stack. You may change and add lines: they are kept, and the functions restart with\n\
-                    # them at once. README.md explains the variables.\n";
+const HEAD: &str = "# The functions' environment in the local stack. You may change and add lines. They are kept, and the\n\
+                    # functions restart with them at once. README.md explains the variables.\n";
 const TAIL: &str =
     "# Each start overwrites the lines below. To use another database, set DATABASE_URL where you start the stack.";
 
@@ -21,7 +21,7 @@ pub struct Settings {
     path: PathBuf,
 }
 
-/// The addresses of the parts of this run.
+/// The addresses of the servers of this run.
 pub struct Addresses<'a> {
     pub api: &'a str,
     pub database: &'a str,
@@ -31,19 +31,19 @@ pub struct Addresses<'a> {
 }
 
 impl Settings {
-    /// Writes the file. Keeps what the developer wrote, adds missing variables, and replaces the variables that depend on this run.
-    pub fn write(run_folder: &RunFolder, at: &Addresses) -> Result<Self> {
+    /// Writes the file. Keeps the developer's lines, adds missing variables, and replaces the variables that depend on this run.
+    pub fn write(run_folder: &RunFolder, addresses: &Addresses) -> Result<Self> {
         let path = run_folder.path().join("env");
         let before = fs::read_to_string(&path).unwrap_or_default();
-        let (state_table, dynamodb) = at.state_table.unzip();
-        let page = format!("{}/reset-password", at.api);
+        let (state_table, dynamodb) = addresses.state_table.unzip();
+        let reset_page = format!("{}/reset-password", addresses.api);
         let of_this_run = [
-            ("DATABASE_URL", Some(at.database)),
-            ("RESET_PASSWORD_URL", Some(&page)),
-            ("AWS_ENDPOINT_URL_SES", Some(at.mail)),
+            ("DATABASE_URL", Some(addresses.database)),
+            ("RESET_PASSWORD_URL", Some(&reset_page)),
+            ("AWS_ENDPOINT_URL_SES", Some(addresses.mail)),
             ("STATE_TABLE", state_table),
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
-            // The local SES and DynamoDB Local accept any credentials.
+            // The local mail server and DynamoDB Local accept any credentials.
             ("AWS_REGION", Some("us-east-1")),
             ("AWS_ACCESS_KEY_ID", Some("local")),
             ("AWS_SECRET_ACCESS_KEY", Some("local")),
@@ -51,7 +51,8 @@ impl Settings {
         let mut kept: String = before
             .lines()
             .filter(|line| {
-                *line != TAIL && !of_this_run.iter().any(|(name, _)| variable(line).is_some_and(|(is, _)| is == *name))
+                *line != TAIL
+                    && !of_this_run.iter().any(|(name, _)| variable(line).is_some_and(|(found, _)| found == *name))
             })
             .flat_map(|line| [line, "\n"])
             .collect();
@@ -61,12 +62,12 @@ impl Settings {
         let defaults = [
             ("JWT_SECRET_KEY", random_hex(32)?),
             ("MAIL_FROM", "no-reply@example.com".to_owned()),
-            // The walk-through uses `password123`. A deployment defaults to 15 and `on`.
+            // The walk-through uses the password `password123`. The defaults of a deployment, 15 and `on`, would refuse it.
             ("PASSWORD_MIN_LENGTH", "8".to_owned()),
             ("PASSWORD_BLOCKLIST", "off".to_owned()),
         ];
         for (name, value) in defaults {
-            if !kept.lines().filter_map(variable).any(|(is, _)| is == name) {
+            if !kept.lines().filter_map(variable).any(|(found, _)| found == name) {
                 _ = writeln!(kept, "{name}={value}");
             }
         }
@@ -94,7 +95,7 @@ impl Settings {
     }
 }
 
-/// `NAME=value`, with or without quotes around the value.
+/// Parses `NAME=value`. The value may be in quotes.
 fn variable(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
@@ -102,10 +103,12 @@ fn variable(line: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && !name.starts_with('#')).then_some((name, quoted.unwrap_or(value)))
 }
 
-/// Random bytes from the system's generator, in hexadecimal.
+/// Random bytes from the operating system's generator, as hexadecimal digits.
 pub fn random_hex(bytes: usize) -> Result<String> {
     let mut random = vec![0; bytes];
-    File::open("/dev/urandom").and_then(|mut urandom| urandom.read_exact(&mut random)).context("no randomness")?;
+    File::open("/dev/urandom")
+        .and_then(|mut urandom| urandom.read_exact(&mut random))
+        .context("cannot read random bytes from /dev/urandom")?;
     Ok(hex::encode(random))
 }
 

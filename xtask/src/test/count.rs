@@ -1,8 +1,8 @@
-//! How many tests passed and failed, and where that stands in what programs print.
+//! The numbers of passed and failed tests, and how to read them from the output of test programs.
 
 use std::ops::Add;
 
-/// The numbers of tests that passed and that failed.
+/// The numbers of passed and failed tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     pub passed: u64,
@@ -28,8 +28,8 @@ impl Count {
 impl Add for Count {
     type Output = Self;
 
-    fn add(self, more: Self) -> Self {
-        Self { passed: self.passed + more.passed, failed: self.failed + more.failed }
+    fn add(self, other: Self) -> Self {
+        Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tests of `cargo xtask up` as its users meet it: on its default ports, with the documents as they are.
+//! Tests of the stack of `cargo xtask up`. They use its default ports, and the unchanged README and Postman collection.
 
 use std::{
     fs,
@@ -29,8 +29,8 @@ use crate::{
     walk_through::WalkThrough,
 };
 
-/// Runs the Postman collection unchanged. Each of newman's assertions is a test, and each request or script of the collection that
-/// fails is a failed one.
+/// Runs the unchanged Postman collection with newman. Each assertion counts as a test. Each failed request or script counts as a
+/// failed test.
 pub fn collection(workspace: &Workspace, built: bool) -> Result<Count> {
     let mut newman = tools::newman(workspace)?;
     let run_folder = RunFolder::ephemeral(workspace)?;
@@ -43,13 +43,13 @@ pub fn collection(workspace: &Workspace, built: bool) -> Result<Count> {
         .arg(&summary)
         .env("NO_PROXY", "127.0.0.1");
     step("Running the collection");
-    meanwhile(&mut stack, || process::lines("newman", &mut newman, |line| say(line)))??;
-    let run: Value = serde_json::from_str(&fs::read_to_string(summary).context("newman left no summary")?)?;
-    let number = |value: &Value| value.as_u64().context("newman's summary is not as expected");
+    with_running(&mut stack, || process::lines("newman", &mut newman, |line| say(line)))??;
+    let run: Value = serde_json::from_str(&fs::read_to_string(summary).context("newman wrote no summary")?)?;
+    let number = |value: &Value| value.as_u64().context("newman's summary has an unexpected format");
     let assertions = &run["run"]["stats"]["assertions"];
-    let (total, wrong) = (number(&assertions["total"])?, number(&assertions["failed"])?);
+    let (total, failed) = (number(&assertions["total"])?, number(&assertions["failed"])?);
     let failures = run["run"]["failures"].as_array().map_or(0, Vec::len).try_into()?;
-    Ok(Count { passed: total - wrong, failed: wrong.max(failures) })
+    Ok(Count { passed: total - failed, failed: failed.max(failures) })
 }
 
 type Test = fn(&Workspace, &mut Stack) -> Result<()>;
@@ -97,12 +97,13 @@ pub fn up(workspace: &Workspace, built: bool) -> Result<Count> {
 fn start<'a>(workspace: &'a Workspace, run_folder: &'a RunFolder, built: bool) -> Result<Stack<'a>> {
     let cors = Cors::of_template(&Template::read(&workspace.root)?, None)?;
     let options = Options { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
-    Stack::start(workspace, run_folder, options)
-        .context("this part runs documents that name the default ports of `cargo xtask up`, so it needs those ports")
+    Stack::start(workspace, run_folder, options).context(
+        "the documents that this part tests contain the default ports of `cargo xtask up`, so these ports must be free",
+    )
 }
 
-/// Runs the stack while `task` runs in another thread, and returns the result of the task.
-fn meanwhile<T: Send>(stack: &mut Stack, task: impl FnOnce() -> T + Send) -> Result<T> {
+/// Runs the stack while `task` runs in another thread. Returns the result of the task.
+fn with_running<T: Send>(stack: &mut Stack, task: impl FnOnce() -> T + Send) -> Result<T> {
     thread::scope(|scope| {
         let task = scope.spawn(task);
         stack.run_until(|| task.is_finished().then_some(()))?;
@@ -117,14 +118,14 @@ struct Answer {
     took: Duration,
 }
 
-/// Sends a request and waits ten seconds for its answer.
+/// Sends a request and waits at most ten seconds for its answer.
 fn send(method: &str, url: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
     let request = ureq::http::Request::builder().method(method).uri(url).header("content-type", content_type);
-    let asked = Instant::now();
+    let started = Instant::now();
     let mut response = http::agent(Some(Duration::from_secs(10)))
         .run(request.body(body)?)
         .with_context(|| format!("{method} {url} got no answer within ten seconds"))?;
-    let took = asked.elapsed();
+    let took = started.elapsed();
     let retry_after = response.headers().contains_key("retry-after");
     let text = response.body_mut().read_to_string()?;
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -146,7 +147,7 @@ fn ensure_unavailable(answer: &Answer) -> Result<()> {
 
 fn the_walk_through_can_be_pasted_again_and_again(workspace: &Workspace, stack: &mut Stack) -> Result<()> {
     let WalkThrough { before_reset, after_reset } = WalkThrough::read(workspace, &stack.url)?;
-    // What a person does on the mail page and the reset page.
+    // This script does what a person does on the mail page and the reset page.
     let reset = format!(
         r#"
         link=$(curl -s {}/store | python3 -c 'import json, re, sys
@@ -162,34 +163,37 @@ fn the_walk_through_can_be_pasted_again_and_again(workspace: &Workspace, stack: 
     for _ in 0..2 {
         let mut bash = Command::new("bash");
         bash.args(["-u", "-c", &script]).env("NO_PROXY", "127.0.0.1");
-        let printed = meanwhile(stack, || process::output("bash", &mut bash))??;
-        ensure!(is_like(&printed, &expected), "README.md says that it prints\n{expected}\nand it prints\n{printed}");
-        // The address has the second in it.
+        let printed = with_running(stack, || process::output("bash", &mut bash))??;
+        ensure!(
+            matches(&printed, &expected),
+            "according to README.md, the commands print\n{expected}\nbut they print\n{printed}"
+        );
+        // The email address contains the current second, so the next run must begin in another second.
         thread::sleep(Duration::from_secs(1));
     }
     Ok(())
 }
 
-/// Whether the lines are the same, where `…` in an expected line stands for any text.
-fn is_like(printed: &str, expected: &str) -> bool {
-    let line_is_like = |printed: &str, expected: &str| {
+/// Whether the printed lines match the expected lines. `…` in an expected line stands for any text.
+fn matches(printed: &str, expected: &str) -> bool {
+    let line_matches = |printed: &str, expected: &str| {
         let (first, rest) = expected.split_once('…').unwrap_or((expected, ""));
-        let Some(mut left) = printed.strip_prefix(first) else { return false };
+        let Some(mut remaining) = printed.strip_prefix(first) else { return false };
         for part in rest.split('…') {
-            let Some(at) = left.find(part) else { return false };
-            left = &left[at + part.len()..];
+            let Some(at) = remaining.find(part) else { return false };
+            remaining = &remaining[at + part.len()..];
         }
-        left.is_empty()
+        remaining.is_empty()
     };
     printed.lines().count() == expected.lines().count()
-        && printed.lines().zip(expected.lines()).all(|(printed, expected)| line_is_like(printed, expected))
+        && printed.lines().zip(expected.lines()).all(|(printed, expected)| line_matches(printed, expected))
 }
 
 fn the_configuration_document_names_an_address_that_answers(_: &Workspace, stack: &mut Stack) -> Result<()> {
     let url = format!("{}/.well-known/openid-configuration", stack.url);
-    let configuration = meanwhile(stack, || send("GET", &url, "", b""))??.body;
+    let configuration = with_running(stack, || send("GET", &url, "", b""))??.body;
     let keys = configuration["jwks_uri"].as_str().context("there is no jwks_uri")?;
-    let answer = meanwhile(stack, || send("GET", keys, "", b""))??;
+    let answer = with_running(stack, || send("GET", keys, "", b""))??;
     ensure!(
         (answer.status, &answer.body) == (200, &json!({ "keys": [] })),
         "answered {}: {}",
@@ -210,7 +214,7 @@ fn a_body_that_is_not_utf_8_is_refused(_: &Workspace, stack: &mut Stack) -> Resu
     ] {
         let url = format!("{}/api/signup", stack.url);
         let body = b"{\"name\":\"\xff\",\"email\":\"a@example.com\",\"password\":\"password123\"}";
-        let answer = meanwhile(stack, || send("POST", &url, content_type, body))??;
+        let answer = with_running(stack, || send("POST", &url, content_type, body))??;
         ensure!(
             (answer.status, answer.body["code"].as_str()) == (status, Some(code)),
             "{content_type:?} is answered {}: {}",
@@ -224,14 +228,14 @@ fn a_body_that_is_not_utf_8_is_refused(_: &Workspace, stack: &mut Stack) -> Resu
 fn a_body_over_10_mb_is_refused(_: &Workspace, stack: &mut Stack) -> Result<()> {
     let url = format!("{}/api/signup", stack.url);
     let body = vec![b' '; 10 * 1024 * 1024 + 1];
-    let answer = meanwhile(stack, || send("POST", &url, "application/json", &body))??;
+    let answer = with_running(stack, || send("POST", &url, "application/json", &body))??;
     ensure!(answer.status == 413, "answered {}", answer.status);
     Ok(())
 }
 
 fn the_authorizer_decides_who_gets_to_its_route(_: &Workspace, stack: &mut Stack) -> Result<()> {
     let url = format!("{}/api/example", stack.url);
-    let ask = |token: Option<&str>| -> Result<(u16, Value)> {
+    let get_with = |token: Option<&str>| -> Result<(u16, Value)> {
         let request = http::agent(Some(Duration::from_secs(10))).get(&url);
         let request = token
             .into_iter()
@@ -241,11 +245,11 @@ fn the_authorizer_decides_who_gets_to_its_route(_: &Workspace, stack: &mut Stack
     };
     let account = json!({ "name": "Ada", "email": "ada@example.com", "password": "password123" });
     let request = post(stack, "/api/signup", &account);
-    meanwhile(stack, request)??;
+    with_running(stack, request)??;
     let request = post(stack, "/api/signin", &account);
-    let session = meanwhile(stack, request)??.body;
+    let session = with_running(stack, request)??.body;
     let token = session["access_token"].as_str().context("there is no access token")?;
-    let (without, wrong, right) = meanwhile(stack, || (ask(None), ask(Some("x")), ask(Some(token))))?;
+    let (without, wrong, right) = with_running(stack, || (get_with(None), get_with(Some("x")), get_with(Some(token))))?;
     let statuses = [without?.0, wrong?.0];
     ensure!(statuses == [401, 403], "without a token and with a wrong one: {statuses:?}");
     let (status, body) = right?;
@@ -254,16 +258,19 @@ fn the_authorizer_decides_who_gets_to_its_route(_: &Workspace, stack: &mut Stack
 }
 
 fn a_process_that_is_killed_is_replaced(_: &Workspace, stack: &mut Stack) -> Result<()> {
-    // A process that ends sooner after its start is not replaced.
-    meanwhile(stack, || thread::sleep(Duration::from_secs(6)))?;
+    // A process that ends within five seconds after its start is not replaced.
+    with_running(stack, || thread::sleep(Duration::from_secs(6)))?;
     let before = stack.process_ids("welcome");
     let killed = *before.first().context("no process runs")?;
     kill(Pid::from_raw(killed.cast_signed()), Signal::SIGKILL)?;
-    meanwhile(stack, || thread::sleep(Duration::from_secs(1)))?;
+    with_running(stack, || thread::sleep(Duration::from_secs(1)))?;
     let after = stack.process_ids("welcome");
-    ensure!(after.len() == before.len() && !after.contains(&killed), "{before:?} became {after:?}");
+    ensure!(
+        after.len() == before.len() && !after.contains(&killed),
+        "process ids before: {before:?}, after: {after:?}"
+    );
     let url = format!("{}/", stack.url);
-    let answer = meanwhile(stack, || send("GET", &url, "", b""))??;
+    let answer = with_running(stack, || send("GET", &url, "", b""))??;
     ensure!(answer.status == 200, "answered {}", answer.status);
     Ok(())
 }
@@ -271,18 +278,18 @@ fn a_process_that_is_killed_is_replaced(_: &Workspace, stack: &mut Stack) -> Res
 fn a_method_without_a_route_is_not_found(_: &Workspace, stack: &mut Stack) -> Result<()> {
     for (method, path) in [("GET", "/api/signup"), ("DELETE", "/"), ("HEAD", "/"), ("GET", "/api/nothing")] {
         let url = format!("{}{path}", stack.url);
-        let answer = meanwhile(stack, || send(method, &url, "", b""))??;
+        let answer = with_running(stack, || send(method, &url, "", b""))??;
         ensure!(answer.status == 404, "{method} {path} is answered {}", answer.status);
     }
     Ok(())
 }
 
 fn a_request_in_flight_while_functions_restart_is_answered(_: &Workspace, stack: &mut Stack) -> Result<()> {
-    // A function that is still at work when the functions restart.
+    // With this setting, forgot-password is still running when the functions restart.
     with_setting(stack, "FORGOT_PASSWORD_FLOOR_MS=3000", |stack| {
         let request = post(stack, "/api/forgot-password", &json!({ "email": "nobody@example.com" }));
         let settings = stack.settings.path().to_owned();
-        let answer = meanwhile(stack, move || {
+        let answer = with_running(stack, move || {
             let waiting = thread::spawn(request);
             thread::sleep(Duration::from_millis(300));
             let text = fs::read_to_string(&settings)?;
@@ -297,22 +304,22 @@ fn a_request_to_a_function_that_cannot_start_is_answered(_: &Workspace, stack: &
     let signin = json!({ "email": "nobody@example.com", "password": "password123" });
     with_setting(stack, "JWT_ACCESS_TOKEN_EXPIRES=abc", |stack| {
         let request = post(stack, "/api/signin", &signin);
-        ensure_unavailable(&meanwhile(stack, request)??)
+        ensure_unavailable(&with_running(stack, request)??)
     })?;
     let request = post(stack, "/api/signin", &signin);
-    let answer = meanwhile(stack, request)??;
-    ensure!(answer.status == 401, "with its settings corrected, the function answers {}", answer.status);
+    let answer = with_running(stack, request)??;
+    ensure!(answer.status == 401, "after its settings were corrected, the function answered {}", answer.status);
     Ok(())
 }
 
-/// Runs `test` while the settings have one more line, and waits until the functions have taken up each change.
+/// Runs `test` with one more line in the settings. Waits after each change until the functions have restarted.
 fn with_setting(stack: &mut Stack, line: &str, test: impl FnOnce(&mut Stack) -> Result<()>) -> Result<()> {
-    const TAKEN_UP: Duration = Duration::from_secs(3);
+    const RESTARTED: Duration = Duration::from_secs(3);
     let before = fs::read_to_string(stack.settings.path())?;
     fs::write(stack.settings.path(), format!("{line}\n{before}"))?;
-    meanwhile(stack, || thread::sleep(TAKEN_UP))?;
-    let tested = test(stack);
+    with_running(stack, || thread::sleep(RESTARTED))?;
+    let result = test(stack);
     fs::write(stack.settings.path(), before)?;
-    meanwhile(stack, || thread::sleep(TAKEN_UP))?;
-    tested
+    with_running(stack, || thread::sleep(RESTARTED))?;
+    result
 }

@@ -1,39 +1,40 @@
 //! The parts of `cargo xtask test`.
 
 use clap::ValueEnum;
-use toolkit::system::Need;
+use toolkit::system::Prerequisite;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// Rules, SQL texts, error table, documentation: tests beside the code
+    /// Unit and documentation tests beside the code: rules, SQL statements, the error table
     Unit,
-    /// The contract, over HTTP and with the functions' binaries; each test has its own database
+    /// The contract of the API, over HTTP, with the functions' binaries. Each test has its own database
     Journeys,
-    /// The same journeys with `repeatable read` in every transaction of a function, so that conflicts are errors (SQLSTATE 40001)
+    /// The journeys with `repeatable read` in every transaction of a function, so that conflicts are errors (SQLSTATE 40001)
     Isolation,
-    /// Servers that fail, hang and come back, functions that are killed: what users see, and how soon it works again
+    /// Servers that fail, hang and recover, and functions that are killed: what users see, and how long recovery takes
     Faults,
-    /// The routes in every file, the answers that openapi.yaml documents, the sample events
+    /// Files that must agree: the routes, the answers that openapi.yaml documents, the sample events
     Contract,
-    /// Migrations of an empty database, a current one, and both forms of the old service's; refusals
+    /// Migrations of an empty database, a current one, and both versions of the old service's. Databases that `migrate` refuses
     Migrations,
     /// The page that sets a new password, in Chromium
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,
-    /// A minute of mixed traffic with a fault every few seconds; afterwards nothing may be lost
+    /// A minute of mixed traffic with a fault every few seconds. Afterwards no data may be lost
     Soak,
-    /// Each requirement of docs/security.md, and each fault of docs/operations.md, has tests that carry its number
+    /// Each requirement of docs/security.md, and each fault of docs/operations.md, has a test with its number
     Requirements,
     /// template.yaml as CloudFormation receives it, for every combination of its switches: cargo delivery check-template
     Template,
-    /// The packages for Lambda of two functions, the largest one and one without clients: cargo delivery package
+    /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package
     Package,
-    /// Deployments that succeed, fail or are rolled back, against a stand-in for AWS, and docs/deploying.md: cargo delivery rehearse
+    /// Deployments that succeed, fail or are rolled back, against a simulation of AWS, and the commands of docs/deploying.md:
+    /// cargo delivery rehearse
     Delivery,
     /// The GitHub workflows, checked by actionlint
     Workflows,
-    /// Licences, sources and bans of every dependency, checked by cargo deny (CI checks advisories, which need the network)
+    /// Licences, sources and bans of every dependency, checked by cargo deny (CI also checks advisories, which needs the network)
     Dependencies,
     /// The Postman collection, unchanged, run by newman against `cargo xtask up` on its default ports
     Collection,
@@ -68,9 +69,9 @@ impl Part {
         matches!(self, Self::Journeys | Self::Isolation | Self::Faults | Self::Contract | Self::Soak)
     }
 
-    /// The programs of the system that it needs.
-    pub fn needs(self) -> &'static [Need] {
-        use Need::{Browser, Compiler, Curl, Faults, Java, Node, Python};
+    /// The programs of the operating system that the part needs.
+    pub fn prerequisites(self) -> &'static [Prerequisite] {
+        use Prerequisite::{Browser, Compiler, Curl, Faults, Java, Node, Python};
         match self {
             Self::Unit | Self::Requirements => &[Compiler],
             Self::Journeys | Self::Isolation | Self::Contract | Self::Soak => &[Compiler, Node, Java],
@@ -84,7 +85,7 @@ impl Part {
         }
     }
 
-    /// The arguments of `cargo build` that build its tests.
+    /// The arguments of `cargo build` that build the tests of the part.
     pub fn target(self) -> [String; 2] {
         match self {
             Self::Soak => ["--example".to_owned(), self.name()],

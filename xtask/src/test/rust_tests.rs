@@ -11,7 +11,7 @@ use toolkit::{
 
 use super::{count::Count, servers::Servers};
 
-/// What every run of Rust tests needs.
+/// Runs Rust tests.
 pub struct RustTests<'a> {
     pub workspace: &'a Workspace,
     pub servers: &'a Servers,
@@ -20,17 +20,18 @@ pub struct RustTests<'a> {
 }
 
 impl RustTests<'_> {
-    /// The tests of these targets.
+    /// Runs the tests of these targets.
     pub fn of(&self, targets: &[&str]) -> Result<Count> {
         self.run(&[], targets, self.libtest)
     }
 
-    /// The tests of faults, and the table of what they found. Most of the time they wait, so several run at once.
+    /// Runs the tests of faults, and prints the table of their measurements. These tests mostly wait, so four of them run at
+    /// once.
     pub fn faults(&self) -> Result<Count> {
-        let threads = ["--test-threads=4".to_owned()];
-        let given = self.libtest.iter().any(|argument| argument.starts_with("--test-threads"));
-        let several = if given { &[] } else { &threads[..] };
-        let count = self.run(&[], &["--test", "faults"], &[several, self.libtest].concat())?;
+        let four_threads = ["--test-threads=4".to_owned()];
+        let has_own = self.libtest.iter().any(|argument| argument.starts_with("--test-threads"));
+        let threads = if has_own { &[] } else { &four_threads[..] };
+        let count = self.run(&[], &["--test", "faults"], &[threads, self.libtest].concat())?;
         let table = self.servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok());
         let table = table.unwrap_or_default();
         let mut rows: Vec<_> = table.lines().collect();
@@ -42,7 +43,7 @@ impl RustTests<'_> {
         Ok(count)
     }
 
-    /// The journeys in transactions that are `repeatable read`. The longest ones are left out: each repeats two hundred times what
+    /// Runs the journeys with `repeatable read` transactions. Skips the longest ones, which only repeat two hundred times what
     /// other journeys do once.
     pub fn isolation(&self) -> Result<Count> {
         let level = [("TEST_ISOLATION", "repeatable read")];
@@ -50,7 +51,7 @@ impl RustTests<'_> {
         self.run(&level, &["--test", "journeys"], &[self.libtest, &skipped].concat())
     }
 
-    /// A minute of soak. Each run uses another seed, and prints it.
+    /// Runs the soak test for a minute. Each run uses another seed, and prints it.
     pub fn soak(&self) -> Result<Count> {
         let mut soak = Command::new(self.workspace.binary("examples/soak"));
         process::run("soak", soak.arg("60").envs(self.servers.environment()))?;
@@ -70,12 +71,12 @@ pub fn count_lines(what: &str, command: &mut Command, read: fn(&str) -> Option<C
     let mut count = Count::default();
     let succeeded = process::lines(what, command, |line| {
         say(line);
-        if let Some(more) = read(line) {
-            count = count + more;
+        if let Some(found) = read(line) {
+            count = count + found;
         }
     })?;
     if !succeeded && count.failed == 0 {
-        print_error(format_args!("{what} failed without a failed test: see above"));
+        print_error(format_args!("{what} failed although no test failed, see above"));
         count.failed = 1;
     }
     Ok(count)

@@ -1,4 +1,4 @@
-//! The servers that the tests use. The tests find them through environment variables.
+//! The servers that the tests use. Environment variables tell the tests their addresses.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -46,8 +46,8 @@ impl Servers {
                 servers.dynamodb = Some(DynamoDb::start(workspace, run_folder, None)?);
             }
             step("Building the functions and their tests");
-            // The same packages and test targets as below, so that cargo resolves the same features of dependencies and compiles
-            // each dependency once.
+            // This selects the same packages and test targets as `cargo test` does later. Otherwise cargo could resolve other
+            // features of dependencies and compile them twice.
             let mut build = cargo();
             build.current_dir(&workspace.root).args(["build", "--workspace", "--bins"]);
             build.args(tests.flat_map(|part| part.target()));
@@ -105,7 +105,7 @@ fn webdriver(run_folder: &RunFolder) -> Result<(Service, String)> {
     let url = format!("http://127.0.0.1:{port}");
     step(format_args!("Starting chromedriver on {url}"));
     let mut command = Command::new("chromedriver");
-    // Browsers write their profiles there. The run folder is deleted at the end.
+    // Browsers write their profiles to TMPDIR. The run folder is deleted at the end.
     command.arg(format!("--port={port}")).env("TMPDIR", run_folder.path());
     let mut service = Service::with_log_file("chromedriver", &mut command, run_folder)?;
     let agent = http::agent(Some(Duration::from_secs(1)));
@@ -113,10 +113,10 @@ fn webdriver(run_folder: &RunFolder) -> Result<(Service, String)> {
     Ok((service, url))
 }
 
-/// What the tests of faults need besides a database server.
+/// What the tests of faults need in addition to the servers.
 pub struct Faults {
     pgbouncer: PathBuf,
-    /// The file to which each of these tests appends a row.
+    /// The file to which each test of faults appends a row.
     pub table: PathBuf,
 }
 
