@@ -7,7 +7,7 @@ use fantoccini::{Client, ClientBuilder, Locator, wd::Capabilities};
 use serde_json::json;
 use tests::{Person, Stack, server};
 
-/// The Enter key, in WebDriver's notation.
+/// The Enter key, as a `WebDriver` key code.
 const ENTER: &str = "\u{e007}";
 
 async fn open_browser() -> Client {

@@ -8,15 +8,7 @@ use super::unsigned_token::{ForgedToken, Key, UnsignedToken, decoded, encoded, s
 
 /// Tokens made from the parts of a valid token, in other encodings and combinations.
 pub fn forged_encodings(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
-    // A token whose signature contains a character that differs between base64 and base64url, and whose claims have unused bits
-    // in their last character.
-    let token = (0..100)
-        .map(|n| valid_token.claim("n", "n".repeat(n)).signed())
-        .find(|token| {
-            let parts: Vec<_> = token.split('.').collect();
-            parts[2].contains(['-', '_']) && !parts[1].len().is_multiple_of(4)
-        })
-        .unwrap();
+    let token = token_with_special_characters(valid_token);
     let [header, claims, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
     let message = format!("{header}.{claims}");
     let forged = |text: String| ForgedToken::new(text.clone(), text);
@@ -279,4 +271,16 @@ pub fn forged_signatures(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
         ));
     }
     forgeries
+}
+
+/// A token whose signature contains a character that differs between base64 and base64url, and whose claims have unused bits in their
+/// last character.
+fn token_with_special_characters(valid_token: &UnsignedToken) -> String {
+    (0..100)
+        .map(|n| valid_token.claim("n", "n".repeat(n)).signed())
+        .find(|token| {
+            let parts: Vec<_> = token.split('.').collect();
+            parts[2].contains(['-', '_']) && !parts[1].len().is_multiple_of(4)
+        })
+        .unwrap()
 }
