@@ -1,7 +1,7 @@
 -- User ids get 64 bits. Existing ids keep their values.
 --
--- This rewrites the four tables and nobody can use them meanwhile. A million accounts take some seconds. A view on one of the columns makes
--- PostgreSQL refuse: drop the view before, and create it again after.
+-- This rewrites the four tables, and requests wait meanwhile. If a view uses one of the columns, PostgreSQL refuses the change: drop the view
+-- before, and create it again afterwards.
 --
 -- Code from before this migration reads these columns as 32 bits and fails. So `migrate` applies it to new databases only, and the next release
 -- applies it to all others (POSTPONED in functions/migrate/src/main.rs). The code of this release reads both.
