@@ -1,6 +1,6 @@
 use super::{SessionId, TokenId, UnixTime, UserId};
 
-/// A live session, with what its tokens need.
+/// A live session, with the values from which its tokens are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     /// The claim `sid`.

@@ -44,7 +44,7 @@ impl Keyring {
         }
     }
 
-    /// Every key that this service accepts with its algorithm and key id: the secret and the private keys.
+    /// The secret and the private keys. These are all keys whose signatures this service accepts. Each has its algorithm and its key id.
     fn signers(&self, under_the_secret: &UnsignedToken) -> Vec<(Key, Value, Value)> {
         let private = self
             .private
@@ -139,11 +139,11 @@ async fn a_key_pair_signs_access_tokens_with_one_algorithm_and_no_refresh_tokens
                 keyring.assert_refused_everywhere(&format!("{} by {said:?}", unsigned.header_text()), &token).await;
             }
         }
-        // An empty signature, and one of zeros, which some libraries accepted for any message (CVE-2022-21449).
         let token = under(&access, *algorithm).signed_by(&by(*algorithm));
         assert_eq!(ada.dashboard(&token).await.status, 200, "{algorithm:?}");
         let (message, signature) = token.rsplit_once('.').unwrap();
         let length = decoded(signature).len();
+        // These invalid signatures must be refused. Some libraries accepted a signature of zero bytes for any message (CVE-2022-21449).
         for signature in
             [vec![], vec![0; length], vec![1; length], vec![0; length - 1], vec![0x30, 6, 2, 1, 0, 2, 1, 0]]
         {
