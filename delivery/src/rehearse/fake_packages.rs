@@ -20,7 +20,7 @@ pub fn healthy(build: &str) -> Value {
 }
 
 /// Writes a package: the header of a 64-bit ELF program without sections, and the content behind it. The content is an object with an
-/// `answer` or an `error`. With `stuck`, the alias cannot be pointed to its version.
+/// `answer` or an `error`. If it also has `"stuck": true`, the stand-in for AWS refuses to point the function's alias `live` to this version.
 pub fn write(zip: &Path, machine: u8, content: &Value) -> Result<()> {
     let mut program = [0; 64];
     program[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");

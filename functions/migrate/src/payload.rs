@@ -14,7 +14,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Reads `{}` or `{"finish": true}`.
+    /// Reads `{}` or an object with only the boolean field `finish`, such as `{"finish": true}`.
     ///
     /// # Errors
     /// For any other JSON. Unknown fields are errors, because a payload with a misspelt `finish` must not start a migration

@@ -1,4 +1,5 @@
-//! `GET /api/public`: an example of a public route. It depends on nothing, so it answers when nothing else does.
+//! `GET /api/public`: an example of a public route. It uses no database and no AWS service, so it
+//! answers even if they fail.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! `POST /api/reset-password/{token}`: sets a new password and ends every session of the user. It does not sign in.
+//! `POST /api/reset-password/{token}`: sets a new password and ends every session of the user. It opens no new session: the
+//! user must sign in afterwards.
 
 use std::process::ExitCode;
 
