@@ -1,5 +1,5 @@
-//! `cargo delivery deploy`. The stack's tag `template` holds the fingerprint of the template that it was made from. The aliases `live`
-//! hold the rest (see [`crate::alias`]).
+//! `cargo delivery deploy`. The stack's tag `template` holds the fingerprint of the template that it was made from. The description of
+//! each alias `live` records the last deployment and the version before it (see [`crate::alias`]).
 
 use std::{
     fmt::Display,
@@ -191,8 +191,8 @@ impl Deployment<'_> {
         }
         step("Every version answers: pointing `live` to them");
         let deployment = deployment_number(&self.before, build);
-        // An alias that already points to its version stays as it is. Either this deployment moved it when it was tried before, or the
-        // function has not changed.
+        // An alias that already points to its version stays as it is. Either an earlier, interrupted run of this deployment moved the
+        // alias, or the function has not changed.
         for (name, version) in versions.iter().filter(|function| !is_set(function)) {
             interrupt::check()?;
             let before = self.before.get(name).map_or(version, |alias| &alias.function_version).clone();
@@ -204,7 +204,7 @@ impl Deployment<'_> {
     }
 }
 
-/// Points every alias that the newest deployment moved to the version it pointed to before. A rollback is recorded like a deployment, so
+/// Finds the aliases that the newest deployment moved, and points each of them to its previous version. A rollback is recorded like a deployment, so
 /// a second rollback undoes the first.
 fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
     let now = stack.aliases()?;

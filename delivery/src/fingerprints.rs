@@ -21,7 +21,7 @@ pub fn template_fingerprint(workspace: &Workspace) -> Result<String> {
     Ok(fingerprint(&[template?, settings?].concat()))
 }
 
-/// The parameters that the stack has, replaced by the given ones (`NAME=value`).
+/// The parameters of the stack. A given parameter (`NAME=value`) replaces the one with the same name, or is added.
 pub fn parameters(stack: &Value, given: &[String]) -> Result<Parameters> {
     let kept = stack["Parameters"].as_array().into_iter().flatten().filter_map(|parameter| {
         Some((parameter["ParameterKey"].as_str()?.to_owned(), parameter["ParameterValue"].as_str()?.to_owned()))
@@ -34,9 +34,9 @@ pub fn parameters(stack: &Value, given: &[String]) -> Result<Parameters> {
     Ok(parameters)
 }
 
-/// Identifies everything that makes a version of a function: code, template and parameters. Lambda publishes no version that is the same
-/// as the last one, and CloudFormation publishes one only if the function differs. So the fingerprint is part of each function's
-/// description, which has 256 characters at most.
+/// Identifies the code, the template and the parameters of a deployment. Lambda and CloudFormation publish a new version only if the
+/// function has changed. The fingerprint is in each function's description, so they publish a new version whenever the fingerprint
+/// changes. A description has at most 256 characters.
 pub fn build_fingerprint(packages: &Packages, template: &str, parameters: &Parameters) -> String {
     let packages: String = packages.values().map(|package| &*package.sha256).collect();
     fingerprint(format!("{packages} {template} {parameters:?}").as_bytes())

@@ -1,7 +1,7 @@
 //! Counters of attempts. Each counter expires by itself.
 //!
-//! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. **DynamoDB** takes these
-//! writes off the database, if `STATE_TABLE` names a table. Sessions are in PostgreSQL in either case.
+//! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. If `STATE_TABLE`
+//! names a table, attempts are counted in **DynamoDB**, so that PostgreSQL has fewer writes. Sessions are in PostgreSQL in either case.
 //!
 //! Two counts are always in PostgreSQL, because a statement that must run anyway makes them: the refreshes of a session, and the reset mails
 //! of an account.

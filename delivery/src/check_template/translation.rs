@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The template as CloudFormation receives it for one combination of switches. Parameters and conditions are replaced by their
+/// The template as CloudFormation receives it for one combination of values of the conditional parameters. Parameters and conditions are replaced by their
 /// values.
 #[derive(Deserialize)]
 pub struct Translation {

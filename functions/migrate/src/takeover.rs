@@ -26,7 +26,7 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
     refuse_shared_addresses(transaction).await
 }
 
-/// The migration that creates the unique index on addresses with lower-case ASCII letters.
+/// The migration that creates the unique index on addresses in which ASCII letters are changed to lower case.
 pub const ADDRESSES_BY_ASCII: i32 = 3;
 
 /// Tables and indexes that the migrations create and whose names another program may have used.
@@ -44,7 +44,7 @@ async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> 
 
 /// Describes how a `users` table differs from the old service's. Empty if it does not differ in a way that matters.
 ///
-/// A wider column is accepted if our values fit. The address is an exception: the migration changes its type to 254 characters.
+/// A column may be wider than in the old service, because our values fit into it too. The address is an exception: the migration changes its type to 254 characters.
 /// From a shorter type, PostgreSQL does this at once. From a longer type, it would rewrite the table and could truncate
 /// addresses. An additional column is accepted if an INSERT may omit it.
 fn differences(columns: &[Column]) -> Vec<String> {
@@ -116,8 +116,8 @@ fn wrong_type(column: &Column, expected: &str) -> String {
 /// How many groups of accounts an error message names at most. A longer list does not belong into a message.
 const MAX_NAMED_GROUPS: i64 = 20;
 
-/// The first groups of accounts with equal addresses, and the number of all groups. The first SELECT compares addresses with
-/// lower-case ASCII letters. The second one compares them with the database's own collation, as the unique index of V1 does.
+/// The first groups of accounts with equal addresses, and the number of all groups. The first SELECT changes ASCII letters to lower case
+/// and then compares the addresses. The second one compares them with the database's own collation, as the unique index of V1 does.
 const SHARED_ADDRESSES: &str = "
     WITH shared AS (
         SELECT array_agg(id::bigint ORDER BY id) AS ids FROM users GROUP BY lower(email COLLATE \"C\") HAVING count(*) > 1
@@ -126,7 +126,8 @@ const SHARED_ADDRESSES: &str = "
     )
     SELECT ids, count(*) OVER () AS groups FROM shared ORDER BY ids LIMIT $1";
 
-/// Refuses accounts whose addresses differ only in case, either of ASCII letters or as the database's own collation defines it.
+/// Refuses accounts whose addresses differ only in upper and lower case. This is checked for ASCII letters only, and with the database's
+/// own collation.
 ///
 /// # Errors
 /// If there are such accounts. The error names their ids.

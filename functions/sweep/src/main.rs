@@ -29,8 +29,8 @@ async fn main() -> ExitCode {
 
 async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
     match sweep_tables(app, &invocation).await {
-        // The schedule starts before the first `migrate`, which must not raise an alarm. If this error occurs later, the other functions answer
-        // 503, and that raises an alarm.
+        // The schedule starts before the first `migrate` has created the tables. This is normal, so it must not raise an
+        // alarm. If this error occurs later, the other functions answer 503, and that raises an alarm.
         Err(problem) if problem.is_before_migrate() => {
             warn!(%problem, "there are no tables yet: invoke migrate first");
             log_swept(&Report::default());

@@ -117,8 +117,8 @@ pub(super) struct DynamoDbCounters {
     database: Database,
 }
 
-/// How often an update is tried that another request may have overtaken. Of many sign-ins at the same time one succeeds in each round, and the
-/// sixth has to wait anyway.
+/// The maximum number of tries of an update. A try fails if another request has changed the counter in the meantime. Of many sign-ins at
+/// the same time, one is counted in each try. After five failures the others must wait, so ten tries suffice.
 const CONFLICTS: usize = 10;
 
 /// How long a counter remembers its attempts.
@@ -185,7 +185,8 @@ impl DynamoDbCounters {
             }
             let attempts = numbers.get("attempts").copied().unwrap_or(0);
             let failures = i32::try_from(attempts + 1).unwrap_or(i32::MAX);
-            // Without a wait this is 0 and not `now`, because a request that began a second earlier would take `now` for a wait.
+            // If there is no wait, this is 0. `now` would be in the future for a request that began a second earlier, and that request
+            // would be refused.
             let blocked_until = policy::signin_wait(failures).map_or(0, |wait| now.plus(wait).0);
             let change = "SET attempts = :attempts, blocked_until = :blocked_until, expires_at = :end";
             let (unchanged, before) = if attempts == 0 {
@@ -202,8 +203,9 @@ impl DynamoDbCounters {
         Err(contended())
     }
 
-    /// Counts an attempt to sign in as a failure. What is known when it begins can refuse it, and then it is not counted. After that each
-    /// counter counts or refuses by itself. The counter of this account and source comes first.
+    /// Counts an attempt to sign in as a failure. First all three counters are read. If one of them refuses the attempt, none is
+    /// increased. Otherwise each counter is increased by an update of its own. If one of these refuses, the others may already have
+    /// counted the attempt. The counter of this account and source comes first.
     async fn count_failure(
         &self,
         keys: &SignInCounters,
@@ -292,7 +294,7 @@ fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// Waits for all calls of `work` together no longer than [`policy::STATE_DEADLINE`] and the time that the request has left.
+/// Limits the total time of `work` to [`policy::STATE_DEADLINE`], or to the time that the request has left if that is shorter.
 async fn within<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     tokio::time::timeout_at(deadline::at_most(policy::STATE_DEADLINE), work)
         .await

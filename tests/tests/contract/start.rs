@@ -1,4 +1,4 @@
-//! Each function starts with the variables of its needs, and reads no other.
+//! A function starts if the variables of its needs (the list `needs` in its Cargo.toml) are set. It reads no other variables.
 //!
 //! A function that starts asks the Lambda runtime interface for an event. A function that cannot start logs why and stops.
 
@@ -60,7 +60,7 @@ fn has_stopped(process: &mut Child, runtime_api: &TcpListener) -> bool {
     panic!("the function neither asked for an event nor stopped");
 }
 
-/// The variables of the needs that pass the filter, with their example values.
+/// The variables of the endpoint's needs for which the filter is true, with their example values.
 fn examples(endpoint: &Endpoint, wanted: impl Fn(&Variable) -> bool) -> Vec<(&'static str, &'static str)> {
     let variables = endpoint.variables().into_values().filter(wanted);
     variables.map(|variable| (variable.name, variable.example)).collect()
@@ -77,7 +77,8 @@ fn problems(endpoint: &Endpoint) -> Vec<String> {
     };
     expect_start(&examples(endpoint, |variable| variable.required), "only the required variables of its needs");
 
-    // A function that read a variable of another need would refuse its malformed value.
+    // The variables of needs that this function does not have get malformed values. If the function reads one of them, it does not start,
+    // and the test fails.
     let own = endpoint.variables();
     let others = Need::ALL.iter().flat_map(|need| need.variables()).filter(|variable| !own.contains_key(variable.name));
     let malformed = others.filter_map(|variable| Some((variable.name, variable.malformed?)));
@@ -85,7 +86,7 @@ fn problems(endpoint: &Endpoint) -> Vec<String> {
     let variables: Vec<_> = in_template.iter().copied().chain(malformed).collect();
     expect_start(
         &variables,
-        "the variables that template.yaml sets, and malformed ones of needs that it does not have",
+        "the variables of template.yaml, and malformed values for variables of other needs, which it must not read",
     );
 
     for variable in own.values() {
