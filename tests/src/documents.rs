@@ -9,8 +9,8 @@ use std::{
 
 use jsonschema::Validator;
 use serde_json::Value;
-use toolkit::endpoints::Endpoint;
 pub use toolkit::route::Route;
+use toolkit::{endpoints::Endpoint, template::Template};
 
 /// The workspace's root.
 #[must_use]
@@ -87,13 +87,16 @@ pub fn functions() -> Vec<(String, Value)> {
     named.collect()
 }
 
+/// `template.yaml`, as the local gateway reads it.
+pub(crate) fn sam_template() -> &'static Template {
+    static TEMPLATE: LazyLock<Template> = LazyLock::new(|| Template::read(&root()).expect("template.yaml can be read"));
+    &TEMPLATE
+}
+
 /// How long the template lets a function run.
 #[must_use]
 pub fn timeout(function: &str) -> Duration {
-    let own =
-        functions().into_iter().find(|(name, _)| name == function).map(|(_, properties)| properties["Timeout"].clone());
-    let of_all = template()["Globals"]["Function"]["Timeout"].as_u64();
-    Duration::from_secs(own.and_then(|own| own.as_u64()).or(of_all).expect("a number of seconds"))
+    sam_template().timeout(function).expect("a number of seconds")
 }
 
 /// `openapi.yaml`, with its references to examples resolved.

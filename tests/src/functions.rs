@@ -1,10 +1,10 @@
 //! The functions of a stack, what they log, and the gateway in front of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     process::ExitStatus,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, Mutex},
 };
 
 use axum::http::HeaderName;
@@ -17,7 +17,6 @@ use tokio::{net::TcpListener, time::timeout};
 use toolkit::{
     gateway::{self, Api, Cors},
     lambda::{self, Function, FunctionSettings, NoAnswer, Observer, Outcome},
-    template::Template,
 };
 
 use crate::documents;
@@ -54,14 +53,12 @@ pub(crate) struct TestFunctions {
 impl TestFunctions {
     /// Prepares every function of the project, each with the environment that `environment` gives for its name.
     pub(crate) async fn open(max_processes: usize, environment: impl Fn(&str) -> Vec<(String, String)>) -> Self {
-        let routed = documents::routes().into_iter().map(|route| route.function);
-        let names: BTreeSet<String> =
-            routed.chain(["authorizer", "migrate", "panics", "sweep"].map(str::to_owned)).collect();
-        let settings = names.into_iter().map(|name| FunctionSettings {
+        let endpoints = documents::endpoints().iter().map(|endpoint| endpoint.name.clone());
+        let settings = endpoints.chain(["panics".to_owned()]).map(|name| FunctionSettings {
             binary: binary(&name),
             folder: documents::root(),
             environment: environment(&name),
-            timeout: TEMPLATE.timeout(&name).expect("a timeout"),
+            timeout: documents::timeout(&name),
             max_processes,
             restart: false,
             name,
@@ -82,7 +79,7 @@ impl TestFunctions {
             client_address_header: Some(HeaderName::from_static(SOURCE)),
             on_no_answer: Box::new(move |_, function, reason| no_answer(function, reason, &logs)),
         };
-        let cors = Cors::of_template(&TEMPLATE, None).expect("a CORS configuration");
+        let cors = Cors::of_template(documents::sam_template(), None).expect("a CORS configuration");
         gateway::serve(listener, api, cors).expect("every route has its function");
     }
 
@@ -125,15 +122,13 @@ impl TestFunctions {
     }
 }
 
-static TEMPLATE: LazyLock<Template> =
-    LazyLock::new(|| Template::read(&documents::root()).expect("template.yaml can be read"));
-
 fn no_answer(function: &Function, reason: &NoAnswer, logs: &CollectedLogs) -> ! {
     panic!("{} {reason}; its log:\n{}", function.name(), logs.of(function.name()))
 }
 
 /// The program of a function: `target/<profile>/<function>`, where this test is `target/<profile>/deps/<test>`.
-fn binary(function: &str) -> PathBuf {
+#[must_use]
+pub fn binary(function: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.parent().and_then(|deps| deps.parent()).expect("a test lies in target/<profile>/deps");
     let binary = folder.join(function);

@@ -38,6 +38,7 @@ mod walk_through;
 use serde_json::Value;
 
 pub use counter_table::{CounterStore, CounterTable, DynamoDbHealth, DynamoDbRequest};
+pub use functions::binary;
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
 pub use postgres_proxy::{InterruptionPoint, Network, PostgresProxy, Statement};

@@ -23,8 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn refusal(function: &str, variables: &[(&str, &str)]) -> Option<String> {
     let runtime_api = TcpListener::bind("127.0.0.1:0").unwrap();
     runtime_api.set_nonblocking(true).unwrap();
-    let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join(function);
-    let mut process = Command::new(binary)
+    let mut process = Command::new(tests::binary(function))
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", runtime_api.local_addr().unwrap().to_string())
         .env("AWS_LAMBDA_FUNCTION_NAME", function)

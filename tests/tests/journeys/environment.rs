@@ -4,8 +4,7 @@ use std::process::Command;
 
 /// Starts a function's binary with these variables, which must make it fail, and returns its log.
 fn start(function: &str, variables: &[(&str, &str)]) -> String {
-    let binary = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join(function);
-    let output = Command::new(binary)
+    let output = Command::new(tests::binary(function))
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
         .env("AWS_LAMBDA_FUNCTION_NAME", function)
