@@ -31,6 +31,8 @@ pub enum DynamoDbHealth {
     Healthy,
     /// It refuses every request with `ProvisionedThroughputExceededException`.
     Throttled,
+    /// It refuses every `DeleteItem` in the same way, and forwards the other requests.
+    ThrottlingDeletes,
     /// It accepts every request and never answers.
     Hanging,
 }
@@ -159,7 +161,12 @@ async fn forward(
     if health == DynamoDbHealth::Hanging {
         std::future::pending::<()>().await;
     }
-    if health == DynamoDbHealth::Throttled {
+    let is_throttled = match health {
+        DynamoDbHealth::Throttled => true,
+        DynamoDbHealth::ThrottlingDeletes => operation == Some("DeleteItem"),
+        DynamoDbHealth::Healthy | DynamoDbHealth::Hanging => false,
+    };
+    if is_throttled {
         let refusal = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#;
         return (StatusCode::BAD_REQUEST, HeaderMap::new(), refusal.into());
     }

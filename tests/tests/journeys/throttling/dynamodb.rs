@@ -37,6 +37,31 @@ async fn without_the_counter_table_only_throttled_requests_fail(
     assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
 }
 
+/// The session is open when the counters are cleared. The client gets no tokens of it, so the session ends by itself.
+// Requirement 18.
+#[tokio::test]
+async fn a_sign_in_whose_counters_cannot_be_cleared_is_unavailable_and_stays_counted_until_the_next_one() {
+    let stack = Stack::with_counters_in(DynamoDb).await;
+    let table = stack.counter_table.as_ref().unwrap();
+    let ada = stack.user("Ada").await;
+    let before = table.items().await.len();
+    table.set_health(DynamoDbHealth::ThrottlingDeletes);
+    assert_unavailable(&ada.tries_to_sign_in().await);
+    let sessions = "SELECT count(*) FROM sessions";
+    assert_eq!(stack.sql_number(sessions).await, 1, "the first store has the session");
+    assert_eq!(table.items().await.len(), before + 3, "the attempt is still counted");
+
+    table.set_health(DynamoDbHealth::Healthy);
+    let tokens = ada.signs_in().await;
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    assert_eq!(stack.sql_number(sessions).await, 2);
+    assert_eq!(
+        table.items().await.len(),
+        before + 1,
+        "the counter of the source is left, those of the account are cleared"
+    );
+}
+
 // Requirement 36.
 #[tokio::test]
 async fn every_read_of_the_table_is_strongly_consistent() {
