@@ -204,8 +204,8 @@ impl Deployment<'_> {
     }
 }
 
-/// Finds the aliases that the newest deployment moved, and points each of them to its previous version. A rollback is recorded like a deployment, so
-/// a second rollback undoes the first.
+/// Finds the aliases that the newest deployment moved, and points each of them to its previous version. A
+/// rollback is recorded like a deployment, so a second rollback undoes the first.
 fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
     let now = stack.aliases()?;
     let moves = moves_of_newest_deployment(&now);

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The template as CloudFormation receives it for one combination of values of the conditional parameters. Parameters and conditions are replaced by their
-/// values.
+/// The template as CloudFormation receives it for one combination of values of the conditional parameters. Parameters and
+/// conditions are replaced by their values.
 #[derive(Deserialize)]
 pub struct Translation {
     pub switches: Value,

@@ -44,9 +44,9 @@ async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> 
 
 /// Describes how a `users` table differs from the old service's. Empty if it does not differ in a way that matters.
 ///
-/// A column may be wider than in the old service, because our values fit into it too. The address is an exception: the migration changes its type to 254 characters.
-/// From a shorter type, PostgreSQL does this at once. From a longer type, it would rewrite the table and could truncate
-/// addresses. An additional column is accepted if an INSERT may omit it.
+/// A column may be wider than in the old service, because our values fit into it too. The address is an exception: the migration
+/// changes its type to 254 characters. From a shorter type, PostgreSQL does this at once. From a longer type, it would rewrite the
+/// table and could truncate addresses. An additional column is accepted if an INSERT may omit it.
 fn differences(columns: &[Column]) -> Vec<String> {
     let expected =
         |name: &'static str, check: &dyn Fn(&Column) -> Vec<String>| match columns.iter().find(|c| c.name == name) {

@@ -9,9 +9,9 @@ use std::{
 };
 
 use anyhow::Result;
+use toolkit::{interrupt, workspace::Workspace};
 
 use super::settings::Settings;
-use toolkit::{interrupt, workspace::Workspace};
 
 /// The time between two checks. Each check reads the modification times of all files.
 const INTERVAL: Duration = Duration::from_millis(500);
