@@ -65,7 +65,7 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     Ok(report)
 }
 
-/// Logs the line from which CloudWatch takes the metric of unsent mails (`MailsOwed` in `template.yaml`).
+/// Logs the line from which the metric of unsent mails is made (`MailsOwed` in `template.yaml`).
 fn log_swept(&Report { mails_sent, mails_failed, mails_refused, mails_owed, .. }: &Report) {
     info!(mails_sent, mails_failed, mails_refused, mails_owed, "swept");
 }
