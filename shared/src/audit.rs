@@ -45,7 +45,7 @@ impl Event {
         }
     }
 
-    /// Whether many of these events should be looked into.
+    /// Whether many of these events may be an attack.
     fn is_suspicious(self) -> bool {
         matches!(self, Self::SignInFailed | Self::RefreshReused)
     }

@@ -2,9 +2,9 @@
 
 use crate::environment::{ConfigError, Environment};
 
-/// The endpoint of one service, from its own variable or from `AWS_ENDPOINT_URL`. `None` where neither is set: the SDK then finds the endpoint.
+/// The endpoint of one service, from its own variable or from `AWS_ENDPOINT_URL`. `None` if neither is set. The SDK then chooses the endpoint.
 ///
-/// The SDK would read these variables too, but it panics where one is set and empty.
+/// The SDK can read these variables too, but it panics if the value of one is empty.
 ///
 /// # Errors
 /// If it is not an http(s) URL.

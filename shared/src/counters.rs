@@ -3,8 +3,8 @@
 //! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. If `STATE_TABLE`
 //! names a table, attempts are counted in **DynamoDB**, so that PostgreSQL has fewer writes. Sessions are in PostgreSQL in either case.
 //!
-//! Two counts are always in PostgreSQL, because a statement that must run anyway makes them: the refreshes of a session, and the reset mails
-//! of an account.
+//! Two numbers are always counted in PostgreSQL, because a statement that must run anyway can count them: the refreshes of a session, and the reset
+//! mails of an account.
 
 mod dynamodb;
 mod postgres;
@@ -22,17 +22,17 @@ use crate::{
     security::Attempt,
 };
 
-/// Counts attempts. An attempt is counted before the work that it asks for, so fifty attempts at the same time count as fifty. A refused attempt
-/// is not counted.
+/// Counts attempts. An attempt is counted before the request is processed, so fifty attempts at the same time count as fifty. A refused attempt is
+/// not counted.
 ///
-/// `now` is the function's clock, which DynamoDB counters use. PostgreSQL uses its own clock.
+/// `now` is the time of the function's clock. Only the counters in DynamoDB use it. PostgreSQL uses its own clock.
 #[async_trait]
 pub trait Counters: Send + Sync {
     /// Counts an attempt of a source, or refuses it.
     async fn count(&self, attempt: Attempt, source: &Source, now: UnixTime) -> Result<(), NotCounted>;
 
-    /// Finds the account of an address, in whatever case it is written. Counts an attempt to sign in to it, or refuses the attempt. An address
-    /// without an account is counted in the same way.
+    /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt. An attempt with
+    /// an address that has no account is counted in the same way.
     async fn count_sign_in(
         &self,
         email: &EmailLookup,
@@ -40,10 +40,11 @@ pub trait Counters: Send + Sync {
         now: UnixTime,
     ) -> Result<CountedSignIn, NotCounted>;
 
-    /// Whether [`crate::sessions::Sessions::open`] can take back what a sign-in counted, in the statement that opens the session.
+    /// Whether the counters are in PostgreSQL. Then [`crate::sessions::Sessions::open`] can undo the counting of a sign-in in the statement that
+    /// opens the session.
     fn are_in_database(&self) -> bool;
 
-    /// Takes back what a successful attempt to sign in counted.
+    /// Undoes the counting of an attempt to sign in that succeeded.
     async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 

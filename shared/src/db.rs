@@ -1,8 +1,9 @@
-//! The SQL: a file for each table, and for each query a constant and a function. The SQL decides nothing that a rule in `security` decides.
+//! The SQL: a file for each table, and for each query a constant and a function. The SQL contains no security rules, except rules that must be
+//! checked in the statement that reads or changes the data.
 //!
-//! Every statement is a transaction of its own. It is not prepared by name (`query_typed`), so that connection poolers work. Constraints and
-//! conditions decide in it, so it may run twice: a second run, after an answer was lost, finds what the first run did. Counters are the
-//! exception, they may then count twice. So [`Database`] can run a statement again.
+//! Every statement is a transaction of its own. It is not prepared by name (`query_typed`), so that connection poolers work. If the answer of a
+//! statement was lost, [`Database`] runs the statement again. This is safe, because constraints and conditions in the statement decide what it does:
+//! the second run finds what the first run did. Only counters may count twice.
 
 mod connection_settings;
 mod connector;
@@ -89,8 +90,8 @@ impl Database {
         ConnectionSettings::from_env(env).map(Self::new)
     }
 
-    /// A pool of one connection, because a Lambda process serves one request at a time. It does not connect yet. So a function starts when its
-    /// database is not available, answers 503, and serves as soon as the database is back.
+    /// A pool of one connection, because a Lambda process serves one request at a time. It does not connect yet. So a function starts even if its
+    /// database is not available. It answers 503 until the database is available.
     ///
     /// # Panics
     /// Never: a pool without timeouts needs no runtime.
@@ -135,7 +136,7 @@ impl Database {
                 }
                 Err(Failure::Disconnected(cause) | Failure::Away(cause)) => return Err(DbError::Away(cause)),
                 Err(Failure::Defect(cause)) => return Err(DbError::Failed(cause)),
-                // The run on the dead connection may still have been active when this one began. One more run sees what that one committed.
+                // The run on the dead connection may have committed after this run began. One more run sees what it committed.
                 Ok(rows) if rows.is_empty() && connections > 1 && !ran_again => ran_again = true,
                 Ok(rows) => return Ok(rows),
             }
@@ -179,7 +180,7 @@ impl Database {
                 Err(failure)
             }
             Err(_) => {
-                // The caller does not wait any longer, so the statement must not take effect later, or keep its place in a queue of locks.
+                // The caller does not wait any longer, so the statement must not take effect later, or continue to wait for a lock.
                 let _ = timeout(policy::DATABASE_CANCEL, client.cancel_token().cancel_query(self.tls.clone())).await;
                 discard(client);
                 Err(Failure::Away("PostgreSQL did not answer in time".into()))

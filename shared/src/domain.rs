@@ -1,5 +1,5 @@
-//! The values that the other modules pass to each other. Each type is valid once it exists: it is parsed or refused. Nothing here reads or
-//! writes anything.
+//! The values that the other modules pass to each other. A value of these types is always valid, because parsing refuses everything else. This module
+//! does no input or output.
 
 mod counter;
 mod email;

@@ -1,5 +1,5 @@
-//! Reading environment variables. Each capability reads its own settings with these methods, in a `from_env` beside it. This module does not
-//! know what a variable means.
+//! Reading environment variables. Each capability has a function `from_env`, which reads its settings with these methods. This module does not know
+//! what a variable means.
 //!
 //! An empty value counts as unset, because `sam local` passes an empty value for a reference that it cannot resolve.
 
@@ -92,7 +92,7 @@ impl Environment {
     /// An absolute `http` or `https` URL of visible ASCII characters, without a query. Slashes at its end are removed.
     ///
     /// # Errors
-    /// If it is set and something else.
+    /// If it is set to anything else.
     pub fn http_url(&self, name: &'static str) -> Result<Option<&str>, ConfigError> {
         let expected = "an http(s) URL of visible ASCII characters, without a query";
         match self.optional(name) {
@@ -108,7 +108,7 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
-/// The parser accepts UTF-8 in a path, so that is checked here.
+/// The parser of URLs accepts non-ASCII characters in a path, so this function checks every character itself.
 fn is_http_url(text: &str) -> bool {
     let url = text.parse::<Uri>();
     text.bytes().all(|byte| byte.is_ascii_graphic())

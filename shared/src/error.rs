@@ -10,12 +10,13 @@ use crate::{
     security::{TokenError, password_hash::HashingFailed},
 };
 
-/// Why a request is not served. The client gets the row of the table. The runtime logs the cause of a failure, which the client never gets.
+/// Why a request is not served. The client gets the status, code and message in the table below. The runtime logs the cause of a failure. The client
+/// never gets the cause.
 #[derive(Debug)]
 pub enum ApiError {
     /// The endpoint reads a body, and the request does not declare its body as JSON.
     UnsupportedMediaType,
-    /// A header is not a valid HTTP header (RFC 9110 §5). API Gateway passes none on.
+    /// A header is not a valid HTTP header (RFC 9110 §5). API Gateway does not forward such headers.
     InvalidHeaders,
     /// The body is not exactly one JSON object.
     InvalidJson,
@@ -72,7 +73,7 @@ const BEARER: Option<&str> = Some("Bearer");
 const INVALID_TOKEN: Option<&str> = Some(r#"Bearer error="invalid_token""#);
 
 impl ApiError {
-    /// The table. A failed sign-in has no challenge, because sign-in is no bearer endpoint.
+    /// The table. A failed sign-in has no challenge, because the sign-in endpoint does not expect a bearer token.
     #[rustfmt::skip]
     fn row(&self) -> Row {
         let row = |status, code, message: &'static str, challenge| Row {
@@ -136,7 +137,7 @@ impl ApiError {
         }
     }
 
-    /// What the person can do other than wait, if there is something.
+    /// What the person can do instead of waiting, if there is something.
     #[must_use]
     pub fn help(&self) -> Option<&'static str> {
         match self {

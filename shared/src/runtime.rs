@@ -1,4 +1,4 @@
-//! Starting a function, and making a response of whatever its handler returns.
+//! Starts a function, and makes a response from what its handler returns.
 
 use std::{
     future::Future,
@@ -43,10 +43,10 @@ where
     start(init, ENDPOINT, handler).await
 }
 
-/// Runs an HTTP API's Lambda authorizer (payload format 2.0, simple response), in the same way.
+/// Runs an HTTP API's Lambda authorizer (payload format 2.0, simple response), in the same way as [`run`].
 ///
-/// `handler` returns whose request it is. If it refuses, API Gateway answers 403. If it fails, the invocation fails and API Gateway answers 500. So
-/// a client can distinguish an invalid token from a service that is not available.
+/// `handler` returns the user and the session of the request. If it refuses the request, API Gateway answers 403. If it fails, the invocation fails
+/// and API Gateway answers 500. So a client can distinguish an invalid token from a service that is not available.
 pub async fn run_authorizer<S, I, G, H, F>(init: I, handler: H) -> ExitCode
 where
     S: Sync + 'static,
@@ -59,8 +59,8 @@ where
     start(init, authorizer, handler).await
 }
 
-/// Runs a function that a schedule invokes, in the same way. `handler` returns a report. If it fails, the invocation fails, and Lambda may invoke
-/// the function again.
+/// Runs a function that a schedule invokes, in the same way as [`run`]. `handler` returns a report. If it fails, the invocation fails, and Lambda may
+/// invoke the function again.
 pub async fn run_scheduled<S, I, G, H, F, R>(init: I, handler: H) -> ExitCode
 where
     S: Sync + 'static,
@@ -87,11 +87,11 @@ impl Scheduled {
 
 /// The differences between endpoints, authorizers and scheduled functions.
 struct FunctionKind<E, Q, T, R> {
-    /// Makes the handler's argument of an event.
+    /// Makes the handler's argument from an event.
     read: fn(E, UnixTime) -> Q,
     /// The time that the handler has.
     budget: Duration,
-    /// Makes the response of what the handler returned.
+    /// Makes the response from what the handler returned.
     respond: fn(Result<T, ApiError>) -> Result<R, Diagnostic>,
 }
 
@@ -169,7 +169,7 @@ where
     let now = system::now();
     let outcome = async {
         let event = read_event(payload)?;
-        // The handler's future is on the heap, because it would make the stack of every `main` as large as the largest handler.
+        // The handler's future is on the heap. Otherwise the stack of `main` would have to hold the whole future.
         Box::pin(handler(read(event, now))).await
     };
     let outcome = deadline::within(deadline::budget(&context, now, budget), outcome);
@@ -250,8 +250,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Libraries may log secrets at lower levels, so they only log warnings. The runtime's own lines about panics and errors are off, because this
-/// module logs them with the request's id.
+/// Libraries may log secrets at the levels below `WARN`, so only their warnings and errors are logged. The runtime's own lines about panics and
+/// errors are off, because this module logs them with the request's id.
 const LIBRARIES: &str =
     "aws_=warn,hyper=warn,lambda_runtime=warn,lambda_runtime::layers::panic=off,rustls=warn,tokio_postgres=warn";
 
@@ -274,8 +274,8 @@ pub fn init_logging(environment: &Environment) -> Span {
     error_span!("process", function = environment.optional("AWS_LAMBDA_FUNCTION_NAME"))
 }
 
-/// The span of one invocation. Its fields are in each of its log lines: Lambda's request id and, for a request of an HTTP API, the id that API
-/// Gateway writes into its access log, and the client's IP address.
+/// The span of one invocation. Each log line of the invocation has the fields of the span: Lambda's request id and, if the event is a request of an
+/// HTTP API, the client's IP address and the request id that API Gateway writes into its access log.
 #[must_use]
 pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Span {
     let request = &payload["requestContext"];

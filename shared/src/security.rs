@@ -1,4 +1,4 @@
-//! The rules of security. This module reads no request and no database. It is given values and decides.
+//! The rules of security. This module reads no request and no database. Its functions get values as parameters and decide.
 
 pub mod attempts;
 pub mod issuer;

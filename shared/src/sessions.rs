@@ -1,7 +1,7 @@
 //! Sessions: opening, authenticating, refreshing, listing and ending them.
 //!
-//! A session is a row in PostgreSQL, and every token of the session names it. A token is valid only while its session is live, so ending a
-//! session takes effect at once. Every endpoint that opens a session, or asks whose request it serves, does so here.
+//! A session is a row in PostgreSQL, and every token of the session names it. A token is valid only while its session is live, so ending a session
+//! takes effect at once. Every endpoint that opens a session or authenticates a request does so with this module.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct Sessions {
     refresh_grace: Duration,
 }
 
-/// Whose request it is. A handler that needs to know gets this from [`Sessions::authenticate`].
+/// The user and the session of a request. [`Sessions::authenticate`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authenticated {
     /// The user.
@@ -55,8 +55,8 @@ impl Sessions {
         })
     }
 
-    /// Opens a session for a user who has shown every factor that the account requires, and returns its tokens. With `forgive`, it also clears
-    /// these counters in PostgreSQL, in the same statement.
+    /// Opens a session for a user who has authenticated with every factor that the account requires, and returns its tokens. With `forgive`, it also
+    /// clears these counters in PostgreSQL, in the same statement.
     ///
     /// # Errors
     /// [`ApiError::InvalidCredentials`] if the user's credentials have changed since they were read.
@@ -80,7 +80,7 @@ impl Sessions {
         Ok(self.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?)
     }
 
-    /// Returns whose request this is: verifies its access token, and asks the database whether the session is live.
+    /// Returns the user and the session of the request. Verifies the access token, and asks the database whether the session is live.
     ///
     /// # Errors
     /// A refusal with status 401 if there is no valid token or the session has ended. [`ApiError::UserNotFound`] if the user does not exist any
@@ -98,7 +98,8 @@ impl Sessions {
 
     /// Exchanges the request's refresh token for its successor and a new access token (RFC 6749 §6, RFC 9700 §4.14.2).
     ///
-    /// The parent of an unused token may be presented again within the grace, and gets the same answer. Any older token revokes the session.
+    /// A client may present the parent of an unused token again within the grace. It then gets the same successor again. Any older token revokes the
+    /// session.
     ///
     /// # Errors
     /// A refusal with status 401 if the token is not valid, or 429 if the session is refreshed too often.
@@ -112,7 +113,7 @@ impl Sessions {
         let successor = TokenId::random(&mut rng);
         let session = match sessions::refresh(&self.database, token, successor, self.refresh_grace).await? {
             Refreshed::Rotated(session) | Refreshed::Repeated(session) => session,
-            // The revocation is committed before the caller is refused.
+            // The revocation is already committed here, so it stays although the request is refused.
             Refreshed::Reused => {
                 audit::record(Event::RefreshReused, Some(token.user_id));
                 return Err(ApiError::InvalidRefreshToken);
@@ -132,11 +133,11 @@ impl Sessions {
         Ok(sessions::list(&self.database, user.id).await?)
     }
 
-    /// Ends the session of the request's access token, which may have expired: it still names the session that its owner wants to end.
+    /// Ends the session of the request's access token. The token may have expired, because it still names the session.
     ///
     /// # Errors
-    /// A refusal with status 401 if there is no valid token or the session has ended before. [`ApiError::UserNotFound`] if the user does not
-    /// exist any more.
+    /// A refusal with status 401 if there is no valid token or the session has already ended. [`ApiError::UserNotFound`] if the user does not exist
+    /// any more.
     pub async fn end(&self, request: &Request) -> Result<(), ApiError> {
         let token = self.tokens.verify_access_of_any_age(request.bearer_token()?, request.now())?;
         match sessions::end(&self.database, token).await? {
@@ -152,7 +153,7 @@ impl Sessions {
     /// Ends every session of a user, the request's own included.
     ///
     /// # Errors
-    /// If the database fails. Then every session is as it was, or all have ended.
+    /// If the database fails. Then either all sessions have ended or none has.
     pub async fn end_all(&self, user: &User) -> Result<(), ApiError> {
         users::end_all_sessions(&self.database, user).await?;
         audit::record(Event::AllSessionsEnded, Some(user.id));

@@ -1,5 +1,5 @@
-//! The Lambda authorizer for routes of other functions (HTTP API, payload format 2.0, simple response). It lets a request through if its access
-//! token is valid and its session is live, and tells the route's function whose request it is. See `docs/authorizer.md`.
+//! The Lambda authorizer for routes of other functions (HTTP API, payload format 2.0, simple response). It lets a request through if its access token
+//! is valid and its session is live, and passes the ids of the user and the session on to the route's function. See `docs/authorizer.md`.
 
 use std::process::ExitCode;
 

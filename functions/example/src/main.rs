@@ -1,5 +1,5 @@
-//! `GET /api/example`: an example of a route behind the authorizer. Such a function needs no secret and no database, because API Gateway asks
-//! the authorizer first and passes on whose request it let through.
+//! `GET /api/example`: an example of a route behind the authorizer. Such a function needs no secret and no database, because API Gateway asks the
+//! authorizer first and passes the ids of the user and the session on to the function.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! `POST /api/forgot-password`: mails a link to reset the password. Its answer does not reveal whether there is an account: it has the same
-//! bytes and takes the same time (OWASP Forgot Password cheat sheet).
+//! `POST /api/forgot-password`: mails a link to reset the password. The answer does not reveal whether there is an account: with and without one, it
+//! has the same bytes and takes the same time (OWASP Forgot Password cheat sheet).
 
 use std::{process::ExitCode, time::Duration};
 
@@ -51,8 +51,8 @@ async fn send_link(
     let Some(user) = password_resets::request(&app.database, reset).await? else { return Ok(()) };
     audit::record(Event::PasswordResetRequested, Some(user.id));
 
-    // The mail is in the outbox now. This is the first attempt to send it, and `sweep` makes the others. The attempt ends before the minimum
-    // duration does, so that its time does not show.
+    // The mail is in the outbox now. This is the first attempt to send it, and `sweep` makes the others. The attempt ends before the minimum duration
+    // ends, so that it does not make the answer take longer.
     let mail = Mail::password_reset(&page, &token, policy::RESET_TOKEN_LIFETIME);
     let limit = if app.minimum_duration.is_zero() {
         policy::MAIL_DEADLINE
@@ -83,7 +83,8 @@ impl App {
         })
     }
 
-    /// The URL of the page that the mail's link leads to, without the token: the configured one, or the one of the API that got the request.
+    /// The URL of the page that the mail's link leads to, without the token: `RESET_PASSWORD_URL`, or if it is not set, the page of the API that
+    /// received the request.
     fn reset_page(&self, request: &Request) -> Result<String, ApiError> {
         let own = || request.domain_name().map(|host| format!("https://{host}/reset-password"));
         let page = self.reset_page.clone().or_else(own);

@@ -1,5 +1,5 @@
-//! `GET /.well-known/openid-configuration`: where the public keys are (OpenID Connect Discovery 1.0 §3). This service is no OpenID provider. The
-//! document has what API Gateway's JWT authorizer and other verifiers read from it.
+//! `GET /.well-known/openid-configuration`: tells verifiers where the public keys are (OpenID Connect Discovery 1.0 §3). This service is not an
+//! OpenID provider. The document contains only what API Gateway's JWT authorizer and other verifiers read from it.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
 }
 
 async fn openid_configuration(app: &App, request: Request) -> Result<Reply, ApiError> {
-    // Where there are public keys, the issuer is a URL, and this document is below it (§4.1).
+    // If a key pair signs access tokens, the issuer is an https URL, and the URL of this document begins with it (§4.1).
     let base = app.issuer.https_url().map_or_else(|| own_url(&request), str::to_owned);
     let configuration = Configuration {
         issuer: app.issuer.as_str(),

@@ -37,7 +37,7 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     }
     audit::record(Event::PasswordReset, Some(user.id));
 
-    // The password is set and the notice is in the outbox, so the answer does not depend on this attempt to send it.
+    // The password is set and the notice is in the outbox, so the answer does not depend on whether this attempt to send the notice succeeds.
     app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE).await;
     Ok(Reply::ok(&Message { message: "Password reset successful" }))
 }

@@ -39,7 +39,7 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
     let Credentials { email, password } = credentials;
     let source = request.source();
     let CountedSignIn { account, counters } = app.counters.count_sign_in(&email, &source, request.now()).await?;
-    // Without an account this does the same work, so that the time does not reveal whether there is one.
+    // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account.
     let is_right = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
     if !is_right {
         audit::record(Event::SignInFailed, account.map(|account| account.user.id));
@@ -52,7 +52,7 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
     Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user: profile }))
 }
 
-/// Replaces a hash of an older kind. Only a sign-in can do that, because only there the password is known.
+/// Replaces a hash of an older kind. Only a sign-in can do that, because a new hash needs the password, and only a sign-in request contains it.
 async fn replace_outdated_hash(
     app: &App,
     request: &Request,
@@ -66,7 +66,7 @@ async fn replace_outdated_hash(
     Ok(())
 }
 
-/// Opens the session and takes back what the attempt counted. Where the counters are in PostgreSQL too, one statement does both.
+/// Opens the session and undoes the counting of the attempt. If the counters are in PostgreSQL, one statement does both.
 async fn open_session(
     app: &App,
     request: &Request,

@@ -1,7 +1,7 @@
 //! `sweep` runs every minute. It sends mails that a request could not send, and deletes expired rows.
 //!
-//! Two invocations at the same time, or one that is interrupted, do no harm: each mail and each row is taken by one of them, and what is left is
-//! done the next minute.
+//! Concurrent invocations do no harm, because only one of them takes a mail or a row. An interrupted invocation does no harm either, because the
+//! invocation of the next minute does what is left.
 
 use std::process::ExitCode;
 
@@ -65,7 +65,7 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     Ok(report)
 }
 
-/// Logs the line that the metric of unsent mails is made from.
+/// Logs the line from which the metric of unsent mails is made (`MailsOwed` in `template.yaml`).
 fn log_swept(&Report { mails_sent, mails_failed, mails_refused, mails_owed, .. }: &Report) {
     info!(mails_sent, mails_failed, mails_refused, mails_owed, "swept");
 }
@@ -110,7 +110,7 @@ async fn delete(app: &App, table: ExpiringTable) -> Result<i64, DbError> {
     Ok(deleted)
 }
 
-/// What an invocation did. The metric of unsent mails is made from these names.
+/// What an invocation did. [`log_swept`] logs some of the numbers under these names.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     /// Mails that were sent.

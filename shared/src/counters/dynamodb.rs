@@ -117,7 +117,7 @@ pub(super) struct DynamoDbCounters {
     database: Database,
 }
 
-/// The maximum number of tries of an update. A try fails if another request has changed the counter in the meantime. Of many sign-ins at
+/// The maximum number of times that an update is tried. A try fails if another request has changed the counter in the meantime. Of many sign-ins at
 /// the same time, one is counted in each try. After five failures the others must wait, so ten tries suffice.
 const CONFLICTS: usize = 10;
 
@@ -159,7 +159,7 @@ impl DynamoDbCounters {
             {
                 return Ok(());
             }
-            // Neither update applied: the counter is full, or another request began it between the two updates.
+            // Neither update applied: the counter is full, or another request began a new window between the two updates.
             if let [Some(counter)] = self.table.read([key], now).await?
                 && counter["attempts"] >= limit.attempts.into()
             {
@@ -185,8 +185,8 @@ impl DynamoDbCounters {
             }
             let attempts = numbers.get("attempts").copied().unwrap_or(0);
             let failures = i32::try_from(attempts + 1).unwrap_or(i32::MAX);
-            // If there is no wait, this is 0. `now` would be in the future for a request that began a second earlier, and that request
-            // would be refused.
+            // If there is no wait, this is 0. It is not `now`, because a concurrent request that began a second earlier would take that time for the
+            // end of a wait and would be refused.
             let blocked_until = policy::signin_wait(failures).map_or(0, |wait| now.plus(wait).0);
             let change = "SET attempts = :attempts, blocked_until = :blocked_until, expires_at = :end";
             let (unchanged, before) = if attempts == 0 {
@@ -305,7 +305,7 @@ fn contended() -> NotCounted {
     DbError::Away("a counter of the state table changed too often".into()).into()
 }
 
-/// Every failure of the table, such as a missing permission, is temporary for the client and must be fixed by an operator.
+/// The client is told to try again after every failure of the table. An operator must fix lasting causes, such as a missing permission.
 fn away<E>(problem: SdkError<E>) -> DbError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

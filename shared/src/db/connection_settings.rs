@@ -18,9 +18,9 @@ use crate::{
 pub struct ConnectionSettings {
     /// The driver's configuration, from `DATABASE_URL`.
     pub connection: tokio_postgres::Config,
-    /// The certificate authorities that verify the server. `None` where the connection is not encrypted.
+    /// The certificate authorities that verify the server. `None` if the connection is not encrypted.
     pub authorities: Option<RootCertStore>,
-    /// Whether a token signed by IAM takes the place of the password.
+    /// Whether the role logs in with a token that IAM signs, instead of a password.
     pub iam: bool,
 }
 
@@ -35,11 +35,13 @@ impl ConnectionSettings {
     /// # Errors
     /// If the URL is missing or malformed, if there are no certificate authorities, or if IAM cannot sign for this host or user.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        let url =
-            env.required("DATABASE_URL", "the PostgreSQL database, as postgres://user:password@host:5432/database")?;
+        let url = env.required(
+            "DATABASE_URL",
+            "the URL of the PostgreSQL database, such as postgres://user:password@host:5432/database",
+        )?;
         let malformed = ConfigError::Malformed {
             name: "DATABASE_URL",
-            expected: "of PostgreSQL, as postgres://user:password@host:5432/database",
+            expected: "a URL of PostgreSQL, such as postgres://user:password@host:5432/database",
         };
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(malformed);
@@ -62,11 +64,15 @@ impl ConnectionSettings {
         let iam = match env.optional("DATABASE_AUTH") {
             None | Some("password") => false,
             Some("iam") if !is_for_iam(&connection) => {
-                let expected = "of one host and one user of ASCII letters, digits and _ where IAM signs";
+                let expected =
+                    "a URL with one host, and one user of ASCII letters, digits and _, if DATABASE_AUTH is `iam`";
                 return Err(ConfigError::Malformed { name: "DATABASE_URL", expected });
             }
             Some("iam") if authorities.is_none() && !is_loopback(&connection) => {
-                return Err(ConfigError::Malformed { name: "DATABASE_TLS", expected: "`verify` where IAM signs" });
+                return Err(ConfigError::Malformed {
+                    name: "DATABASE_TLS",
+                    expected: "`verify` if DATABASE_AUTH is `iam`",
+                });
             }
             Some("iam") => true,
             Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_AUTH", expected: "`password` or `iam`" }),
@@ -77,11 +83,11 @@ impl ConnectionSettings {
 
 /// Parameters that other drivers accept in a URL, and what to use instead.
 const PARAMETERS_OF_OTHERS: [(&str, &str); 5] = [
-    ("sslmode", "without that `sslmode`: DATABASE_TLS=verify is what verify-full means elsewhere, and the default"),
+    ("sslmode", "without this `sslmode`: DATABASE_TLS=verify, the default, does the same as verify-full"),
     ("sslrootcert", "without `sslrootcert`: DATABASE_CA names the file of certificates"),
-    ("sslcert", "without `sslcert`: a client has no certificate here, but a password or IAM (DATABASE_AUTH)"),
-    ("pgbouncer", "without `pgbouncer`: poolers need no parameter, as statements are not kept prepared"),
-    ("schema", "without `schema`: set the role's own with ALTER ROLE … SET search_path"),
+    ("sslcert", "without `sslcert`: clients log in with a password or IAM (DATABASE_AUTH), not with a certificate"),
+    ("pgbouncer", "without `pgbouncer`: poolers need no parameter, because statements are not prepared by name"),
+    ("schema", "without `schema`: set the schema of the role with ALTER ROLE … SET search_path"),
 ];
 
 /// The error for a URL with a parameter of another driver.
@@ -108,14 +114,14 @@ fn authorities(env: &Environment) -> Result<RootCertStore, ConfigError> {
     if authorities.is_empty() { Err(malformed) } else { Ok(authorities) }
 }
 
-/// IAM signs for one host and one user. The user's name stands in the signed URL, so it must not need encoding.
+/// IAM signs for one host and one user. The user's name is a part of the signed URL, so it must contain only characters that need no encoding.
 fn is_for_iam(connection: &tokio_postgres::Config) -> bool {
     let plain = |user: &str| user.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     matches!(connection.get_hosts(), [Host::Tcp(_)]) && connection.get_user().is_some_and(plain)
 }
 
 fn is_loopback(connection: &tokio_postgres::Config) -> bool {
-    // Where the URL names an address beside the host, the driver connects to the address.
+    // If the URL contains an address (`hostaddr`) as well as a host, the driver connects to the address.
     connection.get_hostaddrs().iter().all(IpAddr::is_loopback)
         && connection.get_hosts().iter().all(|host| match host {
             Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback()),

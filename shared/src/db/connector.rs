@@ -59,7 +59,7 @@ impl Connector {
         if let Some(sdk) = &self.iam {
             match token(&config, sdk).await {
                 Ok(token) => drop(config.password(token)),
-                // The server then refuses the login, because the password is missing.
+                // The function connects without a password, and the server refuses the login.
                 Err(problem) => tracing::error!(%problem, "IAM did not sign a token for the database"),
             }
         }
@@ -71,7 +71,7 @@ impl Connect for Connector {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let connected = self.connect().map(|connected| {
             let (client, connection) = connected?;
-            // The next statement on the client fails when the connection has ended, so its result is not needed.
+            // If the connection has ended, the next statement on the client fails. So the result of the connection is not needed.
             Ok((client, tokio::spawn(connection.map(drop))))
         });
         connected.boxed()

@@ -1,4 +1,4 @@
-//! Deleting expired rows, in every table that has them. Each statement deletes a limited number of rows, so that none takes long, and leaves out
+//! Deleting expired rows, in every table that has them. Each statement deletes a limited number of rows, so that no statement takes long, and skips
 //! rows that a request has locked.
 
 use tokio_postgres::types::Type;
@@ -9,7 +9,7 @@ use crate::security::policy;
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&SESSIONS, &PASSWORD_RESETS, &THROTTLE, &OUTBOX];
 
-/// Rows are deleted by their place in the table (`ctid`), which works whatever the primary key is. They are locked, so they do not move.
+/// Rows are deleted by their place in the table (`ctid`), which works for every primary key. The rows are locked, so their places do not change.
 macro_rules! delete_from {
     ($table:literal) => {
         Statement {

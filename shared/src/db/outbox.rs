@@ -17,7 +17,7 @@ pub struct ClaimedMail {
     pub user_id: UserId,
     /// The recipient's address, as its owner wrote it.
     pub email: String,
-    /// How many attempts there were to send it, with this one.
+    /// The number of attempts to send it, including this one.
     pub attempts: i32,
     /// What kind of mail it is.
     pub kind: MailKind,
@@ -36,9 +36,9 @@ pub enum MailKind {
     Obsolete,
 }
 
-/// Takes the mail that has been due longest, and sets the time of its next attempt, so that no two sweeps send the same mail. A reset mail gets a
-/// new token, because the database has only the hash of the old one. If the old token was used, there is no row to update, and the mail is
-/// obsolete.
+/// Takes the mail that has been due longest, and sets the time of its next attempt, so that two invocations of `sweep` do not send the same mail. A
+/// reset mail gets a new token, because the database has only the hash of the old one. If the old token was used, there is no row to update, and the
+/// mail is obsolete.
 static CLAIM: Statement<5> = Statement {
     sql: "
     WITH due AS (
@@ -60,7 +60,7 @@ static CLAIM: Statement<5> = Statement {
     types: [Type::UUID, Type::BYTEA, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8],
 };
 
-/// Takes the next mail that is due. `None` if no mail is. If it is a reset mail, its link must carry the token with this hash.
+/// Takes the next mail that is due. `None` if no mail is due. If it is a reset mail, its link must contain the token that `token` is the hash of.
 pub async fn claim(db: &Database, attempt: MailId, token: &ResetTokenHash) -> Result<Option<ClaimedMail>, DbError> {
     let row = db
         .query_opt(

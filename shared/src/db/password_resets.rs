@@ -17,7 +17,7 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM];
 
-/// To most mail services, `kate+anything@example.com` is the mailbox of `kate@example.com`, and an attacker could sign up with any number of
+/// For most mail services, `kate+anything@example.com` is the same mailbox as `kate@example.com`, and an attacker could sign up with any number of
 /// such addresses. So all addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has a counter of its own.
 /// Otherwise the owner of `kate+1@example.com` could use up the mails of `kate@example.com`.
 static REQUEST: Statement<8> = Statement {
@@ -70,8 +70,8 @@ pub struct ResetRequest<'a> {
     pub page: &'a str,
 }
 
-/// Replaces the account's reset token, writes the reset mail into the outbox, and returns the account. `None` if the address has no account, or
-/// if its mailbox has had enough reset mails. In the second case the older token stays valid.
+/// Replaces the account's reset token, writes the reset mail into the outbox, and returns the account. `None` if the address has no account, or if
+/// its mailbox has already got as many reset mails as the limit allows. In the second case, the older token stays valid.
 pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<User>, DbError> {
     let limit = policy::RESET_MAILS_OF_MAILBOX;
     let row = db
@@ -111,10 +111,10 @@ pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<User>,
     Ok(db.query_opt(&FIND, [&token.as_bytes()]).await?.as_ref().map(user))
 }
 
-/// Deleting the token decides: of many requests with one token, one deletes it. Raising the credential version ends every session of the user,
-/// and also one that a sign-in with the old password is about to open.
+/// Of many requests with one token, only the request that deletes the token succeeds. Increasing the credential version ends every session of the
+/// user, including a session that a sign-in with the old password opens at the same time.
 ///
-/// The last part finds what an earlier run of this statement did, when its answer was lost. No other request has this salted hash.
+/// If the answer of an earlier run of this statement was lost, the last part finds what that run did. No other request has this salted hash.
 static REDEEM: Statement<6> = Statement {
     sql: "
     WITH redeemed AS (
@@ -135,8 +135,8 @@ static REDEEM: Statement<6> = Statement {
     types: [Type::BYTEA, Type::INT8, Type::TEXT, Type::UUID, Type::FLOAT8, Type::FLOAT8],
 };
 
-/// Uses the token up, sets the password, ends every session of the user, and writes the notice of the change into the outbox. False if the
-/// token is not valid any more.
+/// Deletes the token, sets the password, ends every session of the user, and writes the notice of the change into the outbox. False if the token is
+/// not valid any more.
 pub async fn redeem(
     db: &Database,
     token: &ResetTokenHash,

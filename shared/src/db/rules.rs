@@ -1,4 +1,4 @@
-//! Rules that several SQL statements share. Each is a macro, because `concat!` makes one constant text of a statement and its rules.
+//! Rules that several SQL statements share. Each is a macro, because `concat!` can then join a statement and its rules into one constant text.
 
 /// The condition that a session is live: `s` is its row in `sessions`, and `u` has the `id` and `credential_version` of its user.
 macro_rules! session_is_live {
@@ -39,15 +39,15 @@ macro_rules! counter_key {
     };
 }
 
-/// One more than a count while its time runs, else 1.
+/// A count plus one while its period has not ended, otherwise 1.
 macro_rules! one_more {
     ($count:literal while $running:expr) => {
         concat!("CASE WHEN ", $running, " THEN ", $count, " + 1 ELSE 1 END")
     };
 }
 
-/// The end of an `INSERT INTO throttle AS t` that counts up to a limit within a window. The window begins with the first attempt. At the limit
-/// the statement changes and returns no row.
+/// The end of an `INSERT INTO throttle AS t` that counts up to a limit within a window. The window begins with the first attempt. At the limit, the
+/// statement changes no row and returns no row.
 macro_rules! count_within_window {
     (up to $limit:literal) => {
         concat!(

@@ -19,13 +19,13 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 5] = [&OPEN, &LIST, &REFRESH, &WAIT_TO_REFRESH, &END];
 
-/// The session opens only if the credential version is still the one that was read together with the password's hash. A reset since then has
-/// raised it. The session ends on a whole second, so that a token can contain the exact time.
+/// The session opens only if the credential version is still the one that was read together with the password's hash. A reset in the meantime has
+/// increased it. The session ends on a whole second, so that a token can contain the exact time.
 ///
 /// `evicted` keeps the account below [`policy::SESSIONS_OF_ACCOUNT`] live sessions. It deletes ended sessions first, then the one that was
 /// signed in or refreshed longest ago. Sign-ins at the same moment may exceed the limit. The next sign-in corrects that.
 ///
-/// The parts from `both_cleared` on take back what the sign-in counted, which saves a round trip. They do nothing where the keys are NULL.
+/// The parts from `both_cleared` on undo the counting of the sign-in. This saves a round trip. They do nothing if the keys are NULL.
 static OPEN: Statement<11> = Statement {
     sql: concat!(
         "
@@ -165,11 +165,11 @@ pub enum Refreshed {
     Gone,
 }
 
-/// The whole decision is made under the lock of the session's row. So of many calls with one token at the same time, one rotates and the others
-/// repeat. `now()` is the time when a call began, so a call that waited for the lock is judged by the time of its arrival.
+/// The statement locks the session's row before it decides. So of many calls with one token at the same time, one rotates the token and the others
+/// get the same successor. `now()` is the time when a call began, so the time that a call waits for the lock does not use up the grace.
 ///
-/// No column says whether the successor has been used: once it is used, it becomes the parent itself. If `$4` is the current token, this call
-/// has rotated before and its answer was lost.
+/// No column says whether the successor has been used, because a successor that is used becomes the parent itself. If `$4` is already the current
+/// token, an earlier run of this statement has rotated and its answer was lost.
 ///
 /// The limit applies to the current token and its parent. Any other token revokes the session, however often it was refreshed.
 static REFRESH: Statement<7> = Statement {

@@ -141,8 +141,8 @@ pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -
 /// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account.
 ///
 /// `refusal` checks the counters as they were when the statement began. An attempt that it refuses is not counted. Then the row of each counter is
-/// locked, and increased if its limit is not reached. The rows are always locked in the same order, so two attempts cannot deadlock. If a
-/// concurrent attempt started a wait after the statement began, the length of the wait is not known here, and `Retry-After` is the first wait.
+/// locked, and increased if its limit is not reached. The rows are always locked in the same order, so two attempts cannot deadlock. If a concurrent
+/// attempt started a wait after the statement began, the statement does not know the length of the wait, and `Retry-After` is the first wait.
 ///
 /// The parameters are: the address, the source, the failures before the first wait, the first and the longest wait, the time that failures are
 /// kept, the limit and the period of a source, the limit of an account, and the time by which each failure extends the account's counter.
@@ -246,7 +246,7 @@ pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) 
 }
 
 /// The parts of a `WITH` that clear the counters after a successful sign-in, if the relation `$once` has a row. They lock the rows in the same order
-/// as [`COUNT_SIGN_IN`]: the conditions `>= 0` are always true, but make PostgreSQL run the part before first.
+/// as [`COUNT_SIGN_IN`]: the conditions `>= 0` are always true, but they make PostgreSQL run the previous part first.
 macro_rules! clear_counters {
     ($once:literal, $both:literal, $source:literal, $account:literal) => {
         concat!(

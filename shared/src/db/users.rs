@@ -15,10 +15,10 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&CREATE, &FIND_BY_SESSION, &REPLACE_HASH, &END_ALL_SESSIONS];
 
-/// Any unique index of `users` may refuse the row, so `ON CONFLICT` names none. A database that was taken over has one more, on `email`.
-/// Without `ON CONFLICT`, PostgreSQL would write the address into its log.
+/// Any unique index of `users` may refuse the row, so `ON CONFLICT` names no index. A database that was taken over has one more unique index, on
+/// `email`. Without `ON CONFLICT`, PostgreSQL would write the address into its log.
 ///
-/// The second half finds the account that an earlier run of this statement made, when its answer was lost. No other account has this salted
+/// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.
 static CREATE: Statement<3> = Statement {
     sql: concat!(
@@ -44,7 +44,7 @@ pub async fn create(db: &Database, name: &Name, email: &Email, hash: &PasswordHa
     Ok(row.map(|row| UserId(row.get("id"))))
 }
 
-/// Whose session a token names.
+/// The owner of the session that a token names.
 pub enum SessionOwner {
     /// The session is live, and this is its user.
     Live(User),
@@ -90,7 +90,7 @@ static REPLACE_HASH: Statement<3> = Statement {
     types: [Type::INT8, Type::TEXT, Type::TEXT],
 };
 
-/// Replaces a hash by a new hash of the same password. Sessions stay live. Does nothing if the password was changed since `read` was read.
+/// Replaces a hash by a new hash of the same password. Sessions stay live. Does nothing if the password has changed since the hash `read` was read.
 pub async fn replace_hash(db: &Database, user: UserId, read: &PasswordHash, new: &PasswordHash) -> Result<(), DbError> {
     db.query_opt(&REPLACE_HASH, [&user.0, &read.as_stored(), &new.as_stored()]).await.map(drop)
 }
@@ -102,8 +102,8 @@ static END_ALL_SESSIONS: Statement<2> = Statement {
     types: [Type::INT8, Type::INT4],
 };
 
-/// Ends every session that was opened under the user's credential version, by raising it. If it is higher already, those sessions have ended,
-/// and nothing changes.
+/// Ends every session that was opened under this credential version of the user, by increasing the version. If the version in the database is already
+/// higher, those sessions have ended, and nothing changes.
 pub async fn end_all_sessions(db: &Database, user: &User) -> Result<(), DbError> {
     db.query_opt(&END_ALL_SESSIONS, [&user.id.0, &user.credential_version]).await.map(drop)
 }

@@ -42,12 +42,12 @@ pub struct SignInCounters {
 pub struct TooMany {
     /// Seconds until the next attempt is allowed. At least one.
     pub retry_after: u64,
-    /// Whether the account's owner can sign in before that by resetting the password.
+    /// Whether the account's owner can sign in earlier by resetting the password.
     pub reset_helps: bool,
 }
 
 impl TooMany {
-    /// A refusal for so many seconds, rounded up, that a password reset does not shorten.
+    /// A refusal for this number of seconds, rounded up. A password reset does not shorten it.
     #[must_use]
     pub fn wait(seconds: f64) -> Self {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a wait is small and at least 1")]

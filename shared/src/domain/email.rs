@@ -50,7 +50,7 @@ fn is_host_name(text: &str) -> bool {
     text.contains('.') && text.split('.').all(is_label)
 }
 
-/// Any text that a client sends to find an account by its address. A text that is no address finds no account.
+/// Any text that a client sends to find an account by its address. A text that is not an address finds no account.
 #[derive(Debug, Clone)]
 pub struct EmailLookup(String);
 
@@ -61,8 +61,8 @@ impl EmailLookup {
         Self(text.to_owned())
     }
 
-    /// The text as a parameter of a query. `None` where it has a NUL, which PostgreSQL does not accept in a text. A query with `None`
-    /// does the same work and finds nothing.
+    /// The text as a parameter of a query. `None` if it contains a NUL, which PostgreSQL does not accept in a text. A query with `None` does the same
+    /// work and finds nothing.
     #[must_use]
     pub fn as_sql(&self) -> Option<&str> {
         (!self.0.contains('\0')).then_some(&self.0)

@@ -2,12 +2,12 @@ use std::{borrow::Cow, fmt};
 
 use super::{Email, Name};
 
-/// A rule for names, addresses and passwords, which a new one breaks.
+/// The rule that a new name, address or password breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// The name has more than [`Name::MAX_LENGTH`] characters.
     NameTooLong,
-    /// The name has a control character. Terminals, logs and mails give these a meaning.
+    /// The name has a control character. Terminals, logs and mail programs interpret such characters.
     NameHasControlCharacters,
     /// The address has more than [`Email::MAX_LENGTH`] characters.
     EmailTooLong,

@@ -26,8 +26,8 @@ impl Source {
     }
 }
 
-/// The IPv4 address in an IPv6 address that is IPv4-mapped (RFC 4291 §2.5.5.2) or has the well-known prefix of NAT64 (RFC 6052 §2.1). All
-/// such addresses are in one /64, so without this they would be one source.
+/// The IPv4 address in an IPv6 address that is IPv4-mapped (RFC 4291 §2.5.5.2) or has the well-known prefix of NAT64 (RFC 6052 §2.1). All such
+/// addresses are in one /64, so without this function they would all be one source.
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     const WELL_KNOWN_PREFIX: u128 = 0x0064_ff9b << 96;
     let translated = address.to_bits() & !u128::from(u32::MAX) == WELL_KNOWN_PREFIX;

@@ -9,6 +9,6 @@ pub struct User {
     pub name: String,
     /// The email address, as its owner wrote it. Mail goes there.
     pub email: String,
-    /// A password reset raises it by one. A session that was opened under a lower version has ended.
+    /// Each password reset increases it by one. A session that was opened under a lower version has ended.
     pub credential_version: i32,
 }

@@ -1,10 +1,10 @@
-//! What API Gateway and an authorizer tell each other about a request.
+//! What an authorizer answers to API Gateway, and what API Gateway then tells the route's function about the request.
 
 use serde::Serialize;
 
 use crate::domain::{SessionId, UserId};
 
-/// Whose request an authorizer let through.
+/// The user and the session of a request that an authorizer let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// The user.

@@ -1,5 +1,4 @@
-//! The texts of a JSON object. Everything else in it is checked to be JSON and skipped, so that a body costs no more memory than its
-//! own size, whatever is in it.
+//! The texts of a JSON object. Everything else in the object is checked to be JSON and skipped, so that no body needs more memory than its own size.
 
 use std::fmt;
 
@@ -8,10 +7,10 @@ use serde::{
     de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 
-/// The fields of these names in one JSON object that are strings and not empty. Of two fields with one name the last one counts.
+/// The fields with these names in one JSON object, if they are strings and not empty. If two fields have the same name, the last one counts.
 ///
 /// # Errors
-/// Where the bytes are anything but one JSON object in UTF-8, or hold a string or a number that Rust cannot.
+/// If the bytes are not exactly one JSON object in UTF-8, or contain a string or a number that Rust cannot represent.
 pub(super) fn texts<const N: usize>(json: &[u8], names: [&str; N]) -> Result<[Option<String>; N], serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let texts = Names(names).deserialize(&mut deserializer)?;
@@ -47,7 +46,7 @@ impl<'de, const N: usize> Visitor<'de> for Names<'_, N> {
     }
 }
 
-/// A JSON value, of which nothing but a text is kept.
+/// A JSON value. It is kept only if it is a text.
 struct Text(Option<String>);
 
 impl<'de> Deserialize<'de> for Text {

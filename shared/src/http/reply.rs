@@ -46,14 +46,14 @@ impl Reply {
     /// 200 with an HTML page and its Content-Security-Policy.
     ///
     /// # Panics
-    /// If the policy is no header value, which is a defect.
+    /// If the policy is not a valid header value, which is a defect.
     #[must_use]
     pub fn page(html: String, content_security_policy: &str) -> Self {
         let policy = HeaderValue::from_str(content_security_policy).expect("a policy of visible ASCII");
         Self::new(StatusCode::OK, "text/html; charset=utf-8", html).with(header::CONTENT_SECURITY_POLICY, policy)
     }
 
-    /// Lets every cache keep this reply for `max_age`. Caches keep one for each origin, because API Gateway adds the caller's origin
+    /// Lets every cache keep this reply for `max_age`. Caches keep one copy for each origin, because API Gateway adds the caller's origin
     /// (`Access-Control-Allow-Origin`).
     ///
     /// # Panics

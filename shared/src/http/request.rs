@@ -19,7 +19,7 @@ use crate::{
 
 /// A request: the event, the time of its arrival, and randomness.
 ///
-/// The event is read directly. `lambda_http` would first make a URL of it, and panics at some query strings (version 1.3.2). See
+/// The event is read directly. `lambda_http` would first make a URL from the event, and it panics at some query strings (version 1.3.2). See
 /// `docs/decisions/0005-events-are-read-as-they-are.md`.
 pub struct Request {
     event: ApiGatewayV2httpRequest,
@@ -42,8 +42,8 @@ impl Request {
         Self::new(event, now)
     }
 
-    /// When the request arrived, by the function's clock. Use it only for the times in tokens and for counters in DynamoDB. Everything in
-    /// PostgreSQL goes by PostgreSQL's clock.
+    /// When the request arrived, by the function's clock. Use it only for the times in tokens and for counters in DynamoDB. Everything in PostgreSQL
+    /// uses PostgreSQL's clock.
     #[must_use]
     pub fn now(&self) -> UnixTime {
         self.now
@@ -161,7 +161,7 @@ mod tests {
         Request::new(serde_json::from_value(event).unwrap(), UnixTime(0))
     }
 
-    /// The field `a` of a body that says it is JSON, or the code of the refusal.
+    /// The field `a` of a body with this Content-Type, or the code of the refusal.
     fn read(content_type: &str, body: impl AsRef<[u8]>) -> Result<Option<String>, &'static str> {
         let request = request(&[("content-type", content_type)], body.as_ref());
         request.texts(["a"]).map(|[a]| a).map_err(|error| error.code())
@@ -218,7 +218,7 @@ mod tests {
         for value in ["", "Bearer", "Bearer ", "a.b.c", "Basic dTpw", "Bearer\ta.b.c"] {
             assert_eq!(authorized(value), Err(Some("Bearer")), "{value}");
         }
-        // These are invalid tokens, but they are tokens.
+        // These tokens are invalid, but the header has the scheme Bearer and a token.
         for token in ["é", "\u{a0}a.b.c", "a.b.c\u{a0}"] {
             assert_eq!(authorized(&format!("Bearer {token}")).as_deref(), Ok(token));
         }

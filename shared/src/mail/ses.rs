@@ -87,7 +87,7 @@ pub(super) struct Ses {
 impl Ses {
     /// A client with these settings. The SDK reads the variables for the region and the credentials. Sends nothing yet.
     pub(super) async fn new(settings: SesSettings) -> Self {
-        // The SDK does not retry: the request has no time for a second attempt, and `sweep` makes the next one.
+        // The SDK does not retry: the request has no time for a second attempt, and `sweep` makes the next attempt.
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())

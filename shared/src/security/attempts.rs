@@ -3,7 +3,7 @@
 use super::policy::{self, Limit};
 use crate::domain::{CounterKey, Source};
 
-/// An action that each source may take only so often.
+/// An action that each source may take only a limited number of times in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     /// `POST /api/signup`.

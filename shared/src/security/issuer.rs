@@ -22,13 +22,13 @@ impl Issuer {
         &self.0
     }
 
-    /// The issuer as a URL without a slash at its end. `None` where it is no https URL.
+    /// The issuer as a URL without a slash at its end. `None` if it is not an https URL.
     #[must_use]
     pub fn https_url(&self) -> Option<&str> {
         self.0.starts_with("https://").then(|| self.0.trim_end_matches('/'))
     }
 
-    /// The `aud` of refresh tokens. No other service accepts it, so none takes a refresh token for an access token.
+    /// The `aud` of refresh tokens. No other service accepts it, so no other service accepts a refresh token as an access token.
     #[must_use]
     pub fn refresh_audience(&self) -> String {
         format!("{}/refresh", self.0)

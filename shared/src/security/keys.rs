@@ -52,8 +52,8 @@ fn header(algorithm: Algorithm, kid: String) -> Header {
     Header { kid: Some(kid), ..Header::new(algorithm) }
 }
 
-/// The `kid` of a secret is a part of its hash. This does not help an attacker, who can test guesses of the secret against any token's
-/// signature.
+/// The `kid` of a secret is a part of its hash. This does not help an attacker, because anybody who has a token can already test guesses of the
+/// secret with its signature.
 fn secret_header(secret: &SecretString) -> Header {
     let hash = digest(&SHA256, format!("kid {}", secret.expose_secret()).as_bytes());
     header(Algorithm::HS256, hex::encode(&hash.as_ref()[..8]))
@@ -89,7 +89,7 @@ impl PublicKey {
         Self::from_jwk(Jwk::from_decoding_key(&key, Some(algorithm)).ok()?, algorithm)
     }
 
-    /// The key in its published form (RFC 7517). Its `kid` is its thumbprint (RFC 7638), so it depends on the key alone.
+    /// The key in its published form (RFC 7517). Its `kid` is its thumbprint (RFC 7638), so the `kid` depends only on the key.
     #[must_use]
     pub fn as_jwk(&self) -> &Jwk {
         &self.jwk
@@ -155,8 +155,8 @@ impl PrivateKey {
     }
 }
 
-/// The key pairs of this service: the one that signs access tokens, if there is one, and others whose tokens are accepted: the previous one,
-/// or the next.
+/// The key pairs of this service: the one that signs access tokens, if there is one, and others whose tokens are accepted, for example the previous
+/// or the next one.
 #[derive(Clone, Default)]
 pub struct KeyPairs {
     private: Option<PrivateKey>,
@@ -164,10 +164,10 @@ pub struct KeyPairs {
 }
 
 impl KeyPairs {
-    /// Reads `JWT_PRIVATE_KEY` and `JWT_ADDITIONAL_PUBLIC_KEYS`, both in PEM. A line break may be written as `\n`, as some consoles do.
+    /// Reads `JWT_PRIVATE_KEY` and `JWT_ADDITIONAL_PUBLIC_KEYS`, both in PEM. A line break may be written as `\n`, because some consoles write it so.
     ///
     /// # Errors
-    /// If one is malformed, or if there is a private key and `JWT_ISSUER` is no https URL.
+    /// If one is malformed, or if there is a private key and `JWT_ISSUER` is not an https URL.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let pem = |name| env.optional(name).map(|pem| pem.replace("\\n", "\n"));
         let private = pem("JWT_PRIVATE_KEY").map(|pem| {
@@ -176,7 +176,7 @@ impl KeyPairs {
         });
         let private = private.transpose()?;
         if private.is_some() && Issuer::from_env(env).https_url().is_none() {
-            let expected = "an https URL where JWT_PRIVATE_KEY is set: other services look for the keys there";
+            let expected = "an https URL if JWT_PRIVATE_KEY is set: other services look for the keys there";
             return Err(ConfigError::Malformed { name: "JWT_ISSUER", expected });
         }
         let additional = pem("JWT_ADDITIONAL_PUBLIC_KEYS").unwrap_or_default();

@@ -1,10 +1,10 @@
-//! Answers that take a minimum duration, so that their time reveals nothing about what was found.
+//! Answers that take a minimum duration, so that their duration does not reveal whether an account exists.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The time before which an answer must not be given.
+/// The earliest time at which an answer may be given.
 #[derive(Debug, Clone, Copy)]
 pub struct MinimumDuration(Instant);
 

@@ -56,7 +56,7 @@ impl PasswordHash {
             && Params::try_from(&hash).is_ok_and(|params| work(&params) == today)
     }
 
-    /// Whether the password matches. `None` if this is no known hash, or if checking it needs more work than the policy allows.
+    /// Whether the password matches. `None` if the kind of the hash is not known, or if checking the hash needs more work than the policy allows.
     fn verifies(&self, password: &Password) -> Option<bool> {
         let (received, normalised) = (&password.0, password.normalised());
         let stored = self.as_stored();
@@ -123,8 +123,8 @@ impl PasswordHasher {
 
     /// Whether the password matches the hash.
     ///
-    /// Without a hash the result is false, after the same work, so that the time does not reveal whether there is an account (OWASP
-    /// Authentication cheat sheet). The same holds for a hash that cannot be checked, and for a password longer than
+    /// Without a hash, the result is false, and the function does the same work, so that its duration does not reveal whether there is an account
+    /// (OWASP Authentication cheat sheet). The same holds for a hash that cannot be checked, and for a password longer than
     /// [`policy::PASSWORD_MAX_TRIED_BYTES`].
     ///
     /// # Errors
@@ -159,7 +159,7 @@ async fn on_a_blocking_thread<T: Send + 'static>(
 ) -> Result<T, HashingFailed> {
     let span = Span::current();
     let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
-    done.unwrap_or_else(|_| Err(HashingFailed("it panicked".to_owned())))
+    done.unwrap_or_else(|_| Err(HashingFailed("the thread panicked".to_owned())))
 }
 
 #[cfg(test)]
@@ -226,7 +226,7 @@ mod tests {
         let (hasher, password) = (PasswordHasher::new(), Password::new("password123"));
         tokio::select! {
             biased;
-            _ = hasher.verify(&password, None) => panic!("it was done before anybody else had a turn"),
+            _ = hasher.verify(&password, None) => panic!("`verify` blocked the async thread until the hash was computed"),
             () = std::future::ready(()) => {}
         }
     }

@@ -32,7 +32,7 @@ impl PasswordRules {
     /// Reads `PASSWORD_MIN_LENGTH` and `PASSWORD_BLOCKLIST`. Logs a warning for a length below the recommended one.
     ///
     /// # Errors
-    /// If the length is not between [`policy::PASSWORD_MIN_LENGTH_LOWEST`] and [`policy::PASSWORD_MAX_LENGTH`], or the switch is neither `on` nor `off`.
+    /// If the length is not between [`policy::PASSWORD_MIN_LENGTH_LOWEST`] and [`policy::PASSWORD_MAX_LENGTH`], or the switch is not `on` or `off`.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let (name, expected) = ("PASSWORD_MIN_LENGTH", "a whole number from 8 to 128");
         let min_length = env.parsed(name, expected, policy::PASSWORD_MIN_LENGTH)?;
@@ -81,18 +81,18 @@ impl PasswordRules {
     }
 }
 
-/// The part of an address that identifies its owner. The domain of a public mail service does not: millions of people use it, and its name
-/// (`mail`, `live`) is a word in many good passwords.
+/// The part of an address that identifies its owner. The domain of a public mail service does not identify its owner: millions of people use it, and
+/// its name (`mail`, `live`) is a word in many good passwords.
 fn own_part(email: &str) -> &str {
     let Some((local, domain)) = email.rsplit_once('@') else { return email };
-    // Such as gmail.com and yahoo.co.uk, but not mail.somebody.example.
+    // The domain of a public service looks like gmail.com or yahoo.co.uk, and not like mail.somebody.example.
     let ([service, _] | [service, "co" | "com", _]) = *domain.split('.').collect::<Vec<_>>() else { return email };
     let public = policy::PUBLIC_MAIL_SERVICES.iter().any(|name| name.eq_ignore_ascii_case(service));
     if public { local } else { email }
 }
 
-/// The text without case. Characters are converted one by one, because `str::to_lowercase` converts a Σ by its neighbours, and to capitals
-/// first, because some capitals have two small letters.
+/// The text without case. Characters are converted one by one, because `str::to_lowercase` converts a Σ depending on its neighbours. They are
+/// converted to capitals first, because some capitals have two small letters.
 fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }
@@ -274,6 +274,6 @@ mod tests {
             assert_eq!(*line, folded(line));
         }
         let long = COMMON_PASSWORDS.iter().filter(|line| line.chars().count() >= policy::PASSWORD_MIN_LENGTH).count();
-        assert!(long >= 3000, "of those that are long enough to be set by default, {long}");
+        assert!(long >= 3000, "the list has only {long} passwords that are long enough by default");
     }
 }

@@ -9,8 +9,8 @@ pub const PASSWORD_MIN_LENGTH_LOWEST: usize = 8;
 /// Maximum number of characters of a new password. NIST and ASVS 6.2.9 require that at least 64 are allowed. Twice as many suffice for every
 /// passphrase.
 pub const PASSWORD_MAX_LENGTH: usize = 128;
-/// Maximum number of bytes of a password at sign-in. Accounts of the old service may have longer passwords than new ones may be, but nobody types
-/// more than this.
+/// Maximum number of bytes of a password at sign-in. Passwords of the old service may be longer than [`PASSWORD_MAX_LENGTH`], but nobody types more
+/// bytes than this.
 pub const PASSWORD_MAX_TRIED_BYTES: usize = 4096;
 /// A password that contains this many characters in a row of the account's name or address is refused, because it can be guessed (ASVS 6.2.11).
 /// With three characters, very many good passwords would be refused.
@@ -81,7 +81,7 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// How long a client may use the previous refresh token again, if nobody has used its successor. A client needs this if it lost an answer. It is
 /// long enough for a retry and too short for most thieves. RFC 9700 §4.14.2 has no such grace. See docs/security.md.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
-/// How long other services may cache the public keys. API Gateway caches them for up to two hours, whatever this says.
+/// How long other services may cache the public keys. API Gateway caches them for up to two hours, whatever this value is.
 pub const PUBLIC_KEYS_CACHED: Duration = Duration::from_mins(5);
 /// How far the clock of the issuer of a token may be ahead of the clock that checks `iat` and `nbf`. There is no tolerance for `exp`.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
@@ -92,7 +92,8 @@ pub const RESET_TOKEN_BYTES: usize = 32;
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// The minimum duration of every answer of forgot-password. SES usually needs less, so the time reveals nothing.
 pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
-/// How long before the minimum duration ends an attempt to send a mail is given up. The rest is for recording in the database that it was sent.
+/// An attempt to send a mail is given up this long before the minimum duration ends. The remaining time is for deleting the sent mail from the
+/// outbox.
 pub const MINIMUM_DURATION_MARGIN: Duration = Duration::from_millis(300);
 
 /// Maximum number of bytes of a request body. The longest accepted password has 4096 bytes, and JSON escapes can make it longer. The limit is
@@ -114,7 +115,7 @@ pub const SIGNIN_FAILURES: i32 = 5;
 pub const SIGNIN_FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait. It allows an attacker 96 guesses a day, and a user who mistyped the password can wait for it.
 pub const SIGNIN_LONGEST_WAIT: Duration = Duration::from_mins(15);
-/// The wait after this number of failures in a row. `None` for few failures.
+/// The wait after this number of failures in a row. `None` if there are fewer than [`SIGNIN_FAILURES`].
 #[must_use]
 pub fn signin_wait(failures: i32) -> Option<Duration> {
     let doublings = u32::try_from(failures - SIGNIN_FAILURES).ok()?;
@@ -131,19 +132,22 @@ pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Dura
 /// account has a live session may try, until a sign-in or a reset succeeds.
 pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// By how much each failure extends the life of an account's counter. A hundred failures at the same time close the account for a month. So an
-/// attacker has a hundred guesses a month, fast or slow. The counter of a single failure at an unknown address is kept only for some hours.
+/// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
+/// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
 /// Maximum number of live sessions of an account. A user has a few devices. A program that signs in for every call would have thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
-/// Maximum number of sessions that are deleted when one is opened. One would suffice. More delete the sessions from before there was a limit.
+/// Maximum number of sessions that are deleted when one is opened. One would suffice, except for accounts that had more sessions before there was a
+/// limit.
 pub const SESSIONS_EVICTED: i64 = 1_000;
 /// New accounts from one source. It allows a class of students to sign up.
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Requests for a reset mail from one source.
 pub const FORGOTTEN_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
-/// Reset mails to one address, and to all addresses together that differ only after a `+`. More would be a nuisance for the mailbox's owner.
+/// Reset mails to one address. More would be a nuisance for the mailbox's owner. Addresses that differ only after a `+` share one counter.
 pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
-/// Attempts to use a reset token from one source. Nobody can guess 256 bits. The limit is for the hashing that each attempt may cause.
+/// Attempts to use a reset token from one source. Nobody can guess 256 bits. The limit exists because each attempt may need the hashing of a
+/// password.
 pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Refreshes of one session. A page may send fifty at the same time, but a program must not refresh in a loop.
 pub const REFRESHES_OF_SESSION: Limit = Limit { attempts: 60, window: Duration::from_mins(1) };
@@ -164,10 +168,10 @@ pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DATABASE_ACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Maximum time of one statement, with its connection and its retries.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
-/// Maximum of the first pause after a conflict with another transaction (SQLSTATE 40001, 40P01). It doubles with each conflict. A statement takes
-/// a millisecond or two, so the other transaction has usually ended by then.
+/// Maximum of the first pause after a conflict with another transaction (SQLSTATE 40001, 40P01). The pause doubles with each conflict. A statement
+/// takes a millisecond or two, so the other transaction has usually ended after the pause.
 pub const CONFLICT_FIRST_PAUSE: Duration = Duration::from_millis(4);
-/// The longest such pause. Fifty concurrent transactions on one row need about fifty rounds, and a statement has three seconds.
+/// The longest pause after a conflict. Fifty concurrent transactions on one row need about fifty rounds, and a statement has three seconds.
 pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
 /// Maximum time to cancel a statement.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
@@ -175,8 +179,8 @@ pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
 /// Maximum time of one call to DynamoDB, with its connection. DynamoDB usually answers in a few milliseconds.
 pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
-/// When `sweep` first tries a mail that a request could not send. It is longer than a request takes, so that both never send the mail at the same
-/// time. The wait doubles with each attempt.
+/// The time after which `sweep` first tries to send a mail that a request could not send. It is longer than a request takes, so that `sweep` and the
+/// request never send the mail at the same time. The wait doubles with each attempt.
 pub const MAIL_FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait between two attempts. When SES throttles, it asks to wait up to ten minutes.
 pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
@@ -187,9 +191,9 @@ pub const SWEEP_BATCH: i64 = 1_000;
 /// The part of its time that `sweep` reserves for everything except mails.
 pub const SWEEP_RESERVE: Duration = Duration::from_secs(15);
 
-/// The part of the time of an attempt to send a mail that is reserved for deleting the mail from the outbox.
+/// The time at the end of an attempt to send a mail. It is reserved for deleting the mail from the outbox.
 pub const MAIL_SETTLING: Duration = Duration::from_millis(100);
-/// Maximum time of an attempt to send a mail, where no minimum duration limits it. `sweep` sends a mail that took longer again.
+/// Maximum time of an attempt to send a mail, where no minimum duration limits it. If SES needs longer, `sweep` sends the mail again.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ impl ResetToken {
         Self(bytes.into())
     }
 
-    /// Reads a token from a link. `None` if it has another length or other characters than a reset token.
+    /// Reads a token from a link. `None` if the text does not have the length or the characters of a reset token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

@@ -105,7 +105,7 @@ pub struct TokenReply {
     pub expires_in: u64,
 }
 
-/// Whether the user has just shown the password: the claim `fresh` of Flask-JWT-Extended.
+/// Whether the user has just entered the password: the claim `fresh` of Flask-JWT-Extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     /// The tokens are minted at sign-in.
@@ -144,11 +144,11 @@ impl Tokens {
         }
     }
 
-    /// Mints the tokens of a session: a new access token with the id `access_id`, which expires with the session at the latest, and the
-    /// session's current refresh token. Minting that again gives the same bytes, because it depends on the session's row alone.
+    /// Mints the tokens of a session: a new access token with the id `access_id`, which expires with the session at the latest, and the session's
+    /// current refresh token. Minting the refresh token again gives the same bytes, because its claims depend only on the session's row.
     ///
     /// # Errors
-    /// If signing fails. Signing with a secret does not.
+    /// If signing fails. Signing with a secret never fails.
     pub fn mint(
         &self,
         session: &Session,

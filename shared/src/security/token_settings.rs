@@ -11,7 +11,7 @@ use crate::environment::{ConfigError, Environment};
 pub struct TokenSettings {
     /// The secret of HS256.
     pub secret: SecretString,
-    /// Secrets whose tokens are accepted too: the previous one, or the next.
+    /// Other secrets whose tokens are accepted, for example the previous or the next one.
     pub additional_secrets: Vec<SecretString>,
     /// The key pair that signs access tokens in place of the secret, if there is one.
     pub key_pairs: KeyPairs,

@@ -1,4 +1,4 @@
-//! The hashes of Werkzeug's `generate_password_hash`, which the accounts of the service this one replaces have:
+//! The hashes of Werkzeug's `generate_password_hash`. Accounts of the old service, which this service replaces, have such hashes:
 //! `pbkdf2:sha256:<rounds>$<salt>$<hex>` and `scrypt:<N>:<r>:<p>$<salt>$<hex>`.
 
 use std::num::NonZeroU32;
@@ -10,8 +10,7 @@ use super::policy;
 /// Bytes of Werkzeug's scrypt output (`hashlib.scrypt`'s default).
 const SCRYPT_OUTPUT_BYTES: usize = 64;
 
-/// Whether `password` is the one behind `stored`. `None` where that is no Werkzeug hash, or one that asks for more work than the
-/// policy bears.
+/// Whether `stored` is a hash of `password`. `None` if `stored` is not a hash of Werkzeug, or needs more work than the policy allows.
 pub(super) fn verifies(stored: &str, password: &[u8]) -> Option<bool> {
     let (method, rest) = stored.split_once('$')?;
     let (salt, digest) = rest.split_once('$')?;
@@ -65,7 +64,7 @@ mod tests {
         #[strategy = r"[^\x00]{0,80}"] password: String,
         #[strategy = r"[^\x00]{0,80}"] other: String,
     ) {
-        // But for a NUL at its end, which HMAC cannot tell from its padding.
+        // The passwords contain no NUL, because HMAC pads keys with NULs. So a password has the same hash with and without a NUL at its end.
         let [password, other] = [password, other].map(String::into_bytes);
         for hash in [pbkdf2(rounds, &salt, &password), scrypt(log_n, &salt, &password)] {
             assert_eq!(verifies(&hash, &password), Some(true));

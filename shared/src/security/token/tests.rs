@@ -55,7 +55,7 @@ fn claims() -> Value {
     })
 }
 
-/// A token of any header and payload, rightly signed under our secret.
+/// A token with this header and payload, correctly signed with our secret.
 fn forge(header: &Value, payload: &Value) -> String {
     use aws_lc_rs::hmac;
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -125,7 +125,7 @@ fn under(secret: &str, additional: &[&str]) -> Tokens {
 #[test]
 fn rotating_the_secret_function_by_function_keeps_all_tokens_valid() {
     const NEXT: &str = "the-next-secret-0123456789abcdef0123";
-    // First every function learns to accept the next secret, then one after the other signs with it, then the old one goes.
+    // First every function accepts the next secret. Then one function after the other signs with it. Then the old secret is removed.
     let steps = [under(SECRET, &[]), under(SECRET, &[NEXT]), under(NEXT, &[SECRET]), under(NEXT, &[])];
     for neighbours in steps.windows(2) {
         for minting in neighbours {
@@ -156,8 +156,8 @@ fn a_change_of_algorithm_keeps_old_tokens_valid() {
         let tokens = with_key_pairs(Some(key), &[]);
         let reply = mint_with(&tokens);
         assert!(tokens.verify_access(&reply.access_token, NOW).is_ok());
-        assert!(tokens.verify_access(&with_secret.access_token, NOW).is_ok(), "the secret's tokens stay good");
-        // Back to the secret, or on to another key: the old one's tokens are good while its public half is known.
+        assert!(tokens.verify_access(&with_secret.access_token, NOW).is_ok(), "the secret's tokens stay valid");
+        // After a change back to the secret, or to another key, the tokens of the old key are valid while its public key is configured.
         assert!(with_key_pairs(None, &[key]).verify_access(&reply.access_token, NOW).is_ok());
         for next in &kinds {
             assert!(with_key_pairs(Some(next), &[key]).verify_access(&reply.access_token, NOW).is_ok());
@@ -176,7 +176,7 @@ fn the_secret_always_signs_refresh_tokens() {
     for key in &key_pairs() {
         let tokens = with_key_pairs(Some(key), &[]);
         assert_eq!(mint_with(&tokens).refresh_token, mint().refresh_token);
-        // A refresh token rightly signed by the key pair is none.
+        // A refresh token is invalid if the key pair has signed it, even though the signature is correct.
         let forged = Tokens { refresh_signer: key.signer(), ..with_key_pairs(Some(key), &[]) };
         assert_eq!(tokens.verify_refresh(&mint_with(&forged).refresh_token, NOW), Err(TokenError::Invalid));
     }
@@ -220,7 +220,7 @@ fn a_token_has_the_ids_of_its_session_and_is_valid_only_in_its_lifetime(
     }
 }
 
-/// Tokens of every kind and algorithm, and what verifies all of them.
+/// Tokens of every kind and algorithm, with the `Tokens` that verifies all of them.
 static EVERY_KIND: LazyLock<(Tokens, Vec<String>)> = LazyLock::new(|| {
     let keys = key_pairs();
     let signed = keys.iter().map(|key| mint_with(&with_key_pairs(Some(key), &[])).access_token);
