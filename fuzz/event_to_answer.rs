@@ -1,8 +1,8 @@
-//! Whatever arrives instead of an event is answered by the contract: one of its statuses, a refusal that stands in openapi.yaml word for
-//! word, the headers that every answer has. Nothing panics, and no token passes that was not minted.
+//! Sends random events to handlers, and checks every answer: its status is a known one, a refusal is in openapi.yaml word for word, and the
+//! headers of every answer are there. No handler may panic, and no handler may accept a token that this program did not issue.
 //!
-//! A JSON object is an event as it stands; of anything else an event is made as API Gateway makes them. The handlers are those of the
-//! endpoints, as far as these get without a database.
+//! If the input is a JSON object, it is the event. From any other input, the program builds an event like those of API Gateway. The handlers
+//! do what the endpoints do before they use the database.
 
 #![no_main]
 
@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What a client chooses of an event; what it leaves to us is good.
+/// The parts of an event that a client chooses. A part that is `None` gets a valid value or is left out.
 #[derive(Arbitrary)]
 struct Event<'a> {
     content_type: Option<&'a str>,
@@ -53,7 +53,7 @@ struct Event<'a> {
 enum Authorization<'a> {
     Other(&'a str),
     Bearer(&'a str),
-    /// A token of ours, up to there.
+    /// The beginning of a valid token, followed by the text `then`. `until` determines the length of the beginning.
     Minted {
         refresh: bool,
         until: usize,
@@ -114,7 +114,7 @@ static RULES: LazyLock<PasswordRules> = LazyLock::new(|| PasswordRules::from_env
 static TOKENS: LazyLock<Tokens> =
     LazyLock::new(|| Tokens::new(&TokenSettings::from_env(&ENVIRONMENT).expect("a secret")));
 
-/// The tokens of a session that outlives everybody.
+/// The tokens of a session that never expires.
 static MINTED: LazyLock<TokenReply> = LazyLock::new(|| {
     let session = Session {
         id: SessionId(Uuid::nil()),
@@ -147,14 +147,14 @@ async fn reset_password(request: Request) -> Result<Reply, ApiError> {
 async fn show_dashboard(request: Request) -> Result<Reply, ApiError> {
     let token = request.bearer_token()?;
     let verified = TOKENS.verify_access(token, request.now())?;
-    assert!(token == MINTED.access_token && verified.user_id == UserId(7), "{token} was not minted");
+    assert!(token == MINTED.access_token && verified.user_id == UserId(7), "accepted {token}, which was not issued");
     Ok(Reply::ok(&Message { message: "Welcome!" }))
 }
 
 async fn refresh(request: Request) -> Result<Reply, ApiError> {
     let token = request.bearer_token()?;
     TOKENS.verify_refresh(token, request.now())?;
-    assert!(token == MINTED.refresh_token, "{token} was not minted");
+    assert!(token == MINTED.refresh_token, "accepted {token}, which was not issued");
     Ok(Reply::ok(&Message { message: "Token refreshed successfully" }))
 }
 
@@ -166,8 +166,8 @@ async fn example(request: Request) -> Result<Reply, ApiError> {
 const OPENAPI: &str = include_str!("../openapi.yaml");
 
 fn expect_answer<F: Future<Output = Result<Reply, ApiError>>>(event: &Value, handler: fn(Request) -> F) {
-    let response = answer_http(event.clone(), handler).now_or_never().expect("nothing to wait for");
-    let answer = json!(response.expect("an endpoint has an answer to everything"));
+    let response = answer_http(event.clone(), handler).now_or_never().expect("the handler does not wait");
+    let answer = json!(response.expect("every event gets an answer"));
     for (name, value) in [
         ("content-type", "application/json"),
         ("cache-control", "no-store"),
@@ -185,10 +185,10 @@ fn expect_answer<F: Future<Output = Result<Reply, ApiError>>>(event: &Value, han
         400 | 401 | 413 | 415 | 500 => {
             let code = body["code"].as_str().expect("a code");
             for told in [format!("message: {message}"), format!("code: {code}")] {
-                assert!(OPENAPI.contains(&told), "openapi.yaml does not know of {told}");
+                assert!(OPENAPI.contains(&told), "openapi.yaml does not contain {told}");
             }
             assert_eq!(answer["headers"]["www-authenticate"].is_string(), status == 401, "{answer}");
         }
-        _ => panic!("no such status: {answer}"),
+        _ => panic!("an unexpected status: {answer}"),
     }
 }

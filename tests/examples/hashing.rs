@@ -1,5 +1,6 @@
-//! Measures whether argon2 is faster when it reuses its memory: new, reused, and reused and overwritten memory in turn, on a thread for
-//! blocking work as in the functions. `cargo xtask measure` runs this program. Results and conclusions are in docs/measurements.md.
+//! Measures whether argon2 is faster when it reuses its memory. Compares new memory, reused memory, and reused memory that is overwritten
+//! after each hash. The hashes run on a thread for blocking work, as in the functions. `cargo xtask measure` runs this program. Results and
+//! conclusions are in docs/measurements.md.
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::time::Instant;

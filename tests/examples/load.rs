@@ -1,5 +1,5 @@
-//! Random traffic over more processes than the database has connections: measures throughput, times and refusals, and checks afterwards that
-//! nothing acknowledged was lost. `cargo xtask load` runs this program. Results are in docs/measurements.md.
+//! Sends random requests to more processes than the database allows connections. Measures throughput, times and refusals. Afterwards it
+//! checks that no change was lost that an answer had confirmed. `cargo xtask load` runs this program. Results are in docs/measurements.md.
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::{
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
     stack.sql(&limit("-1".to_owned())).await;
     let ledger = traffic.verify(users, true).await;
     let (violations, defects) = (traffic.answers.violations(), traffic.answers.count(Some(500)));
-    println!("\n{ledger}\n{defects} answers 500, {} violations", violations.len());
+    println!("\n{ledger}\n{defects} answers with status 500, {} violations", violations.len());
     for violation in &violations {
         println!("- {violation}");
     }
@@ -62,8 +62,8 @@ async fn main() -> ExitCode {
 fn report(traffic: &Traffic<'_>, baselines: &[(&str, Duration)]) {
     let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     let heads: Vec<_> =
-        baselines.iter().map(|(what, time)| format!("of {what}, {:.2} ms", milliseconds(*time))).collect();
-    println!("| median of successful answers | ms | {} |\n| --- | --- | --- | --- | --- |", heads.join(" | "));
+        baselines.iter().map(|(what, time)| format!("multiple of {what}, {:.2} ms", milliseconds(*time))).collect();
+    println!("| median of successes | ms | {} |\n| --- | --- | --- | --- | --- |", heads.join(" | "));
     for endpoint in ["dashboard", "refresh", "logout", "signup", "signin", "reset-password", "forgot-password"] {
         let time = traffic.answers.median(endpoint);
         let ratios: Vec<_> =

@@ -1,6 +1,6 @@
-//! Random traffic with a fault every few seconds, and a check afterwards that nothing acknowledged was lost.
+//! Sends random requests, and causes a fault every few seconds. Afterwards it checks that no change was lost that an answer had confirmed.
 //!
-//! The requests, the faults and the counter store follow from a seed; their exact timing does not. `cargo xtask soak` runs this program, and
+//! A seed determines the requests, the faults and the counter store, but not their exact timing. `cargo xtask soak` runs this program, and
 //! `cargo xtask test soak` runs it for a minute.
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
@@ -23,7 +23,8 @@ use tests::{
 use tokio::{join, time::sleep};
 use uuid::Uuid;
 
-/// Simulated users at once. Each function has as many processes, as it would on Lambda.
+/// The number of simulated users at a time. Each function has the same number of processes, because Lambda starts one for each concurrent
+/// request.
 const USERS: usize = 6;
 /// The longest time a user waits between two requests.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -45,10 +46,10 @@ use InjectedFault::{
     ConnectionsClosed, Counters, Mail, NoConnections, ProcessFrozen, ProcessesKilled, ReadOnly, RowsLocked, TableLocked,
 };
 
-/// Faults of the database and of processes, one after the other.
+/// Faults of the database and of processes. One happens after the other.
 const DATABASE_AND_PROCESS_FAULTS: [InjectedFault; 7] =
     [ConnectionsClosed, NoConnections, ReadOnly, TableLocked, RowsLocked, ProcessFrozen, ProcessesKilled];
-/// Faults of SES and DynamoDB, one after the other, at the same time as the others.
+/// Faults of SES and DynamoDB. One happens after the other, at the same time as the faults of the database and of processes.
 const AWS_FAULTS: [InjectedFault; 5] = [
     Mail(SesHealth::Throttled),
     Mail(SesHealth::Paused),
@@ -99,7 +100,7 @@ async fn main() -> ExitCode {
     println!("\nAfter the faults: {} users try every session and password", users.len());
     let ledger = traffic.verify(users, false).await;
     let (violations, defects) = (traffic.answers.violations(), traffic.answers.count(Some(500)));
-    println!("\n{ledger}\nseed {seed}: {defects} answers 500, {} violations", violations.len());
+    println!("\n{ledger}\nseed {seed}: {defects} answers with status 500, {} violations", violations.len());
     for violation in &violations {
         println!("- {violation}");
     }
@@ -114,7 +115,7 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    /// Causes one of the faults after another until it is time, with random pauses.
+    /// Causes randomly chosen faults, one after the other and with random pauses, until the given time.
     async fn repeat(&self, faults: &[InjectedFault], pause: Duration, mut rng: SeededRng, until: Instant) {
         loop {
             sleep(rng.duration_between(pause / 4, pause)).await;

@@ -1,4 +1,4 @@
-//! Measures whether the time of an answer reveals that an address has an account: sends requests for known and unknown addresses in turn.
+//! Measures whether the time of an answer reveals that an address has an account. Sends requests for known and unknown addresses alternately.
 //! `cargo xtask measure` runs this program. Results are in docs/measurements.md.
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
@@ -11,21 +11,21 @@ use tokio::net::TcpListener;
 /// one second.
 const MINIMUM_DURATION: &str = "600";
 
-/// The first samples, which are not counted: processes start and connect to the database.
+/// The number of samples at the beginning that are not counted, because the processes start and connect to the database.
 const WARM_UP: usize = 10;
 
 #[tokio::main]
 async fn main() {
     let samples = std::env::args().nth(1).map_or(200, |samples| samples.parse().expect("a number of samples"));
-    println!("{samples} samples of each kind, in turn; times in milliseconds\n");
-    println!("| known | unknown | difference | of the median | deviation (MAD) | what |");
+    println!("{samples} samples of each kind, taken alternately; times in milliseconds\n");
+    println!("| known, median | unknown, median | difference | relative | MAD | request |");
     println!("| --- | --- | --- | --- | --- | --- |");
     measure_sign_in(samples).await;
-    measure_forgot_password("mail taken", samples, &tests::server("TEST_SES_URL")).await;
+    measure_forgot_password("SES accepts the mail", samples, &tests::server("TEST_SES_URL")).await;
     // This listener accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", silent.local_addr().expect("an address"));
-    measure_forgot_password("mail service hanging", samples, &url).await;
+    measure_forgot_password("SES does not answer", samples, &url).await;
 }
 
 async fn measure_sign_in(samples: usize) {
@@ -35,7 +35,7 @@ async fn measure_sign_in(samples: usize) {
     let unknown = async |n| crowd.unknown(n % 50).tries_to_sign_in().await;
     let another = async |n| crowd.unknown(50 + n % 50).tries_to_sign_in().await;
     compare("sign-in, wrong password", samples, 401, known, unknown).await;
-    compare("sign-in, two unknown addresses (noise)", samples, 401, another, unknown).await;
+    compare("for comparison: sign-in, two sets of unknown addresses", samples, 401, another, unknown).await;
 }
 
 async fn measure_forgot_password(what: &str, samples: usize, mail: &str) {
@@ -51,7 +51,7 @@ async fn measure_forgot_password(what: &str, samples: usize, mail: &str) {
     compare(&format!("forgot-password, {what}"), samples, 200, known, unknown).await;
 }
 
-/// Many people with accounts, and as many without. Each request comes from another IP address, so that none has to wait.
+/// Many people with accounts, and as many without. Each request comes from another IP address, so that no request is throttled.
 struct Crowd<'a> {
     stranger: Person<'a>,
     sources: Cell<u32>,
@@ -83,7 +83,7 @@ impl<'a> Crowd<'a> {
     }
 }
 
-/// Takes samples of both kinds, each first equally often, and prints a table row.
+/// Takes samples of both kinds alternately, and prints a table row. Each kind comes first equally often.
 async fn compare(
     what: &str,
     samples: usize,

@@ -104,7 +104,7 @@ impl CounterTable {
         found["Items"].as_array().expect("items").clone()
     }
 
-    /// Simulates that so many seconds pass: moves the times of every item into the past.
+    /// Simulates that this number of seconds passes: moves the times of every item into the past.
     pub async fn let_time_pass(&self, seconds: i64) {
         for mut item in self.items().await {
             for time in ["blocked_until", "expires_at"] {

@@ -34,7 +34,7 @@ pub fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     rest.split_once("\n## ").map_or(rest, |(section, _)| section)
 }
 
-/// What each function says about itself in its Cargo.toml.
+/// The description of each function in its Cargo.toml.
 ///
 /// # Panics
 /// If one of these files is wrong. The message names the file and what to change.
@@ -58,7 +58,7 @@ pub fn routes_without_authorizer() -> BTreeSet<Route> {
     routes().into_iter().filter(|route| route.authorizer.is_none()).collect()
 }
 
-/// `template.yaml`, with the bare text where a short tag stands (`!Ref X`): without them it is plain YAML.
+/// `template.yaml` without its short tags: `!Ref X` becomes `X`. Without these tags the file is plain YAML.
 #[must_use]
 pub fn template() -> &'static Value {
     &TEMPLATE
@@ -66,7 +66,7 @@ pub fn template() -> &'static Value {
 
 static TEMPLATE: LazyLock<Value> = LazyLock::new(|| cloudformation("template.yaml"));
 
-/// A CloudFormation template of the project, with the bare text where a short tag stands (`!Ref X`).
+/// A CloudFormation template of the project, without its short tags: `!Ref X` becomes `X`.
 #[must_use]
 pub fn cloudformation(path: &str) -> Value {
     let tags = ["!Equals ", "!GetAtt ", "!GetAZs ", "!If ", "!Not ", "!Ref ", "!Select ", "!Sub "];
@@ -74,7 +74,7 @@ pub fn cloudformation(path: &str) -> Value {
     serde_saphyr::from_str(&plain).unwrap_or_else(|problem| panic!("{path} is not YAML: {problem}"))
 }
 
-/// The functions of the template: name, as the folder has it, and properties.
+/// The functions of the template: the name of each function's folder, and its properties.
 #[must_use]
 pub fn functions() -> Vec<(String, Value)> {
     let resources = template()["Resources"].as_object().expect("resources").values();
@@ -82,7 +82,7 @@ pub fn functions() -> Vec<(String, Value)> {
     let named = functions.map(|function| {
         let properties = function["Properties"].clone();
         let name = properties["CodeUri"].as_str().and_then(|uri| uri.strip_prefix("functions/")?.strip_suffix('/'));
-        (name.expect("a function's code lies in functions/<name>/").to_owned(), properties)
+        (name.expect("a function's code is in functions/<name>/").to_owned(), properties)
     });
     named.collect()
 }
@@ -105,7 +105,7 @@ pub static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
     resolved(&document, &document)
 });
 
-/// The document with every local `$ref` replaced by what it points to. (Schemas here do not refer to themselves.)
+/// The document with every local `$ref` replaced by what it points to. (No schema of the document refers to itself.)
 fn resolved(node: &Value, document: &Value) -> Value {
     match node {
         Value::Object(fields) => match fields.get("$ref").and_then(Value::as_str) {
@@ -120,18 +120,18 @@ fn resolved(node: &Value, document: &Value) -> Value {
     }
 }
 
-/// An answer that openapi.yaml knows.
+/// An answer that openapi.yaml documents.
 #[derive(Debug)]
 pub struct DocumentedAnswer {
-    /// What its body must be, by media type.
+    /// The schema of its body, by media type.
     pub bodies: BTreeMap<String, Validator>,
-    /// What its headers must be, where it must have them.
+    /// The schemas of the headers that it must have.
     pub headers: BTreeMap<String, Validator>,
     /// The JSON bodies given as examples.
     pub examples: Vec<Value>,
 }
 
-/// The answer of a route with a status, as openapi.yaml has it; `None` where it knows no such answer.
+/// The answer that openapi.yaml documents for this route and this status. `None` if it documents none.
 #[must_use]
 pub fn documented_answer(route: &Route, status: u16) -> Option<&'static DocumentedAnswer> {
     ANSWERS.get(&(route.method.clone(), route.path.clone(), status))
@@ -168,10 +168,10 @@ pub fn examples(media_type: &Value) -> Vec<Value> {
     named.chain(media_type.get("example")).cloned().collect()
 }
 
-/// Compares values with a schema of `openapi.yaml`, which is one of JSON Schema 2020-12.
+/// A validator for a schema of `openapi.yaml`. Its schemas are those of JSON Schema 2020-12.
 ///
 /// # Panics
-/// If it is no such schema.
+/// If the schema is not valid.
 #[must_use]
 pub fn validator(schema: &Value) -> Validator {
     jsonschema::draft202012::options().should_validate_formats(true).build(schema).expect("a JSON schema")

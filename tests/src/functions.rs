@@ -51,7 +51,7 @@ pub(crate) struct TestFunctions {
 }
 
 impl TestFunctions {
-    /// Prepares every function of the project, each with the environment that `environment` gives for its name.
+    /// Prepares every function of the project. `environment` returns the environment variables of the function with the given name.
     pub(crate) async fn open(max_processes: usize, environment: impl Fn(&str) -> Vec<(String, String)>) -> Self {
         let endpoints = documents::endpoints().iter().map(|endpoint| endpoint.name.clone());
         let settings = endpoints.chain(["panics".to_owned()]).map(|name| FunctionSettings {
@@ -68,7 +68,7 @@ impl TestFunctions {
         Self { functions: functions.expect("a free port"), logs }
     }
 
-    /// Serves the API. A request that gets no answer from its function ends its connection, and the log says why.
+    /// Serves the API. If a function does not answer a request, the connection of this request is closed, and the log of the test says why.
     pub(crate) fn serve(&self, listener: TcpListener) {
         let logs = Arc::clone(&self.logs);
         let api = Api {
@@ -94,7 +94,7 @@ impl TestFunctions {
         self.functions.get(name).unwrap_or_else(|| panic!("there is no function `{name}`"))
     }
 
-    /// Sends a signal to the processes of a function. Two signals do what Lambda does between requests: freeze and thaw.
+    /// Sends a signal to the processes of a function. SIGSTOP freezes them, as Lambda does between requests, and SIGCONT thaws them.
     pub(crate) fn signal(&self, name: &str, signal: Signal) {
         for id in self.get(name).process_ids() {
             signal::kill(Pid::from_raw(id.cast_signed()), signal).expect("a child can be signalled");
@@ -111,7 +111,7 @@ impl TestFunctions {
         self.functions.iter().map(|function| self.log(function.name())).collect::<Vec<_>>().join("\n")
     }
 
-    /// Ends every function, and gives everything that each has logged, by its name.
+    /// Ends every function, and returns everything that each has logged, by the function's name.
     pub(crate) async fn end(&self) -> BTreeMap<&str, String> {
         let mut logs = BTreeMap::new();
         for function in self.functions.iter() {
@@ -126,11 +126,11 @@ fn no_answer(function: &Function, reason: &NoAnswer, logs: &CollectedLogs) -> ! 
     panic!("{} {reason}; its log:\n{}", function.name(), logs.of(function.name()))
 }
 
-/// The program of a function: `target/<profile>/<function>`, where this test is `target/<profile>/deps/<test>`.
+/// The program of a function, which is `target/<profile>/<function>`. This test is `target/<profile>/deps/<test>`.
 #[must_use]
 pub fn binary(function: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    let folder = test.parent().and_then(|deps| deps.parent()).expect("a test lies in target/<profile>/deps");
+    let folder = test.parent().and_then(|deps| deps.parent()).expect("a test is in target/<profile>/deps");
     let binary = folder.join(function);
     assert!(binary.exists(), "{} is not built: run the tests with `cargo xtask test`", binary.display());
     binary

@@ -31,7 +31,7 @@ impl Mail {
     #[must_use]
     pub fn link(&self) -> String {
         let links = self.text.split_whitespace().filter(|word| word.starts_with("http")).collect::<Vec<_>>();
-        assert_eq!(links.len(), 1, "one link in {}", self.text);
+        assert_eq!(links.len(), 1, "expected one link in {}", self.text);
         links[0].to_owned()
     }
 }

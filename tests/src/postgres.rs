@@ -40,7 +40,7 @@ pub struct Postgres {
     frozen: Mutex<Vec<Pid>>,
 }
 
-/// The superuser's password. All servers of a test run have the same, because each starts with a copy of one data directory.
+/// The superuser's password. All servers of a test run have the same password, because each starts with a copy of one data directory.
 static PASSWORD: OnceCell<String> = OnceCell::const_new();
 
 impl Postgres {
@@ -91,7 +91,7 @@ impl Postgres {
         Ok(client)
     }
 
-    /// Writes a file into the data directory that only the server may read.
+    /// Writes a file into the data directory. Only the server may read the file.
     pub fn write_file(&self, name: &str, content: &str) {
         let mut shell = unprivileged("sh");
         shell.args(["-c", "umask 077; cat > \"$0\""]).arg(self.folder.join(name)).stdin(Stdio::piped());
@@ -166,9 +166,9 @@ impl Postgres {
     pub async fn freeze(&self) {
         let observer = self.connect().await;
         let postmaster = id(self.postmaster.lock().expect("no panic").as_ref().expect("the server runs"));
-        // The postmaster first, because it starts the other processes.
+        // The postmaster is frozen first, because it could start more processes.
         signal::kill(postmaster, Signal::SIGSTOP).expect("the server can be signalled");
-        let others = observer.query("SELECT pid FROM pg_stat_activity", &[]).await.expect("it answers");
+        let others = observer.query("SELECT pid FROM pg_stat_activity", &[]).await.expect("the server answers");
         let others = others.iter().map(|row| Pid::from_raw(row.get(0)));
         let mut frozen = self.frozen.lock().expect("no panic");
         *frozen = others.chain([postmaster]).collect();
@@ -246,8 +246,8 @@ impl Drop for PgBouncer {
     }
 }
 
-/// A free port below the range from which systems choose the ports of outgoing connections, so that none of them takes it while the server
-/// is down.
+/// A free port below the range from which systems choose the ports of outgoing connections. So no outgoing connection takes the port while
+/// the server is down.
 pub async fn unused_port() -> u16 {
     loop {
         let port = 15_000 + Uuid::new_v4().as_fields().1 % 15_000;

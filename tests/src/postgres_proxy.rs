@@ -71,11 +71,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Statements since they were last cleared.
+    /// The statements since the list was last cleared.
     statements: Vec<Statement>,
-    /// The statement to interrupt, counted from one, and how.
+    /// The number of the statement to interrupt, and how to interrupt it. The first statement has the number 1.
     interruption: Option<(usize, InterruptionPoint, Disturbance)>,
-    /// The error code that answers statements instead of running them, and for how many statements.
+    /// The SQLSTATE with which the proxy answers statements instead of running them, and for how many more statements it does so.
     refusal: Option<(&'static str, usize)>,
 }
 
@@ -111,8 +111,8 @@ impl PostgresProxy {
         self.shared.network.send_replace(network);
     }
 
-    /// Drops every open connection as a NAT gateway does that has forgotten it: packets are discarded without an
-    /// acknowledgement or a reset. New connections work.
+    /// Drops every open connection, like a NAT gateway that has deleted its entry for the connection: packets are discarded
+    /// without an acknowledgement or a reset. New connections work.
     pub fn drop_open_connections(&self) {
         self.shared.dropped.send_modify(|generation| *generation += 1);
     }
@@ -128,17 +128,19 @@ impl PostgresProxy {
         self.state().statements.clear();
     }
 
-    /// Answers so many of the next statements with an error of this SQLSTATE instead of running them.
+    /// Answers the next statements with an error of this SQLSTATE instead of running them. `times` is the number of these
+    /// statements.
     pub fn refuse_statements(&self, code: &'static str, times: usize) {
         self.state().refusal = Some((code, times));
     }
 
-    /// Holds one statement, counted from one beginning now. [`PostgresProxy::wait_until_held`] returns when that happens.
+    /// Holds the statement with this number. The next statement has the number 1. [`PostgresProxy::wait_until_held`] returns
+    /// when the statement is held.
     pub fn hold_statement(&self, number: usize, interruption: InterruptionPoint) {
         self.interrupt(number, interruption, Disturbance::Hold);
     }
 
-    /// Closes the connection at one statement, counted from one beginning now.
+    /// Closes the connection at the statement with this number. The next statement has the number 1.
     pub fn close_connection_at(&self, number: usize, interruption: InterruptionPoint) {
         self.interrupt(number, interruption, Disturbance::Close);
     }

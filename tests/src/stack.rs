@@ -117,7 +117,7 @@ impl Stack {
         // The gateway answers 502 by itself if the function's process was killed.
         if let Some(route) = route.filter(|_| reply.status != 502) {
             reply.assert_documented(&route);
-            // The gateway answers by itself what the authorizer refuses.
+            // If the authorizer refuses a request, the gateway itself answers it.
             if route.authorizer.is_none() || reply.status == 200 {
                 reply.assert_security_headers(&route);
             }

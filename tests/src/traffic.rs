@@ -37,14 +37,14 @@ pub struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    /// No users yet. What the users do follows from the seed and from the answers they receive. Between two requests, each user
-    /// waits for up to `pause`.
+    /// Traffic without users. The seed and the answers that users receive determine what the users do. Between two requests,
+    /// each user waits for up to `pause`.
     #[must_use]
     pub fn new(stack: &'a Stack, ses: &'a Ses, seed: u64, pause: Duration) -> Self {
         Self { answers: AnswerLog::new(), stack, ses, seed, pause, users: AtomicU32::new(0) }
     }
 
-    /// Runs so many users at once until the given time, and replaces each user who has finished. Returns all users.
+    /// Runs `at_once` users at a time until the given time, and replaces each user who has finished. Returns all users.
     pub async fn run(&'a self, at_once: usize, until: Instant) -> Vec<SimulatedUser<'a>> {
         let one_after_another = async |_| {
             let mut users = Vec::new();

@@ -19,7 +19,7 @@ use crate::{
     workspace::{Workspace, cargo, remove_cargo_variables},
 };
 
-const NETWORK: &str = "is the network there? Try again when it is";
+const NETWORK: &str = "check the network connection, then try again";
 
 /// Installs what a requirements file pins into a virtual environment of Python. Returns the environment's folder `bin`. `options` go
 /// to `pip install`.
@@ -30,7 +30,7 @@ pub fn python(workspace: &Workspace, name: &str, pins: &Path, options: &[&str]) 
         system::require(&[Prerequisite::Python])?;
         let python = system::python().unwrap_or("python3");
         run("python3 -m venv", Command::new(python).args(["-m", "venv"]).arg(folder)).context(
-            "no virtual environment could be made. On Debian and Ubuntu: apt install python3-venv; then try again",
+            "cannot create a virtual environment. On Debian and Ubuntu: apt install python3-venv; then try again",
         )?;
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(options).arg("-r").arg(&pins);
@@ -54,8 +54,8 @@ pub fn cargo_program(workspace: &Workspace, name: &str, pin: &Path) -> Result<Co
     Ok(command)
 }
 
-/// Installs what the package-lock.json in the folder `pins` pins, into a folder below `tools`, which it returns. Node.js finds the
-/// packages there.
+/// Installs the packages of the package-lock.json in the folder `pins` into a folder below `tools`. Returns this folder, in which
+/// Node.js finds the packages.
 pub fn node(workspace: &Workspace, tools: &Path, name: &str, pins: &Path) -> Result<PathBuf> {
     let [package, lock] = ["package.json", "package-lock.json"].map(|file| workspace.root.join(pins).join(file));
     install(tools, name, &[&package, &lock], |folder| {
@@ -63,7 +63,7 @@ pub fn node(workspace: &Workspace, tools: &Path, name: &str, pins: &Path) -> Res
         fs::create_dir_all(folder)?;
         fs::copy(&package, folder.join("package.json"))?;
         fs::copy(&lock, folder.join("package-lock.json"))?;
-        // Scripts of packages would run as this user, and nothing here needs them.
+        // Scripts of packages would run as this user, and no package here needs its scripts.
         let mut npm = Command::new("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--loglevel=error"])
             .current_dir(folder);

@@ -9,12 +9,13 @@ use anyhow::{Context as _, Result, bail};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Returns an error if another program uses the port. `what` names what needs the port, `flag` the option that chooses another one.
+/// Returns an error if another program uses the port. In the error, `what` is the program that needs the port, and `flag` is the option
+/// that chooses another port.
 pub fn claim(port: u16, what: &str, flag: &str) -> Result<()> {
-    // Binding alone proves too little: some systems let one program listen on 127.0.0.1 and another one on all addresses.
+    // A successful bind is not enough: some systems let one program listen on 127.0.0.1 and another one on all addresses.
     if TcpListener::bind((LOCALHOST, port)).is_err() || answers(port) {
         bail!(
-            "port {port}, wanted for {what}, is taken by another program. Stop that one, or choose another port: {flag} N"
+            "another program uses port {port}, which {what} needs. Stop that program, or choose another port: {flag} N"
         );
     }
     Ok(())

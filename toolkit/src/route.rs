@@ -3,18 +3,18 @@
 /// A route: its method, its path, and the function that answers it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// In upper case.
+    /// The method, in upper case.
     pub method: String,
-    /// With `{token}` where there is one.
+    /// The path. `{token}` is a placeholder for a token.
     pub path: String,
     /// The function's name.
     pub function: String,
-    /// The function that decides who gets there, if one does.
+    /// The function that API Gateway calls first to check the access token. `None` if the route has no authorizer.
     pub authorizer: Option<String>,
 }
 
 impl Route {
-    /// The value of `{token}`, if the request's path matches this route and has one; `None` where it does not match.
+    /// Compares a request with this route. `None` if the request does not match. Otherwise the value of `{token}`, if the path has one.
     #[must_use]
     pub fn matches(&self, method: &str, path: &str) -> Option<Option<String>> {
         let (pattern, segments): (Vec<_>, Vec<_>) = (self.path.split('/').collect(), path.split('/').collect());

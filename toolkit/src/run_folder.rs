@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::{console::say, file_lock, process_tree::stop_recorded, workspace::Workspace};
 
-/// The lock that a run holds while it takes a folder: a new folder is not locked yet.
+/// The lock that a run holds while it creates and locks its folder. Otherwise another run could delete a new folder that is not locked yet.
 const CREATION_LOCK: &str = ".turn";
 
 /// The folder of a run.
@@ -82,7 +82,7 @@ impl RunFolder {
         self.kept
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -122,7 +122,7 @@ impl Drop for RunFolder {
         if !self.kept {
             _ = fs::remove_dir_all(&self.outside_checkout);
             _ = fs::remove_dir_all(&self.path);
-            // This succeeds only when no other run's folder is left in it.
+            // The parent folders are removed only if they contain no other run's folder.
             _ = self.path.parent().map(fs::remove_dir);
             _ = self.outside_checkout.parent().map(fs::remove_dir);
         }

@@ -63,7 +63,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Stops the program by this signal instead of SIGTERM.
+    /// Sets the signal that stops the program. The default is SIGTERM.
     #[must_use]
     pub fn stopped_by(mut self, signal: Signal) -> Self {
         self.stop_signal = signal;

@@ -1,11 +1,11 @@
-//! What the local gateway reads of `template.yaml`.
+//! The parts of `template.yaml` that the local gateway and the local functions use.
 
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// The SAM template. A short tag is read as its text: `!Ref X` as `X`.
+/// The SAM template. Short tags are ignored: `!Ref X` is read as `X`.
 pub struct Template(Value);
 
 impl Template {

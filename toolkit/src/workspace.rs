@@ -65,7 +65,7 @@ impl Workspace {
         self.target.join("debug").join(name)
     }
 
-    /// The zip that `cargo lambda build` makes of a function.
+    /// The zip file of a function, which `cargo lambda build` creates.
     #[must_use]
     pub fn package(&self, function: &str) -> PathBuf {
         self.target.join("lambda").join(function).join("bootstrap.zip")

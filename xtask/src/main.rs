@@ -1,7 +1,7 @@
 //! The commands for everyday development: [`up`] runs the service on this machine, [`test`] runs the tests, [`sam_local`] runs
 //! template.yaml in `sam local`, [`measure`] and [`load`] measure, [`soak`] injects faults for a while, [`fuzz`] sends random events,
-//! [`requirements`] lists which test proves what, and [`rds_certificates`] renews certificates. The crate `delivery` has the commands
-//! that ship the service.
+//! [`requirements`] lists the tests of each requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the
+//! commands that package and deploy the service.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 

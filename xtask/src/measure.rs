@@ -9,8 +9,8 @@ use crate::programs;
 /// Measure what depends on the machine, such as how long hashing takes.
 ///
 /// Measures whether the time of an answer reveals if an address has an account, and how much time it would save to keep argon2's memory
-/// between two hashes. Takes ten minutes. The machine should be idle. Needs what `cargo xtask test journeys` needs. Prints figures without
-/// a verdict: docs/measurements.md has such figures and explains them.
+/// between two hashes. Takes ten minutes. The machine should be idle. Needs what `cargo xtask test journeys` needs. Prints only the
+/// figures. docs/measurements.md explains such figures.
 #[derive(clap::Args)]
 pub struct Args {
     /// Samples of each kind

@@ -9,7 +9,7 @@ use crate::tools;
 
 /// Write the certificates of Amazon RDS to shared/certificates/rds.pem. The functions verify the database with them.
 ///
-/// They come from the npm package that xtask/tools/rds pins. Raise its version there first. Expired certificates are left out.
+/// The certificates come from the npm package that xtask/tools/rds pins. First raise its version there. Expired certificates are left out.
 #[derive(clap::Args)]
 pub struct Args;
 
@@ -19,6 +19,6 @@ pub fn run(_: &Args) -> Result<ExitCode> {
     let file = workspace.root.join("shared/certificates/rds.pem");
     fs::write(&file, &certificates)?;
     let count = certificates.matches("BEGIN CERTIFICATE").count();
-    say(format_args!("{count} certificates in {}. Commit it.", file.display()));
+    say(format_args!("{count} certificates in {}. Commit this file.", file.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 use anyhow::{Context as _, Result, bail};
 use toolkit::{console::say, workspace::Workspace};
 
-/// List each requirement of docs/security.md and each fault of docs/operations.md with its tests, and fail if one has none.
+/// List each requirement of docs/security.md and each fault of docs/operations.md with its tests, and fail if one has no test.
 ///
 /// A comment above a test contains its numbers: `// Requirement 15.`, `// Requirements 14, 33.` or `// Fault 5.` The last column
 /// of each table lists the tests by file and function.

@@ -10,8 +10,8 @@ use crate::programs;
 ///
 /// Connections are cut and refused, tables and rows are locked, the database becomes read-only, processes are frozen and killed, SES and
 /// DynamoDB throttle and hang. Prints requests, refusals, faults, and a comparison of the answers with the database. Fails if any answer
-/// was 500, or if an invariant is broken. The seed decides what users do, which faults happen, and which store counts attempts. It is
-/// printed, and can be given.
+/// was 500, or if an invariant is broken. The seed decides what users do, which faults happen, and which store counts attempts. The
+/// command prints the seed, and `--seed` sets it.
 #[derive(clap::Args)]
 pub struct Args {
     /// The duration

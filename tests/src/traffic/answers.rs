@@ -9,8 +9,8 @@ use std::{
 
 use crate::Reply;
 
-/// The longest time an answer may take: the time limit of a request, the time to cancel a statement, and the time that a process is frozen or
-/// needs to start.
+/// The longest time an answer may take. It is the sum of the time limit of a request, the time to cancel a statement, and the time that a
+/// process is frozen or needs to start.
 const LONGEST_ANSWER: Duration = Duration::from_secs(6);
 
 /// All answers so far, and all violations so far.

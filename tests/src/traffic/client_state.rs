@@ -1,10 +1,10 @@
-//! What a client that may have lost answers knows of its sessions and its requests.
+//! What a client knows about its sessions and its requests. Some answers may have been lost.
 
 use std::time::Instant;
 
 use crate::{Reply, Tokens};
 
-/// Whether something is true, as far as a client can know that may have lost answers.
+/// Whether something is true, as far as a client knows. If an answer was lost, the client may not know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Certainty {
     No,
@@ -16,7 +16,7 @@ pub(super) enum Certainty {
 pub(super) enum RequestResult {
     Done(Reply),
     Refused(u16),
-    /// There was no answer. The request may have taken effect, or may do so until the faults have ended.
+    /// There was no answer. The request may have taken effect, or may still take effect until the faults have ended.
     Unknown,
 }
 
@@ -33,13 +33,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session that a sign-in opened which was sent at this time.
+    /// A session. The sign-in that opened it was sent at this time.
     pub(super) fn new(alive: Certainty, tokens: Tokens, sent: Instant) -> Self {
         Self { alive, tokens, used_refresh_tokens: Vec::new(), refresh_sent: sent, first_unanswered: None }
     }
 }
 
-/// The requests of one kind that changed something, or may have.
+/// The requests of one kind that changed something or may have changed something.
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) acknowledged: usize,

@@ -46,7 +46,7 @@ const RUNNING_STATEMENTS: &str =
 const RESET_LINKS: &str = "reset links";
 const PASSWORD_CHANGES: &str = "password changes";
 
-/// Acknowledged and uncertain changes, beside those that the database contains.
+/// The numbers of acknowledged changes, of uncertain changes, and of changes that the database contains, by kind of change.
 #[derive(Default)]
 pub struct Ledger {
     entries: BTreeMap<&'static str, Entry>,
@@ -90,7 +90,7 @@ impl Display for Ledger {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| change | acknowledged | without an answer | stored of these | stored |\n| --- | --- | --- | --- | --- |"
+            "| change | acknowledged | without an answer | of these, stored | all stored |\n| --- | --- | --- | --- | --- |"
         )?;
         for (what, Entry { acknowledged, unanswered, unacknowledged, stored }) in &self.entries {
             writeln!(f, "| {what} | {acknowledged} | {unanswered} | {unacknowledged} | {stored} |")?;
@@ -188,7 +188,7 @@ impl SimulatedUser<'_> {
             (PASSWORD_CHANGES, [self.resets.acknowledged, self.resets.unanswered, resets]),
             (RESET_LINKS, [self.links.acknowledged, self.links.unanswered, links]),
         ] {
-            // A statement whose answer was lost is repeated, and then counts its link twice.
+            // If the answer to a statement was lost, the function repeats the statement, which then counts the link twice.
             let counted_twice = what == RESET_LINKS && !exact && links >= self.links.acknowledged;
             if !ledger.add(what, numbers) && !counted_twice {
                 self.report_violation(&format!("{what}: acknowledged, without an answer, stored: {numbers:?}"));

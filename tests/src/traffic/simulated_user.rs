@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Person, Reply, Tokens, ses::AcceptedMail};
 
-/// How long a used refresh token may certainly be sent again: the grace period less a second for the request itself.
+/// For this time, a used refresh token is certainly accepted again: the grace period minus a second for the request itself.
 const GRACE_PERIOD: Duration = Duration::from_secs(9);
 /// The number of reset mails that an account gets in an hour.
 const RESET_MAILS_PER_HOUR: usize = 3;
@@ -58,7 +58,7 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
-    /// Signs up, then sends random requests until it is time or enough were sent.
+    /// Signs up. Then sends random requests until the given time, or until enough requests were sent.
     pub(super) async fn run(&mut self, until: Instant) {
         for _ in 0..5 {
             self.sign_up().await;
@@ -131,11 +131,11 @@ impl<'a> SimulatedUser<'a> {
     async fn sign_up_again_in_capitals(&self) {
         let other = self.person.with_email(&self.person.email.to_uppercase());
         if let RequestResult::Done(_) = self.send("signup", other.signs_up()).await {
-            self.report_violation("has two accounts in different case");
+            self.report_violation("has two accounts whose addresses differ only in case");
         }
     }
 
-    /// Signs in with one of the passwords that may be current. If it is, older ones no longer are.
+    /// Tries to sign in with one of the passwords that may be the current one. If this succeeds, no older password is the current one.
     async fn sign_in(&mut self, tried: usize) {
         let sent = Instant::now();
         let person = self.person.with_password(&self.passwords[tried]);
@@ -235,7 +235,7 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
-    /// Sends the previous refresh token again, as a client does that lost the answer.
+    /// Sends the previous refresh token again, like a client that lost the answer.
     async fn repeat_refresh(&mut self, session: usize) {
         let Session { used_refresh_tokens, refresh_sent, first_unanswered: None, .. } = &self.sessions[session] else {
             return;
@@ -350,7 +350,7 @@ impl<'a> SimulatedUser<'a> {
             self.refresh(session).await;
             self.view_dashboard(session).await;
         }
-        // A source without failed sign-ins, so that it does not have to wait.
+        // This source has no failed sign-ins, so it is not throttled.
         self.person = self.person.from_source(&self.person.source.replacen("10.", "11.", 1));
         let mut working = 0;
         for password in &self.passwords {

@@ -1,5 +1,5 @@
-//! Which GitHub workflows may take the role of `deploy-role.yaml`. GitHub puts the ids of owner and repository into the `sub` claim of
-//! repositories that were made, renamed or transferred since July 2026, or that opted in; the claim of others has names alone.
+//! Tests which GitHub workflows may assume the role of `deploy-role.yaml`. GitHub's claim `sub` contains the names of owner and repository. If
+//! a repository was created, renamed or transferred since July 2026, or has opted in, the claim also contains their ids.
 
 use serde_json::Value;
 use tests::documents;
@@ -14,19 +14,23 @@ const SETTINGS: [(&str, &str); 5] = [
 
 const AUDIENCE: &str = "sts.amazonaws.com";
 
-/// Whether a workflow with these claims may take the role of the stage `production` of `acme/auth`, as IAM evaluates `StringEquals`:
-/// each key has a value, and equals one of those in the policy.
+/// Whether a workflow with these claims may assume the role of the stage `production` of `acme/auth`. IAM's condition `StringEquals`
+/// requires that each claim equals one of the values in the policy.
 fn may_take_the_role(audience: &str, subject: &str) -> bool {
     let template = documents::cloudformation("deploy-role.yaml");
     let statement = &template["Resources"]["Role"]["Properties"]["AssumeRolePolicyDocument"]["Statement"];
     assert_eq!(statement["Action"], "sts:AssumeRoleWithWebIdentity");
     let conditions = statement["Condition"].as_object().unwrap();
-    assert_eq!(conditions.keys().collect::<Vec<_>>(), ["StringEquals"], "wildcards admit more than they seem to");
+    assert_eq!(
+        conditions.keys().collect::<Vec<_>>(),
+        ["StringEquals"],
+        "only exact values, because a wildcard could match other repositories"
+    );
     conditions["StringEquals"].as_object().unwrap().iter().all(|(key, allowed)| {
         let claim = match key.strip_prefix("token.actions.githubusercontent.com:").unwrap() {
             "aud" => audience,
             "sub" => subject,
-            other => panic!("IAM evaluates other claims of GitHub's only where this test does: {other}"),
+            other => panic!("this test does not evaluate the claim {other}"),
         };
         let allowed = allowed.as_array().map_or(std::slice::from_ref(allowed), Vec::as_slice);
         allowed.iter().map(|value| value.as_str().unwrap()).any(|value| with_settings(value) == claim)
@@ -58,13 +62,13 @@ fn the_deploy_role_trusts_no_repository_that_looks_like_its_own() {
         "repo:acme/auth:environment:production-evil",
         "repo:acme/auth:ref:refs/heads/main",
         "repo:acme/auth:pull_request",
-        // Somebody else, after the owner or the repository was deleted and its name was free again.
+        // A repository of somebody else. The owner or the repository was deleted, and somebody else took the free name.
         "repo:acme@999999/auth@456789:environment:production",
         "repo:acme@123456/auth@999999:environment:production",
         "repo:acme@456789/auth@123456:environment:production",
         "repo:acme@1234567/auth@456789:environment:production",
         "repo:acme-evil@123456/auth@456789:environment:production",
-        // Another repository of the same owner, with a subject of its own making.
+        // Another repository of the same owner, with a branch whose name imitates the subject.
         "repo:acme@123456/other@1:ref:refs/heads/x/auth@456789:environment:production",
         "repo:acme@123456/auth@456789:ref:refs/heads/main",
         "repo:acme@*/auth@*:environment:production",

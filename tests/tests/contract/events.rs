@@ -15,11 +15,11 @@ async fn answer(stack: &Stack, event: &Value, function: &str) -> (u64, Value) {
 
 #[tokio::test]
 async fn every_sample_event_is_understood_by_its_function() {
-    // As deployed: the defaults refuse short and common passwords.
+    // The password rules are those of a deployment: their defaults refuse short and common passwords.
     let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
     assert_eq!(stack.invoke("migrate", &event("migrate")).await.unwrap()["applied"], json!([]));
     assert_eq!(stack.invoke("sweep", &event("sweep")).await.unwrap()["mails_owed"], json!(0));
-    assert_eq!(event("signup")["isBase64Encoded"], json!(true), "one of them has a base64 body");
+    assert_eq!(event("signup")["isBase64Encoded"], json!(true), "this sample event has a base64 body");
     for (function, status, message) in [
         ("welcome", 200, "Welcome to JWT Auth API"),
         ("public", 200, "This is a public endpoint"),
@@ -42,7 +42,7 @@ async fn every_sample_event_is_understood_by_its_function() {
     assert!(page.as_str().unwrap().contains("Choose a new password</h1>"));
 }
 
-/// Of a new function, this test says whether its sample event is one that it answers as documented.
+/// This test also includes new functions: each function must answer its sample event as documented.
 #[tokio::test]
 async fn every_sample_event_gets_a_documented_answer() {
     let stack = Stack::start().await;

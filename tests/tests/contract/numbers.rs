@@ -1,4 +1,4 @@
-//! Numbers of the security policy that stand in documents are those of the code.
+//! The numbers of the security policy in the documents equal those in the code.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use shared::{domain::Rule, security::policy};
 use tests::documents::{self, OPENAPI};
 
-/// Documents that say how long something takes or lives, and the constant they have it from. Delete a row when a document no longer says it.
+/// Documents that contain a duration, and the constant that defines the duration. If a document no longer contains it, delete the row.
 const DURATIONS: [(&str, &str, Duration); 6] = [
     ("openapi.yaml", "ACCESS_TOKEN_LIFETIME", policy::ACCESS_TOKEN_LIFETIME),
     ("openapi.yaml", "RESET_TOKEN_LIFETIME", policy::RESET_TOKEN_LIFETIME),
@@ -47,7 +47,7 @@ fn documents_name_the_durations_of_the_policy() {
         let spellings = spellings(duration);
         if !spellings.iter().any(|spelling| text.contains(spelling)) {
             problems.push(format!(
-                "{file}: `policy::{constant}` is {}. Write that where the document says how long, or delete the row from DURATIONS.",
+                "{file}: `policy::{constant}` is {}. Write this duration where the document describes it, or delete the row from DURATIONS.",
                 spellings.last().expect("a spelling")
             ));
         }
@@ -87,5 +87,5 @@ fn documents_name_the_limits_of_the_policy() {
         ("README.md", format!("\"expires_in\":{}", policy::ACCESS_TOKEN_LIFETIME.as_secs())),
     ];
     let missing: Vec<_> = numbers.iter().filter(|(file, text)| !documents::read(file).contains(text)).collect();
-    assert!(missing.is_empty(), "these documents do not have these limits of `policy.rs`: {missing:#?}");
+    assert!(missing.is_empty(), "these documents do not contain these limits of `policy.rs`: {missing:#?}");
 }

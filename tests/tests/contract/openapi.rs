@@ -1,4 +1,4 @@
-//! `openapi.yaml` has the refusals of the code and no others. The journeys check that each route gives only those listed for it.
+//! `openapi.yaml` has the refusals of the code and no others. The journeys check that each route answers only with the refusals listed for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -22,7 +22,7 @@ fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
     let methods: BTreeSet<String> = documents::routes().into_iter().map(|route| route.method).collect();
     assert_eq!(cors["AllowMethods"], json!(methods));
     assert_eq!(cors["AllowHeaders"], json!(["authorization", "content-type"]));
-    assert!(cors.get("AllowCredentials").is_none(), "tokens are no cookies: nothing travels by itself");
+    assert!(cors.get("AllowCredentials").is_none(), "browsers must not send credentials: tokens are not cookies");
     assert!(!cors.to_string().contains('*'), "no wildcard: {cors}");
 
     let origins = &template["Parameters"]["AllowedOrigins"];
@@ -56,15 +56,15 @@ fn the_secret_that_signs_and_the_other_one_change_places() {
         }
     }
     for secret in ["A", "B"] {
-        // A key of that name is only in the version that is made for it.
+        // The generation is the name of the key inside the secret. So only the version of this generation contains the key.
         let made = &template()["Resources"][format!("JwtSecret{secret}")]["Properties"]["GenerateSecretString"];
         assert_eq!(made["GenerateStringKey"], format!("JwtGeneration{secret}"));
         assert!(made["PasswordLength"].as_u64() >= Some(32) && made["ExcludePunctuation"] == true, "{made}");
     }
 }
 
-/// `Build` stands in every description, and `cargo xtask deploy` makes it of code, template and parameters, so that whatever changes publishes a
-/// version. The one before is kept, because a rollback leads to it.
+/// The description of every version is the parameter `Build`, which `cargo delivery deploy` computes from code, template and parameters. So
+/// every change publishes a new version. The previous version is kept, because a rollback returns to it.
 #[test]
 fn every_deployment_that_changes_something_publishes_a_version_and_keeps_the_one_before() {
     let template = template();
@@ -78,7 +78,7 @@ fn every_deployment_that_changes_something_publishes_a_version_and_keeps_the_one
     }
 }
 
-/// The version that is installed is the oldest one that was tried.
+/// The installed version of SAM is the oldest one that was tested.
 #[test]
 fn the_guide_names_the_version_of_sam_that_the_template_needs() {
     let pins = documents::read("toolkit/tools/requirements-sam.txt");

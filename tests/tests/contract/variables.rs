@@ -10,14 +10,15 @@ use shared::security::{Issuer, TokenSettings, policy};
 use tests::documents;
 use toolkit::needs::Need;
 
-/// What the code reads beside the variables of its needs: the endpoint of every AWS service.
+/// The code reads one variable that is not in the needs: the endpoint of all AWS services.
 const OF_THE_SDK: &str = "AWS_ENDPOINT_URL";
 
-/// Names in the code that are no setting: Lambda or Cargo sets them.
+/// Names in the code that are not settings, because Lambda or Cargo sets them.
 const SET_BY_OTHERS: [&str; 4] =
     ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "CARGO_MANIFEST_DIR"];
 
-/// The default of a variable, and the code that has it if it is no constant of the policy. `None` if the README describes it in words.
+/// The default of a variable. If the default is not a constant, also the code that contains it. `None` if the README describes the default in
+/// words.
 fn default(name: &str) -> Option<(String, Option<&'static str>)> {
     let constant = |number: u128| Some((number.to_string(), None));
     let constant_text = |text: &str| Some((text.to_owned(), None));
@@ -110,7 +111,7 @@ fn the_readme_has_every_variable_that_the_code_reads_with_its_default() {
         }
         if source.is_some_and(|source| !code.contains(source)) {
             problems.push(format!(
-                "tests/tests/contract/variables.rs: the code no longer falls back to `{default}` for `{name}` by `{}`. Write its new default \
+                "tests/tests/contract/variables.rs: the default `{default}` of `{name}` is no longer in the code as `{}`. Write its new default \
                  in the function `default` and in the README.",
                 source.unwrap_or_default()
             ));

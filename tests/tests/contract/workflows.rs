@@ -1,4 +1,4 @@
-//! What the workflows must not stop doing.
+//! What the workflows must do, and what they must not do.
 
 use serde_json::Value;
 use tests::documents;
@@ -16,7 +16,7 @@ fn workflows() -> Vec<String> {
 fn steps(name: &str) -> Vec<String> {
     let workflow = workflow(name);
     let jobs = workflow["jobs"].as_object().unwrap().values();
-    // A job that is another workflow has none.
+    // A job that calls another workflow has no steps.
     jobs.filter_map(|job| job["steps"].as_array()).flatten().map(Value::to_string).collect()
 }
 
@@ -27,14 +27,14 @@ fn position(steps: &[String], what: &str) -> usize {
 // Requirement 47.
 #[test]
 fn a_dependency_with_a_known_hole_stops_a_change_and_a_release() {
-    // It checks advisories, bans, licences and sources unless told otherwise.
+    // By default, this action checks advisories, bans, licences and sources.
     let gate = |steps: &[String]| steps[position(steps, "EmbarkStudios/cargo-deny-action@")].clone();
     for workflow in ["ci", "release"] {
         let gate = gate(&steps(workflow));
         assert!(!gate.contains("continue-on-error") && !gate.contains("command"), "{gate}");
     }
     let rules: toml::Table = toml::from_str(&documents::read("deny.toml")).unwrap();
-    assert!(rules["advisories"].get("ignore").is_none(), "an advisory that is ignored is a decision to be seen here");
+    assert!(rules["advisories"].get("ignore").is_none(), "to ignore an advisory, change this test too");
 }
 
 // Requirement 47.
@@ -73,7 +73,7 @@ fn a_job_that_may_write_or_ask_for_a_token_compiles_nothing() {
         let workflow = workflow(&name);
         for (id, job) in workflow["jobs"].as_object().unwrap() {
             let permissions = if job["permissions"].is_null() { &workflow["permissions"] } else { &job["permissions"] };
-            assert!(permissions.is_object(), "{name}: {id} has whatever the repository gives by default");
+            assert!(permissions.is_object(), "{name}: the job {id} has the repository's default permissions");
             let Some(steps) = job["steps"].as_array().filter(|_| permissions.to_string().contains("write")) else {
                 continue;
             };
@@ -87,7 +87,7 @@ fn a_job_that_may_write_or_ask_for_a_token_compiles_nothing() {
     }
     seen.sort();
     assert_eq!(seen, ["deploy: deploy", "release: publish"]);
-    // What it installs from Python's registry is not compiled either.
+    // The job installs Python packages only as wheels, so it does not compile these either.
     assert_eq!(workflow("deploy")["jobs"]["deploy"]["env"]["PIP_ONLY_BINARY"], ":all:");
 }
 

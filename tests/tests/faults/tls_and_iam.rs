@@ -111,7 +111,7 @@ async fn read_message(client: &mut TcpStream) -> String {
     String::from_utf8_lossy(&message).into_owned()
 }
 
-/// This test sees what the function sends as a password. A unit test of `db::connector` compares the signature with that of an AWS SDK.
+/// This test checks what the function sends as a password. A unit test of `db::connector` compares the signature with that of an AWS SDK.
 #[tokio::test]
 async fn iam_authentication_signs_a_token_for_each_connection() {
     let rds = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,6 @@
 //! Requests that users and attackers send, over real HTTP to the real function binaries.
 //!
-//! The tests of a route are in the file named after its function. The other files hold what concerns several routes.
+//! The tests of a route are in the file named after its function. The other files contain tests that concern several routes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authorizer;

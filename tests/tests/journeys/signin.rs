@@ -24,7 +24,7 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
     assert_eq!(wrong.header("www-authenticate"), None, "sign-in takes no bearer token");
 }
 
-/// This only detects that no hash was computed. docs/measurements.md has the exact difference.
+/// This test detects only a large difference, for example because no hash was computed. docs/measurements.md has the exact difference.
 // Requirement 16.
 #[tokio::test]
 async fn an_unknown_address_takes_as_long_as_a_wrong_password() {

@@ -24,7 +24,7 @@ async fn fail_to_sign_in(person: &Person<'_>, times: usize) {
     }
 }
 
-/// Simulates that so many seconds pass for every counter.
+/// Simulates that this number of seconds passes for every counter.
 async fn let_time_pass(stack: &Stack, seconds: i64) {
     if let Some(table) = &stack.counter_table {
         return table.let_time_pass(seconds).await;

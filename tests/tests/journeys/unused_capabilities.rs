@@ -1,4 +1,4 @@
-//! Capabilities of the crate `shared` that no endpoint uses alone, called directly.
+//! Calls functions of the crate `shared` directly. No endpoint uses them, or endpoints use them only together with others.
 
 use shared::{
     db::{Database, throttle},
@@ -20,7 +20,7 @@ fn request(access_token: &str) -> Request {
         "headers": { "authorization": format!("Bearer {access_token}") },
         "requestContext": { "http": { "method": "GET", "sourceIp": "192.0.2.1" } },
     });
-    #[expect(clippy::disallowed_methods, reason = "the test is the caller, who knows the time")]
+    #[expect(clippy::disallowed_methods, reason = "`Request::new` needs the time as an argument")]
     let now = UnixTime::from(std::time::SystemTime::now());
     Request::new(serde_json::from_value(event).unwrap(), now)
 }
@@ -41,7 +41,7 @@ async fn a_user_lists_sessions_and_ends_all_of_them() {
     assert_eq!(listed[0].id, caller.session_id, "the one that was refreshed last comes first");
     assert!(listed[0].last_used_at >= listed[1].last_used_at && listed[0].expires_at > listed[0].created_at);
 
-    // A second call finds that they have ended.
+    // The second call finds sessions that have already ended.
     for _ in 0..2 {
         sessions.end_all(&caller.user).await.unwrap();
         for token in [&first, &second.access] {
@@ -53,7 +53,7 @@ async fn a_user_lists_sessions_and_ends_all_of_them() {
     assert_eq!(ada.dashboard(&ada.signs_in().await.access).await.status, 200, "she can sign in again");
 }
 
-/// A password that is right but not yet enough opens no session and takes back no failure. Both are separate steps.
+/// An endpoint may require more than the right password. So opening a session and taking back failures are separate steps.
 #[tokio::test]
 async fn a_session_is_opened_without_taking_back_failures_and_the_other_way_around() {
     let stack = Stack::start().await;

@@ -4,7 +4,7 @@ use serde_json::json;
 use shared::db::statements;
 use tests::{Stack, documents, walk_through};
 
-/// Makes the schema of version 4 of the newest one.
+/// Changes the newest schema back to that of version 4.
 const BACK_TO_VERSION_4: &str = "
     ALTER TABLE users ALTER COLUMN id TYPE integer;
     ALTER TABLE sessions ALTER COLUMN user_id TYPE integer;
@@ -28,7 +28,7 @@ async fn postgresql_accepts_every_statement_with_its_parameter_types() {
     prepare_all(&stack).await;
 }
 
-/// The code of the release before reads user ids of 32 bits and is live when `migrate` runs.
+/// The functions of the previous release read user ids of 32 bits, and they still serve requests when `migrate` runs.
 #[tokio::test]
 async fn the_next_release_widens_the_user_ids_of_a_database_in_use_and_this_code_reads_both() {
     let stack = Stack::start().await;

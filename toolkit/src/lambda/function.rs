@@ -234,7 +234,7 @@ impl Function {
         loop {
             let Some(invocation) = self.events.lock().await.recv().await else { return std::future::pending().await };
             let mut state = self.state();
-            // Nobody waits for the outcome any more, because the function was killed or restarted in the meantime.
+            // If nobody waits for the outcome any more, the function was killed or restarted in the meantime. The event is skipped.
             if !state.waiting.contains_key(&invocation.request_id) {
                 continue;
             }

@@ -15,7 +15,7 @@ pub enum Part {
     Faults,
     /// Files that must agree: the routes, the answers that openapi.yaml documents, the sample events
     Contract,
-    /// Migrations of an empty database, a current one, and both versions of the old service's. Databases that `migrate` refuses
+    /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses
     Migrations,
     /// The page that sets a new password, in Chromium
     Browser,
@@ -25,7 +25,7 @@ pub enum Part {
     Soak,
     /// Each requirement of docs/security.md, and each fault of docs/operations.md, has a test with its number
     Requirements,
-    /// template.yaml as CloudFormation receives it, for every combination of its switches: cargo delivery check-template
+    /// template.yaml as CloudFormation receives it, for every combination of its conditional parameters: cargo delivery check-template
     Template,
     /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package
     Package,

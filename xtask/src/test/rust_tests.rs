@@ -43,7 +43,7 @@ impl RustTests<'_> {
         Ok(count)
     }
 
-    /// Runs the journeys with `repeatable read` transactions. Skips the longest ones, which only repeat two hundred times what
+    /// Runs the journeys with `repeatable read` transactions. Skips the longest journeys. They only repeat two hundred times what
     /// other journeys do once.
     pub fn isolation(&self) -> Result<Count> {
         let level = [("TEST_ISOLATION", "repeatable read")];

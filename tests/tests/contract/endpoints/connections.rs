@@ -1,4 +1,5 @@
-//! The connections of the database, which functions share, and the number of alarms, which cost money.
+//! The number of database connections must suffice for all functions. The documents must give the number of connections, and about the
+//! number of alarms, because each alarm costs money.
 //!
 //! Each process of a function has one connection. During a deployment, there are processes of the old and of the new version.
 
@@ -33,7 +34,7 @@ pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     let description = template["Parameters"]["ReserveConcurrency"]["Description"].as_str().unwrap_or_default();
     if !description.contains(&format!("reserves {reserved} ")) {
         problems.push(format!(
-            "template.yaml: the shares of all functions are {reserved} together. Write `reserves {reserved} of the account's` in \
+            "template.yaml: the reserved shares of all functions add up to {reserved}. Write `reserves {reserved} of the account's` in \
              `Parameters/ReserveConcurrency/Description`."
         ));
     }
@@ -41,7 +42,7 @@ pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     for text in [format!("max_connections = {connections}"), format!("2 × {most} + {OTHERS} = {connections}")] {
         if !documents::read("docs/database.md").contains(&text) {
             problems.push(format!(
-                "docs/database.md: the template's database has {connections} connections. Write `{text}` where the page counts them."
+                "docs/database.md: the template's database has {connections} connections. Write `{text}` where the page calculates them."
             ));
         }
     }
@@ -49,13 +50,16 @@ pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     problems
 }
 
-/// The document says about how many alarms there are, so that a new function changes no price.
+/// The document gives the number of alarms only approximately, so that a new function does not change the calculated price.
 fn alarms(template: &Value) -> Option<String> {
     let resources = template["Resources"].as_object().expect("resources").values();
     let alarms = resources.filter(|resource| resource["Type"] == "AWS::CloudWatch::Alarm").count();
     let near = (alarms.saturating_sub(10)..=alarms + 10)
         .any(|count| documents::read("docs/deploying.md").contains(&format!("about {count} alarms")));
     (!near).then(|| {
-        format!("docs/deploying.md: the template has {alarms} alarms at 0.10 dollars. Write `about {alarms} alarms` in the table under `## What it costs`, and add up again.")
+        format!(
+            "docs/deploying.md: the template has {alarms} alarms at 0.10 dollars. Write `about {alarms} alarms` in the table under \
+             `## What it costs`, and calculate the sum again."
+        )
     })
 }

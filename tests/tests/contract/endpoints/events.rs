@@ -24,9 +24,14 @@ fn problem(endpoint: &Endpoint) -> Option<String> {
     let Ok(text) = fs::read_to_string(documents::root().join(&file)) else {
         return Some(match routes.first() {
             Some(route) => {
-                format!("{file}: the function `{name}` has no sample event. Make one: `{}`.", command(route))
+                format!(
+                    "{file}: the function `{name}` has no sample event. This command creates one: `{}`.",
+                    command(route)
+                )
             }
-            None => format!("{file}: the function `{name}` has no sample event. Write what invokes it, or `{{}}`."),
+            None => format!(
+                "{file}: the function `{name}` has no sample event. Write the event that invokes it, or `{{}}`."
+            ),
         });
     };
     let Ok(event) = serde_json::from_str::<Value>(&text) else {
@@ -51,7 +56,7 @@ fn leads_to(event: &Value, route: &Route) -> bool {
         && token.is_some_and(|token| event["pathParameters"]["token"].as_str() == token.as_deref())
 }
 
-/// A shell command that makes the event of one route from that of another.
+/// A shell command that creates the event of a route from the event of another route.
 fn command(route: &Route) -> String {
     let (from, from_path) = match (route.authorizer.is_some(), route.method.as_str(), route.path.contains("{token}")) {
         (true, _, _) => ("example", "/api/example"),

@@ -35,7 +35,7 @@ pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     problems
 }
 
-/// A function with several routes has several operations. Their names begin with its own.
+/// A function with several routes has several operations. Their names begin with the name of the function.
 fn problem(route: &Route, only: bool) -> Option<String> {
     let Route { method, path, function, authorizer } = route;
     let operation = &OPENAPI["paths"][path][method.to_lowercase()];
@@ -49,7 +49,7 @@ fn problem(route: &Route, only: bool) -> Option<String> {
         };
         return Some(format!(
             "openapi.yaml: the route `{method} {path}` is not described. Add {at} with `operationId: {function}`{behind}, every answer and every \
-             refusal. Copy the operation `{like}` to begin with."
+             refusal. Start with a copy of the operation `{like}`."
         ));
     }
     let id = operation["operationId"].as_str().unwrap_or_default();

@@ -81,7 +81,7 @@ pub fn forged_encodings(valid_token: &UnsignedToken) -> Vec<ForgedToken> {
     ]
     .map(forged)
     .into();
-    // Their signature is correct for the wrong encoding.
+    // The signatures of these tokens are correct, but the encoding of header or claims is wrong.
     let bits_unused = |part: &str| {
         let last = part.chars().next_back().unwrap();
         format!("{}{}", &part[..part.len() - 1], char::from(u8::try_from(last).unwrap() + 1))

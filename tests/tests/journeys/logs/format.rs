@@ -67,6 +67,6 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
             "migrate" => 2,
             _ => hostile_events(function).len(),
         };
-        assert_eq!(answered.len(), requests, "not one outcome for each request in\n{log}");
+        assert_eq!(answered.len(), requests, "expected one outcome for each request in\n{log}");
     }
 }

@@ -37,7 +37,8 @@ async fn without_the_counter_table_only_throttled_requests_fail(
     assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
 }
 
-/// The session is open when the counters are cleared. The client gets no tokens of it, so the session ends by itself.
+/// The function opens the session before it clears the counters. If it cannot clear them, the client gets no tokens of the session. So nobody
+/// can use the session, and it expires.
 // Requirement 18.
 #[tokio::test]
 async fn a_sign_in_whose_counters_cannot_be_cleared_is_unavailable_and_stays_counted_until_the_next_one() {
@@ -48,7 +49,7 @@ async fn a_sign_in_whose_counters_cannot_be_cleared_is_unavailable_and_stays_cou
     table.set_health(DynamoDbHealth::ThrottlingDeletes);
     assert_unavailable(&ada.tries_to_sign_in().await);
     let sessions = "SELECT count(*) FROM sessions";
-    assert_eq!(stack.sql_number(sessions).await, 1, "the first store has the session");
+    assert_eq!(stack.sql_number(sessions).await, 1, "PostgreSQL has the session");
     assert_eq!(table.items().await.len(), before + 3, "the attempt is still counted");
 
     table.set_health(DynamoDbHealth::Healthy);

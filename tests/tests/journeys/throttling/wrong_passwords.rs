@@ -21,7 +21,7 @@ async fn after_five_failures_a_source_waits_and_each_further_failure_doubles_the
     let ada = stack.user("Ada").await;
     fail_to_sign_in(&ada, 5).await;
     for wait in [30, 60, 120, 240, 480, 900, 900] {
-        // The right password waits too. A refused attempt does not extend the wait.
+        // The right password is refused too. A refused attempt does not extend the wait.
         for _ in 0..3 {
             assert_must_wait(&ada.tries_to_sign_in().await, wait - 15..=wait + 1);
         }
@@ -49,7 +49,7 @@ async fn of_fifty_concurrent_guesses_five_are_checked(#[values(PostgreSql, Dynam
     let ada = stack.user("Ada").await.with_password("a guess");
     let began = Instant::now();
     let replies = join_all((0..50).map(|_| ada.tries_to_sign_in())).await;
-    // A wait may begin after a guess was sent, so it may end later than 30 seconds after that.
+    // The wait begins when a guess is counted. This may be some time after `began`, so the wait may end later.
     let longest = 31 + began.elapsed().as_secs();
     assert_eq!(replies.iter().filter(|reply| reply.status == 401).count(), 5);
     for reply in replies.iter().filter(|reply| reply.status != 401) {
