@@ -7,7 +7,7 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 -- The functions never change an id, a name or an address, and never delete an account.
 GRANT SELECT, INSERT (name, email, password, created_at), UPDATE (password, credential_version) ON users TO jwt_auth;
 GRANT USAGE ON SEQUENCE users_id_seq TO jwt_auth;
-GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, password_resets, throttle, outbox TO jwt_auth;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, session_endings, password_resets, throttle, outbox TO jwt_auth;
 
 -- Rights on the tables of later migrations.
 ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO jwt_auth;

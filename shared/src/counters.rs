@@ -11,15 +11,16 @@ mod postgres;
 
 use async_trait::async_trait;
 
-use self::dynamodb::{DynamoDbCounters, StateTable};
+use self::dynamodb::DynamoDbCounters;
 use crate::{
     db::{
         Database, DbError,
         throttle::{CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, SignInCounters, Source, UnixTime},
+    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
     environment::{ConfigError, Environment},
     security::Attempt,
+    state_table::StateTable,
 };
 
 /// Counts attempts. An attempt is counted before the request is processed, so fifty attempts at the same time count as fifty. A refused attempt is
@@ -29,7 +30,7 @@ use crate::{
 #[async_trait]
 pub trait Counters: Send + Sync {
     /// Counts an attempt of a source, or refuses it.
-    async fn count(&self, attempt: Attempt, source: &Source, now: UnixTime) -> Result<(), NotCounted>;
+    async fn count(&self, attempt: Attempt, source: &Source, now: UnixMillis) -> Result<(), NotCounted>;
 
     /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt. An attempt with
     /// an address that has no account is counted in the same way.
@@ -37,7 +38,7 @@ pub trait Counters: Send + Sync {
         &self,
         email: &EmailLookup,
         source: &Source,
-        now: UnixTime,
+        now: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted>;
 
     /// Whether the counters are in PostgreSQL. Then [`crate::sessions::Sessions::open`] can undo the counting of a sign-in in the statement that

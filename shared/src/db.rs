@@ -11,6 +11,7 @@ pub mod expired;
 pub mod outbox;
 pub mod password_resets;
 mod rules;
+pub mod session_endings;
 pub mod sessions;
 mod statement;
 pub mod throttle;
@@ -63,6 +64,7 @@ pub fn statements() -> Vec<&'static dyn AnyStatement> {
         &expired::STATEMENTS[..],
         &outbox::STATEMENTS,
         &password_resets::STATEMENTS,
+        &session_endings::STATEMENTS,
         &sessions::STATEMENTS,
         &throttle::STATEMENTS,
         &users::STATEMENTS,

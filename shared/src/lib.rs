@@ -32,4 +32,5 @@ pub mod security;
 pub mod sessions;
 #[cfg(test)]
 mod settings_tests;
+mod state_table;
 mod system;

@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     deadline,
-    domain::UnixTime,
+    domain::UnixMillis,
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Authorization, Reply, Request},
@@ -88,7 +88,7 @@ impl Scheduled {
 /// The differences between endpoints, authorizers and scheduled functions.
 struct FunctionKind<E, Q, T, R> {
     /// Makes the handler's argument from an event.
-    read: fn(E, UnixTime) -> Q,
+    read: fn(E, UnixMillis) -> Q,
     /// The time that the handler has.
     budget: Duration,
     /// Makes the response from what the handler returned.
@@ -172,7 +172,7 @@ where
         // The handler's future is on the heap. Otherwise the stack of `main` would have to hold the whole future.
         Box::pin(handler(read(event, now))).await
     };
-    let outcome = deadline::within(deadline::budget(&context, now, budget), outcome);
+    let outcome = deadline::within(deadline::budget(&context, now.seconds(), budget), outcome);
     let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
     respond(outcome.unwrap_or_else(|_| Err(ApiError::Internal("the handler panicked".into()))))
 }
@@ -215,7 +215,7 @@ fn authorize(outcome: Result<Authenticated, ApiError>) -> Result<Authorization, 
     match outcome {
         Ok(caller) => {
             info!("authorized");
-            Ok(Authorization::of(caller.user.id, caller.session_id))
+            Ok(Authorization::of(caller.user_id, caller.session_id))
         }
         Err(refusal) => {
             log(&refusal);

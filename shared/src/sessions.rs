@@ -1,18 +1,30 @@
 //! Sessions: opening, authenticating, refreshing, listing and ending them.
 //!
-//! A session is a row in PostgreSQL, and every token of the session names it. A token is valid only while its session is live, so ending a session
-//! takes effect at once. Every endpoint that opens a session or authenticates a request does so with this module.
+//! Every token of a session names it. A token is valid only while its session is live, so ending a session takes effect at once. Every endpoint that
+//! opens a session or authenticates a request does so with this module.
+//!
+//! All sessions are in one of two stores: in PostgreSQL, or in DynamoDB if `STATE_TABLE` names a table. The sessions in the other store are ignored.
+
+mod dynamodb;
+mod endings;
 
 use std::time::Duration;
 
+use tracing::error;
+
+use self::dynamodb::Opened;
+pub(crate) use self::dynamodb::SessionTable;
+pub use self::endings::SessionEndings;
 use crate::{
     audit::{self, Event},
     db::{
-        Database,
-        sessions::{self, Ended, ListedSession, NewSession, Refreshed},
+        Database, sessions,
         users::{self, SessionOwner},
     },
-    domain::{SessionId, SignInCounters, TokenId, User},
+    domain::{
+        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, SignInCounters, TokenId, User, UserId,
+        VerifiedToken,
+    },
     environment::{ConfigError, Environment},
     error::ApiError,
     http::Request,
@@ -20,21 +32,28 @@ use crate::{
         TokenError, TokenSettings, Tokens, policy,
         token::{Freshness, TokenReply},
     },
+    state_table::StateTable,
 };
 
 /// The sessions of all users.
 pub struct Sessions {
-    database: Database,
+    store: Store,
     tokens: Tokens,
     lifetime: Duration,
     refresh_grace: Duration,
 }
 
+/// Where the sessions are.
+enum Store {
+    PostgreSql(Database),
+    DynamoDb(SessionTable),
+}
+
 /// The user and the session of a request. [`Sessions::authenticate`] returns it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authenticated {
     /// The user.
-    pub user: User,
+    pub user_id: UserId,
     /// The live session of the access token.
     pub session_id: SessionId,
     /// The `jti` of the access token.
@@ -42,13 +61,19 @@ pub struct Authenticated {
 }
 
 impl Sessions {
-    /// Reads the settings of tokens ([`TokenSettings::from_env`]), `JWT_REFRESH_TOKEN_EXPIRES` and `REFRESH_GRACE`.
+    /// Reads the settings of tokens ([`TokenSettings::from_env`]), `JWT_REFRESH_TOKEN_EXPIRES`, `REFRESH_GRACE` and `STATE_TABLE`. `database` is the
+    /// function's database, if it has one. Without it, sessions in PostgreSQL need the settings of [`Database::from_env`].
     ///
     /// # Errors
     /// If the secret is missing, or a value is malformed.
-    pub fn from_env(env: &Environment, database: Database) -> Result<Self, ConfigError> {
+    pub async fn from_env(env: &Environment, database: Option<&Database>) -> Result<Self, ConfigError> {
+        let store = match (StateTable::from_env(env).await?, database) {
+            (Some(table), _) => Store::DynamoDb(SessionTable::new(table)),
+            (None, Some(database)) => Store::PostgreSql(database.clone()),
+            (None, None) => Store::PostgreSql(Database::from_env(env)?),
+        };
         Ok(Self {
-            database,
+            store,
             tokens: Tokens::new(&TokenSettings::from_env(env)?),
             lifetime: env.positive_seconds("JWT_REFRESH_TOKEN_EXPIRES", policy::SESSION_LIFETIME)?,
             refresh_grace: env.seconds("REFRESH_GRACE", policy::REFRESH_GRACE)?,
@@ -56,13 +81,14 @@ impl Sessions {
     }
 
     /// Opens a session for a user who has authenticated with every factor that the account requires, and returns its tokens. With `forgive`, it also
-    /// clears these counters in PostgreSQL, in the same statement.
+    /// clears these counters in PostgreSQL, in the same statement. `database` has the user's account.
     ///
     /// # Errors
     /// [`ApiError::InvalidCredentials`] if the user's credentials have changed since they were read.
     pub async fn open(
         &self,
         request: &Request,
+        database: &Database,
         user: &User,
         forgive: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
@@ -73,27 +99,62 @@ impl Sessions {
             user,
             source: &request.source(),
             lifetime: self.lifetime,
-            forgive,
         };
-        let session = sessions::open(&self.database, new).await?.ok_or(ApiError::InvalidCredentials)?;
+        let opened = match &self.store {
+            Store::PostgreSql(database) => sessions::open(database, new, forgive).await?,
+            Store::DynamoDb(table) => match table.open(new, request.arrived_at()).await? {
+                Opened::Open(session) => Some(session),
+                Opened::Outdated { minimum_version } => {
+                    refuse_restored_database(database, user, minimum_version).await?;
+                    None
+                }
+            },
+        };
+        let session: Session = opened.ok_or(ApiError::InvalidCredentials)?;
         audit::record(Event::SignedIn, Some(user.id));
         Ok(self.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?)
     }
 
-    /// Returns the user and the session of the request. Verifies the access token, and asks the database whether the session is live.
+    /// Returns the ids of the user and the session of the request. Verifies the access token, and asks the store whether the session is live.
     ///
     /// # Errors
-    /// A refusal with status 401 if there is no valid token or the session has ended. [`ApiError::UserNotFound`] if the user does not exist any
-    /// more.
+    /// A refusal with status 401 if there is no valid token or the session has ended. [`ApiError::UserNotFound`] if the user does not exist any more
+    /// and the sessions are in PostgreSQL.
     pub async fn authenticate(&self, request: &Request) -> Result<Authenticated, ApiError> {
         let token = self.tokens.verify_access(request.bearer_token()?, request.now())?;
-        match users::find_by_session(&self.database, token).await? {
-            SessionOwner::Live(user) => {
-                Ok(Authenticated { user, session_id: token.session_id, token_id: token.token_id })
+        match &self.store {
+            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?).map(drop)?,
+            Store::DynamoDb(table) => {
+                table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
             }
-            SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
-            SessionOwner::UserGone => Err(ApiError::UserNotFound),
         }
+        Ok(Authenticated::of(token))
+    }
+
+    /// Like [`Self::authenticate`], and also returns the user's account, which `database` has.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`]. [`ApiError::UserNotFound`] if the user does not exist any more.
+    pub async fn authenticate_user(
+        &self,
+        request: &Request,
+        database: &Database,
+    ) -> Result<(Authenticated, User), ApiError> {
+        let token = self.tokens.verify_access(request.bearer_token()?, request.now())?;
+        let user = match &self.store {
+            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?,
+            Store::DynamoDb(table) => {
+                let (version, user) =
+                    tokio::try_join!(table.find(token, request.arrived_at()), users::find(database, token.user_id))?;
+                let user = user.ok_or(ApiError::UserNotFound)?;
+                // The version differs while the sessions of a user still have to end in DynamoDB.
+                if version != Some(user.credential_version) {
+                    return Err(ApiError::TokenRevoked);
+                }
+                user
+            }
+        };
+        Ok((Authenticated::of(token), user))
     }
 
     /// Exchanges the request's refresh token for its successor and a new access token (RFC 6749 §6, RFC 9700 §4.14.2).
@@ -111,7 +172,11 @@ impl Sessions {
         })?;
         let mut rng = request.rng();
         let successor = TokenId::random(&mut rng);
-        let session = match sessions::refresh(&self.database, token, successor, self.refresh_grace).await? {
+        let refreshed = match &self.store {
+            Store::PostgreSql(database) => sessions::refresh(database, token, successor, self.refresh_grace).await?,
+            Store::DynamoDb(table) => table.refresh(token, successor, self.refresh_grace, request.arrived_at()).await?,
+        };
+        let session = match refreshed {
             Refreshed::Rotated(session) | Refreshed::Repeated(session) => session,
             // The revocation is already committed here, so it stays although the request is refused.
             Refreshed::Reused => {
@@ -125,22 +190,29 @@ impl Sessions {
         Ok(self.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Refreshed)?)
     }
 
-    /// The live sessions of a user. The one that was used last comes first.
+    /// The live sessions of the user of `request`. The one that was used last comes first.
     ///
     /// # Errors
-    /// If the database fails.
-    pub async fn list(&self, user: &User) -> Result<Vec<ListedSession>, ApiError> {
-        Ok(sessions::list(&self.database, user.id).await?)
+    /// If the store fails.
+    pub async fn list(&self, request: &Request, user: UserId) -> Result<Vec<ListedSession>, ApiError> {
+        Ok(match &self.store {
+            Store::PostgreSql(database) => sessions::list(database, user).await?,
+            Store::DynamoDb(table) => table.list(user, request.arrived_at()).await?,
+        })
     }
 
     /// Ends the session of the request's access token. The token may have expired, because it still names the session.
     ///
     /// # Errors
     /// A refusal with status 401 if there is no valid token or the session has already ended. [`ApiError::UserNotFound`] if the user does not exist
-    /// any more.
+    /// any more and the sessions are in PostgreSQL.
     pub async fn end(&self, request: &Request) -> Result<(), ApiError> {
         let token = self.tokens.verify_access_of_any_age(request.bearer_token()?, request.now())?;
-        match sessions::end(&self.database, token).await? {
+        let ended = match &self.store {
+            Store::PostgreSql(database) => sessions::end(database, token).await?,
+            Store::DynamoDb(table) => table.end(token, request.arrived_at()).await?,
+        };
+        match ended {
             Ended::Now => {
                 audit::record(Event::SignedOut, Some(token.user_id));
                 Ok(())
@@ -149,14 +221,32 @@ impl Sessions {
             Ended::UserGone => Err(ApiError::UserNotFound),
         }
     }
+}
 
-    /// Ends every session of a user, the request's own included.
-    ///
-    /// # Errors
-    /// If the database fails. Then either all sessions have ended or none has.
-    pub async fn end_all(&self, user: &User) -> Result<(), ApiError> {
-        users::end_all_sessions(&self.database, user).await?;
-        audit::record(Event::AllSessionsEnded, Some(user.id));
-        Ok(())
+impl Authenticated {
+    fn of(token: VerifiedToken) -> Self {
+        Self { user_id: token.user_id, session_id: token.session_id, token_id: token.token_id }
     }
+}
+
+fn owner_of(owner: SessionOwner) -> Result<User, ApiError> {
+    match owner {
+        SessionOwner::Live(user) => Ok(user),
+        SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
+        SessionOwner::UserGone => Err(ApiError::UserNotFound),
+    }
+}
+
+/// Refuses a sign-in with 503 if the table has a higher version than the account itself. PostgreSQL assigns the versions, so it was restored to an
+/// earlier state. An account may then have the id of another one, so the table must not be used any more.
+async fn refuse_restored_database(database: &Database, user: &User, minimum_version: i32) -> Result<(), ApiError> {
+    let now = users::find(database, user.id).await?.map(|user| user.credential_version);
+    if now.is_some_and(|version| version < minimum_version) {
+        error!(
+            user_id = user.id.0,
+            "the state table is newer than the database: see `A restore` in docs/operations.md"
+        );
+        return Err(ApiError::ServiceUnavailable("the state table is newer than the database".into()));
+    }
+    Ok(())
 }

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
-use crate::domain::UnixTime;
+use crate::domain::UnixMillis;
 
 /// The function's clock.
-pub(crate) fn now() -> UnixTime {
-    UnixTime::from(SystemTime::now())
+pub(crate) fn now() -> UnixMillis {
+    UnixMillis::from(SystemTime::now())
 }
 
 /// The system's random number generator. It panics if the system has no randomness, and the request is then answered with 500.

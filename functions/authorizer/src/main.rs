@@ -4,7 +4,6 @@
 use std::process::ExitCode;
 
 use shared::{
-    db::Database,
     environment::{ConfigError, Environment},
     error::ApiError,
     http::Request,
@@ -27,6 +26,6 @@ struct App {
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        Ok(Self { sessions: Sessions::from_env(&env, Database::from_env(&env)?)? })
+        Ok(Self { sessions: Sessions::from_env(&env, None).await? })
     }
 }

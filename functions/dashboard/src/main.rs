@@ -9,7 +9,7 @@ use shared::{
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
-    sessions::{Authenticated, Sessions},
+    sessions::Sessions,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
 }
 
 async fn dashboard(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let Authenticated { user, .. } = app.sessions.authenticate(&request).await?;
+    let (_, user) = app.sessions.authenticate_user(&request, &app.database).await?;
     let message = format!("Welcome {}!", user.name);
     Ok(Reply::ok(&Dashboard { message, user: Profile { name: user.name, email: user.email } }))
 }
@@ -36,11 +36,13 @@ struct Profile {
 }
 
 struct App {
+    database: Database,
     sessions: Sessions,
 }
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        Ok(Self { sessions: Sessions::from_env(&env, Database::from_env(&env)?)? })
+        let database = Database::from_env(&env)?;
+        Ok(Self { sessions: Sessions::from_env(&env, Some(&database)).await?, database })
     }
 }

@@ -28,7 +28,7 @@ async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError>
     let email = email(&request)?;
     let minimum = MinimumDuration::start(app.minimum_duration);
     // This refusal depends on the source alone and reveals nothing about the address, so it does not wait.
-    app.counters.count(Attempt::ForgotPassword, &request.source(), request.now()).await?;
+    app.counters.count(Attempt::ForgotPassword, &request.source(), request.arrived_at()).await?;
     let outcome = send_link(app, &request, &email, minimum).await;
     minimum.wait().await;
     outcome.map(|()| Reply::ok(&Message { message: "Password reset email sent" }))

@@ -34,7 +34,7 @@ use crate::{error::Error, payload::Payload, role::FunctionsRole, transaction::Tr
 /// The first migration with which the code of the previous release cannot work. `migrate` runs before the new code is live, when
 /// a database may still serve the previous release. Such a database gets this migration with the next release. A new database
 /// gets it at once. Set this to `None` when work on the next release begins.
-const POSTPONED: Option<i32> = Some(5);
+const POSTPONED: Option<i32> = None;
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");

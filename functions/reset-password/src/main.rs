@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use shared::{
     audit::{self, Event},
     counters::{self, Counters},
-    db::{Database, password_resets},
-    domain::MailId,
+    db::{Database, password_resets, users::Account},
+    domain::{MailId, User},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
     mail::{Mail, Mailer},
     runtime::run,
-    security::{Attempt, PasswordHasher, PasswordRules, ResetToken, policy},
+    security::{Attempt, Password, PasswordHasher, PasswordRules, ResetToken, ResetTokenHash, policy},
+    sessions::SessionEndings,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,24 +27,49 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     let password = password.ok_or(ApiError::NewPasswordRequired)?;
     let token = request.path_token().and_then(ResetToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
 
-    app.counters.count(Attempt::ResetPassword, &request.source(), request.now()).await?;
+    app.counters.count(Attempt::ResetPassword, &request.source(), request.arrived_at()).await?;
+    match password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)? {
+        password_resets::ResetToken::Valid(user) => redeem(app, &request, &token, &user, &password).await?,
+        password_resets::ResetToken::Redeemed(account) => complete(app, &account, &password).await?,
+    }
+    Ok(Reply::ok(&Message { message: "Password reset successful" }))
+}
+
+/// Sets the password, ends the user's sessions, and tries to send the notice.
+async fn redeem(
+    app: &App,
+    request: &Request,
+    token: &ResetTokenHash,
+    user: &User,
+    password: &str,
+) -> Result<(), ApiError> {
     // The token is used up last, so it stays valid if the password breaks a rule.
-    let user = password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
-    let password = app.rules.accept(&password, &user.name, &user.email)?;
+    let password = app.rules.accept(password, &user.name, &user.email)?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     let notice = MailId::random(&mut request.rng());
-    if !password_resets::redeem(&app.database, &token, user.id, &hash, notice).await? {
-        return Err(ApiError::InvalidOrExpiredToken);
-    }
+    let owed = app.endings.are_owed();
+    let version = password_resets::redeem(&app.database, token, user.id, &hash, notice, owed).await?;
+    let version = version.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::PasswordReset, Some(user.id));
+    app.endings.settle(user.id, version).await?;
 
     // The password is set and the notice is in the outbox, so the answer does not depend on whether this attempt to send the notice succeeds.
     app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE).await;
-    Ok(Reply::ok(&Message { message: "Password reset successful" }))
+    Ok(())
+}
+
+/// Completes a reset that set the password but could not end the user's sessions in DynamoDB. The client must repeat the request with the same
+/// password.
+async fn complete(app: &App, account: &Account, password: &str) -> Result<(), ApiError> {
+    if !app.hasher.verify(&Password::new(password), Some(&account.password_hash)).await? {
+        return Err(ApiError::InvalidOrExpiredToken);
+    }
+    Ok(app.endings.settle(account.user.id, account.user.credential_version).await?)
 }
 
 struct App {
     database: Database,
+    endings: SessionEndings,
     counters: Box<dyn Counters>,
     rules: PasswordRules,
     hasher: PasswordHasher,
@@ -55,6 +81,7 @@ impl App {
         let database = Database::from_env(&env)?;
         Ok(Self {
             counters: counters::from_env(&env, &database).await?,
+            endings: SessionEndings::from_env(&env, &database).await?,
             mailer: Mailer::from_env(&env, database.clone()).await?,
             database,
             rules: PasswordRules::from_env(&env)?,

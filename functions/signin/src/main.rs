@@ -38,7 +38,7 @@ async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
 async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Result<Reply, ApiError> {
     let Credentials { email, password } = credentials;
     let source = request.source();
-    let CountedSignIn { account, counters } = app.counters.count_sign_in(&email, &source, request.now()).await?;
+    let CountedSignIn { account, counters } = app.counters.count_sign_in(&email, &source, request.arrived_at()).await?;
     // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account.
     let is_right = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
     if !is_right {
@@ -66,7 +66,7 @@ async fn replace_outdated_hash(
     Ok(())
 }
 
-/// Opens the session and undoes the counting of the attempt. If the counters are in PostgreSQL, one statement does both.
+/// Opens the session and undoes the counting of the attempt. If both are in PostgreSQL, one statement does both.
 async fn open_session(
     app: &App,
     request: &Request,
@@ -74,10 +74,10 @@ async fn open_session(
     counters: &SignInCounters,
 ) -> Result<TokenReply, ApiError> {
     if app.counters.are_in_database() {
-        return app.sessions.open(request, user, Some(counters)).await;
+        return app.sessions.open(request, &app.database, user, Some(counters)).await;
     }
-    let tokens = app.sessions.open(request, user, None).await?;
-    app.counters.forgive_sign_in(counters).await?;
+    let forgive = async { Ok(app.counters.forgive_sign_in(counters).await?) };
+    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, user, None), forgive)?;
     Ok(tokens)
 }
 
@@ -123,7 +123,7 @@ impl App {
         let database = Database::from_env(&env)?;
         Ok(Self {
             counters: counters::from_env(&env, &database).await?,
-            sessions: Sessions::from_env(&env, database.clone())?,
+            sessions: Sessions::from_env(&env, Some(&database)).await?,
             database,
             hasher: PasswordHasher::new(),
             replace_outdated_hashes: env.switch("PASSWORD_REHASH")?,

@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
     let NewAccount { name, email, password } = NewAccount::parse(&request, &app.rules)?;
-    app.counters.count(Attempt::SignUp, &request.source(), request.now()).await?;
+    app.counters.count(Attempt::SignUp, &request.source(), request.arrived_at()).await?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     let user = users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
     audit::record(Event::SignedUp, Some(user));

@@ -1,4 +1,4 @@
-//! `sweep` runs every minute. It sends mails that a request could not send, and deletes expired rows.
+//! `sweep` runs every minute. It sends mails that a request could not send, ends sessions that a request could not end, and deletes expired rows.
 //!
 //! Concurrent invocations do no harm, because only one of them takes a mail or a row. An interrupted invocation does no harm either, because the
 //! invocation of the next minute does what is left.
@@ -11,6 +11,7 @@ use shared::{
         Database, DbError,
         expired::{self, ExpiringTable},
         outbox::{self, ClaimedMail, MailKind},
+        session_endings,
     },
     deadline,
     domain::MailId,
@@ -19,6 +20,7 @@ use shared::{
     mail::{Attempted, Mail, Mailer},
     runtime::{Scheduled, run_scheduled},
     security::{ResetToken, policy},
+    sessions::SessionEndings,
 };
 use tracing::{error, info, warn};
 
@@ -52,6 +54,7 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
             Outcome::Obsolete => &mut report.mails_void,
         } += 1;
     }
+    report.sessions_owed = settle_session_endings(app).await?;
     report.mails_given_up = delete(app, ExpiringTable::Outbox).await?;
     report.sessions_deleted = delete(app, ExpiringTable::Sessions).await?;
     report.password_resets_deleted = delete(app, ExpiringTable::PasswordResets).await?;
@@ -66,8 +69,8 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
 }
 
 /// Logs the line from which the metric of unsent mails is made (`MailsOwed` in `template.yaml`).
-fn log_swept(&Report { mails_sent, mails_failed, mails_refused, mails_owed, .. }: &Report) {
-    info!(mails_sent, mails_failed, mails_refused, mails_owed, "swept");
+fn log_swept(&Report { mails_sent, mails_failed, mails_refused, mails_owed, sessions_owed, .. }: &Report) {
+    info!(mails_sent, mails_failed, mails_refused, mails_owed, sessions_owed, "swept");
 }
 
 /// The result for a mail that was due.
@@ -95,6 +98,22 @@ async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcom
     let attempted = app.mailer.attempt(attempt, user, &email, mail, policy::MAIL_DEADLINE).await;
     info!(user_id = user.0, attempts, outcome = ?attempted, "tried to send a mail again");
     Ok(Some(Outcome::Attempted(attempted)))
+}
+
+/// Ends sessions in DynamoDB that a request could not end, while there is time. Returns the number of users whose sessions must still end. A failure of
+/// DynamoDB does not stop the rest of the sweep.
+async fn settle_session_endings(app: &App) -> Result<i64, DbError> {
+    while deadline::remaining() > policy::SWEEP_RESERVE {
+        match app.endings.settle_next().await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(problem) => {
+                error!(%problem, "sessions could not be ended after a change of credentials, and are ended by the next sweep");
+                break;
+            }
+        }
+    }
+    session_endings::count(&app.database).await
 }
 
 /// Deletes a table's expired rows in batches while there is time.
@@ -125,6 +144,8 @@ struct Report {
     mails_owed: i64,
     /// Mails that could not be sent before they expired.
     mails_given_up: i64,
+    /// Users whose sessions in DynamoDB must still end.
+    sessions_owed: i64,
     /// Expired rows that were deleted.
     sessions_deleted: i64,
     password_resets_deleted: i64,
@@ -133,12 +154,17 @@ struct Report {
 
 struct App {
     database: Database,
+    endings: SessionEndings,
     mailer: Mailer,
 }
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
-        Ok(Self { mailer: Mailer::from_env(&env, database.clone()).await?, database })
+        Ok(Self {
+            endings: SessionEndings::from_env(&env, &database).await?,
+            mailer: Mailer::from_env(&env, database.clone()).await?,
+            database,
+        })
     }
 }

@@ -8,13 +8,13 @@ use crate::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, SignInCounters, Source, UnixTime},
+    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
     security::Attempt,
 };
 
 #[async_trait]
 impl Counters for Database {
-    async fn count(&self, attempt: Attempt, source: &Source, _: UnixTime) -> Result<(), NotCounted> {
+    async fn count(&self, attempt: Attempt, source: &Source, _: UnixMillis) -> Result<(), NotCounted> {
         throttle::count(self, attempt, source).await
     }
 
@@ -22,7 +22,7 @@ impl Counters for Database {
         &self,
         email: &EmailLookup,
         source: &Source,
-        _: UnixTime,
+        _: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted> {
         throttle::count_sign_in(self, email, source).await
     }

@@ -94,7 +94,7 @@ async fn token(config: &Config, sdk: &OnceCell<SdkConfig>) -> Result<String, Cau
         return Err("DATABASE_URL names no host or no user".into());
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    sign_token(host, port, user, region.as_ref(), credentials, system::now())
+    sign_token(host, port, user, region.as_ref(), credentials, system::now().seconds())
 }
 
 /// How long a token can be used to log in. RDS accepts 15 minutes at most. A connection may last longer.

@@ -51,7 +51,7 @@ static CLAIM: Statement<5> = Statement {
         RETURNING o.user_id, o.kind, o.page, o.attempts
     ), minted AS (
         UPDATE password_resets r SET token_hash = $2, created_at = now(), expires_at = now() + $5 * interval '1 second'
-        FROM claimed WHERE claimed.kind = 'password_reset' AND r.user_id = claimed.user_id
+        FROM claimed WHERE claimed.kind = 'password_reset' AND r.user_id = claimed.user_id AND r.redeemed_at IS NULL
         RETURNING r.user_id
     )
     SELECT u.id::bigint AS id, u.email, claimed.attempts, claimed.kind,

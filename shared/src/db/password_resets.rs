@@ -6,8 +6,9 @@ use super::{
     AnyStatement, Database, DbError,
     rules::{count_within_window, counter_key, has_address, user_columns},
     seconds,
+    session_endings::owe_session_ending,
     statement::Statement,
-    users::user,
+    users::{Account, account, user},
 };
 use crate::{
     domain::{EmailLookup, MailId, User, UserId},
@@ -51,7 +52,7 @@ static REQUEST: Statement<8> = Statement {
         INSERT INTO password_resets (user_id, token_hash, created_at, expires_at)
         SELECT user_id, $2, now(), now() + $3 * interval '1 second' FROM mail
         ON CONFLICT (user_id) DO UPDATE
-        SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
+        SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
     )
     SELECT account.* FROM account, counted"
     ),
@@ -100,51 +101,72 @@ static FIND: Statement<1> = Statement {
         "
     SELECT ",
         user_columns!(),
-        " FROM users
-    WHERE id = (SELECT user_id FROM password_resets WHERE token_hash = $1 AND expires_at > now())"
+        ", password, r.redeemed_at IS NOT NULL AS is_redeemed
+    FROM users u JOIN (SELECT user_id, redeemed_at FROM password_resets WHERE token_hash = $1 AND expires_at > now()) r ON r.user_id = u.id"
     ),
     types: [Type::BYTEA],
 };
 
-/// The account whose password this token can reset. The token stays valid.
-pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<User>, DbError> {
-    Ok(db.query_opt(&FIND, [&token.as_bytes()]).await?.as_ref().map(user))
+/// The account of a reset token.
+pub enum ResetToken {
+    /// The token can reset the password of this account. It stays valid.
+    Valid(User),
+    /// The token has reset the password of this account, but the account's sessions in DynamoDB must still end.
+    Redeemed(Account),
 }
 
-/// Of many requests with one token, only the request that deletes the token succeeds. Increasing the credential version ends every session of the
-/// user, including a session that a sign-in with the old password opens at the same time.
+/// Finds the account of a reset token. `None` if the token is not valid.
+pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<ResetToken>, DbError> {
+    let row = db.query_opt(&FIND, [&token.as_bytes()]).await?;
+    Ok(row.map(|row| match row.get("is_redeemed") {
+        false => ResetToken::Valid(user(&row)),
+        true => ResetToken::Redeemed(account(&row)),
+    }))
+}
+
+/// Of many requests with one token, only the first one succeeds. It deletes the token, or marks it as redeemed if sessions in DynamoDB must end. The
+/// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time.
 ///
 /// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
 /// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.
-static REDEEM: Statement<6> = Statement {
-    sql: "
-    WITH redeemed AS (
-        DELETE FROM password_resets WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() RETURNING user_id
+static REDEEM: Statement<7> = Statement {
+    sql: concat!(
+        "
+    WITH deleted AS (
+        DELETE FROM password_resets
+        WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() AND redeemed_at IS NULL AND NOT $7 RETURNING user_id
+    ), marked AS (
+        UPDATE password_resets SET redeemed_at = now()
+        WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() AND redeemed_at IS NULL AND $7 RETURNING user_id
     ), changed AS (
         UPDATE users SET password = $3, credential_version = credential_version + 1
-        FROM redeemed WHERE users.id = redeemed.user_id
-        RETURNING users.id
-    ), mail AS (
+        FROM (SELECT * FROM deleted UNION ALL SELECT * FROM marked) AS redeemed WHERE users.id = redeemed.user_id
+        RETURNING users.id, users.credential_version
+    ), ",
+        owe_session_ending!("changed", "$7"),
+        ", mail AS (
         INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
         SELECT id, 'password_changed', $4, now() + $5 * interval '1 second', now() + $6 * interval '1 second' FROM changed
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
     )
-    SELECT id FROM changed
+    SELECT credential_version FROM changed
     UNION ALL
-    SELECT id FROM users WHERE id = $2 AND password = $3",
-    types: [Type::BYTEA, Type::INT8, Type::TEXT, Type::UUID, Type::FLOAT8, Type::FLOAT8],
+    SELECT credential_version FROM users WHERE id = $2 AND password = $3"
+    ),
+    types: [Type::BYTEA, Type::INT8, Type::TEXT, Type::UUID, Type::FLOAT8, Type::FLOAT8, Type::BOOL],
 };
 
-/// Deletes the token, sets the password, ends every session of the user, and writes the notice of the change into the outbox. False if the token is
-/// not valid any more.
+/// Uses the token up, sets the password, and writes the notice of the change into the outbox. Returns the user's new credential version, which ends
+/// every session in PostgreSQL. With `owed`, writes that the sessions in DynamoDB must end. `None` if the token is not valid any more.
 pub async fn redeem(
     db: &Database,
     token: &ResetTokenHash,
     user: UserId,
     hash: &PasswordHash,
     notice: MailId,
-) -> Result<bool, DbError> {
+    owed: bool,
+) -> Result<Option<i32>, DbError> {
     let row = db
         .query_opt(
             &REDEEM,
@@ -155,8 +177,9 @@ pub async fn redeem(
                 &notice.0,
                 &seconds(policy::MAIL_FIRST_RETRY),
                 &seconds(policy::NOTICE_LIFETIME),
+                &owed,
             ],
         )
         .await?;
-    Ok(row.is_some())
+    Ok(row.map(|row| row.get("credential_version")))
 }

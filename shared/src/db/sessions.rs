@@ -12,7 +12,10 @@ use super::{
     throttle::clear_counters,
 };
 use crate::{
-    domain::{Session, SessionId, SignInCounters, Source, TokenId, TooMany, UnixTime, User, UserId, VerifiedToken},
+    domain::{
+        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, SignInCounters, TokenId, TooMany, UnixTime,
+        UserId, VerifiedToken,
+    },
     security::policy,
 };
 
@@ -67,24 +70,13 @@ static OPEN: Statement<11> = Statement {
     ],
 };
 
-/// A session to open.
-pub struct NewSession<'a> {
-    /// Its id.
-    pub id: SessionId,
-    /// The `jti` of its first refresh token.
-    pub refresh_id: TokenId,
-    /// Its user, with the credential version under which the password was verified.
-    pub user: &'a User,
-    /// Where the request came from.
-    pub source: &'a Source,
-    /// How long it lives.
-    pub lifetime: Duration,
-    /// The sign-in's counters in PostgreSQL, if they are to be cleared at the same time.
-    pub forgive: Option<&'a SignInCounters>,
-}
-
-/// Opens a session. `None` if the user's credential version has changed, or if the user does not exist any more.
-pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>, DbError> {
+/// Opens a session, and clears these counters of the sign-in. `None` if the user's credential version has changed, or if the user does not exist any
+/// more.
+pub async fn open(
+    db: &Database,
+    new: NewSession<'_>,
+    forgive: Option<&SignInCounters>,
+) -> Result<Option<Session>, DbError> {
     let row = db
         .query_opt(
             &OPEN,
@@ -95,9 +87,9 @@ pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>,
                 &new.user.credential_version,
                 &seconds(new.lifetime),
                 &new.source.as_str(),
-                &new.forgive.map(|counters| counters.both.as_bytes()),
-                &new.forgive.map(|counters| counters.source.as_bytes()),
-                &new.forgive.map(|counters| counters.account.as_bytes()),
+                &forgive.map(|counters| counters.both.as_bytes()),
+                &forgive.map(|counters| counters.source.as_bytes()),
+                &forgive.map(|counters| counters.account.as_bytes()),
                 &policy::SESSIONS_OF_ACCOUNT,
                 &policy::SESSIONS_EVICTED,
             ],
@@ -107,21 +99,6 @@ pub async fn open(db: &Database, new: NewSession<'_>) -> Result<Option<Session>,
         Err(error) if error.is_foreign_key_violation() => Ok(None),
         row => Ok(row?.as_ref().map(session)),
     }
-}
-
-/// A live session, as its owner sees it in a list.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ListedSession {
-    /// Its id.
-    pub id: SessionId,
-    /// When it was opened.
-    pub created_at: UnixTime,
-    /// When it was opened or last refreshed.
-    pub last_used_at: UnixTime,
-    /// When it ends.
-    pub expires_at: UnixTime,
-    /// The source that opened it.
-    pub source: Option<String>,
 }
 
 static LIST: Statement<1> = Statement {
@@ -149,20 +126,6 @@ pub async fn list(db: &Database, user: UserId) -> Result<Vec<ListedSession>, DbE
         source: row.get("source"),
     });
     Ok(listed.collect())
-}
-
-/// The result of presenting a refresh token.
-pub enum Refreshed {
-    /// It was the session's current token. The session now has a new one.
-    Rotated(Session),
-    /// It was the parent of a token that has not been used yet, within the grace. The session still has that token.
-    Repeated(Session),
-    /// It was an older token, or it came after the grace. The session has been revoked, because the token may have been stolen.
-    Reused,
-    /// The session is refreshed too often.
-    TooMany(TooMany),
-    /// The session has ended, or its user does not exist any more.
-    Gone,
 }
 
 /// The statement locks the session's row before it decides. So of many calls with one token at the same time, one rotates the token and the others
@@ -249,16 +212,6 @@ async fn wait_to_refresh(db: &Database, token: VerifiedToken) -> Result<Option<T
     let limit = policy::REFRESHES_OF_SESSION;
     let values = [&token.session_id.0 as _, &token.user_id.0 as _, &limit.attempts as _, &seconds(limit.window) as _];
     Ok(db.query_opt(&WAIT_TO_REFRESH, values).await?.map(|row| TooMany::wait(row.get("wait"))))
-}
-
-/// The result of ending a session.
-pub enum Ended {
-    /// It was live and has ended now.
-    Now,
-    /// It had ended before.
-    Before,
-    /// Its user does not exist any more.
-    UserGone,
 }
 
 static END: Statement<2> = Statement {

@@ -8,11 +8,11 @@ use super::{
     rules::{count_within_window, counter_key, has_address, one_more, seconds_until, session_is_live, user_columns},
     seconds,
     statement::Statement,
-    users::{Account, user},
+    users::{Account, account},
 };
 use crate::{
     domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany},
-    security::{Attempt, PasswordHash, policy},
+    security::{Attempt, policy},
 };
 
 /// All statements of this module.
@@ -70,8 +70,7 @@ pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<(
     if row.get("is_counted") { Ok(()) } else { Err(TooMany::wait(row.get("wait")).into()) }
 }
 
-/// The parts of a `WITH` that find the account with the address `$1`, its three counters for the source `$2`, and whether the account has a live
-/// session that was opened from this source.
+/// The parts of a `WITH` that find the account with the address `$1` and its three counters for the source `$2`.
 ///
 /// The names of an account's counters contain its id and its credential version. So failures that were counted for an address do not affect an
 /// account that is created later with this address, and a password reset starts new counters. For an address without an account, the names
@@ -99,25 +98,9 @@ macro_rules! sign_in {
             counter_key!("'signin account ' || name"),
             " AS account_key
         FROM subject
-    ), owner AS (
-        SELECT EXISTS (
-            SELECT FROM sessions s JOIN account u ON ",
-            session_is_live!(),
-            " WHERE s.source = $2
-        ) AS is_signed_in_here
     )"
         )
     };
-}
-
-/// The account and the counters of an attempt to sign in, for counters outside PostgreSQL.
-pub struct SignInAttempt {
-    /// The account of the address, if there is one.
-    pub account: Option<Account>,
-    /// The counters to increase.
-    pub counters: SignInCounters,
-    /// Whether the account has a live session that was opened from the same source.
-    pub is_signed_in_here: bool,
 }
 
 static FIND_ACCOUNT: Statement<2> = Statement {
@@ -126,16 +109,15 @@ static FIND_ACCOUNT: Statement<2> = Statement {
     WITH ",
         sign_in!(),
         "
-    SELECT account.*, named.*, owner.* FROM named CROSS JOIN owner LEFT JOIN account ON true"
+    SELECT account.*, named.* FROM named LEFT JOIN account ON true"
     ),
     types: [Type::TEXT, Type::TEXT],
 };
 
-/// Finds the account of an address, and the counters for an attempt to sign in to it. Counts nothing.
-pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -> Result<SignInAttempt, DbError> {
+/// Finds the account of an address, and the counters for an attempt to sign in to it, for counters outside PostgreSQL. Counts nothing.
+pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, DbError> {
     let row = db.query_one(&FIND_ACCOUNT, [&email.as_sql(), &source.as_str()]).await?;
-    let is_signed_in_here = row.get("is_signed_in_here");
-    Ok(SignInAttempt { account: account(&row), counters: counters(&row), is_signed_in_here })
+    Ok(CountedSignIn { account: found_account(&row), counters: counters(&row) })
 }
 
 /// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account.
@@ -151,7 +133,13 @@ static COUNT_SIGN_IN: Statement<10> = Statement {
         "
     WITH ",
         sign_in!(),
-        ", refusal AS (
+        ", owner AS (
+        SELECT EXISTS (
+            SELECT FROM sessions s JOIN account u ON ",
+        session_is_live!(),
+        " WHERE s.source = $2
+        ) AS is_signed_in_here
+    ), refusal AS (
         SELECT coalesce(max(CASE
                 WHEN t.key = named.both_key THEN ",
         seconds_until!("t.blocked_until"),
@@ -239,7 +227,7 @@ pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) 
         )
         .await?;
     if row.get("is_counted") {
-        Ok(CountedSignIn { account: account(&row), counters: counters(&row) })
+        Ok(CountedSignIn { account: found_account(&row), counters: counters(&row) })
     } else {
         Err(TooMany { reset_helps: row.get("reset_helps"), ..TooMany::wait(row.get("wait")) }.into())
     }
@@ -298,7 +286,6 @@ fn counters(row: &Row) -> SignInCounters {
 }
 
 /// The account of a row, if the row has one.
-fn account(row: &Row) -> Option<Account> {
-    let password: Option<String> = row.get("password");
-    password.map(|hash| Account { user: user(row), password_hash: PasswordHash::from_stored(hash) })
+fn found_account(row: &Row) -> Option<Account> {
+    row.get::<_, Option<String>>("password").map(|_| account(row))
 }

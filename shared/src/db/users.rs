@@ -5,6 +5,7 @@ use tokio_postgres::{Row, types::Type};
 use super::{
     AnyStatement, Database, DbError,
     rules::{has_address, session_is_live, user_columns},
+    session_endings::owe_session_ending,
     statement::Statement,
 };
 use crate::{
@@ -13,7 +14,8 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&CREATE, &FIND_BY_SESSION, &REPLACE_HASH, &END_ALL_SESSIONS];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 5] =
+    [&CREATE, &FIND, &FIND_BY_SESSION, &REPLACE_HASH, &END_ALL_SESSIONS];
 
 /// Any unique index of `users` may refuse the row, so `ON CONFLICT` names no index. A database that was taken over has one more unique index, on
 /// `email`. Without `ON CONFLICT`, PostgreSQL would write the address into its log.
@@ -95,17 +97,39 @@ pub async fn replace_hash(db: &Database, user: UserId, read: &PasswordHash, new:
     db.query_opt(&REPLACE_HASH, [&user.0, &read.as_stored(), &new.as_stored()]).await.map(drop)
 }
 
-static END_ALL_SESSIONS: Statement<2> = Statement {
-    sql: "
-    UPDATE users SET credential_version = credential_version + 1
-    WHERE id = $1 AND credential_version = $2 RETURNING id::bigint AS id",
-    types: [Type::INT8, Type::INT4],
+static END_ALL_SESSIONS: Statement<3> = Statement {
+    sql: concat!(
+        "
+    WITH changed AS (
+        UPDATE users SET credential_version = credential_version + 1
+        WHERE id = $1 AND credential_version = $2 RETURNING id, credential_version
+    ), ",
+        owe_session_ending!("changed", "$3"),
+        "
+    SELECT credential_version FROM changed UNION ALL SELECT credential_version FROM users WHERE id = $1 AND credential_version > $2"
+    ),
+    types: [Type::INT8, Type::INT4, Type::BOOL],
 };
 
-/// Ends every session that was opened under this credential version of the user, by increasing the version. If the version in the database is already
-/// higher, those sessions have ended, and nothing changes.
-pub async fn end_all_sessions(db: &Database, user: &User) -> Result<(), DbError> {
-    db.query_opt(&END_ALL_SESSIONS, [&user.id.0, &user.credential_version]).await.map(drop)
+/// Ends every session in PostgreSQL that was opened under this credential version of the user, by increasing the version. Returns the higher version.
+/// `None` if the user does not exist any more. If the version in the database is already higher, nothing changes. With `owed`, writes that the
+/// sessions in DynamoDB must end.
+pub async fn end_all_sessions(db: &Database, user: &User, owed: bool) -> Result<Option<i32>, DbError> {
+    let row = db.query_opt(&END_ALL_SESSIONS, [&user.id.0, &user.credential_version, &owed]).await?;
+    Ok(row.map(|row| row.get("credential_version")))
+}
+
+static FIND: Statement<1> =
+    Statement { sql: concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1"), types: [Type::INT8] };
+
+/// The user with this id. `None` if the user does not exist any more.
+pub async fn find(db: &Database, user_id: UserId) -> Result<Option<User>, DbError> {
+    Ok(db.query_opt(&FIND, [&user_id.0]).await?.as_ref().map(user))
+}
+
+/// The account of a row that has [`user_columns!`] and `password`.
+pub(super) fn account(row: &Row) -> Account {
+    Account { user: user(row), password_hash: PasswordHash::from_stored(row.get("password")) }
 }
 
 /// The user of a row that has [`user_columns!`].

@@ -21,10 +21,37 @@ impl UnixTime {
     }
 }
 
-impl From<SystemTime> for UnixTime {
+/// Milliseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// The whole seconds of this time.
+    #[must_use]
+    pub fn seconds(self) -> UnixTime {
+        UnixTime(self.0.div_euclid(1_000))
+    }
+
+    /// The time `duration` after this one.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    /// The time from `earlier` to this time. Zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl From<SystemTime> for UnixMillis {
     /// A clock that shows a time before 1970 counts as 1970. Every token is then from the future and is refused.
     fn from(time: SystemTime) -> Self {
-        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self(i64::try_from(seconds).unwrap_or(i64::MAX))
+        Self(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

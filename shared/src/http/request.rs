@@ -11,7 +11,7 @@ use rand::CryptoRng;
 
 use super::{Caller, fields};
 use crate::{
-    domain::{SessionId, Source, UnixTime, UserId},
+    domain::{SessionId, Source, UnixMillis, UnixTime, UserId},
     error::ApiError,
     security::policy,
     system,
@@ -23,30 +23,36 @@ use crate::{
 /// `docs/decisions/0005-events-are-read-as-they-are.md`.
 pub struct Request {
     event: ApiGatewayV2httpRequest,
-    now: UnixTime,
+    arrived_at: UnixMillis,
 }
 
 impl Request {
-    /// A request that arrived at `now`.
+    /// A request that arrived at this time, by the function's clock.
     #[must_use]
-    pub fn new(event: ApiGatewayV2httpRequest, now: UnixTime) -> Self {
-        Self { event, now }
+    pub fn new(event: ApiGatewayV2httpRequest, arrived_at: UnixMillis) -> Self {
+        Self { event, arrived_at }
     }
 
     /// A request that an authorizer decides about. It has no body.
     #[must_use]
-    pub fn to_authorize(question: ApiGatewayV2CustomAuthorizerV2Request, now: UnixTime) -> Self {
+    pub fn to_authorize(question: ApiGatewayV2CustomAuthorizerV2Request, arrived_at: UnixMillis) -> Self {
         let mut event = ApiGatewayV2httpRequest::default();
         event.headers = question.headers;
         event.request_context = question.request_context;
-        Self::new(event, now)
+        Self::new(event, arrived_at)
     }
 
-    /// When the request arrived, by the function's clock. Use it only for the times in tokens and for counters in DynamoDB. Everything in PostgreSQL
+    /// When the request arrived, by the function's clock. Use it only for the times in tokens and for what DynamoDB stores. Everything in PostgreSQL
     /// uses PostgreSQL's clock.
     #[must_use]
+    pub fn arrived_at(&self) -> UnixMillis {
+        self.arrived_at
+    }
+
+    /// The same time, in whole seconds.
+    #[must_use]
     pub fn now(&self) -> UnixTime {
-        self.now
+        self.arrived_at.seconds()
     }
 
     /// The system's random number generator.

@@ -179,6 +179,9 @@ pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 /// Maximum time of one operation on counters in DynamoDB, with all its calls and retries. A sign-in has two such operations.
 pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
+/// By how much the clocks of a function and of DynamoDB may differ. The function's clock decides when a session in DynamoDB expires, and when the grace
+/// of a refresh token ends.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 /// Maximum time of one call to DynamoDB, with its connection. DynamoDB usually answers in a few milliseconds.
 pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
 /// The time after which `sweep` first tries to send a mail that a request could not send. It is longer than a request takes, so that `sweep` and the

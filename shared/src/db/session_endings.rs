@@ -1,0 +1,61 @@
+//! The table `session_endings`: users whose sessions in DynamoDB must still end. A row outlives its user.
+
+use tokio_postgres::types::Type;
+
+use super::{AnyStatement, Database, DbError, statement::Statement};
+use crate::domain::UserId;
+
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&NEXT, &SETTLE, &COUNT];
+
+/// The part of a `WITH` that writes the debt for the rows of `$changed`, which have the `id` and the new `credential_version` of a user, if `$owed` is
+/// true.
+macro_rules! owe_session_ending {
+    ($changed:literal, $owed:literal) => {
+        concat!(
+            "owed AS (
+        INSERT INTO session_endings AS e (user_id, minimum_version)
+        SELECT id, credential_version FROM ",
+            $changed,
+            " WHERE ",
+            $owed,
+            "
+        ON CONFLICT (user_id) DO UPDATE SET minimum_version = greatest(e.minimum_version, excluded.minimum_version)
+    )"
+        )
+    };
+}
+pub(super) use owe_session_ending;
+
+static NEXT: Statement<0> =
+    Statement { sql: "SELECT user_id, minimum_version FROM session_endings ORDER BY owed_since LIMIT 1", types: [] };
+
+/// The user whose sessions have had to end for the longest time, and the lowest credential version whose sessions stay. `None` if there is none.
+pub async fn next(db: &Database) -> Result<Option<(UserId, i32)>, DbError> {
+    let row = db.query_opt(&NEXT, []).await?;
+    Ok(row.map(|row| (UserId(row.get("user_id")), row.get("minimum_version"))))
+}
+
+/// A reset token that was used is kept until then, so that the user can repeat the request. See [`super::password_resets`].
+static SETTLE: Statement<2> = Statement {
+    sql: "
+    WITH settled AS (
+        DELETE FROM session_endings WHERE user_id = $1 AND minimum_version <= $2 RETURNING user_id
+    ), forgotten AS (
+        DELETE FROM password_resets r USING settled WHERE r.user_id = settled.user_id AND r.redeemed_at IS NOT NULL RETURNING r.user_id
+    )
+    SELECT count(*) AS settled FROM settled",
+    types: [Type::INT8, Type::INT4],
+};
+
+/// Deletes the debt of a user, unless a higher version is owed meanwhile.
+pub async fn settle(db: &Database, user: UserId, version: i32) -> Result<(), DbError> {
+    db.query_one(&SETTLE, [&user.0, &version]).await.map(drop)
+}
+
+static COUNT: Statement<0> = Statement { sql: "SELECT count(*) AS owed FROM session_endings", types: [] };
+
+/// The number of users whose sessions must still end.
+pub async fn count(db: &Database) -> Result<i64, DbError> {
+    Ok(db.query_one(&COUNT, []).await?.get("owed"))
+}

@@ -1,0 +1,184 @@
+//! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
+//!
+//! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
+//! version is live. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending a session deletes
+//! its item. Every update of a session demands that the item exists, so no late request brings an ended session back.
+//!
+//! The function's clock decides, in milliseconds. It is read once for each request, and checked against DynamoDB's clock at every call.
+
+mod stored;
+
+use std::time::Duration;
+
+use self::stored::{Counting, StoredSession, account_key, id, live_sessions, minimum_version, partition, session_key};
+use crate::{
+    db::DbError,
+    domain::{Ended, ListedSession, NewSession, Refreshed, Session, TokenId, UnixMillis, UserId, VerifiedToken},
+    security::policy,
+    state_table::{Item, StateTable, Update, Updated, number, within},
+};
+
+/// The sessions in the table.
+#[derive(Clone)]
+pub(crate) struct SessionTable(StateTable);
+
+/// The result of opening a session.
+pub(super) enum Opened {
+    /// It is open.
+    Open(Session),
+    /// The account's minimum version is higher than the version that the sign-in read. The session is not live.
+    Outdated { minimum_version: i32 },
+}
+
+/// How often a refresh is tried, if other requests change the session in the meantime. Each try sees the session as the previous one left it.
+const CONFLICTS: usize = 100;
+
+impl SessionTable {
+    /// The sessions in this table.
+    pub(crate) fn new(table: StateTable) -> Self {
+        Self(table)
+    }
+
+    /// Opens a session. Ends the sessions that exceed [`policy::SESSIONS_OF_ACCOUNT`], those that were unused for the longest time first. Raises the
+    /// account's minimum version to the version of the session.
+    pub(super) async fn open(&self, new: NewSession<'_>, now: UnixMillis) -> Result<Opened, DbError> {
+        let user = new.user.id;
+        let session = StoredSession::open(&new, now);
+        let partition = partition(user);
+        within(async {
+            let ((), items) = tokio::try_join!(self.0.put(session.to_item(user)), self.0.query(&partition))?;
+            let (minimum_version, live) = live_sessions(&items, now);
+            if minimum_version > session.version {
+                return Ok(Opened::Outdated { minimum_version });
+            }
+            if minimum_version < session.version {
+                self.raise_minimum_version(user, session.version).await?;
+            }
+            let others = live.iter().filter(|other| other.id != session.id);
+            let kept = usize::try_from(policy::SESSIONS_OF_ACCOUNT - 1).unwrap_or(0);
+            for evicted in others.skip(kept) {
+                self.0.delete(&session_key(user, evicted.id)).await?;
+            }
+            Ok(Opened::Open(session.session(user, now)))
+        })
+        .await
+    }
+
+    /// The credential version of a token's session. `None` if the session is not live.
+    pub(super) async fn find(&self, token: VerifiedToken, now: UnixMillis) -> Result<Option<i32>, DbError> {
+        let (minimum, session) = within(self.minimum_version_and_session(token)).await?;
+        Ok(session.filter(|session| session.is_live(minimum, now)).map(|session| session.version))
+    }
+
+    /// Whether a user has a live session that was opened from this source.
+    pub(crate) async fn is_signed_in_from(&self, user: UserId, source: &str, now: UnixMillis) -> Result<bool, DbError> {
+        let items = within(self.0.query(&partition(user))).await?;
+        Ok(live_sessions(&items, now).1.iter().any(|session| session.source.as_deref() == Some(source)))
+    }
+
+    /// Presents a refresh token. `successor` becomes the id of the next refresh token if this call rotates.
+    ///
+    /// A conditional update decides. So of many calls with one token at the same time, one rotates the token and the others get the same successor.
+    pub(super) async fn refresh(
+        &self,
+        token: VerifiedToken,
+        successor: TokenId,
+        grace: Duration,
+        now: UnixMillis,
+    ) -> Result<Refreshed, DbError> {
+        within(async {
+            let (minimum, mut read) = self.minimum_version_and_session(token).await?;
+            for _ in 0..CONFLICTS {
+                let Some(session) = read.filter(|session| session.is_live(minimum, now)) else {
+                    return Ok(Refreshed::Gone);
+                };
+                let is_current = session.refresh_id == token.token_id;
+                let is_parent = session.previous_refresh_id == Some(token.token_id);
+                if session.refresh_id == successor {
+                    // An earlier try of the SDK has rotated, and its answer was lost.
+                    return Ok(Refreshed::Rotated(session.session(token.user_id, now)));
+                }
+                if !is_current && !(is_parent && now.since(session.refreshed_at) <= grace) {
+                    let deleted = self.0.delete(&session_key(token.user_id, token.session_id)).await?;
+                    return Ok(if deleted.is_some() { Refreshed::Reused } else { Refreshed::Gone });
+                }
+                let counting = match Counting::of(&session, now) {
+                    Ok(counting) => counting,
+                    Err(too_many) => return Ok(Refreshed::TooMany(too_many)),
+                };
+                let rotation = is_current.then_some(successor);
+                match self.count_refresh(token, &session, counting, rotation, now).await? {
+                    Updated::Done(item) => {
+                        let session = StoredSession::read(&item).ok_or_else(malformed)?.session(token.user_id, now);
+                        return Ok(if is_current { Refreshed::Rotated(session) } else { Refreshed::Repeated(session) });
+                    }
+                    Updated::Refused(changed) => read = changed.as_ref().and_then(StoredSession::read),
+                }
+            }
+            Err(DbError::Away("a session of the state table changed too often".into()))
+        })
+        .await
+    }
+
+    /// Counts a refresh. With `rotation`, it also gives the session this new refresh token. Refused if the session has changed since it was read.
+    async fn count_refresh(
+        &self,
+        token: VerifiedToken,
+        session: &StoredSession,
+        counting: Counting,
+        rotation: Option<TokenId>,
+        now: UnixMillis,
+    ) -> Result<Updated, DbError> {
+        let mut change = format!("SET {}", counting.change);
+        let mut values = counting.values;
+        values.push((":current", id(session.refresh_id.0)));
+        values.push((":version", number(session.version.into())));
+        if let Some(successor) = rotation {
+            change += ", refresh_id = :successor, previous_refresh_id = :current, refreshed_at = :refreshed_at";
+            values.push((":successor", id(successor.0)));
+            // A stored time never moves back, whichever function's clock wrote it.
+            values.push((":refreshed_at", number(now.max(session.refreshed_at).0)));
+        }
+        let condition = format!("refresh_id = :current AND version = :version AND {}", counting.condition);
+        let key = session_key(token.user_id, token.session_id);
+        self.0.update(Update { key: &key, change: &change, condition: &condition, values }).await
+    }
+
+    /// The live sessions of a user. The one that was used last comes first.
+    pub(super) async fn list(&self, user: UserId, now: UnixMillis) -> Result<Vec<ListedSession>, DbError> {
+        let items = within(self.0.query(&partition(user))).await?;
+        Ok(live_sessions(&items, now).1.into_iter().map(StoredSession::listed).collect())
+    }
+
+    /// Ends the session of a token.
+    pub(super) async fn end(&self, token: VerifiedToken, now: UnixMillis) -> Result<Ended, DbError> {
+        let (account, session) = (account_key(token.user_id), session_key(token.user_id, token.session_id));
+        let (deleted, account) =
+            within(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) }).await?;
+        let deleted = deleted.as_ref().and_then(StoredSession::read);
+        let was_live = deleted.is_some_and(|session| session.is_live(minimum_version(account.as_ref()), now));
+        Ok(if was_live { Ended::Now } else { Ended::Before })
+    }
+
+    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is as high already.
+    pub(crate) async fn raise_minimum_version(&self, user: UserId, version: i32) -> Result<(), DbError> {
+        let key = account_key(user);
+        let raise = self.0.update(Update {
+            key: &key,
+            change: "SET minimum_version = :version",
+            condition: "attribute_not_exists(minimum_version) OR minimum_version < :version",
+            values: vec![(":version", number(version.into()))],
+        });
+        within(raise).await.map(drop)
+    }
+
+    async fn minimum_version_and_session(&self, token: VerifiedToken) -> Result<(i32, Option<StoredSession>), DbError> {
+        let (account, session) = (account_key(token.user_id), session_key(token.user_id, token.session_id));
+        let [account, session] = self.0.get([&account, &session]).await?;
+        Ok((minimum_version(account.as_ref()), session.as_ref().and_then(StoredSession::read)))
+    }
+}
+
+fn malformed() -> DbError {
+    DbError::Failed("a session of the state table is malformed".into())
+}

@@ -1,0 +1,170 @@
+//! The items of a user's partition: the keys, and a session as it is stored.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use crate::{
+    domain::{ListedSession, NewSession, Session, SessionId, TokenId, TooMany, UnixMillis, UnixTime, UserId},
+    security::policy,
+    state_table::{Item, Key, number, text},
+};
+
+/// The sort key of the item with the account's minimum version.
+const ACCOUNT: &str = "account";
+
+/// The beginning of the sort key of a session.
+const SESSION: &str = "s#";
+
+pub(super) fn partition(user: UserId) -> String {
+    format!("u#{user}")
+}
+
+pub(super) fn account_key(user: UserId) -> Key {
+    Key { partition: partition(user), sort: ACCOUNT.to_owned() }
+}
+
+pub(super) fn session_key(user: UserId, session: SessionId) -> Key {
+    Key { partition: partition(user), sort: format!("{SESSION}{}", session.0) }
+}
+
+/// The minimum version in the item `account`. 0 if there is no such item.
+pub(super) fn minimum_version(account: Option<&Item>) -> i32 {
+    account.and_then(|account| account.number("minimum_version")?.try_into().ok()).unwrap_or(0)
+}
+
+/// The account's minimum version and the live sessions in a partition. The session that was used last comes first.
+pub(super) fn live_sessions(items: &[Item], now: UnixMillis) -> (i32, Vec<StoredSession>) {
+    let minimum = minimum_version(items.iter().find(|item| item.text("sk") == Some(ACCOUNT)));
+    let mut live: Vec<_> =
+        items.iter().filter_map(StoredSession::read).filter(|session| session.is_live(minimum, now)).collect();
+    live.sort_by_key(|session| (std::cmp::Reverse(session.refreshed_at), session.id.0));
+    (minimum, live)
+}
+
+/// A session in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoredSession {
+    pub(super) id: SessionId,
+    /// The user's credential version when the session was opened.
+    pub(super) version: i32,
+    pub(super) refresh_id: TokenId,
+    pub(super) previous_refresh_id: Option<TokenId>,
+    pub(super) refreshed_at: UnixMillis,
+    created_at: UnixMillis,
+    expires_at: UnixTime,
+    pub(super) source: Option<String>,
+    refreshes: i64,
+    refreshes_since: UnixMillis,
+}
+
+impl StoredSession {
+    /// A session that is opened now. It ends on a whole second, so that a token can contain the exact time.
+    pub(super) fn open(new: &NewSession<'_>, now: UnixMillis) -> Self {
+        Self {
+            id: new.id,
+            version: new.user.credential_version,
+            refresh_id: new.refresh_id,
+            previous_refresh_id: None,
+            refreshed_at: now,
+            created_at: now,
+            expires_at: now.seconds().plus(new.lifetime),
+            source: Some(new.source.as_str().to_owned()),
+            refreshes: 0,
+            refreshes_since: now,
+        }
+    }
+
+    /// Reads an item. `None` if it is not a session.
+    pub(super) fn read(item: &Item) -> Option<Self> {
+        let id = |name| item.text(name)?.parse().ok().map(TokenId);
+        let millis = |name| item.number(name).map(UnixMillis);
+        Some(Self {
+            id: SessionId(item.text("sk")?.strip_prefix(SESSION)?.parse().ok()?),
+            version: item.number("version")?.try_into().ok()?,
+            refresh_id: id("refresh_id")?,
+            previous_refresh_id: id("previous_refresh_id"),
+            refreshed_at: millis("refreshed_at")?,
+            created_at: millis("created_at")?,
+            expires_at: UnixTime(item.number("expires_at")?),
+            source: item.text("source").map(str::to_owned),
+            refreshes: item.number("refreshes")?,
+            refreshes_since: millis("refreshes_since")?,
+        })
+    }
+
+    /// The item of a session that was just opened.
+    pub(super) fn to_item(&self, user: UserId) -> Item {
+        let attributes = [
+            ("version", number(self.version.into())),
+            ("refresh_id", id(self.refresh_id.0)),
+            ("refreshed_at", number(self.refreshed_at.0)),
+            ("created_at", number(self.created_at.0)),
+            ("expires_at", number(self.expires_at.0)),
+            ("source", text(self.source.as_deref().unwrap_or_default())),
+            ("refreshes", number(self.refreshes)),
+            ("refreshes_since", number(self.refreshes_since.0)),
+        ];
+        Item::new(&session_key(user, self.id), attributes)
+    }
+
+    pub(super) fn is_live(&self, minimum_version: i32, now: UnixMillis) -> bool {
+        self.version >= minimum_version && self.expires_at > now.seconds()
+    }
+
+    /// The values from which its tokens are created. The time is not before the last refresh, whichever function's clock wrote that.
+    pub(super) fn session(&self, user_id: UserId, now: UnixMillis) -> Session {
+        Session {
+            id: self.id,
+            user_id,
+            refresh_id: self.refresh_id,
+            refreshed_at: self.refreshed_at.seconds(),
+            expires_at: self.expires_at,
+            now: now.max(self.refreshed_at).seconds(),
+        }
+    }
+
+    /// The session, as its owner sees it in a list.
+    pub(super) fn listed(self) -> ListedSession {
+        ListedSession {
+            id: self.id,
+            created_at: self.created_at.seconds(),
+            last_used_at: self.refreshed_at.seconds(),
+            expires_at: self.expires_at,
+            source: self.source,
+        }
+    }
+}
+
+/// How a refresh is counted. A session may be refreshed [`policy::REFRESHES_OF_SESSION`] times within a window.
+pub(super) struct Counting {
+    /// The part of the update expression that counts.
+    pub(super) change: &'static str,
+    /// What must still be true when the refresh is counted.
+    pub(super) condition: &'static str,
+    pub(super) values: Vec<(&'static str, AttributeValue)>,
+}
+
+impl Counting {
+    /// Continues the running window, or begins a new one. Refuses the refresh if there were too many.
+    pub(super) fn of(session: &StoredSession, now: UnixMillis) -> Result<Self, TooMany> {
+        let limit = policy::REFRESHES_OF_SESSION;
+        let mut values = vec![(":one", number(1)), (":since", number(session.refreshes_since.0))];
+        let window_ends = session.refreshes_since.plus(limit.window);
+        if window_ends <= now {
+            values.push((":now", number(now.0)));
+            let change = "refreshes = :one, refreshes_since = :now";
+            return Ok(Self { change, condition: "refreshes_since = :since", values });
+        }
+        if session.refreshes >= limit.attempts.into() {
+            return Err(TooMany::wait(window_ends.since(now).as_secs_f64()));
+        }
+        values.push((":limit", number(limit.attempts.into())));
+        let condition = "refreshes_since = :since AND refreshes < :limit";
+        Ok(Self { change: "refreshes = refreshes + :one", condition, values })
+    }
+}
+
+/// An id as the value of an attribute.
+pub(super) fn id(id: Uuid) -> AttributeValue {
+    text(&id.to_string())
+}

@@ -1,0 +1,75 @@
+//! Ending all sessions of a user, because the credentials have changed.
+//!
+//! PostgreSQL alone assigns credential versions. If the sessions are in PostgreSQL, a higher version in `users` ends the sessions of the lower ones,
+//! in the same statement. If they are in DynamoDB, the account's minimum version there must be raised, too. The statement that assigns the version
+//! writes this debt into the table `session_endings`. The request raises the minimum version and deletes the debt, or it is answered with 503. Then
+//! `sweep`, or a repetition of the request, completes it.
+
+use super::dynamodb::SessionTable;
+use crate::{
+    audit::{self, Event},
+    db::{Database, DbError, session_endings, users},
+    domain::{User, UserId},
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    state_table::StateTable,
+};
+
+/// Ends all sessions of a user.
+pub struct SessionEndings {
+    database: Database,
+    table: Option<SessionTable>,
+}
+
+impl SessionEndings {
+    /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
+    ///
+    /// # Errors
+    /// If the endpoint is malformed.
+    pub async fn from_env(env: &Environment, database: &Database) -> Result<Self, ConfigError> {
+        let table = StateTable::from_env(env).await?.map(SessionTable::new);
+        Ok(Self { database: database.clone(), table })
+    }
+
+    /// Whether a statement that assigns a credential version must write a debt.
+    #[must_use]
+    pub fn are_owed(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Ends every session that was opened under a lower credential version than this one. Deletes the debt.
+    ///
+    /// # Errors
+    /// If a store fails. The debt stays, and `sweep` completes it.
+    pub async fn settle(&self, user: UserId, version: i32) -> Result<(), DbError> {
+        let Some(table) = &self.table else { return Ok(()) };
+        table.raise_minimum_version(user, version).await?;
+        session_endings::settle(&self.database, user, version).await
+    }
+
+    /// Ends every session of a user, the request's own included.
+    ///
+    /// # Errors
+    /// If a store fails. Then the sessions have ended, or none has, or `sweep` ends them.
+    pub async fn end_all(&self, user: &User) -> Result<(), ApiError> {
+        if let Some(version) = users::end_all_sessions(&self.database, user, self.are_owed()).await? {
+            self.settle(user.id, version).await?;
+        }
+        audit::record(Event::AllSessionsEnded, Some(user.id));
+        Ok(())
+    }
+
+    /// Completes the oldest debt. False if there is none.
+    ///
+    /// # Errors
+    /// If a store fails.
+    pub async fn settle_next(&self) -> Result<bool, DbError> {
+        let Some((user, version)) = session_endings::next(&self.database).await? else { return Ok(false) };
+        match &self.table {
+            Some(_) => self.settle(user, version).await?,
+            // The sessions are in PostgreSQL again, where the version in `users` has ended them.
+            None => session_endings::settle(&self.database, user, version).await?,
+        }
+        Ok(true)
+    }
+}
