@@ -44,7 +44,7 @@ pub struct Sessions {
 }
 
 /// Where the sessions are.
-enum Store {
+pub(crate) enum Store {
     PostgreSql(Database),
     DynamoDb(SessionTable),
 }
@@ -72,6 +72,11 @@ impl Sessions {
             (None, Some(database)) => Store::PostgreSql(database.clone()),
             (None, None) => Store::PostgreSql(Database::from_env(env)?),
         };
+        Self::in_store(store, env)
+    }
+
+    /// The sessions in this store. Reads the other settings of [`Self::from_env`].
+    pub(crate) fn in_store(store: Store, env: &Environment) -> Result<Self, ConfigError> {
         Ok(Self {
             store,
             tokens: Tokens::new(&TokenSettings::from_env(env)?),

@@ -11,7 +11,7 @@ use crate::{
     environment::{ConfigError, Environment},
     mail::ses::SesSettings,
     security::{PasswordRules, TokenSettings, policy},
-    sessions::Sessions,
+    sessions::{Sessions, Store},
 };
 
 const SECRET: (&str, &str) = ("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef");
@@ -30,7 +30,7 @@ fn database() -> Database {
 }
 
 fn sessions(variables: &[(&str, &str)]) -> Result<Sessions, ConfigError> {
-    Sessions::from_env(&Environment::with(variables), database())
+    Sessions::in_store(Store::PostgreSql(database()), &Environment::with(variables))
 }
 
 fn ses(variables: &[(&str, &str)]) -> Result<SesSettings, ConfigError> {
@@ -96,7 +96,7 @@ const GOOD: [(&str, &str); 22] = [
 
 fn read_all(env: &Environment) -> Result<(), ConfigError> {
     ConnectionSettings::from_env(env)?;
-    Sessions::from_env(env, database())?;
+    Sessions::in_store(Store::PostgreSql(database()), env)?;
     PasswordRules::from_env(env)?;
     env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?;
     env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", Duration::ZERO)?;

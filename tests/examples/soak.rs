@@ -17,7 +17,7 @@ use nix::{
 };
 use serde_json::json;
 use tests::{
-    CounterStore, DynamoDbHealth, Ses, SesHealth, Stack,
+    DynamoDbHealth, Ses, SesHealth, Stack, Store,
     traffic::{SeededRng, Traffic},
 };
 use tokio::{join, time::sleep};
@@ -71,11 +71,11 @@ async fn main() -> ExitCode {
     let seconds = arguments.next().unwrap_or(600);
     let seed = arguments.next().unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0 >> 32);
     let mut rng = SeededRng::new(seed);
-    let store = rng.choose(&[CounterStore::PostgreSql, CounterStore::DynamoDb]);
+    let store = rng.choose(&[Store::PostgreSql, Store::DynamoDb]);
     println!("seed {seed}: {seconds} s, {USERS} users at once, counters in {store:?}");
 
     let ses = Ses::new().await;
-    let stack = Stack::builder().counters_in(store).with("AWS_ENDPOINT_URL_SES", &ses.endpoint).processes(USERS);
+    let stack = Stack::builder().state_in(store).with("AWS_ENDPOINT_URL_SES", &ses.endpoint).processes(USERS);
     let stack = stack.start().await;
     let traffic = Traffic::new(&stack, &ses, seed, PAUSE);
     let faults = Faults { stack: &stack, ses: &ses, counts: RefCell::default() };
@@ -176,7 +176,7 @@ impl Faults<'_> {
                 self.ses.set_health(SesHealth::Healthy);
             }
             Counters(health) => {
-                let Some(table) = &stack.counter_table else { return };
+                let Some(table) = &stack.state_table else { return };
                 table.set_health(health);
                 sleep(duration).await;
                 table.set_health(DynamoDbHealth::Healthy);

@@ -16,11 +16,11 @@
 //! | `TEST_PGBOUNCER` | the path of `pgbouncer` |
 //! | `TEST_FAULTS` | the file to which each test of a fault appends the answers that it saw |
 //! | `TEST_ISOLATION` | the isolation level of the functions' transactions; the server's default if unset |
+//! | `TEST_STATE` | `dynamodb`: sessions and counters are in DynamoDB; in PostgreSQL if unset |
 //! | `TEST_WEBDRIVER_URL` | a chromedriver, for the tests in a browser |
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python interpreter and a folder of npm packages, for the tests with other JWT libraries |
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
-mod counter_table;
 pub mod database;
 pub mod documents;
 mod functions;
@@ -32,12 +32,12 @@ mod postgres_proxy;
 mod reply;
 mod ses;
 pub mod stack;
+mod state_table;
 pub mod traffic;
 mod walk_through;
 
 use serde_json::Value;
 
-pub use counter_table::{CounterStore, CounterTable, DynamoDbHealth, DynamoDbRequest};
 pub use functions::binary;
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
@@ -45,6 +45,7 @@ pub use postgres_proxy::{InterruptionPoint, Network, PostgresProxy, Statement};
 pub use reply::Reply;
 pub use ses::{AcceptedMail, Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};
+pub use state_table::{DynamoDbHealth, DynamoDbRequest, StateTable, Store};
 pub use walk_through::walk_through;
 
 /// The value of a variable that `cargo xtask test` sets.

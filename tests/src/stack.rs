@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use crate::{
     Person, Reply,
-    counter_table::{CounterStore, CounterTable},
     database::TestDatabase,
     documents,
     functions::TestFunctions,
     optional, server,
+    state_table::{StateTable, Store},
 };
 
 /// The secret that every stack signs tokens with.
@@ -27,8 +27,8 @@ pub struct Stack {
     pub base_url: String,
     /// The stack's database.
     pub database: TestDatabase,
-    /// The DynamoDB table of counters, if the stack counts there.
-    pub counter_table: Option<CounterTable>,
+    /// The DynamoDB table of sessions and counters, if they are there.
+    pub state_table: Option<StateTable>,
     functions: TestFunctions,
     client: Client,
 }
@@ -46,7 +46,7 @@ pub struct StackBuilder {
     database_port: Option<u16>,
     /// The isolation level of the functions' transactions, if not the server's default.
     isolation: Option<String>,
-    store: CounterStore,
+    store: Store,
 }
 
 impl Stack {
@@ -55,9 +55,9 @@ impl Stack {
         Self::builder().start().await
     }
 
-    /// Starts a stack that counts attempts in this store.
-    pub async fn with_counters_in(store: CounterStore) -> Self {
-        Self::builder().counters_in(store).start().await
+    /// Starts a stack that keeps sessions and counts attempts in this store.
+    pub async fn with_state_in(store: Store) -> Self {
+        Self::builder().state_in(store).start().await
     }
 
     /// A builder with the default settings.
@@ -81,7 +81,11 @@ impl Stack {
             prepare_database: true,
             database_port: None,
             isolation: optional("TEST_ISOLATION"),
-            store: CounterStore::PostgreSql,
+            store: if optional("TEST_STATE").as_deref() == Some("dynamodb") {
+                Store::DynamoDb
+            } else {
+                Store::PostgreSql
+            },
         }
     }
 
@@ -243,9 +247,9 @@ impl StackBuilder {
         self
     }
 
-    /// Sets where attempts are counted. The default is PostgreSQL.
+    /// Sets where sessions and the counters of attempts are. The default is `TEST_STATE`, or else PostgreSQL.
     #[must_use]
-    pub fn counters_in(mut self, store: CounterStore) -> Self {
+    pub fn state_in(mut self, store: Store) -> Self {
         self.store = store;
         self
     }
@@ -288,11 +292,11 @@ impl StackBuilder {
         if let Some(level) = &self.isolation {
             database.set_isolation(level).await;
         }
-        let counter_table = match self.store {
-            CounterStore::PostgreSql => None,
-            CounterStore::DynamoDb => Some(CounterTable::new().await),
+        let state_table = match self.store {
+            Store::PostgreSql => None,
+            Store::DynamoDb => Some(StateTable::new().await),
         };
-        if let Some(table) = &counter_table {
+        if let Some(table) = &state_table {
             self = self.with("STATE_TABLE", &table.name).with("AWS_ENDPOINT_URL_DYNAMODB", &table.endpoint);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -317,7 +321,7 @@ impl StackBuilder {
         };
         let functions = TestFunctions::open(self.max_processes, environment).await;
         functions.serve(listener);
-        let stack = Stack { base_url, database, counter_table, functions, client: Client::new() };
+        let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
         if self.prepare_database {
             stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
             stack.database.grant().await;

@@ -101,6 +101,7 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[Str
     match part {
         Part::Unit => Ok(rust_tests.of(&["--lib", "--bins"])? + rust_tests.of(&["--doc"])?),
         Part::Isolation => rust_tests.isolation(),
+        Part::DynamoDb => rust_tests.dynamodb(),
         Part::Faults => rust_tests.faults(),
         Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
             rust_tests.of(&["--test", &part.name()])

@@ -164,7 +164,7 @@ mod tests {
             "isBase64Encoded": true,
             "requestContext": { "http": { "method": "POST" } },
         });
-        Request::new(serde_json::from_value(event).unwrap(), UnixTime(0))
+        Request::new(serde_json::from_value(event).unwrap(), UnixMillis(0))
     }
 
     /// The field `a` of a body with this Content-Type, or the code of the refusal.

@@ -15,7 +15,7 @@ use crate::{
     db::DbError,
     domain::{Ended, ListedSession, NewSession, Refreshed, Session, TokenId, UnixMillis, UserId, VerifiedToken},
     security::policy,
-    state_table::{Item, StateTable, Update, Updated, number, within},
+    state_table::{StateTable, Update, Updated, number, within},
 };
 
 /// The sessions in the table.

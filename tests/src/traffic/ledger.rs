@@ -129,7 +129,7 @@ impl<'a> Traffic<'a> {
                 self.answers.report_violation(what);
             }
         }
-        if exact && self.stack.counter_table.is_none() {
+        if exact && self.stack.state_table.is_none() {
             self.compare_failure_counters(&users).await;
         }
         let unanswered = self.answers.unanswered();

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
-use tests::{CounterStore, DynamoDbHealth, Ses, SesHealth, Stack, Tokens, mailbox, sample_event};
+use tests::{DynamoDbHealth, Ses, SesHealth, Stack, Store, Tokens, mailbox, sample_event};
 
 use crate::fault::Fault;
 
@@ -105,8 +105,8 @@ async fn without_the_counter_table_only_throttled_requests_are_unavailable(
     #[values(DynamoDbHealth::Throttled, DynamoDbHealth::Hanging)] health: DynamoDbHealth,
 ) {
     let mut fault = Fault::new(15, format!("The table of counters in DynamoDB: {health:?}"));
-    let stack = Stack::with_counters_in(CounterStore::DynamoDb).await;
-    let table = stack.counter_table.as_ref().unwrap();
+    let stack = Stack::with_state_in(Store::DynamoDb).await;
+    let table = stack.state_table.as_ref().unwrap();
     let ada = stack.stranger("Ada");
     // The first requests to DynamoDB Local may be slow, which is not the fault under test.
     while ada.signs_up().await.status == 503 {}

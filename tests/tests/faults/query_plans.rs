@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
-use tests::{CounterStore, PostgresProxy, Stack, Statement, walk_through};
+use tests::{PostgresProxy, Stack, Statement, Store, walk_through};
 use tokio_postgres::{SimpleQueryMessage, types::Type};
 
 const MANY: &str = "
@@ -32,7 +32,7 @@ async fn no_statement_of_a_request_scans_a_whole_table() {
     stack.sql("UPDATE sessions SET refreshes = 60, refreshes_since = now()").await;
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 429);
     // With counters in DynamoDB, sign-in runs other statements.
-    let counting = Stack::builder().counters_in(CounterStore::DynamoDb).database_port(proxy.port).start().await;
+    let counting = Stack::builder().state_in(Store::DynamoDb).database_port(proxy.port).start().await;
     counting.stranger("Nobody").tries_to_sign_in().await;
     let statements: BTreeSet<_> = proxy.statements().into_iter().collect();
     assert!(statements.len() >= 13, "{statements:#?}");

@@ -3,8 +3,9 @@
 use rstest::rstest;
 use serde_json::json;
 use tests::{
-    CounterStore::{self, DynamoDb, PostgreSql},
-    Stack, Tokens,
+    Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    Tokens,
     database::TestDatabase,
 };
 
@@ -95,18 +96,14 @@ async fn the_authorizer_refuses_everyone_while_the_database_is_down() {
 #[rstest]
 #[tokio::test]
 async fn a_logged_out_session_stays_refused_although_the_token_lifetime_was_shortened(
-    #[values(PostgreSql, DynamoDb)] store: CounterStore,
+    #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    let stack = Stack::builder()
-        .counters_in(store)
-        .with_for("logout", "JWT_ACCESS_TOKEN_EXPIRES", "1")
-        .processes(1)
-        .start()
-        .await;
+    let stack =
+        Stack::builder().state_in(store).with_for("logout", "JWT_ACCESS_TOKEN_EXPIRES", "1").processes(1).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
-    if let Some(table) = &stack.counter_table {
+    if let Some(table) = &stack.state_table {
         table.let_time_pass(3500).await;
     }
     assert_gateway_answer(&get_example(&stack, &tokens.access).await, 403, "Forbidden");

@@ -6,8 +6,9 @@ use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::Method;
 use rstest::rstest;
 use tests::{
-    CounterStore::{self, DynamoDb, PostgreSql},
-    Person, Stack, Tokens,
+    Person, Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    Tokens,
 };
 
 /// Enough rounds that rare orders of events occur.
@@ -94,9 +95,9 @@ async fn round(stack: &Stack, number: u64) {
 #[rstest]
 #[tokio::test]
 async fn only_sessions_opened_with_the_current_password_survive_concurrent_requests(
-    #[values(PostgreSql, DynamoDb)] store: CounterStore,
+    #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    let stack = Stack::builder().counters_in(store).processes(6).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let stack = Stack::builder().state_in(store).processes(6).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     stream::iter(0..ROUNDS).for_each_concurrent(2, async |number| round(&stack, number).await).await;
     let logs = stack.logs();
     assert!(!logs.contains("internal_error") && !logs.contains("service_unavailable"));

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use rstest::rstest;
 use serde_json::json;
 use tests::{
-    CounterStore::{self, DynamoDb, PostgreSql},
     Stack,
+    Store::{self, DynamoDb, PostgreSql},
 };
 
 use crate::support::get_example;
@@ -208,8 +208,8 @@ async fn a_concurrent_sign_in_with_the_old_password_leaves_no_live_session() {
 /// Runs with both counter stores, because counters must not affect sessions.
 #[rstest]
 #[tokio::test]
-async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::with_counters_in(store).await;
+async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     let before = ada.signs_in().await;
     let link = ada.receives_reset_mail(1).await.reset_token();

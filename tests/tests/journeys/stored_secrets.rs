@@ -1,7 +1,7 @@
 //! What a stolen database or DynamoDB table would reveal.
 
 use serde_json::Value;
-use tests::{CounterStore::DynamoDb, Stack};
+use tests::{Stack, Store::DynamoDb};
 
 use crate::support::claims;
 
@@ -23,8 +23,8 @@ async fn the_database_stores_no_token() {
 // Requirements 12, 38.
 #[tokio::test]
 async fn the_counter_table_stores_no_token_no_address_and_no_password() {
-    let stack = Stack::with_counters_in(DynamoDb).await;
-    let table = stack.counter_table.as_ref().unwrap();
+    let stack = Stack::with_state_in(DynamoDb).await;
+    let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     ada.with_password("wrong").tries_to_sign_in().await;

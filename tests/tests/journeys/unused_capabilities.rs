@@ -2,11 +2,11 @@
 
 use shared::{
     db::{Database, throttle},
-    domain::{EmailLookup, Source, UnixTime},
+    domain::{EmailLookup, Source, UnixMillis},
     environment::Environment,
     error::ApiError,
     http::Request,
-    sessions::Sessions,
+    sessions::{SessionEndings, Sessions},
 };
 use tests::{Stack, stack::SECRET};
 
@@ -21,7 +21,7 @@ fn request(access_token: &str) -> Request {
         "requestContext": { "http": { "method": "GET", "sourceIp": "192.0.2.1" } },
     });
     #[expect(clippy::disallowed_methods, reason = "`Request::new` needs the time as an argument")]
-    let now = UnixTime::from(std::time::SystemTime::now());
+    let now = UnixMillis::from(std::time::SystemTime::now());
     Request::new(serde_json::from_value(event).unwrap(), now)
 }
 
@@ -34,20 +34,22 @@ async fn a_user_lists_sessions_and_ends_all_of_them() {
     ada.logs_out(&ada.signs_in().await.access).await;
 
     let env = environment(&stack);
-    let sessions = Sessions::from_env(&env, Database::from_env(&env).unwrap()).unwrap();
-    let caller = sessions.authenticate(&request(&first)).await.unwrap();
-    let listed = sessions.list(&caller.user).await.unwrap();
+    let database = Database::from_env(&env).unwrap();
+    let sessions = Sessions::from_env(&env, Some(&database)).await.unwrap();
+    let endings = SessionEndings::from_env(&env, &database).await.unwrap();
+    let (caller, user) = sessions.authenticate_user(&request(&first), &database).await.unwrap();
+    let listed = sessions.list(&request(&first), caller.user_id).await.unwrap();
     assert_eq!(listed.len(), 2, "the third one has ended: {listed:?}");
     assert_eq!(listed[0].id, caller.session_id, "the one that was refreshed last comes first");
     assert!(listed[0].last_used_at >= listed[1].last_used_at && listed[0].expires_at > listed[0].created_at);
 
     // The second call finds sessions that have already ended.
     for _ in 0..2 {
-        sessions.end_all(&caller.user).await.unwrap();
+        endings.end_all(&user).await.unwrap();
         for token in [&first, &second.access] {
             assert!(matches!(sessions.authenticate(&request(token)).await, Err(ApiError::TokenRevoked)));
         }
-        assert!(sessions.list(&caller.user).await.unwrap().is_empty());
+        assert!(sessions.list(&request(&first), caller.user_id).await.unwrap().is_empty());
     }
     assert_eq!(linus.dashboard(&of_linus.access).await.status, 200);
     assert_eq!(ada.dashboard(&ada.signs_in().await.access).await.status, 200, "she can sign in again");
@@ -60,20 +62,20 @@ async fn a_session_is_opened_without_taking_back_failures_and_the_other_way_arou
     let ada = stack.user("Ada").await;
     let env = environment(&stack);
     let database = Database::from_env(&env).unwrap();
-    let sessions = Sessions::from_env(&env, database.clone()).unwrap();
+    let sessions = Sessions::from_env(&env, Some(&database)).await.unwrap();
     let (email, source) = (EmailLookup::new(&ada.email), Source::of(Some("192.0.2.1")));
     let counted = throttle::count_sign_in(&database, &email, &source).await.unwrap();
     let user = counted.account.unwrap().user;
     let attempts = "SELECT coalesce(sum(attempts), 0)::bigint FROM throttle WHERE octet_length(key) = 32";
     let before = stack.sql_number(attempts).await;
 
-    let tokens = sessions.open(&request(""), &user, None).await.unwrap();
+    let tokens = sessions.open(&request(""), &database, &user, None).await.unwrap();
     assert_eq!(stack.sql_number(attempts).await, before, "the failures are still counted");
     assert!(sessions.authenticate(&request(&tokens.access_token)).await.is_ok());
 
     throttle::forgive(&database, &counted.counters).await.unwrap();
     assert_eq!(stack.sql_number(attempts).await, before - 3);
-    assert_eq!(sessions.list(&user).await.unwrap().len(), 1);
+    assert_eq!(sessions.list(&request(""), user.id).await.unwrap().len(), 1);
 }
 
 // Requirement 20.

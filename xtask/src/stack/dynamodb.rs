@@ -77,8 +77,12 @@ impl DynamoDb {
     pub fn ensure_table(&self, name: &str) -> Result<()> {
         let table = json!({
             "TableName": name,
-            "AttributeDefinitions": [{ "AttributeName": "key", "AttributeType": "S" }],
-            "KeySchema": [{ "AttributeName": "key", "KeyType": "HASH" }],
+            "AttributeDefinitions": [
+                { "AttributeName": "pk", "AttributeType": "S" }, { "AttributeName": "sk", "AttributeType": "S" },
+            ],
+            "KeySchema": [
+                { "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" },
+            ],
             "BillingMode": "PAY_PER_REQUEST",
         });
         let expiry = json!({

@@ -11,6 +11,9 @@ pub enum Part {
     Journeys,
     /// The journeys with `repeatable read` in every transaction of a function, so that conflicts are errors (SQLSTATE 40001)
     Isolation,
+    /// The journeys with sessions and counters in DynamoDB
+    #[value(name = "dynamodb")]
+    DynamoDb,
     /// Servers that fail, hang and recover, and functions that are killed: what users see, and how long recovery takes
     Faults,
     /// Files that must agree: the routes, the answers that openapi.yaml documents, the sample events
@@ -56,6 +59,7 @@ impl Part {
             self,
             Self::Journeys
                 | Self::Isolation
+                | Self::DynamoDb
                 | Self::Faults
                 | Self::Contract
                 | Self::Migrations
@@ -66,7 +70,7 @@ impl Part {
     }
 
     pub fn needs_dynamodb(self) -> bool {
-        matches!(self, Self::Journeys | Self::Isolation | Self::Faults | Self::Contract | Self::Soak)
+        matches!(self, Self::Journeys | Self::Isolation | Self::DynamoDb | Self::Faults | Self::Contract | Self::Soak)
     }
 
     /// The programs of the operating system that the part needs.
@@ -74,7 +78,7 @@ impl Part {
         use Prerequisite::{Browser, Compiler, Curl, Faults, Java, Node, Python};
         match self {
             Self::Unit | Self::Requirements => &[Compiler],
-            Self::Journeys | Self::Isolation | Self::Contract | Self::Soak => &[Compiler, Node, Java],
+            Self::Journeys | Self::Isolation | Self::DynamoDb | Self::Contract | Self::Soak => &[Compiler, Node, Java],
             Self::Faults => &[Compiler, Node, Java, Faults],
             Self::Migrations | Self::Collection => &[Compiler, Node],
             Self::Browser => &[Compiler, Node, Browser],
@@ -89,7 +93,7 @@ impl Part {
     pub fn target(self) -> [String; 2] {
         match self {
             Self::Soak => ["--example".to_owned(), self.name()],
-            Self::Isolation => ["--test".to_owned(), Self::Journeys.name()],
+            Self::Isolation | Self::DynamoDb => ["--test".to_owned(), Self::Journeys.name()],
             _ => ["--test".to_owned(), self.name()],
         }
     }

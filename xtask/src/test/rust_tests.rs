@@ -51,6 +51,11 @@ impl RustTests<'_> {
         self.run(&level, &["--test", "journeys"], &[self.libtest, &skipped].concat())
     }
 
+    /// Runs the journeys with sessions and counters in DynamoDB.
+    pub fn dynamodb(&self) -> Result<Count> {
+        self.run(&[("TEST_STATE", "dynamodb")], &["--test", "journeys"], self.libtest)
+    }
+
     /// Runs the soak test for a minute. Each run uses another seed, and prints it.
     pub fn soak(&self) -> Result<Count> {
         let mut soak = Command::new(self.workspace.binary("examples/soak"));

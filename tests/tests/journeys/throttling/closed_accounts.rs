@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use rstest::rstest;
 use tests::{
-    CounterStore::{self, DynamoDb, PostgreSql},
     Person, Reply, Stack,
+    Store::{self, DynamoDb, PostgreSql},
 };
 
 use super::{assert_must_wait, fail_to_sign_in, let_time_pass};
@@ -34,9 +34,9 @@ async fn attack_from_many_sources(person: &Person<'_>) {
 #[rstest]
 #[tokio::test]
 async fn a_distributed_attack_closes_an_account_except_to_the_source_of_its_owner(
-    #[values(PostgreSql, DynamoDb)] store: CounterStore,
+    #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    let stack = Stack::builder().counters_in(store).processes(4).start().await;
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let ada = stack.user("Ada").await;
     let owner = ada.from_source("192.0.2.10");
     owner.signs_in().await;
@@ -56,8 +56,8 @@ async fn a_distributed_attack_closes_an_account_except_to_the_source_of_its_owne
 // Requirements 20, 21.
 #[rstest]
 #[tokio::test]
-async fn a_closed_account_opens_after_a_reset_or_a_month(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::builder().counters_in(store).processes(4).start().await;
+async fn a_closed_account_opens_after_a_reset_or_a_month(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let (ada, bob) = (stack.user("Ada").await, stack.user("Bob").await);
     attack_from_many_sources(&ada).await;
     assert_closed(&ada.tries_to_sign_in().await);
@@ -76,8 +76,8 @@ async fn a_closed_account_opens_after_a_reset_or_a_month(#[values(PostgreSql, Dy
 /// inherit them.
 #[rstest]
 #[tokio::test]
-async fn a_new_account_starts_without_the_failures_of_its_address(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::builder().counters_in(store).processes(4).start().await;
+async fn a_new_account_starts_without_the_failures_of_its_address(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let ada = stack.stranger("Ada");
     fail_to_sign_in(&ada, 5).await;
     assert_must_wait(&ada.tries_to_sign_in().await, 15..=31);

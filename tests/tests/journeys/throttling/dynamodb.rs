@@ -1,7 +1,7 @@
 //! Counters in DynamoDB instead of PostgreSQL.
 
 use rstest::rstest;
-use tests::{CounterStore::DynamoDb, DynamoDbHealth, Reply, Stack, Tokens};
+use tests::{DynamoDbHealth, Reply, Stack, Store::DynamoDb, Tokens};
 
 use crate::support::{assert_gateway_answer, get_example};
 
@@ -17,8 +17,8 @@ fn assert_unavailable(reply: &Reply) {
 async fn without_the_counter_table_only_throttled_requests_fail(
     #[values(DynamoDbHealth::Throttled, DynamoDbHealth::Hanging)] health: DynamoDbHealth,
 ) {
-    let stack = Stack::with_counters_in(DynamoDb).await;
-    let table = stack.counter_table.as_ref().unwrap();
+    let stack = Stack::with_state_in(DynamoDb).await;
+    let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let link = ada.receives_reset_mail(1).await.reset_token();
@@ -42,8 +42,8 @@ async fn without_the_counter_table_only_throttled_requests_fail(
 // Requirement 18.
 #[tokio::test]
 async fn a_sign_in_whose_counters_cannot_be_cleared_is_unavailable_and_stays_counted_until_the_next_one() {
-    let stack = Stack::with_counters_in(DynamoDb).await;
-    let table = stack.counter_table.as_ref().unwrap();
+    let stack = Stack::with_state_in(DynamoDb).await;
+    let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
     let before = table.items().await.len();
     table.set_health(DynamoDbHealth::ThrottlingDeletes);
@@ -66,8 +66,8 @@ async fn a_sign_in_whose_counters_cannot_be_cleared_is_unavailable_and_stays_cou
 // Requirement 36.
 #[tokio::test]
 async fn every_read_of_the_table_is_strongly_consistent() {
-    let stack = Stack::with_counters_in(DynamoDb).await;
-    let table = stack.counter_table.as_ref().unwrap();
+    let stack = Stack::with_state_in(DynamoDb).await;
+    let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
     ada.signs_in().await;
     ada.with_password("wrong").tries_to_sign_in().await;
@@ -83,8 +83,8 @@ async fn every_read_of_the_table_is_strongly_consistent() {
 // Requirement 37.
 #[tokio::test]
 async fn an_expired_counter_is_ignored_before_dynamodb_deletes_it() {
-    let stack = Stack::with_counters_in(DynamoDb).await;
-    let table = stack.counter_table.as_ref().unwrap();
+    let stack = Stack::with_state_in(DynamoDb).await;
+    let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
     for _ in 0..5 {
         assert_eq!(ada.with_password("wrong").tries_to_sign_in().await.status, 401);

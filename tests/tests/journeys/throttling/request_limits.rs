@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use rstest::rstest;
 use tests::{
-    CounterStore::{self, DynamoDb, PostgreSql},
     Person, Stack,
+    Store::{self, DynamoDb, PostgreSql},
 };
 
 use super::{assert_must_wait, let_time_pass};
@@ -12,8 +12,8 @@ use super::{assert_must_wait, let_time_pass};
 // Requirement 35.
 #[rstest]
 #[tokio::test]
-async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::builder().counters_in(store).processes(4).start().await;
+async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let crowd: Vec<_> = (0..61).map(|_| stack.stranger("Crowd").with_password("short")).collect();
     // A sign-up that breaks a rule is not counted.
     join_all(crowd.iter().map(Person::signs_up)).await.iter().for_each(|reply| assert_eq!(reply.status, 400));
@@ -34,8 +34,8 @@ async fn sign_ups_and_resets_of_one_source_are_limited(#[values(PostgreSql, Dyna
 // Requirement 35.
 #[rstest]
 #[tokio::test]
-async fn forgot_password_requests_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::builder().counters_in(store).processes(8).with("FORGOT_PASSWORD_FLOOR_MS", "100").start().await;
+async fn forgot_password_requests_of_one_source_are_limited(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(8).with("FORGOT_PASSWORD_FLOOR_MS", "100").start().await;
     let crowd: Vec<_> = (0..61).map(|_| stack.stranger("Nobody")).collect();
     let replies = join_all(crowd.iter().map(Person::forgets_password)).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 60);

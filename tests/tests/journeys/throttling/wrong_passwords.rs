@@ -5,8 +5,8 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use rstest::rstest;
 use tests::{
-    CounterStore::{self, DynamoDb, PostgreSql},
     Stack,
+    Store::{self, DynamoDb, PostgreSql},
 };
 
 use super::{assert_must_wait, fail_to_sign_in, let_time_pass};
@@ -15,9 +15,9 @@ use super::{assert_must_wait, fail_to_sign_in, let_time_pass};
 #[rstest]
 #[tokio::test]
 async fn after_five_failures_a_source_waits_and_each_further_failure_doubles_the_wait(
-    #[values(PostgreSql, DynamoDb)] store: CounterStore,
+    #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    let stack = Stack::with_counters_in(store).await;
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     fail_to_sign_in(&ada, 5).await;
     for wait in [30, 60, 120, 240, 480, 900, 900] {
@@ -33,8 +33,8 @@ async fn after_five_failures_a_source_waits_and_each_further_failure_doubles_the
 // Requirement 20.
 #[rstest]
 #[tokio::test]
-async fn guesses_at_an_unknown_account_have_to_wait_alike(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::with_counters_in(store).await;
+async fn guesses_at_an_unknown_account_have_to_wait_alike(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let nobody = stack.stranger("Nobody");
     fail_to_sign_in(&nobody, 5).await;
     assert_must_wait(&nobody.tries_to_sign_in().await, 15..=31);
@@ -44,8 +44,8 @@ async fn guesses_at_an_unknown_account_have_to_wait_alike(#[values(PostgreSql, D
 // Requirement 20.
 #[rstest]
 #[tokio::test]
-async fn of_fifty_concurrent_guesses_five_are_checked(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::builder().counters_in(store).processes(6).start().await;
+async fn of_fifty_concurrent_guesses_five_are_checked(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(6).start().await;
     let ada = stack.user("Ada").await.with_password("a guess");
     let began = Instant::now();
     let replies = join_all((0..50).map(|_| ada.tries_to_sign_in())).await;
@@ -60,8 +60,8 @@ async fn of_fifty_concurrent_guesses_five_are_checked(#[values(PostgreSql, Dynam
 // Requirement 21.
 #[rstest]
 #[tokio::test]
-async fn failures_from_one_source_do_not_lock_out_another(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::with_counters_in(store).await;
+async fn failures_from_one_source_do_not_lock_out_another(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     fail_to_sign_in(&ada.from_source("198.51.100.66"), 5).await;
     assert_must_wait(&ada.from_source("198.51.100.66").tries_to_sign_in().await, 15..=31);
@@ -71,8 +71,8 @@ async fn failures_from_one_source_do_not_lock_out_another(#[values(PostgreSql, D
 // Requirement 22.
 #[rstest]
 #[tokio::test]
-async fn no_header_changes_the_source(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::with_counters_in(store).await;
+async fn no_header_changes_the_source(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     fail_to_sign_in(&ada, 5).await;
     let body = serde_json::json!({ "email": ada.email, "password": ada.password });
@@ -85,8 +85,8 @@ async fn no_header_changes_the_source(#[values(PostgreSql, DynamoDb)] store: Cou
 
 #[rstest]
 #[tokio::test]
-async fn an_ipv6_64_prefix_is_one_source(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::with_counters_in(store).await;
+async fn an_ipv6_64_prefix_is_one_source(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     for host in 1..=5 {
         fail_to_sign_in(&ada.from_source(&format!("2001:db8:1:2::{host}")), 1).await;
@@ -98,8 +98,8 @@ async fn an_ipv6_64_prefix_is_one_source(#[values(PostgreSql, DynamoDb)] store: 
 // Requirement 21.
 #[rstest]
 #[tokio::test]
-async fn a_success_or_a_reset_clears_the_failures(#[values(PostgreSql, DynamoDb)] store: CounterStore) {
-    let stack = Stack::with_counters_in(store).await;
+async fn a_success_or_a_reset_clears_the_failures(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     for _ in 0..3 {
         fail_to_sign_in(&ada, 4).await;
@@ -116,9 +116,9 @@ async fn a_success_or_a_reset_clears_the_failures(#[values(PostgreSql, DynamoDb)
 #[rstest]
 #[tokio::test]
 async fn a_source_with_a_hundred_failures_waits_at_every_account_despite_successes(
-    #[values(PostgreSql, DynamoDb)] store: CounterStore,
+    #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    let stack = Stack::builder().counters_in(store).processes(4).start().await;
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
     let (ada, robot) = (stack.user("Ada").await, "198.51.100.66");
     for _ in 0..10 {
         join_all((0..9).map(|_| async { fail_to_sign_in(&stack.stranger("Nobody").from_source(robot), 1).await }))

@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use crate::server;
 
-/// Where the functions count attempts.
+/// Where the functions keep sessions and count attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CounterStore {
-    /// In a table of the test's PostgreSQL database.
+pub enum Store {
+    /// In tables of the test's PostgreSQL database.
     PostgreSql,
     /// In a DynamoDB table.
     DynamoDb,
@@ -38,7 +38,7 @@ pub enum DynamoDbHealth {
 }
 
 /// A DynamoDB table that is deleted when this value is dropped.
-pub struct CounterTable {
+pub struct StateTable {
     /// The table's name.
     pub name: String,
     /// The URL of the proxy, for `AWS_ENDPOINT_URL_DYNAMODB`.
@@ -61,7 +61,7 @@ struct DynamoDbProxy {
     client: Client,
 }
 
-impl CounterTable {
+impl StateTable {
     /// Creates a table with the key schema that `template.yaml` defines.
     pub async fn new() -> Self {
         let name = format!("test-{}", Uuid::new_v4().simple());
@@ -78,8 +78,12 @@ impl CounterTable {
         let table = Self { name, endpoint, proxy };
         let definition = json!({
             "TableName": table.name,
-            "AttributeDefinitions": [{ "AttributeName": "key", "AttributeType": "S" }],
-            "KeySchema": [{ "AttributeName": "key", "KeyType": "HASH" }],
+            "AttributeDefinitions": [
+                { "AttributeName": "pk", "AttributeType": "S" }, { "AttributeName": "sk", "AttributeType": "S" },
+            ],
+            "KeySchema": [
+                { "AttributeName": "pk", "KeyType": "HASH" }, { "AttributeName": "sk", "KeyType": "RANGE" },
+            ],
             "BillingMode": "PAY_PER_REQUEST",
         });
         call(&table.proxy.client, "CreateTable", &definition).await;
@@ -117,7 +121,7 @@ impl CounterTable {
     }
 }
 
-impl Drop for CounterTable {
+impl Drop for StateTable {
     /// Uses a thread and a runtime of its own, because the test's runtime may be shutting down.
     fn drop(&mut self) {
         let name = self.name.clone();
