@@ -7,6 +7,8 @@
 mod alias;
 mod aws;
 mod check_template;
+mod cloudformation;
+mod data_stack;
 mod deploy;
 mod deployed_stack;
 mod fingerprints;
@@ -14,6 +16,9 @@ mod package;
 mod prune;
 mod rehearse;
 mod release;
+mod request;
+mod rollback;
+mod templates;
 mod tools;
 mod verdict;
 
