@@ -23,6 +23,8 @@ pub struct Description {
     pub outputs: Parameters,
     /// The fingerprint of its template, if `cargo delivery deploy` deployed it.
     pub fingerprint: Option<String>,
+    /// When the last update failed and was rolled back. Empty if it succeeded.
+    pub failed_at: String,
 }
 
 impl Description {
@@ -38,6 +40,11 @@ impl Description {
             parameters,
             outputs: table(&stack["Outputs"], "OutputKey", "OutputValue"),
             fingerprint: table(&stack["Tags"], "Key", "Value").remove(TAG),
+            failed_at: if status(stack) == "UPDATE_ROLLBACK_COMPLETE" {
+                stack["LastUpdatedTime"].as_str().unwrap_or_default().to_owned()
+            } else {
+                String::new()
+            },
         }
     }
 }
@@ -78,8 +85,8 @@ pub struct StackUpdate<'a> {
 impl StackUpdate<'_> {
     /// Deploys the template, and waits for CloudFormation.
     pub fn run(&self, workspace: &Workspace) -> Result<()> {
-        let mut sam = tools::sam_deploy(workspace)?;
-        sam.arg("--template-file").arg(self.file);
+        let mut sam = tools::sam_in_account(workspace)?;
+        sam.args(["deploy", "--template-file"]).arg(self.file);
         sam.arg("--config-file").arg(workspace.root.join("samconfig.toml"));
         let tag = format!("{TAG}={}", self.template.fingerprint);
         sam.args(["--config-env", self.stage, "--stack-name", self.stack, "--tags", &tag]);

@@ -19,7 +19,7 @@ use crate::{
     deployed_stack::{DeployedStack, Versions, list},
     fingerprints::{Packages, build_fingerprint},
     package::{self, MACHINE, Package},
-    request::{self, Request},
+    request::{Request, RequestArgs},
     rollback::roll_back,
     templates::{BUILD, Parameters},
 };
@@ -43,7 +43,7 @@ Examples:
   cargo delivery deploy --stage production --rollback")]
 pub struct Args {
     #[command(flatten)]
-    request: request::Args,
+    request: RequestArgs,
 
     /// Deploy the packages in target/lambda/, and build nothing
     #[arg(long)]
@@ -87,6 +87,8 @@ struct Deployment<'a> {
     parameters: Parameters,
     /// Whether the database has another address than before.
     database_moves: bool,
+    /// When the last update of the stack failed. Empty if it succeeded.
+    failed_at: String,
     /// Where every alias `live` pointed when the deployment began.
     before: Aliases,
 }
@@ -98,6 +100,7 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
     }
     let packages = read_packages(workspace)?;
     let application = describe_ready(&mut stack.aws, &stack.name)?.unwrap_or_default();
+    let mut parameters = request.parameters(&application)?;
     let mut database = DataStack::plan(request, &mut stack.aws, &stack.name, &application)?;
     let endpoints = endpoints(&workspace.root)?;
     database.check_connections(endpoints.iter().filter_map(|endpoint| endpoint.reserved).sum())?;
@@ -108,7 +111,6 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
     let moved = changed(&from_database, &application);
     let mut set = request.for_application();
     set.extend(from_database);
-    let mut parameters = request.application.of_its_own(&application.parameters);
     parameters.extend(set.clone());
     let deployment = Deployment {
         workspace,
@@ -119,6 +121,7 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
         set,
         parameters,
         database_moves: !moved.is_empty(),
+        failed_at: application.failed_at,
         before,
     };
     deployment.check_functions(&stack.name)?;
@@ -162,7 +165,8 @@ impl Deployment<'_> {
 
     /// Everything that may fail half-way.
     fn run(&self, stack: &mut DeployedStack<'_>) -> Result<()> {
-        let build = build_fingerprint(&self.packages, &self.request.application.fingerprint, &self.parameters);
+        let template = &self.request.application.fingerprint;
+        let build = build_fingerprint(&self.packages, template, &self.parameters, &self.failed_at);
         // Tables first: new functions may need new tables. Before the first deployment there is no function that makes them, and the
         // `migrate` of a stack whose database moves would make them in the old database.
         if self.before.contains_key("migrate") && !self.database_moves {

@@ -12,9 +12,12 @@ pub type Packages = BTreeMap<String, Package>;
 /// Identifies the code, the template (by its fingerprint) and the parameters of a deployment. Lambda and CloudFormation publish a new version
 /// only if the function has changed. The fingerprint is in each function's description, so they publish a new version whenever the
 /// fingerprint changes. A description has at most 256 characters.
-pub fn build_fingerprint(packages: &Packages, template: &str, parameters: &Parameters) -> String {
+///
+/// An update that was rolled back leaves its versions, because they are retained. CloudFormation would refuse to publish the same again. So
+/// after such an update, its time is part of the fingerprint.
+pub fn build_fingerprint(packages: &Packages, template: &str, parameters: &Parameters, failed_at: &str) -> String {
     let packages: String = packages.values().map(|package| &*package.sha256).collect();
-    fingerprint(format!("{packages} {template} {parameters:?}").as_bytes())
+    fingerprint(format!("{packages} {template} {parameters:?}{failed_at}").as_bytes())
 }
 
 #[cfg(test)]
@@ -22,13 +25,14 @@ mod tests {
     use super::{Packages, Parameters, build_fingerprint};
 
     #[test]
-    fn another_template_or_parameter_gives_another_fingerprint() {
-        let of = |template: &str, length: &str| {
+    fn another_template_or_parameter_and_a_failure_give_another_fingerprint() {
+        let of = |template: &str, length: &str, failed_at: &str| {
             let parameters = Parameters::from([("PasswordMinLength".to_owned(), length.to_owned())]);
-            build_fingerprint(&Packages::new(), template, &parameters)
+            build_fingerprint(&Packages::new(), template, &parameters, failed_at)
         };
-        assert_eq!(of("a", "15"), of("a", "15"));
-        assert_ne!(of("a", "15"), of("a", "16"));
-        assert_ne!(of("a", "15"), of("b", "15"));
+        assert_eq!(of("a", "15", ""), of("a", "15", ""));
+        assert_ne!(of("a", "15", ""), of("a", "16", ""));
+        assert_ne!(of("a", "15", ""), of("b", "15", ""));
+        assert_ne!(of("a", "15", ""), of("a", "15", "2026-11-24"));
     }
 }

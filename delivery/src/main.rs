@@ -57,3 +57,13 @@ fn main() -> ExitCode {
         Command::Prune(args) => prune::run(&args),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_of_the_commands_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -3,13 +3,16 @@
 use anyhow::{Context as _, Result, bail};
 use toolkit::workspace::Workspace;
 
-use crate::templates::{BUILD, Parameters, Template};
+use crate::{
+    cloudformation::Description,
+    templates::{BUILD, Parameters, Template},
+};
 
 /// How similar a name must be to be suggested, from 0 to 1.
 const SIMILAR: f64 = 0.85;
 
 #[derive(clap::Args)]
-pub struct Args {
+pub struct RequestArgs {
     /// A section of samconfig.toml, which names the stack
     #[arg(long, value_name = "STAGE")]
     pub stage: String,
@@ -37,7 +40,7 @@ pub struct Request {
 
 impl Request {
     /// Reads the templates. Returns an error if a given parameter (`NAME=VALUE`) is in neither of them.
-    pub fn new(workspace: &Workspace, args: &Args) -> Result<Self> {
+    pub fn new(workspace: &Workspace, args: &RequestArgs) -> Result<Self> {
         let (application, database) = (Template::application(workspace)?, Template::database(workspace)?);
         let given = parse(&args.parameters, &application, &database)?;
         Ok(Self { stage: args.stage.clone(), application, database, given, with_database: args.database })
@@ -46,6 +49,18 @@ impl Request {
     /// The given parameters of the application.
     pub fn for_application(&self) -> Parameters {
         self.application.of_its_own(&self.given)
+    }
+
+    /// The application's parameters after the deployment, without those that the database sets. Returns an error if one has no value.
+    pub fn parameters(&self, application: &Description) -> Result<Parameters> {
+        let mut parameters = self.application.of_its_own(&application.parameters);
+        parameters.extend(self.for_application());
+        let missing = self.application.missing(&parameters);
+        if !missing.is_empty() {
+            let set: Vec<_> = missing.iter().map(|name| format!("--set {name}=…")).collect();
+            bail!("the template needs a value of {}. Add {}", missing.join(" and "), set.join(" "));
+        }
+        Ok(parameters)
     }
 
     /// The names of the given parameters that only the database has.
@@ -81,10 +96,13 @@ fn parse(given: &[String], application: &Template, database: &Template) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::{Request, Template, parse};
+    use super::{Description, Request, Template, parse};
 
     fn request(given: &[&str]) -> anyhow::Result<Request> {
-        let application = Template::parse("template.yaml", "Parameters: { Build: {}, MailFrom: {}, AlarmMail: {} }");
+        let application = Template::parse(
+            "template.yaml",
+            "Parameters: { Build: { Default: none }, MailFrom: {}, AlarmMail: { Default: '' } }",
+        );
         let database = Template::parse("database.yaml", "Parameters: { DatabaseClass: {}, AlarmMail: {} }");
         let given: Vec<_> = given.iter().map(|given| (*given).to_owned()).collect();
         let given = parse(&given, &application, &database)?;
@@ -96,6 +114,22 @@ mod tests {
         let request = request(&["DatabaseClass=db.t4g.large", "AlarmMail=a=b"]).expect("known parameters");
         assert_eq!(request.only_for_database(), ["DatabaseClass"]);
         assert_eq!(request.for_application(), [("AlarmMail".to_owned(), "a=b".to_owned())].into());
+    }
+
+    #[test]
+    fn a_parameter_without_a_default_needs_a_value() {
+        let parameters = |given: &[&str], kept: &[(&str, &str)]| {
+            let kept = kept.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            request(given)?.parameters(&Description { parameters: kept, ..Description::default() })
+        };
+        let refusal = parameters(&[], &[]).unwrap_err().to_string();
+        assert_eq!(refusal, "the template needs a value of MailFrom. Add --set MailFrom=…");
+        assert_eq!(parameters(&["MailFrom=a"], &[]).unwrap()["MailFrom"], "a");
+        let kept = parameters(&["MailFrom=b"], &[("MailFrom", "a"), ("Removed", "c"), ("AlarmMail", "d")]).unwrap();
+        assert_eq!(
+            kept.into_iter().collect::<Vec<_>>(),
+            [("AlarmMail", "d"), ("MailFrom", "b")].map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
     }
 
     #[test]

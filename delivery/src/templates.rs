@@ -16,6 +16,9 @@ pub type Parameters = BTreeMap<String, String>;
 /// The parameter that `cargo delivery deploy` computes.
 pub const BUILD: &str = "Build";
 
+/// The file in `.aws-sam` that [`Template::packaged`] writes.
+const PACKAGED: &str = "packaged.yaml";
+
 pub struct Template {
     file: &'static str,
     content: Value,
@@ -64,6 +67,14 @@ impl Template {
         parameters.get(name).map_or_else(default, String::as_str)
     }
 
+    /// The names of the parameters that have no default, and no value in `parameters`.
+    pub fn missing<'a>(&'a self, parameters: &Parameters) -> Vec<&'a str> {
+        let declared = self.content["Parameters"].as_object().into_iter().flatten();
+        let missing =
+            declared.filter(|(name, declared)| declared["Default"].is_null() && !parameters.contains_key(*name));
+        missing.map(|(name, _)| name.as_str()).collect()
+    }
+
     /// The values of one key of a mapping, by the mapping's first key.
     pub fn mapping(&self, mapping: &str, key: &str) -> BTreeMap<&str, &str> {
         let rows = self.content["Mappings"][mapping].as_object().into_iter().flatten();
@@ -82,7 +93,7 @@ impl Template {
         }
         let folder = workspace.root.join(".aws-sam");
         fs::create_dir_all(&folder)?;
-        let file = folder.join(self.file);
+        let file = folder.join(PACKAGED);
         fs::write(&file, template)?;
         Ok(file)
     }
