@@ -12,7 +12,7 @@
 //! | `TEST_DATABASE_LOG` | the log file of that server |
 //! | `TEST_SES_URL` | a local SES |
 //! | `TEST_DYNAMODB_URL` | a DynamoDB Local that shares its tables among all credentials and regions; each test creates a table with a unique name |
-//! | `TEST_POSTGRES`, `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the folder of PostgreSQL's programs, the user who runs them (`uid:gid`; empty for the current user), and a folder that user may write to |
+//! | `TEST_POSTGRES`, `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the folder of PostgreSQL's programs, the user who runs them (`uid:gid`; empty for the current user), and a folder to which this user may write |
 //! | `TEST_PGBOUNCER` | the path of `pgbouncer` |
 //! | `TEST_FAULTS` | the file to which each test of a fault appends the answers that it saw |
 //! | `TEST_ISOLATION` | the isolation level of the functions' transactions; the server's default if unset |
