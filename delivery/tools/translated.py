@@ -32,13 +32,21 @@ class NoManagedPolicies:
         return {}
 
 
+def is_list(parameter):
+    return parameter["Type"].startswith(("CommaDelimitedList", "List<"))
+
+
 class Resolver:
-    """Replaces parameters and conditions by their values. Attributes of deployed resources stay as they are."""
+    """Replaces parameters, mappings and conditions by their values. Attributes of deployed resources stay as they are."""
 
     def __init__(self, template, parameters):
-        defaults = {name: parameter.get("Default") for name, parameter in template.get("Parameters", {}).items()}
-        self.parameters = {name: str(value) for name, value in {**defaults, **parameters}.items()}
+        declared = template.get("Parameters", {})
+        values = {name: parameter.get("Default") for name, parameter in declared.items()} | dict(parameters)
+        self.parameters = {
+            name: str(value).split(",") if name in declared and is_list(declared[name]) else str(value) for name, value in values.items()
+        }
         self.conditions = template.get("Conditions", {})
+        self.mappings = template.get("Mappings", {})
 
     def holds(self, condition):
         return self.resolve(self.conditions[condition])
@@ -49,18 +57,31 @@ class Resolver:
         if not isinstance(node, dict):
             return node
         match list(node.items()):
-            case [("Ref", name)] if name in self.parameters:
-                return self.parameters[name]
             case [("Fn::If", [condition, yes, no])]:
                 return self.resolve(yes if self.holds(condition) else no)
-            case [("Fn::Equals", [one, other])]:
-                return self.resolve(one) == self.resolve(other)
-            case [("Fn::Not", [condition])]:
-                return not self.resolve(condition)
             case [("Fn::Sub", str(text))]:
                 text = re.sub(r"\$\{(\w+)\}", lambda name: self.parameters.get(name[1], name[0]), text)
                 return {"Fn::Sub": text} if "${" in text else text
         resolved = {name: self.resolve(value) for name, value in node.items()}
+        match list(resolved.items()):
+            case [("Ref", name)] if name in self.parameters:
+                return self.parameters[name]
+            case [("Fn::Equals", [one, other])]:
+                return one == other
+            case [("Fn::Not", [condition])]:
+                return not condition
+            case [("Fn::And", conditions)]:
+                return all(conditions)
+            case [("Fn::Or", conditions)]:
+                return any(conditions)
+            case [("Fn::Join", [separator, list(items)])] if all(isinstance(item, str) for item in items):
+                return separator.join(items)
+            case [("Fn::Split", [separator, str(text)])]:
+                return text.split(separator)
+            case [("Fn::Select", [index, list(items)])]:
+                return items[int(index)]
+            case [("Fn::FindInMap", [mapping, key, name])]:
+                return self.mappings[mapping][key][name]
         return {name: value for name, value in resolved.items() if value != {"Ref": "AWS::NoValue"}}
 
     def resolve_all(self, template):
@@ -78,7 +99,8 @@ class Resolver:
 
 def translated(template, parameters):
     """Translates a template, which is changed in place, with these values of its parameters."""
-    template = transform(template, dict(parameters), NoManagedPolicies())
+    if "Transform" in template:
+        template = transform(template, dict(parameters), NoManagedPolicies())
     return Resolver(template, parameters).resolve_all(template)
 
 
