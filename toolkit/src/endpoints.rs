@@ -56,13 +56,10 @@ impl Endpoint {
         variables.map(|variable| (variable.name, *variable)).collect()
     }
 
-    /// The IAM actions that it may call. A function with the need `table-owner` logs in with a password, so it does not need
-    /// `rds-db:connect`.
+    /// The IAM actions that it may call.
     #[must_use]
     pub fn actions(&self) -> BTreeSet<&'static str> {
-        let logs_in_with_password = self.needs.contains(&Need::TableOwner);
-        let needs = self.needs.iter().filter(|need| !(logs_in_with_password && **need == Need::Database));
-        needs.flat_map(|need| need.actions()).copied().collect()
+        self.needs.iter().flat_map(|need| need.actions()).copied().collect()
     }
 }
 
