@@ -11,6 +11,7 @@ mod network;
 mod permissions;
 mod references;
 mod rule;
+mod sam_local;
 mod translation;
 mod versions;
 
@@ -77,6 +78,10 @@ pub fn run(&Args { quick }: &Args) -> Result<ExitCode> {
     let endpoints = toolkit::endpoints::endpoints(&workspace.root)?;
     check_rules(&mut verdict, &RULES_OF_THE_APPLICATION, &application.translations, &endpoints);
     check_rules(&mut verdict, &RULES_OF_THE_DATABASE, &database.translations, &endpoints);
+    verdict.add(
+        "sam local serves every route, those of the examples too",
+        sam_local::wrong_routes(&workspace, &endpoints)?,
+    );
     if !quick {
         lint(&workspace, &mut verdict, &[&application.translations, &database.translations])?;
     }

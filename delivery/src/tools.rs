@@ -58,10 +58,17 @@ pub fn path_to_aws_and_cargo_lambda(workspace: &Workspace) -> Result<OsString> {
     Ok(path_with([aws, cargo_lambda(workspace)?]))
 }
 
-/// A command that prints template.yaml as CloudFormation receives it, for every combination of its switches.
+/// A command that prints both templates as CloudFormation receives them, for every combination of their switches.
 pub fn sam_translator(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new(sam_folder(workspace)?.join("python"));
     command.arg(helper(workspace, "translated.py")).current_dir(&workspace.root);
+    Ok(command)
+}
+
+/// A command that prints the routes that `sam local` serves.
+pub fn local_routes(workspace: &Workspace) -> Result<Command> {
+    let mut command = Command::new(sam_folder(workspace)?.join("python"));
+    command.arg(helper(workspace, "local_routes.py")).current_dir(&workspace.root);
     Ok(command)
 }
 
