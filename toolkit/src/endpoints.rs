@@ -6,6 +6,7 @@
 //! authorizer = true                            # API Gateway calls the function `authorizer` first. Default: false
 //! needs = ["database", "sessions", "tokens"]   # see `Need`
 //! reserved = 10                                # concurrent executions; required with the need `database`
+//! example = true                               # deployed only with the parameter `Examples=on`. Default: false
 //!
 //! [package.metadata.lambda.deploy]
 //! memory = 256                                 # MB; `cargo lambda deploy` also reads this key
@@ -41,6 +42,8 @@ pub struct Endpoint {
     pub needs: BTreeSet<Need>,
     /// The number of concurrent executions that the template reserves for it. `Some` if it uses the database.
     pub reserved: Option<u64>,
+    /// Whether it is an example, which is deployed only with the parameter `Examples=on`.
+    pub example: bool,
     /// Its memory in MB.
     pub memory: u64,
 }
@@ -53,13 +56,10 @@ impl Endpoint {
         variables.map(|variable| (variable.name, *variable)).collect()
     }
 
-    /// The IAM actions that it may call. A function with the need `table-owner` logs in with a password, so it does not need
-    /// `rds-db:connect`.
+    /// The IAM actions that it may call.
     #[must_use]
     pub fn actions(&self) -> BTreeSet<&'static str> {
-        let logs_in_with_password = self.needs.contains(&Need::TableOwner);
-        let needs = self.needs.iter().filter(|need| !(logs_in_with_password && **need == Need::Database));
-        needs.flat_map(|need| need.actions()).copied().collect()
+        self.needs.iter().flat_map(|need| need.actions()).copied().collect()
     }
 }
 
@@ -83,6 +83,8 @@ struct EndpointTable {
     authorizer: bool,
     needs: BTreeSet<Need>,
     reserved: Option<u64>,
+    #[serde(default)]
+    example: bool,
 }
 
 #[derive(Deserialize)]
@@ -163,8 +165,8 @@ fn parse(folder: &str, text: &str) -> Result<Endpoint, Vec<String>> {
                 }
             }
             problems.extend(inconsistencies(&endpoint));
-            let EndpointTable { needs, reserved, .. } = endpoint;
-            let endpoint = Endpoint { name: folder.to_owned(), routes, needs, reserved, memory };
+            let EndpointTable { needs, reserved, example, .. } = endpoint;
+            let endpoint = Endpoint { name: folder.to_owned(), routes, needs, reserved, example, memory };
             if problems.is_empty() { Ok(endpoint) } else { Err(problems) }
         }
         (endpoint, lambda) => {
