@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use toolkit::{
     console::step,
+    postgres::NEWEST,
     process,
     run_folder::RunFolder,
     system::{self, Prerequisite},
@@ -24,7 +25,7 @@ pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> 
     system::require(if with_dynamodb { &needs } else { &needs[..2] })?;
     let workspace = Workspace::load()?;
     let run_folder = RunFolder::ephemeral(&workspace)?;
-    let database = Server::start(&workspace, &run_folder, None, Purpose::Throwaway)?;
+    let database = Server::start(&workspace, &run_folder, None, Purpose::Throwaway(NEWEST))?;
     let mail = Mail::start(&workspace, &run_folder, None)?;
     let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &run_folder, None)).transpose()?;
     step("Building the functions and the programs");
