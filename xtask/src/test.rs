@@ -17,7 +17,6 @@ use clap::ValueEnum as _;
 use toolkit::{
     console::{print_error, say},
     interrupt::Interrupted,
-    postgres::{NEWEST, OLDEST},
     process,
     run_folder::RunFolder,
     system,
@@ -30,7 +29,7 @@ use self::{
     rust_tests::{RustTests, count_lines},
     servers::Servers,
 };
-use crate::{requirements, tools};
+use crate::{requirements, stack::postgres, tools};
 
 /// Run all tests, or some parts of them. The tests use real servers, which this command starts, stops and deletes.
 ///
@@ -51,7 +50,7 @@ pub struct Args {
 
     /// The major version of PostgreSQL. By default, the part `isolation` runs on the oldest supported version, and the others on the
     /// newest
-    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(i64::from(OLDEST)..=i64::from(NEWEST)))]
+    #[arg(long, value_name = "VERSION", value_parser = postgres::versions())]
     postgres: Option<u32>,
 
     /// Arguments for the Rust tests, such as a filter or --nocapture

@@ -36,6 +36,10 @@ use crate::{error::Error, login::Login, payload::Payload, role::FunctionsRole, t
 /// gets it at once. Set this to `None` when work on the next release begins.
 const POSTPONED: Option<i32> = Some(5);
 
+/// Collects the statistics with which PostgreSQL plans statements. An upgrade to another major version may lose them. A table that
+/// somebody else has locked is left out.
+const ANALYZE: &str = "ANALYZE (SKIP_LOCKED) users, sessions, password_resets, throttle, outbox";
+
 mod embedded {
     refinery::embed_migrations!("../../migrations");
 }
@@ -109,6 +113,7 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
     if let Some(role) = &app.functions_role {
         role::grant(transaction, role, app.login.is_with_iam()).await?;
     }
+    transaction.execute(ANALYZE).await?;
     Ok(Report {
         schema_version: found.unwrap_or_default().max(target),
         applied: applied.applied_migrations().iter().map(ToString::to_string).collect(),

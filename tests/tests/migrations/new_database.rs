@@ -80,6 +80,22 @@ async fn migrate_creates_the_functions_role_with_the_privileges_it_needs_and_no_
     assert_eq!(stack.sql_number(&logs_in).await, 1);
 }
 
+/// An upgrade to another major version may lose the statistics.
+#[tokio::test]
+async fn migrate_collects_statistics_and_does_not_wait_for_a_locked_table() {
+    let stack = Stack::start().await;
+    stack.user("Ada").await;
+    let mut owner = stack.database.connect().await;
+    let lock = owner.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE").await.unwrap();
+    let analyzed = "SELECT count(*) FROM pg_stats WHERE tablename = 'users'";
+    for (expected, lock) in [(0, Some(lock)), (6, None)] {
+        migrate(&stack).await;
+        assert_eq!(stack.sql_number(analyzed).await, expected);
+        drop(lock);
+    }
+}
+
 #[tokio::test]
 async fn created_at_is_in_utc_whatever_the_time_zone_of_the_session() {
     let stack = Stack::start().await;

@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::builder::RangedI64ValueParser;
 use nix::{
     sys::signal::Signal,
     unistd::{Uid, User},
@@ -43,6 +44,11 @@ pub enum Purpose {
     Keep,
     /// Tests, on this major version. Their data may be lost in a power cut, so the server need not wait for the disk.
     Throwaway(u32),
+}
+
+/// Parses the major version of a command-line option.
+pub fn versions() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(OLDEST)..=i64::from(NEWEST))
 }
 
 /// The URL in `DATABASE_URL`, after a test connection. `None` if the variable is not set.
