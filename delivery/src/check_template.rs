@@ -76,7 +76,9 @@ pub fn run(&Args { quick }: &Args) -> Result<ExitCode> {
         of_application + of_database
     ));
     let endpoints = toolkit::endpoints::endpoints(&workspace.root)?;
+    step("Checking the rules of template.yaml");
     check_rules(&mut verdict, &RULES_OF_THE_APPLICATION, &application.translations, &endpoints);
+    step("Checking the rules of database.yaml");
     check_rules(&mut verdict, &RULES_OF_THE_DATABASE, &database.translations, &endpoints);
     verdict.add(
         "sam local serves every route, those of the examples too",
@@ -93,13 +95,17 @@ fn translate(workspace: &Workspace) -> Result<Translations> {
     serde_json::from_str(&translated).context("SAM's translator printed no JSON")
 }
 
-/// Checks the rules for the translations of a template, and that each rule reports the violations planted for it.
+/// Checks the rules for the translations of a template. If a rule is not broken, also checks that it reports the violations planted for it.
 fn check_rules(verdict: &mut Verdict, rules: &[Rule], translations: &[Translation], endpoints: &[Endpoint]) {
+    let (mut planted, mut overlooked) = (0, Vec::new());
     for rule in rules {
-        verdict.add(rule.says, rule.broken(translations, endpoints));
+        let problems = rule.broken(translations, endpoints);
+        if problems.is_empty() {
+            planted += rule.violations.len();
+            overlooked.extend(rule.overlooked(translations, endpoints));
+        }
+        verdict.add(rule.says, problems);
     }
-    let planted: usize = rules.iter().map(|rule| rule.violations.len()).sum();
-    let overlooked = rules.iter().flat_map(|rule| rule.overlooked(translations, endpoints));
     verdict.add(&format!("the rules report all {planted} violations that are planted"), overlooked);
 }
 
