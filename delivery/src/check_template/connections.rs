@@ -36,7 +36,7 @@ const IAM_LOGIN: u64 = 1000;
 /// The memory of the operating system and of RDS itself, in MiB.
 const SYSTEM: u64 = 300;
 
-/// The memory of one connection, in KiB, as docs/measurements.md measured it.
+/// The memory of one connection, in KiB (docs/measurements.md).
 const CONNECTION_KIB: u64 = 3500;
 
 /// How many connections fit into this much memory, in MiB.
