@@ -36,12 +36,12 @@ const IAM_LOGIN: u64 = 1000;
 /// The memory of the operating system and of RDS itself, in MiB.
 const SYSTEM: u64 = 300;
 
-/// The memory of one connection, in KiB, as docs/measurements.md measured it.
-const CONNECTION_KIB: u64 = 3500;
+/// The memory that a connection needs at most, in MiB (docs/measurements.md).
+const CONNECTION: u64 = 4;
 
 /// How many connections fit into this much memory, in MiB.
 fn fitting(memory: u64) -> u64 {
-    (memory - memory / SHARED_BUFFERS - IAM_LOGIN - SYSTEM) * 1024 / CONNECTION_KIB
+    (memory - memory / SHARED_BUFFERS - IAM_LOGIN - SYSTEM) / CONNECTION
 }
 
 fn wrong_connections(translation: &Translation) -> Vec<String> {
