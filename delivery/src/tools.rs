@@ -26,10 +26,10 @@ fn helper(workspace: &Workspace, file: &str) -> PathBuf {
     workspace.root.join("delivery/tools").join(file)
 }
 
-/// A `sam deploy` command, with the AWS credentials of the environment.
-pub fn sam_deploy(workspace: &Workspace) -> Result<Command> {
+/// A `sam` command with the AWS credentials of the environment.
+pub fn sam_in_account(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new(sam_folder(workspace)?.join("sam"));
-    command.current_dir(&workspace.root).env("SAM_CLI_TELEMETRY", "0").arg("deploy");
+    command.current_dir(&workspace.root).env("SAM_CLI_TELEMETRY", "0");
     // SAM reads the older of the two names.
     if let Some(region) = env::var_os("AWS_REGION") {
         command.env("AWS_DEFAULT_REGION", region);

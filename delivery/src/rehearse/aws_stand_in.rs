@@ -8,12 +8,18 @@ use toolkit::{console::step, ports, run_folder::RunFolder, service::Service, wor
 
 use crate::{aws::Aws, tools};
 
-/// The stack whose functions are asked about.
+/// The region of the account.
+pub const REGION: &str = "us-east-1";
+
+/// The application's stack, whose functions are asked about.
 pub const STACK: &str = "jwt-auth-production";
+
+/// The stack of its database.
+pub const DATA_STACK: &str = "jwt-auth-production-database";
 
 /// An account without resources, on a server that ends with this value.
 pub struct AwsStandIn {
-    aws: Aws,
+    pub aws: Aws,
     environment: Vec<(&'static str, String)>,
     server: Service,
 }
@@ -30,7 +36,7 @@ impl AwsStandIn {
         server.await_ready(Duration::from_mins(1), || ports::answers(port))?;
         let environment = vec![
             ("AWS_ENDPOINT_URL", url),
-            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("SAM_CLI_POLL_DELAY", "0.5".to_owned()),
