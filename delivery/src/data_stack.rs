@@ -21,6 +21,9 @@ const URL_SECRET: &str = "DatabaseUrlSecret";
 /// The parameter of `template.yaml` for a database with IAM login.
 const ADDRESS: &str = "DatabaseAddress";
 
+/// The parameter of `database.yaml` for a database that is created from a snapshot.
+const SNAPSHOT: &str = "DatabaseSnapshot";
+
 /// The stack, and what a deployment does with it.
 pub struct DataStack<'a> {
     request: &'a Request,
@@ -65,8 +68,12 @@ impl<'a> DataStack<'a> {
                 refuse_other_database(request, other)?;
                 refuse_empty_database(request, application)?;
             }
-            Some(stack) if other.is_none() => refuse_outputs(request, &name, stack)?,
-            Some(_) => {}
+            Some(stack) => {
+                if other.is_none() {
+                    refuse_outputs(request, &name, stack)?;
+                }
+                refuse_no_snapshot(request, stack)?;
+            }
         }
         let is_needed = deployed.is_none() && other.is_none();
         let is_deployed = is_needed || request.with_database || !request.only_for_database().is_empty();
@@ -154,7 +161,7 @@ fn refuse_other_database(request: &Request, other: Option<&str>) -> Result<()> {
 /// Earlier versions of `template.yaml` contained the database. The application must not change to an empty one.
 fn refuse_empty_database(request: &Request, application: &Description) -> Result<()> {
     let contains_database = application.parameters.get("Database").is_some_and(|database| database == "create");
-    if contains_database && request.given.get("DatabaseSnapshot").is_none_or(String::is_empty) {
+    if contains_database && request.given.get(SNAPSHOT).is_none_or(String::is_empty) {
         bail!(
             "the application's stack contains its database, as earlier versions of template.yaml made it. Nothing was changed. Move the \
              database first: docs/deploying.md, From one stack to two"
@@ -170,6 +177,15 @@ fn refuse_outputs(request: &Request, name: &str, stack: &Description) -> Result<
             "--set {parameter}: {parameter} is an output of the stack {name}, which contains the application's database. Leave it out. \
              docs/deploying.md, A database of your own, says how to use another database"
         );
+    }
+    Ok(())
+}
+
+/// Without its snapshot, CloudFormation replaces a database by an empty one.
+fn refuse_no_snapshot(request: &Request, stack: &Description) -> Result<()> {
+    let has_snapshot = |parameters: &Parameters| parameters.get(SNAPSHOT).map(|snapshot| !snapshot.is_empty());
+    if has_snapshot(&stack.parameters) == Some(true) && has_snapshot(&request.given) == Some(false) {
+        bail!("--set {SNAPSHOT}=: CloudFormation would replace the database by an empty one. Leave it out");
     }
     Ok(())
 }
@@ -271,6 +287,11 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
         let address = request(&[("DatabaseAddress", "other:5432/auth")], false);
         let refusal = decision(&address, Some(small()), &[]).unwrap_err();
         assert!(refusal.contains("an output of the stack auth-database"), "{refusal}");
+        let no_snapshot = request(&[("DatabaseSnapshot", "")], false);
+        let restored = Description { parameters: parameters(&[("DatabaseSnapshot", "auth")]), ..small() };
+        let refusal = decision(&no_snapshot, Some(restored), &[]).unwrap_err();
+        assert!(refusal.contains("by an empty one"), "{refusal}");
+        assert_eq!(decision(&no_snapshot, Some(small()), &[]), Ok([true, true]));
     }
 
     #[test]

@@ -51,7 +51,7 @@ def list_versions(self, name, list_all=LambdaBackend.list_versions_by_function):
 LambdaBackend.publish_version, LambdaBackend.delete_function = publish_version, delete_function
 LambdaBackend.get_function, LambdaBackend.list_versions_by_function = get_function, list_versions
 
-# The networks of functions, by their names.
+# The subnets and security groups of functions, by their names.
 NETWORKS = {}
 
 
@@ -141,10 +141,14 @@ class VPC(Kind):
 
 
 class InNetwork(Kind):
-    """A part of a network. AWS does not delete it while a function uses it."""
+    """A part of a network. AWS does not delete it while something uses it."""
 
     def delete(self, physical):
-        if users := sorted(function for function, network in NETWORKS.items() if physical in network):
+        of_databases = {
+            name: [*database.vpc_security_group_ids, *(subnet.id for subnet in database.db_subnet_group._subnets)]
+            for name, database in self.backend(rds_backends).databases.items()
+        }
+        if users := sorted(user for user, network in (NETWORKS | of_databases).items() if physical in network):
             raise ServiceException("DependencyViolation", f"resource {physical} has a dependent object: a network interface of {users[0]}")
 
 
@@ -168,6 +172,11 @@ class SecurityGroup(InNetwork):
         self.backend(ec2_backends).delete_security_group(group_id=physical)
 
 
+def check_unused(databases, group, group_of):
+    if users := [name for name, database in databases.databases.items() if group_of(database) == group]:
+        raise ServiceException("InvalidGroupState", f"The group {group} cannot be deleted: {users[0]} uses it")
+
+
 class DBSubnetGroup(Kind):
     def create(self, name, properties):
         group, subnets = self.new_name(name).lower(), [self.backend(ec2_backends).get_subnet(subnet) for subnet in properties["SubnetIds"]]
@@ -177,6 +186,7 @@ class DBSubnetGroup(Kind):
         return group
 
     def delete(self, physical):
+        check_unused(self.backend(rds_backends), physical, lambda database: database.db_subnet_group.name)
         self.backend(rds_backends).delete_subnet_group(physical)
 
 
@@ -194,6 +204,7 @@ class DBParameterGroup(Kind):
         return self.create(name, properties) if replaced else physical
 
     def delete(self, physical):
+        check_unused(self.backend(rds_backends), physical, lambda database: database.db_parameter_group_name)
         self.backend(rds_backends).delete_db_parameter_group(physical)
 
 

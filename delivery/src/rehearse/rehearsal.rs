@@ -1,6 +1,6 @@
 //! The steps and the checks that scenes are made of.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -56,6 +56,18 @@ impl<'a> Rehearsal<'a> {
     /// Writes the package of one function.
     pub fn write_package(&self, name: &str, machine: u8, content: &Value) -> Result<()> {
         fake_packages::write(&self.target.join("lambda").join(name).join("bootstrap.zip"), machine, content)
+    }
+
+    /// A file of the checkout as text.
+    pub fn read(&self, file: &str) -> Result<String> {
+        Ok(fs::read_to_string(self.workspace.root.join(file))?)
+    }
+
+    /// Writes a file that only this rehearsal has, and returns its path.
+    pub fn write(&self, file: &str, text: &str) -> Result<String> {
+        let path = self.target.join(file);
+        fs::write(&path, text)?;
+        Ok(path.display().to_string())
     }
 
     /// Runs `cargo delivery deploy`, which must succeed. Returns what it printed.

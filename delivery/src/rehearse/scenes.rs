@@ -1,7 +1,9 @@
 //! The deployments that are rehearsed. This file has those of functions and of the application's template.
 
+mod another_database;
 mod database;
 mod first_deployment;
+mod one_stack;
 mod teardown;
 
 use anyhow::{Result, ensure};
@@ -27,7 +29,8 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     })?;
     database::play(rehearsal)?;
     functions_beside_the_template(rehearsal)?;
-    teardown::play(rehearsal)
+    teardown::play(rehearsal)?;
+    another_database::play(rehearsal)
 }
 
 fn deployments_that_succeed_or_fail(rehearsal: &mut Rehearsal) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Both stacks are deleted and created again, and an application uses a database that is not in a stack.
+//! Stacks are deleted and created again.
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -9,6 +9,7 @@ use super::{
         rehearsal::Rehearsal,
     },
     first_deployment::{REQUIRED, check_parameters_of_the_database},
+    one_stack,
 };
 
 pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
@@ -16,7 +17,8 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     let snapshot = application_first(rehearsal)?;
     from_the_last_snapshot(rehearsal, &snapshot)?;
     database_first(rehearsal)?;
-    another_database(rehearsal)
+    one_stack::play(rehearsal)?;
+    both(rehearsal)
 }
 
 /// Deletes a stack with `sam delete`.
@@ -24,12 +26,20 @@ fn delete(rehearsal: &Rehearsal, stack: &str, succeeds: bool) -> Result<()> {
     rehearsal.sam(&["delete", "--stack-name", stack, "--no-prompts"], succeeds)
 }
 
-/// Removes the protection of the database, and returns its name.
+/// Deletes the databases that were replaced, and removes the protection of the stack's database. Returns its name.
 fn unprotect(rehearsal: &mut Rehearsal) -> Result<String> {
-    let database = rehearsal.resource(DATA_STACK, "Postgres")?;
-    let arguments = json!({ "DBInstanceIdentifier": database, "DeletionProtection": false, "ApplyImmediately": true });
-    rehearsal.aws("rds", "modify_db_instance", &arguments)?;
-    Ok(database)
+    let current = rehearsal.resource(DATA_STACK, "Postgres")?;
+    let databases = rehearsal.aws("rds", "describe_db_instances", &json!({}))?;
+    for database in databases["DBInstances"].as_array().into_iter().flatten() {
+        let name = &database["DBInstanceIdentifier"];
+        let protection = json!({ "DBInstanceIdentifier": name, "DeletionProtection": false, "ApplyImmediately": true });
+        rehearsal.aws("rds", "modify_db_instance", &protection)?;
+        if *name != current {
+            let deletion = json!({ "DBInstanceIdentifier": name, "SkipFinalSnapshot": true });
+            rehearsal.aws("rds", "delete_db_instance", &deletion)?;
+        }
+    }
+    Ok(current)
 }
 
 /// Deletes both stacks in the right order. Returns the snapshot that remains.
@@ -52,6 +62,17 @@ fn application_first(rehearsal: &mut Rehearsal) -> Result<String> {
     Ok(format!("{database}-final"))
 }
 
+/// Deletes both stacks, and ensures that they are gone.
+fn both(rehearsal: &mut Rehearsal) -> Result<()> {
+    delete(rehearsal, STACK, true)?;
+    unprotect(rehearsal)?;
+    delete(rehearsal, DATA_STACK, true)?;
+    for stack in [STACK, DATA_STACK] {
+        ensure!(rehearsal.stack(stack)?.is_null(), "the stack {stack} should have been deleted");
+    }
+    Ok(())
+}
+
 fn from_the_last_snapshot(rehearsal: &mut Rehearsal, snapshot: &str) -> Result<()> {
     let snapshot = format!("DatabaseSnapshot={snapshot}");
     rehearsal.deploy(&[&REQUIRED[..], &["--set", &snapshot]].concat())?;
@@ -65,40 +86,5 @@ fn database_first(rehearsal: &mut Rehearsal) -> Result<()> {
     unprotect(rehearsal)?;
     delete(rehearsal, DATA_STACK, false)?;
     delete(rehearsal, STACK, true)?;
-    delete(rehearsal, DATA_STACK, true)?;
-    for stack in [STACK, DATA_STACK] {
-        ensure!(rehearsal.stack(stack)?.is_null(), "the stack {stack} should have been deleted");
-    }
-    Ok(())
-}
-
-fn another_database(rehearsal: &mut Rehearsal) -> Result<()> {
-    rehearsal.aws(
-        "secretsmanager",
-        "create_secret",
-        &json!({ "Name": "jwt-auth/database", "SecretString": "postgres://…" }),
-    )?;
-    let vpc = rehearsal.aws("ec2", "create_vpc", &json!({ "CidrBlock": "10.1.0.0/24" }))?["Vpc"]["VpcId"].clone();
-    let subnet = rehearsal.aws("ec2", "create_subnet", &json!({ "VpcId": vpc, "CidrBlock": "10.1.0.0/24" }))?;
-    let group = json!({ "VpcId": vpc, "GroupName": "functions", "Description": "functions" });
-    let group = rehearsal.aws("ec2", "create_security_group", &group)?;
-    let [subnet, group] = [&subnet["Subnet"]["SubnetId"], &group["GroupId"]].map(|id| id.as_str().unwrap_or_default());
-    let [subnets, groups] = [format!("DatabaseSubnets={subnet}"), format!("DatabaseSecurityGroups={group}")];
-    let database = ["--set", "DatabaseUrlSecret=jwt-auth/database", "--set", &subnets, "--set", &groups];
-    rehearsal.deploy(&[&REQUIRED[..], &database].concat())?;
-    rehearsal.deploy(&["--built"])?;
-    rehearsal.deploy_fails(&["--built", "--set", "DatabaseMultiAz=true"], &["DatabaseMultiAz", "DatabaseUrlSecret"])?;
-    ensure!(rehearsal.stack(DATA_STACK)?.is_null(), "no database should have been created");
-    rehearsal.forget_versions();
-    rehearsal.end_scene("an application with a database of its own gets no other", "sixth")?;
-
-    rehearsal.without_touching(STACK, |rehearsal| {
-        rehearsal.deploy(&["--built", "--database"])?;
-        ensure!(!rehearsal.stack(DATA_STACK)?.is_null(), "the database should have been created");
-        Ok(())
-    })?;
-    rehearsal.deploy(&["--built", "--set", "DatabaseUrlSecret="])?;
-    check_parameters_of_the_database(rehearsal)?;
-    rehearsal.expect_new_versions("sixth");
-    rehearsal.end_scene("it changes to a database that was created before", "sixth")
+    delete(rehearsal, DATA_STACK, true)
 }
