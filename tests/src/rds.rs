@@ -134,7 +134,7 @@ async fn serve(mut client: TcpStream, port: u16, server: Arc<Postgres>) {
     }
 }
 
-/// The user in a StartupMessage: length, version, then names and values. Empty for a CancelRequest, which the server does not authenticate.
+/// The user in a `StartupMessage`: length, version, then names and values. Empty in a `CancelRequest`, which needs no login.
 fn user(startup: &[u8]) -> String {
     let mut rest = &startup[8..];
     while rest.len() > 1 {

@@ -2,9 +2,10 @@
 
 use rstest::rstest;
 use serde_json::{Value, json};
-use tests::{LoginToken, Rds, Stack, StackBuilder, database::TestDatabase};
+use tests::{LoginToken, Rds, Stack, StackBuilder, database::TestDatabase, documents};
 use time::Duration;
 use tokio_postgres::error::SqlState;
+use toolkit::postgres;
 
 use crate::MIGRATIONS;
 
@@ -50,7 +51,13 @@ async fn after_the_first_migrate_everybody_logs_in_with_iam(#[values(15, 16, 17,
     owner.batch_execute(&format!("ALTER ROLE {ROLE} PASSWORD '{}'", Rds::PASSWORD)).await.unwrap();
     assert_refused(&rds, &stack, ROLE, Rds::PASSWORD, NO_TOKEN).await;
     let ada = stack.user("Ada").await;
-    assert_eq!(ada.dashboard(&ada.signs_in().await.access).await.status, 200);
+    let tokens = ada.signs_in().await;
+    for _ in 0..2 {
+        assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+        // The next request needs another connection, and a token for it.
+        stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jwt-auth'").await;
+    }
+    assert!(!stack.logs().contains("X-Amz-Signature") && !stack.logs().contains(Rds::PASSWORD));
 }
 
 #[rstest]
@@ -132,9 +139,32 @@ async fn with_passwords_nobody_is_granted_iam(#[values(15, 16, 17, 18)] version:
     stack.user("Ada").await;
 }
 
+/// An upgrade from version 15 keeps all memberships. But then the superuser is their grantor, and the owner cannot grant `rds_iam` any more.
+#[rstest]
+#[tokio::test]
+async fn after_an_upgrade_migrate_grants_nothing(#[values(16, 17, 18)] version: u32) {
+    let rds = Rds::start(version).await;
+    let stack = stack_with_iam(&rds, rds.database().await).start().await;
+    migrate(&stack).await;
+    stack.sql("REVOKE rds_iam FROM owner CASCADE; GRANT rds_iam TO owner, jwt_auth").await;
+    let owner = rds.log_in(&stack.database, Rds::OWNER, &rds.token(Rds::OWNER).sign()).await.unwrap();
+    assert!(owner.batch_execute("GRANT rds_iam TO jwt_auth").await.is_err());
+    assert_eq!(migrate(&stack).await, json!([]));
+}
+
+#[test]
+fn database_yaml_offers_the_versions_that_are_tested() {
+    let template = documents::read("database.yaml");
+    let (_, parameter) = template.split_once("\n  PostgresVersion:\n").expect("the parameter");
+    let (parameter, _) = parameter.split_once("\n  DatabaseSnapshot:\n").expect("the next parameter");
+    let versions = postgres::VERSIONS.map(|version| version.to_string());
+    assert!(parameter.contains(&format!("AllowedValues: {versions:?}")), "{parameter}");
+    assert!(parameter.ends_with(&format!("Default: \"{}\"", postgres::NEWEST)), "{parameter}");
+}
+
 #[tokio::test]
 async fn an_error_says_what_to_check_if_the_server_refuses_the_owner() {
-    let rds = Rds::start(toolkit::postgres::NEWEST).await;
+    let rds = Rds::start(postgres::NEWEST).await;
     let wrong = [("DATABASE_PASSWORD", "hunter2"), ("AWS_SECRET_ACCESS_KEY", "another")];
     for (name, value) in wrong {
         let stack = stack_with_iam(&rds, rds.database().await).with_for("migrate", name, value).start().await;

@@ -1,6 +1,11 @@
 //! The servers that the tests use. Environment variables tell the tests their addresses.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use toolkit::{
@@ -51,12 +56,10 @@ impl Servers {
         let mut servers = Self::default();
         let mut tests = parts.iter().filter(|part| part.needs_servers()).peekable();
         if tests.peek().is_some() {
-            for version in tests.clone().map(version) {
+            for version in tests.clone().map(version).collect::<BTreeSet<_>>() {
+                let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(version))?;
+                servers.databases.insert(version, database);
                 servers.programs.insert(version, postgres::programs(workspace, version)?);
-                if !servers.databases.contains_key(&version) {
-                    let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(version))?;
-                    servers.databases.insert(version, database);
-                }
             }
             servers.mail = Some(Mail::start(workspace, run_folder, None)?);
             if parts.iter().any(|part| part.needs_dynamodb()) {
