@@ -1,5 +1,5 @@
-//! Sends random events to handlers, and checks every answer: its status is a known one, a refusal is in openapi.yaml word for word, and the
-//! headers of every answer are there. No handler may panic, and no handler may accept a token that this program did not issue.
+//! Sends random events to handlers, and checks every answer: its status is a known one, openapi.yaml contains every refusal word for word,
+//! and every answer has the required headers. No handler may panic, and no handler may accept a token that this program did not issue.
 //!
 //! If the input is a JSON object, it is the event. From any other input, the program builds an event like those of API Gateway. The handlers
 //! do what the endpoints do before they use the database.

@@ -1,5 +1,5 @@
-"""Prints template.yaml as CloudFormation receives it, once for every combination of its switches. SAM's own translator translates it; then
-parameters and conditions are replaced by their values. Needs no AWS account."""
+"""Prints template.yaml and database.yaml as CloudFormation receives them, once for every combination of their switches. SAM's own translator
+translates template.yaml; then parameters, mappings and conditions are replaced by their values. Needs no AWS account."""
 
 import itertools
 import json
@@ -13,18 +13,42 @@ from samtranslator.translator.transform import transform
 # The translator needs a region, and its output does not depend on it.
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
-# The values of each switch. An existing database has one URL, or a second one for the owner of the tables.
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
-SWITCHES = [
-    [{}, {"Database": "existing"}, {"Database": "existing", "MigrateDatabaseUrlSecret": "jwt-auth/owner"}],
-    [{}, {"JwtSigner": "b"}],
-    [{}, {"JwtPrivateKeySecret": "jwt-auth/private-key", "JwtPublicKeysSecret": "jwt-auth/public-keys"}],
-    [{}, {"MailIdentity": "create"}],
-    [{}, {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}],
-    [{}, {"ReserveConcurrency": "on"}],
-    [{}, {"AlarmMail": "operations@example.com"}],
-]
-GIVEN = {"MailFrom": "no-reply@example.com", "MailDomain": "example.com", "DatabaseUrlSecret": "jwt-auth/database"}
+NETWORK = {"DatabaseSubnets": "subnet-0aaaaaaa,subnet-0bbbbbbb", "DatabaseSecurityGroups": "sg-0aaaaaaa"}
+PASSWORD_LOGIN = {"DatabaseUrlSecret": "jwt-auth/database"}
+IAM_LOGIN = {
+    "DatabaseAddress": "database.x.us-east-1.rds.amazonaws.com:5432/auth",
+    "DatabaseResourceId": "db-1",
+    "DatabaseOwnerSecret": "jwt-auth/owner",
+}
+
+# For each template, parameters that always have the same value, and the values of each switch.
+TEMPLATES = {
+    "template.yaml": (
+        {"MailFrom": "no-reply@example.com", "MailDomain": "example.com"},
+        [
+            # The database: an RDS instance with IAM login, or one with passwords, whose owner may have a secret of its own.
+            [IAM_LOGIN | NETWORK, PASSWORD_LOGIN, PASSWORD_LOGIN | {"MigrateDatabaseUrlSecret": "jwt-auth/owner"}, PASSWORD_LOGIN | NETWORK],
+            [{}, {"JwtSigner": "b"}],
+            [{}, {"JwtPrivateKeySecret": "jwt-auth/private-key", "JwtPublicKeysSecret": "jwt-auth/public-keys"}],
+            [{}, {"MailIdentity": "create"}],
+            [{}, {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}],
+            [{}, {"ReserveConcurrency": "on"}],
+            [{}, {"Examples": "on"}],
+            [{}, {"AlarmMail": "operations@example.com"}],
+        ],
+    ),
+    "database.yaml": (
+        {"Zones": "us-east-1a,us-east-1b"},
+        [
+            [{"DatabaseClass": name} for name in ["db.t4g.small", "db.t4g.medium", "db.t4g.large", "db.m7g.large", "db.m7g.xlarge"]],
+            [{"PostgresVersion": version} for version in ["15", "16", "17", "18"]],
+            [{}, {"DatabaseMultiAz": "true"}],
+            [{}, {"DatabaseSnapshot": "rds:database-2026-01-01"}],
+            [{}, {"AlarmMail": "operations@example.com"}],
+        ],
+    ),
+}
 
 
 class NoManagedPolicies:
@@ -104,21 +128,33 @@ def translated(template, parameters):
     return Resolver(template, parameters).resolve_all(template)
 
 
-def with_switches(combination):
-    # A copy through JSON: the translator changes nodes in place, and YAML aliases share nodes.
-    template = json.loads(SOURCE)
+def read(file):
+    """A template as JSON, because the translator changes nodes in place, and YAML aliases share nodes."""
+    from samcli.yamlhelper import yaml_parse
+
+    with open(file, encoding="utf-8") as source:
+        template = yaml_parse(source.read())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
-    return {"switches": combination, "template": translated(template, GIVEN | combination)}
+    return json.dumps(template)
+
+
+def with_switches(source, given, combination):
+    return {"switches": combination, "template": translated(json.loads(source), given | combination)}
+
+
+def translations(pool, source, given, switches):
+    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*switches)]
+    return pool.starmap(with_switches, [(source, given, each) for each in combinations], chunksize=4)
 
 
 if __name__ == "__main__":
-    from samcli.yamlhelper import yaml_parse
-
-    with open("template.yaml", encoding="utf-8") as file:
-        SOURCE = json.dumps(yaml_parse(file.read()))
-    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*SWITCHES)]
+    sources = {file: read(file) for file in TEMPLATES}
     # The translator prints warnings about metrics to its standard error.
     with multiprocessing.get_context("fork").Pool() as pool:
-        json.dump(pool.map(with_switches, combinations, chunksize=4), sys.stdout)
+        results = {
+            file: {"resources": len(json.loads(source)["Resources"]), "translations": translations(pool, source, *TEMPLATES[file])}
+            for file, source in sources.items()
+        }
+    json.dump(results, sys.stdout)

@@ -1,7 +1,8 @@
 //! Mails: their content, and sending them.
 //!
 //! The statement that makes a mail necessary writes it into the table `outbox`. The row is deleted when SES has accepted the mail or refuses it
-//! permanently. Until then `sweep` tries again. So no mail is lost.
+//! permanently. Until then `sweep` tries again, so no mail is lost when a function is killed.
+//! `sweep` gives a mail up when it expires.
 
 mod content;
 pub(crate) mod ses;
@@ -51,7 +52,7 @@ impl Mailer {
                 }
             };
             if let Err(problem) = outbox::delete(&self.database, user, attempt).await {
-                error!(user_id = user.0, %problem, "a mail was sent but not deleted from the outbox, and is sent again");
+                error!(user_id = user.0, %problem, "a mail is finished but was not deleted from the outbox, so sweep sends it again");
             }
             attempted
         };

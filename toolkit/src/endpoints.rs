@@ -56,13 +56,10 @@ impl Endpoint {
         variables.map(|variable| (variable.name, *variable)).collect()
     }
 
-    /// The IAM actions that it may call. A function with the need `table-owner` logs in with a password, so it does not need
-    /// `rds-db:connect`.
+    /// The IAM actions that it may call.
     #[must_use]
     pub fn actions(&self) -> BTreeSet<&'static str> {
-        let logs_in_with_password = self.needs.contains(&Need::TableOwner);
-        let needs = self.needs.iter().filter(|need| !(logs_in_with_password && **need == Need::Database));
-        needs.flat_map(|need| need.actions()).copied().collect()
+        self.needs.iter().flat_map(|need| need.actions()).copied().collect()
     }
 }
 
@@ -289,7 +286,7 @@ mod tests {
     fn a_valid_manifest_is_parsed() {
         let endpoint = parse("sessions", VALID_MANIFEST).unwrap();
         assert_eq!(endpoint.needs, [Need::Database, Need::Sessions, Need::Tokens].into());
-        assert_eq!((endpoint.reserved, endpoint.memory), (Some(5), 256));
+        assert_eq!((endpoint.reserved, endpoint.memory, endpoint.example), (Some(5), 256, false));
         let route = &endpoint.routes[0];
         assert_eq!((route.method.as_str(), route.path.as_str()), ("GET", "/api/sessions"));
         assert_eq!((route.function.as_str(), &route.authorizer), ("sessions", &None));
@@ -341,5 +338,7 @@ mod tests {
         let routes = routes(root).unwrap();
         let example = routes.iter().find(|route| route.function == "example").unwrap();
         assert_eq!(example.authorizer.as_deref(), Some(AUTHORIZER));
+        let examples = endpoints(root).unwrap().into_iter().filter(|endpoint| endpoint.example);
+        assert_eq!(examples.map(|endpoint| endpoint.name).collect::<Vec<_>>(), ["example", "public"]);
     }
 }

@@ -117,8 +117,9 @@ pub(super) struct DynamoDbCounters {
     database: Database,
 }
 
-/// The maximum number of times that an update is tried. A try fails if another request has changed the counter in the meantime. Of many sign-ins at
-/// the same time, one is counted in each try. After five failures the others must wait, so ten tries suffice.
+/// The maximum number of times that an update is tried. A try fails if another request has changed the counter in the meantime. When many sign-ins to
+/// one account from one source update the counter at the same time, one succeeds and the others try again. After five have been counted, the wait
+/// begins: the others are refused and do not try again. So ten tries suffice.
 const CONFLICTS: usize = 10;
 
 /// How long a counter remembers its attempts.

@@ -32,13 +32,13 @@ pub enum MailKind {
     },
     /// The notice that the password was changed.
     PasswordChanged,
-    /// The link to reset a password that has been reset since. Nobody needs this mail.
+    /// The link to reset a password. The user has reset the password after requesting this mail, so nobody needs it.
     Obsolete,
 }
 
 /// Takes the mail that has been due longest, and sets the time of its next attempt, so that two invocations of `sweep` do not send the same mail. A
-/// reset mail gets a new token, because the database has only the hash of the old one. If the old token was used, there is no row to update, and the
-/// mail is obsolete.
+/// reset mail gets a new token, because the database has only the hash of the old one. Using a token deletes its
+/// row in `password_resets`. If the old token was used, that table has no row to update, and the mail is obsolete.
 static CLAIM: Statement<5> = Statement {
     sql: "
     WITH due AS (
@@ -60,7 +60,8 @@ static CLAIM: Statement<5> = Statement {
     types: [Type::UUID, Type::BYTEA, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8],
 };
 
-/// Takes the next mail that is due. `None` if no mail is due. If it is a reset mail, its link must contain the token that `token` is the hash of.
+/// Takes the next mail that is due. `None` if no mail is due. `token` is the hash of a new reset token. If the mail
+/// is a reset mail, the caller must put that reset token into its link.
 pub async fn claim(db: &Database, attempt: MailId, token: &ResetTokenHash) -> Result<Option<ClaimedMail>, DbError> {
     let row = db
         .query_opt(

@@ -19,7 +19,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM
 
 /// For most mail services, `kate+anything@example.com` is the same mailbox as `kate@example.com`, and an attacker could sign up with any number of
 /// such addresses. So all addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has a counter of its own.
-/// Otherwise the owner of `kate+1@example.com` could use up the mails of `kate@example.com`.
+/// So an attacker who requests mails for `kate+1@example.com` does not use up the limit of `kate@example.com`.
 static REQUEST: Statement<8> = Statement {
     sql: concat!(
         "
@@ -64,7 +64,7 @@ pub struct ResetRequest<'a> {
     pub email: &'a EmailLookup,
     /// The hash of the new reset token.
     pub token: &'a ResetTokenHash,
-    /// The first attempt to send the mail.
+    /// The id of the first attempt to send the mail.
     pub mail: MailId,
     /// The URL of the page that the mail's link leads to, without the token.
     pub page: &'a str,
@@ -114,7 +114,8 @@ pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<User>,
 /// Of many requests with one token, only the request that deletes the token succeeds. Increasing the credential version ends every session of the
 /// user, including a session that a sign-in with the old password opens at the same time.
 ///
-/// If the answer of an earlier run of this statement was lost, the last part finds what that run did. No other request has this salted hash.
+/// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
+/// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.
 static REDEEM: Statement<6> = Statement {
     sql: "
     WITH redeemed AS (

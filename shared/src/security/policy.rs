@@ -122,16 +122,16 @@ pub fn signin_wait(failures: i32) -> Option<Duration> {
     let wait = SIGNIN_FIRST_WAIT.checked_mul(2_u32.saturating_pow(doublings)).unwrap_or(SIGNIN_LONGEST_WAIT);
     Some(wait.min(SIGNIN_LONGEST_WAIT))
 }
-/// How long the failures of one account from one source are kept after the last one. An attacker who pauses until they are deleted has fewer
-/// guesses (nine in six hours) than one who waits after each failure. They are not kept longer, because anybody can create such a counter for
-/// any address.
+/// How long the failures of one account from one source are kept after the last one. An attacker who makes nine guesses, and then pauses until
+/// the failures are deleted, has nine guesses in six hours. An attacker who waits after each failure has more. They are not kept longer, because
+/// anybody can create such a counter for any address.
 pub const SIGNIN_MEMORY: Duration = Duration::from_hours(6);
 /// Failed sign-ins from one source, at all accounts together. Credential stuffing exceeds it, an office with one address does not.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
 /// Failed sign-ins in a row to one account, from all sources together. NIST SP 800-63B-4 §3.2.2: at most 100. After that, only sources where the
 /// account has a live session may try, until a sign-in or a reset succeeds.
 pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
-/// By how much each failure extends the life of an account's counter. A hundred failures at the same time close the account for a month. So an
+/// By how much each failure extends the life of an account's counter. A hundred failures at the same time keep the counter full for 30 days. So an
 /// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
 /// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
@@ -157,7 +157,8 @@ pub const REFRESHES_OF_SESSION: Limit = Limit { attempts: 60, window: Duration::
 pub const REQUEST_BUDGET: Duration = Duration::from_millis(3_500);
 /// Maximum time of `sweep`. It runs every minute.
 pub const SWEEP_BUDGET: Duration = Duration::from_secs(50);
-/// How long before Lambda's timeout an invocation ends by itself. Both clocks are compared in whole seconds.
+/// An invocation ends by itself this long before Lambda's timeout. The remaining time is computed from whole seconds, so it can be almost a second
+/// too long.
 pub const LAMBDA_MARGIN: Duration = Duration::from_secs(1);
 /// The longest timeout that Lambda allows.
 pub const LAMBDA_LONGEST: Duration = Duration::from_mins(15);
@@ -171,7 +172,8 @@ pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
 /// Maximum of the first pause after a conflict with another transaction (SQLSTATE 40001, 40P01). The pause doubles with each conflict. A statement
 /// takes a millisecond or two, so the other transaction has usually ended after the pause.
 pub const CONFLICT_FIRST_PAUSE: Duration = Duration::from_millis(4);
-/// The longest pause after a conflict. Fifty concurrent transactions on one row need about fifty rounds, and a statement has three seconds.
+/// The longest pause after a conflict. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries
+/// many times. The pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
 pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
 /// Maximum time to cancel a statement.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);

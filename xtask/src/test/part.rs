@@ -1,7 +1,10 @@
 //! The parts of `cargo xtask test`.
 
 use clap::ValueEnum;
-use toolkit::system::Prerequisite;
+use toolkit::{
+    postgres::{NEWEST, OLDEST},
+    system::Prerequisite,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
@@ -9,13 +12,15 @@ pub enum Part {
     Unit,
     /// The contract of the API, over HTTP, with the functions' binaries. Each test has its own database
     Journeys,
-    /// The journeys with `repeatable read` in every transaction of a function, so that conflicts are errors (SQLSTATE 40001)
+    /// The journeys on the oldest version of PostgreSQL, with `repeatable read` in every transaction of a function, so that conflicts
+    /// are errors (SQLSTATE 40001)
     Isolation,
     /// Servers that fail, hang and recover, and functions that are killed: what users see, and how long recovery takes
     Faults,
     /// Files that must agree: the routes, the answers that openapi.yaml documents, the sample events
     Contract,
-    /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses
+    /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses.
+    /// How all roles log in, on every version of PostgreSQL
     Migrations,
     /// The page that sets a new password, in Chromium
     Browser,
@@ -63,6 +68,11 @@ impl Part {
                 | Self::Verifiers
                 | Self::Soak
         )
+    }
+
+    /// The major version of PostgreSQL on which the part runs. The same journeys run on both ends of the supported versions.
+    pub fn postgres(self) -> u32 {
+        if self == Self::Isolation { OLDEST } else { NEWEST }
     }
 
     pub fn needs_dynamodb(self) -> bool {
