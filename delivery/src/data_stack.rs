@@ -19,7 +19,7 @@ use crate::{
 const URL_SECRET: &str = "DatabaseUrlSecret";
 
 /// The parameter of `template.yaml` for a database with IAM login.
-const ADDRESS: &str = "DatabaseAddress";
+pub const ADDRESS: &str = "DatabaseAddress";
 
 /// The parameter of `database.yaml` for a database that is created from a snapshot.
 const SNAPSHOT: &str = "DatabaseSnapshot";
@@ -35,7 +35,7 @@ pub struct DataStack<'a> {
     /// Whether the application uses this database after the deployment.
     is_used: bool,
     /// Whether the deployment deploys `database.yaml`.
-    pub is_deployed: bool,
+    is_deployed: bool,
 }
 
 impl<'a> DataStack<'a> {

@@ -15,7 +15,7 @@ use toolkit::{
 use crate::{
     alias::{Aliases, Move, deployment_number},
     cloudformation::{Description, StackUpdate, describe_ready, is_changing},
-    data_stack::DataStack,
+    data_stack::{ADDRESS, DataStack},
     deployed_stack::{DeployedStack, Versions, list},
     fingerprints::{Packages, build_fingerprint},
     package::{self, MACHINE, Package},
@@ -120,7 +120,7 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
         template_reason: template_reason(request, args, &application, &moved),
         set,
         parameters,
-        database_moves: !moved.is_empty(),
+        database_moves: moved.iter().any(|name| name == ADDRESS),
         failed_at: application.failed_at,
         before,
     };
@@ -134,7 +134,11 @@ fn changed(from_database: &Parameters, application: &Description) -> Vec<String>
     changed.map(|(name, _)| name.clone()).collect()
 }
 
+/// Why the template is deployed. `None` if it need not be.
 fn template_reason(request: &Request, args: &Args, application: &Description, moved: &[String]) -> Option<String> {
+    if *application == Description::default() {
+        return Some("there is no stack yet".to_owned());
+    }
     let given: Vec<_> = request.for_application().into_keys().collect();
     let reasons = [
         (!application.is_of(&request.application)).then(|| "it is not what the stack was made from".to_owned()),

@@ -9,7 +9,9 @@ pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     let mut problems = Vec::new();
     let (reserved, needed) = (reserved(endpoints), needed_connections(endpoints));
     let description = &documents::template()["Parameters"]["ReserveConcurrency"]["Description"];
-    for text in [format!("reserves {reserved} of the account's"), format!("2 * {reserved} + {OTHER_CONNECTIONS} = {needed} ")] {
+    for text in
+        [format!("reserves {reserved} of the account's"), format!("2 * {reserved} + {OTHER_CONNECTIONS} = {needed} ")]
+    {
         if !description.as_str().unwrap_or_default().contains(&text) {
             problems.push(format!(
                 "template.yaml: the reserved shares of all functions add up to {reserved}. Write `{text}` in \
