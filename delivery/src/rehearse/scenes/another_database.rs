@@ -39,5 +39,14 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy(&["--built", "--set", "DatabaseUrlSecret="])?;
     check_parameters_of_the_database(rehearsal)?;
     rehearsal.expect_new_versions("sixth");
-    rehearsal.end_scene("it changes to a database that was created before", "sixth")
+    rehearsal.end_scene("it changes to a database that was created before", "sixth")?;
+
+    rehearsal.without_touching(DATA_STACK, |rehearsal| {
+        rehearsal.deploy(&["--built", "--set", "DatabaseUrlSecret=jwt-auth/database", "--set", "DatabaseAddress="])?;
+        rehearsal.deploy(&["--built"])?;
+        Ok(())
+    })?;
+    ensure!(rehearsal.value(STACK, "Parameters", "DatabaseAddress")?.is_empty(), "the address should have been removed");
+    rehearsal.expect_new_versions("sixth");
+    rehearsal.end_scene("it changes back to its own database", "sixth")
 }
