@@ -80,14 +80,12 @@ impl<'a> DataStack<'a> {
         Ok(Self { request, name, deployed, application: parameters, is_used: other.is_none(), is_deployed })
     }
 
-    /// Returns an error if the database would have too few connections for the reserved concurrency of the functions.
-    pub fn check_connections(&self, reserved: u64) -> Result<()> {
+    /// Returns an error if the functions have reserved concurrency, and the database would have fewer connections than they need.
+    pub fn check_connections(&self, needed: u64) -> Result<()> {
         let Self { request, .. } = self;
         if !self.is_used || request.application.value(&self.application, "ReserveConcurrency") != "on" {
             return Ok(());
         }
-        // While a new version of a function replaces the old one, both have connections. People and RDS itself need some, too.
-        let needed = 2 * reserved + 10;
         let Some(maximum) = self.connections().filter(|maximum| *maximum < needed) else { return Ok(()) };
         let classes = request.database.mapping("Connections", "Maximum");
         let enough = classes.into_iter().filter_map(|(class, maximum)| Some((maximum.parse::<u64>().ok()?, class)));
@@ -96,7 +94,7 @@ impl<'a> DataStack<'a> {
             .min()
             .context("no DatabaseClass has enough connections")?;
         bail!(
-            "ReserveConcurrency=on needs {needed} connections to the database: two for each of {reserved} concurrent executions, and 10. \
+            "with ReserveConcurrency=on, the functions need {needed} connections to the database (docs/database.md, How many connections). \
              The database has {maximum}. Add --set DatabaseClass={class}, or --set ReserveConcurrency=off"
         )
     }
@@ -310,7 +308,7 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
         let check = |given: &[(&str, &str)], deployed: Option<Description>, of: &[(&str, &str)]| {
             let request = request(given, false);
             let plan = DataStack::decide(&request, "auth-database".to_owned(), deployed, &application(of));
-            plan.and_then(|plan| plan.check_connections(87)).map_err(|refusal| refusal.to_string())
+            plan.and_then(|plan| plan.check_connections(184)).map_err(|refusal| refusal.to_string())
         };
         let on = [("ReserveConcurrency", "on")];
         let refusal = check(&on, Some(small()), &[]).unwrap_err();

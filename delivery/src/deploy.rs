@@ -7,7 +7,7 @@ use anyhow::{Context as _, Error, Result, bail};
 use serde_json::json;
 use toolkit::{
     console::{say, step},
-    endpoints::{Endpoint, endpoints},
+    endpoints::{Endpoint, endpoints, needed_connections},
     interrupt::{self, Interrupted},
     workspace::Workspace,
 };
@@ -103,7 +103,7 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
     let mut parameters = request.parameters(&application)?;
     let mut database = DataStack::plan(request, &mut stack.aws, &stack.name, &application)?;
     let endpoints = endpoints(&workspace.root)?;
-    database.check_connections(endpoints.iter().filter_map(|endpoint| endpoint.reserved).sum())?;
+    database.check_connections(needed_connections(&endpoints))?;
     let before = stack.aliases()?;
     say(format_args!("live: {}", list(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
 

@@ -31,6 +31,22 @@ use crate::{
 /// The function that API Gateway calls before it calls a function with `authorizer = true`.
 pub const AUTHORIZER: &str = "authorizer";
 
+/// Connections to the database for people, and for RDS itself.
+pub const OTHER_CONNECTIONS: u64 = 10;
+
+/// The sum of the concurrent executions that the template reserves.
+#[must_use]
+pub fn reserved(endpoints: &[Endpoint]) -> u64 {
+    endpoints.iter().filter_map(|endpoint| endpoint.reserved).sum()
+}
+
+/// How many connections to the database are enough for the reserved concurrency. Each process of a function has one connection. During a
+/// deployment, there are processes of the old and of the new version.
+#[must_use]
+pub fn needed_connections(endpoints: &[Endpoint]) -> u64 {
+    2 * reserved(endpoints) + OTHER_CONNECTIONS
+}
+
 /// The metadata of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

@@ -46,7 +46,10 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
         rehearsal.deploy(&["--built"])?;
         Ok(())
     })?;
-    ensure!(rehearsal.value(STACK, "Parameters", "DatabaseAddress")?.is_empty(), "the address should have been removed");
+    ensure!(
+        rehearsal.value(STACK, "Parameters", "DatabaseAddress")?.is_empty(),
+        "the address should have been removed"
+    );
     rehearsal.expect_new_versions("sixth");
     rehearsal.end_scene("it changes back to its own database", "sixth")
 }

@@ -1,21 +1,17 @@
 //! The number of database connections must suffice for all functions with their reserved shares.
-//!
-//! Each process of a function has one connection. During a deployment, there are processes of the old and of the new version.
 
 use std::collections::BTreeMap;
 
 use tests::documents;
-use toolkit::endpoints::Endpoint;
-
-/// Connections for people, and for RDS itself.
-const OTHERS: u64 = 10;
+use toolkit::endpoints::{Endpoint, OTHER_CONNECTIONS, needed_connections, reserved};
 
 pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     let mut problems = Vec::new();
-    let reserved: u64 = endpoints.iter().filter_map(|endpoint| endpoint.reserved).sum();
-    let needed = 2 * reserved + OTHERS;
+    let (reserved, needed) = (reserved(endpoints), needed_connections(endpoints));
     let description = &documents::template()["Parameters"]["ReserveConcurrency"]["Description"];
-    for text in [format!("reserves {reserved} of the account's"), format!("2 * {reserved} + {OTHERS} = {needed} ")] {
+    for text in
+        [format!("reserves {reserved} of the account's"), format!("2 * {reserved} + {OTHER_CONNECTIONS} = {needed} ")]
+    {
         if !description.as_str().unwrap_or_default().contains(&text) {
             problems.push(format!(
                 "template.yaml: the reserved shares of all functions add up to {reserved}. Write `{text}` in \
