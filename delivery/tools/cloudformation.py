@@ -39,15 +39,23 @@ def references(node):
     return set()
 
 
-def creation_order(resources):
-    """The names of resources, each after those that it refers to."""
+def creation_order(resources, existing=()):
+    """The names of resources, each after those that it refers to. AWS does what it can in parallel. Here, changes come before creations, so
+    that a creation that fails has the most to undo."""
     graph = {name: {one for one in references(resource) if not one.startswith("AWS::")} for name, resource in resources.items()}
     if unknown := sorted({one for needed in graph.values() for one in needed} - resources.keys()):
         raise ValidationError(message=f"Template format error: Unresolved resource dependencies {unknown} in the Resources block")
+    sorter, ready, order = graphlib.TopologicalSorter(graph), set(), []
     try:
-        return list(graphlib.TopologicalSorter(graph).static_order())
+        sorter.prepare()
     except graphlib.CycleError as cycle:
         raise ValidationError(message=f"Circular dependency between resources: {cycle.args[1]}") from cycle
+    while sorter.is_active():
+        ready.update(sorter.get_ready())
+        order.append(min(ready, key=lambda name: (name not in existing, name)))
+        ready.remove(order[-1])
+        sorter.done(order[-1])
+    return order
 
 
 class Failure(Exception):
@@ -68,7 +76,7 @@ class Resources:
         self.template = template
         done = []
         try:
-            for name in creation_order(template["Resources"]):
+            for name in creation_order(template["Resources"], names):
                 done.append(name)
                 self.make(name, template["Resources"][name])
         except REFUSED as problem:
