@@ -37,7 +37,7 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
     }
     say(format_args!("live: {}", list(moves.iter().map(|(name, last)| (name, &last.before)))));
     say(
-        "The functions are those of before. The database's tables were not changed. Another --rollback undoes this one.",
+        "The functions run the versions of before the last deployment or rollback. The tables were not changed. Another --rollback undoes this one.",
     );
     Ok(())
 }

@@ -68,12 +68,14 @@ fn wrong_statements(translation: &Translation, endpoint: &Endpoint, role: &Value
     let needed: BTreeSet<&str> = needed.collect();
     let mut problems = Vec::new();
     if allowed != needed {
-        problems.push(format!("{} may call {allowed:?}, its needs call {needed:?}", endpoint.name));
+        problems.push(format!("the role of {} allows {allowed:?}, but its needs require {needed:?}", endpoint.name));
     }
     for statement in statements() {
         if !actions(statement).all(|action| is_limited(action, statement, translation, endpoint)) {
-            problems
-                .push(format!("{} has a permission with another resource or condition: {statement}", endpoint.name));
+            problems.push(format!(
+                "{} has a permission whose resource or condition is too wide or unknown: {statement}",
+                endpoint.name
+            ));
         }
     }
     problems

@@ -15,9 +15,11 @@ pub fn wrong_routes(workspace: &Workspace, endpoints: &[Endpoint]) -> Result<Vec
     let routes = endpoints.iter().flat_map(|endpoint| &endpoint.routes).cloned();
     let wanted = routes.map(|route| (route.method, route.path, route.function, route.authorizer.is_some())).collect();
     let different = found.symmetric_difference(&wanted);
-    let text = different.map(|(method, path, function, is_behind)| {
+    let text = different.map(|route| {
+        let (method, path, function, is_behind) = route;
         let authorizer = if *is_behind { ", behind the authorizer" } else { "" };
-        format!("only one of sam local and the Cargo.toml of {function} has the route {method} {path}{authorizer}")
+        let place = if found.contains(route) { "sam local" } else { "its Cargo.toml" };
+        format!("only {place} has the route {method} {path} of {function}{authorizer}")
     });
     Ok(text.collect())
 }

@@ -15,7 +15,7 @@ pub struct Translations {
     pub database: TranslationsOfFile,
 }
 
-/// One template, as CloudFormation receives it.
+/// All translations of one template file.
 #[derive(Deserialize)]
 pub struct TranslationsOfFile {
     /// The number of resources in the file.
@@ -24,8 +24,8 @@ pub struct TranslationsOfFile {
     pub translations: Vec<Translation>,
 }
 
-/// A template as CloudFormation receives it for one combination of values of its switches. Parameters and conditions are replaced by their
-/// values.
+/// A template, translated from SAM to CloudFormation, for one combination of switches. A switch is a parameter, or a group of parameters, that
+/// is tested with several values. Parameters and conditions are replaced by their values.
 #[derive(Clone, Deserialize)]
 pub struct Translation {
     pub switches: Value,

@@ -11,13 +11,13 @@ use crate::{aws::Aws, tools};
 /// The region of the account.
 pub const REGION: &str = "us-east-1";
 
-/// The application's stack, whose functions are asked about.
+/// The application's stack. [`AwsStandIn::call`] and [`AwsStandIn::live`] use its functions.
 pub const STACK: &str = "jwt-auth-production";
 
 /// The stack of its database.
 pub const DATA_STACK: &str = "jwt-auth-production-database";
 
-/// An account without resources, on a server that ends with this value.
+/// A server that imitates an empty AWS account. Dropping this value stops the server.
 pub struct AwsStandIn {
     pub aws: Aws,
     environment: Vec<(&'static str, String)>,
@@ -25,7 +25,7 @@ pub struct AwsStandIn {
 }
 
 impl AwsStandIn {
-    /// Starts the server. Commands that use it find their build output in the folder `target`.
+    /// Starts the server. Commands that use it get the folder `target` as `CARGO_TARGET_DIR`.
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, target: &Path) -> Result<Self> {
         let port = ports::free()?;
         // Not 127.0.0.1: moto takes the first part of a numeric address for the name of a bucket.

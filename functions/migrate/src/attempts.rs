@@ -51,8 +51,8 @@ pub async fn run<T>(login: &Login, work: impl AsyncFn(&mut Transaction<'_>) -> R
     let cancel = client.cancel_token();
     let outcome = timeout(DEADLINE, with_retries(&mut client, work)).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
     drop(client);
-    // Errors are ignored, because they cannot change the outcome. If the server does not receive a message, its own timeouts end
-    // the transaction.
+    // Errors are ignored, because they cannot change the outcome. If the server receives neither the cancellation nor the
+    // end of the connection, the timeouts that are set in the server end the transaction.
     let _ = timeout(CLOSE_TIMEOUT, async {
         if matches!(outcome, Err(Error::Deadline(_))) {
             let _ = cancel.cancel_query(connector.tls()).await;
@@ -72,7 +72,7 @@ async fn with_retries<T>(
     loop {
         match run_once(client, &work).await {
             Err(Error::Database(problem)) if problem.is_contention() && attempt < MAX_ATTEMPTS => {
-                warn!(attempt, %problem, "somebody else was in the way");
+                warn!(attempt, %problem, "another transaction prevented this attempt");
                 sleep(PAUSE).await;
                 attempt += 1;
             }

@@ -105,13 +105,13 @@ fn the_guide_names_the_version_of_sam_that_the_template_needs() {
 
 /// Each alarm costs money.
 #[test]
-fn the_guide_counts_the_alarms() {
+fn the_page_of_costs_counts_the_alarms() {
     let templates = [template().clone(), documents::cloudformation("database.yaml")];
     let resources = templates.iter().flat_map(|template| template["Resources"].as_object().unwrap().values());
     let alarms = resources.filter(|resource| resource["Type"] == "AWS::CloudWatch::Alarm").count();
     let text = format!("{alarms} alarms");
     assert!(
-        documents::read("docs/deploying.md").contains(&text),
-        "docs/deploying.md: write `{text}` and calculate the costs again"
+        documents::read("docs/costs.md").contains(&text),
+        "docs/costs.md: write `{text}` and calculate the costs again"
     );
 }

@@ -30,7 +30,7 @@ pub enum Part {
     Soak,
     /// Each requirement of docs/security.md, and each fault of docs/operations.md, has a test with its number
     Requirements,
-    /// template.yaml as CloudFormation receives it, for every combination of its conditional parameters: cargo delivery check-template
+    /// template.yaml and database.yaml as CloudFormation receives them, for every combination of their conditional parameters
     Template,
     /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package
     Package,
