@@ -1,5 +1,6 @@
 -- Rights of the role `jwt_auth`, which all functions except `migrate` use. It owns nothing. This file is not a migration, because a role belongs to
--- the whole server. The owner of the tables runs it once, after the first `migrate` (docs/database.md). Running it again changes nothing.
+-- the whole server. With FUNCTIONS_ROLE, each `migrate` runs it. Without, the owner of the tables runs it once, after the first `migrate`
+-- (docs/database.md). Running it again changes nothing.
 
 -- PostgreSQL 15 and later do not grant this.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;

@@ -1,38 +1,43 @@
 //! `cargo delivery check-template`: checks of the deployed service that need no AWS account.
 
+mod alarms;
 mod api;
+mod connections;
 mod database;
 mod endpoints;
 mod environments;
-mod monitoring;
+mod logs;
 mod network;
 mod permissions;
 mod references;
+mod rule;
+mod sam_local;
 mod translation;
 mod versions;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    process::ExitCode,
-};
+use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use toolkit::{
     console::{say, step},
+    endpoints::Endpoint,
     process,
     run_folder::RunFolder,
     tools::sam,
     workspace::Workspace,
 };
 
-use self::translation::{Translation, covering_all_variants};
+use self::{
+    rule::Rule,
+    translation::{Translation, Translations, covering_all_variants},
+};
 use crate::{tools, verdict::Verdict};
 
-/// Check template.yaml, without an AWS account.
+/// Check template.yaml and database.yaml, without an AWS account.
 ///
-/// SAM's own translator produces what CloudFormation receives, once for every combination of the template's switches. Every result must
-/// follow the rules of this service. cfn-lint and checkov check every variant of every resource.
+/// SAM's own translator produces what CloudFormation receives, once for every combination of the switches of a template. Every result must
+/// follow the rules of this service. Violations of each rule are planted in the results, and the rule must report them. cfn-lint and checkov
+/// check every variant of every resource.
 #[derive(clap::Args)]
 pub struct Args {
     /// Leave out the linters, which take most of the time
@@ -40,85 +45,96 @@ pub struct Args {
     quick: bool,
 }
 
-/// What must be true of every translation, and a function that lists what is wrong with one.
-type Rule = (&'static str, fn(&Translation) -> Vec<String>);
+const TEMPLATES: [&str; 2] = ["template.yaml", "database.yaml"];
 
-const RULES: [Rule; 9] = [
-    ("every resource that is referred to exists", references::missing_resources),
-    ("every function has a log group that keeps its log for a number of days", monitoring::missing_logs),
-    ("every function has alarms: errors, throttles, four fifths of its timeout", monitoring::missing_alarms),
-    (
-        "every function has a role of its own, with exactly the permissions that its environment needs",
-        permissions::wrong_permissions,
-    ),
-    ("every environment is smaller than 4 KB", environments::too_large),
-    ("callers use the alias `live`, and changed settings publish a new version", versions::not_live),
-    ("API Gateway caches no decision of the authorizer, logs no path, and throttles", api::wrong_settings),
-    ("functions are in the network of the database that they use, and in no other", network::wrong_connections),
-    ("the database is encrypted, private, and outlives the stack", database::unprotected),
+const RULES_OF_THE_APPLICATION: [Rule; 9] = [
+    references::RULE,
+    endpoints::RULE,
+    permissions::RULE,
+    environments::RULE,
+    network::OF_THE_APPLICATION,
+    versions::RULE,
+    api::RULE,
+    logs::RULE,
+    alarms::OF_THE_APPLICATION,
 ];
+
+const RULES_OF_THE_DATABASE: [Rule; 5] =
+    [references::RULE, database::RULE, network::OF_THE_DATABASE, connections::RULE, alarms::OF_THE_DATABASE];
 
 pub fn run(&Args { quick }: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
-    let verdict = if quick { check_rules(&workspace)?.0 } else { check(&workspace)? };
+    let mut verdict = Verdict::default();
+    say(format_args!("With {}", tools::template_pins(&workspace)?));
+    step("Translating the templates for every combination of their switches");
+    let Translations { application, database } = translate(&workspace)?;
+    let (of_application, of_database) = (application.resources, database.resources);
+    say(format_args!(
+        "{} combinations of template.yaml and {} of database.yaml. The files have {of_application} and {of_database} resources, together {}",
+        application.translations.len(),
+        database.translations.len(),
+        of_application + of_database
+    ));
+    let endpoints = toolkit::endpoints::endpoints(&workspace.root)?;
+    step("Checking the rules of template.yaml");
+    check_rules(&mut verdict, &RULES_OF_THE_APPLICATION, &application.translations, &endpoints);
+    step("Checking the rules of database.yaml");
+    check_rules(&mut verdict, &RULES_OF_THE_DATABASE, &database.translations, &endpoints);
+    verdict.add(
+        "sam local serves every route, those of the examples too",
+        sam_local::wrong_routes(&workspace, &endpoints)?,
+    );
+    if !quick {
+        lint(&workspace, &mut verdict, &[&application.translations, &database.translations])?;
+    }
     Ok(verdict.report())
 }
 
-/// Checks the rules, and runs the linters.
-fn check(workspace: &Workspace) -> Result<Verdict> {
-    let (mut verdict, translations) = check_rules(workspace)?;
+fn translate(workspace: &Workspace) -> Result<Translations> {
+    let translated = process::output("SAM's translator", &mut tools::sam_translator(workspace)?)?;
+    serde_json::from_str(&translated).context("SAM's translator printed no JSON")
+}
+
+/// Checks the rules for the translations of a template. If a rule is not broken, also checks that it reports the violations planted for it.
+fn check_rules(verdict: &mut Verdict, rules: &[Rule], translations: &[Translation], endpoints: &[Endpoint]) {
+    let (mut planted, mut overlooked) = (0, Vec::new());
+    for rule in rules {
+        let problems = rule.broken(translations, endpoints);
+        if problems.is_empty() {
+            planted += rule.violations.len();
+            overlooked.extend(rule.overlooked(translations, endpoints));
+        }
+        verdict.add(rule.says, problems);
+    }
+    verdict.add(&format!("the rules report all {planted} violations that are planted"), overlooked);
+}
+
+/// Runs the linters on translations that contain every variant of every resource, and on the files themselves.
+fn lint(workspace: &Workspace, verdict: &mut Verdict, translations: &[&[Translation]]) -> Result<()> {
     let run_folder = RunFolder::ephemeral(workspace)?;
     let folder = run_folder.path().join("template");
     fs::create_dir_all(&folder)?;
-    let selected = covering_all_variants(&translations);
-    for (number, translation) in selected.iter().enumerate() {
-        fs::write(folder.join(format!("{number:03}.json")), format!("{:#}", translation.template))?;
+    let selected = translations.iter().flat_map(|translations| covering_all_variants(translations));
+    let mut count = 0;
+    for translation in selected {
+        count += 1;
+        fs::write(folder.join(format!("{count:03}.json")), format!("{:#}", translation.template))?;
     }
-    step(format_args!("Linting {} of the translations, which contain every variant of every resource", selected.len()));
-    of_program(
-        &mut verdict,
-        "cfn-lint",
-        process::run("cfn-lint", &mut tools::cfn_lint(workspace, &folder.join("*.json"))?),
-    );
-    of_program(&mut verdict, "checkov", process::run("checkov", &mut tools::checkov(workspace, &folder)?));
-    step("Linting the template itself, and the role that deploys it");
-    let lint = ["validate", "--lint", "--region", "us-east-1", "--template", "template.yaml"];
-    of_program(&mut verdict, "sam validate --lint", process::run("sam validate", sam(workspace)?.args(lint)));
-    let role = workspace.root.join("deploy-role.yaml");
-    of_program(
-        &mut verdict,
-        "cfn-lint of deploy-role.yaml",
-        process::run("cfn-lint", &mut tools::cfn_lint(workspace, &role)?),
-    );
-    Ok(verdict)
-}
-
-/// Translates the template and checks the rules.
-fn check_rules(workspace: &Workspace) -> Result<(Verdict, Vec<Translation>)> {
-    let mut verdict = Verdict::default();
-    say(format_args!("With {}", tools::template_pins(workspace)?));
-    step("Translating the template for every combination of its switches");
-    let translated = process::output("SAM's translator", &mut tools::sam_translator(workspace)?)?;
-    let translations: Vec<Translation> =
-        serde_json::from_str(&translated).context("SAM's translator printed no JSON")?;
-    say(format_args!("{} combinations", translations.len()));
-    for (rule, problems) in RULES {
-        // A problem of several combinations is printed once.
-        let mut found = BTreeMap::new();
-        for translation in &translations {
-            for problem in problems(translation) {
-                found.entry(problem).or_insert(&translation.switches);
-            }
-        }
-        verdict.add(rule, found.into_iter().map(|(problem, switches)| format!("{problem} (with {switches})")));
+    step(format_args!("Linting {count} of the translations, which contain every variant of every resource"));
+    let cfn_lint = |path: &Path| process::run("cfn-lint", &mut tools::cfn_lint(workspace, path)?);
+    of_program(verdict, "cfn-lint", cfn_lint(&folder.join("*.json")));
+    of_program(verdict, "checkov", process::run("checkov", &mut tools::checkov(workspace, &folder)?));
+    step("Linting the templates themselves, and the role that deploys them");
+    for template in TEMPLATES {
+        let lint = ["validate", "--lint", "--region", "us-east-1", "--template", template];
+        of_program(
+            verdict,
+            &format!("sam validate --lint of {template}"),
+            process::run("sam validate", sam(workspace)?.args(lint)),
+        );
     }
-    let described = toolkit::endpoints::endpoints(&workspace.root)?;
-    let differences = translations.iter().flat_map(|translation| endpoints::differences(translation, &described));
-    verdict.add(
-        "functions, routes, memory and permissions are those of the Cargo.toml files",
-        differences.collect::<BTreeSet<_>>(),
-    );
-    Ok((verdict, translations))
+    of_program(verdict, "cfn-lint of deploy-role.yaml", cfn_lint(&workspace.root.join("deploy-role.yaml")));
+    Ok(())
 }
 
 fn of_program(verdict: &mut Verdict, check: &str, ran: Result<()>) {

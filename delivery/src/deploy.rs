@@ -1,144 +1,189 @@
-//! `cargo delivery deploy`. The stack's tag `template` holds the fingerprint of the template that it was made from. The description of
+//! `cargo delivery deploy`. Each stack's tag `template` holds the fingerprint of the template that it was made from. The description of
 //! each alias `live` records the last deployment and the version before it (see [`crate::alias`]).
 
-use std::{
-    fmt::Display,
-    process::{Command, ExitCode},
-    thread,
-    time::Duration,
-};
+use std::{process::ExitCode, thread, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use serde_json::json;
 use toolkit::{
     console::{say, step},
+    endpoints::{Endpoint, endpoints, needed_connections},
     interrupt::{self, Interrupted},
-    process,
     workspace::Workspace,
 };
 
 use crate::{
-    alias::{Aliases, Move, deployment_number, moves_of_newest_deployment},
-    deployed_stack::{DeployedStack, Versions},
-    fingerprints::{Packages, Parameters, build_fingerprint, packaged_template, parameters, template_fingerprint},
+    alias::{Aliases, Move, deployment_number},
+    cloudformation::{Description, StackUpdate, describe_ready, is_changing},
+    data_stack::{ADDRESS, DataStack},
+    deployed_stack::{DeployedStack, Versions, list},
+    fingerprints::{Packages, build_fingerprint},
     package::{self, MACHINE, Package},
-    tools,
+    request::{Request, RequestArgs},
+    rollback::roll_back,
+    templates::{BUILD, Parameters},
 };
 
-/// Deploy what is checked out: the database's tables first, then the template if it changed, then every function.
+/// Deploy what is checked out: first the database if there is none, then its tables, then the template if it changed, then every function.
+///
+/// A stage has two stacks. database.yaml makes the database's stack, whose name ends in -database, and template.yaml makes the
+/// application's stack. The first deployment creates both. Later deployments do not touch the database's stack, unless --set names a
+/// parameter that only database.yaml has, or --database is given. The application's stack is deployed when its template, a parameter or
+/// the address of the database changes. A stage with DatabaseUrlSecret or DatabaseAddress uses a database of your own instead.
 ///
 /// Functions are built once. Each gets a new version, which must answer a sample event before it receives requests. Then every alias
-/// `live` points to the new version. If anything fails, every `live` points to its old version again. The first deployment creates the
-/// stack. The AWS account is chosen as for every AWS tool: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, …
+/// `live` points to the new version. If anything fails, every `live` points to its old version again. The AWS account is chosen as for
+/// every AWS tool: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, …
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   cargo delivery deploy --stage production --set MailFrom=no-reply@example.com --set MailDomain=example.com
   cargo delivery deploy --stage production
+  cargo delivery deploy --stage production --set DatabaseClass=db.t4g.medium
   cargo delivery deploy --stage production --rollback")]
 pub struct Args {
-    /// A section of samconfig.toml, which names the stack
-    #[arg(long, value_name = "STAGE")]
-    stage: String,
+    #[command(flatten)]
+    request: RequestArgs,
 
     /// Deploy the packages in target/lambda/, and build nothing
     #[arg(long)]
     built: bool,
 
-    /// Deploy the template even if it has not changed
+    /// Deploy template.yaml even if it has not changed
     #[arg(long)]
     template: bool,
 
-    /// A parameter of the template, which the stack keeps from then on; may be repeated
-    #[arg(long = "set", value_name = "PARAMETER=VALUE")]
-    parameters: Vec<String>,
-
     /// Point `live` to the versions before the last deployment, and do nothing else. The database stays as it is
-    #[arg(long, conflicts_with_all = ["built", "template", "parameters"])]
+    #[arg(long, conflicts_with_all = ["built", "template", "database", "parameters"])]
     rollback: bool,
 }
-
-/// The stack's tag that holds the fingerprint of its template.
-const TAG: &str = "template";
 
 /// The time between two looks at a stack that CloudFormation is changing.
 const STACK_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
-    let mut stack = DeployedStack::of_stage(&workspace, &args.stage)?;
     if args.rollback {
-        roll_back(&mut stack)?;
+        roll_back(&mut DeployedStack::of_stage(&workspace, &args.request.stage)?)?;
     } else {
-        deploy(&workspace, &mut stack, args)?;
+        let request = Request::new(&workspace, &args.request)?;
+        deploy(&workspace, &request, args)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What one deployment deploys.
+/// What one deployment of the application deploys.
 struct Deployment<'a> {
     workspace: &'a Workspace,
-    args: &'a Args,
+    request: &'a Request,
+    /// The functions that the stack has, or will have.
+    functions: Vec<String>,
     packages: Packages,
-    template: String,
-    with_template: bool,
+    /// Why the template is deployed. `None` if it is not.
+    template_reason: Option<String>,
+    /// The parameters that change, and those that the database sets.
+    set: Parameters,
+    /// All parameters of the stack after the deployment.
     parameters: Parameters,
+    /// Whether the database has another address than before.
+    database_moves: bool,
+    /// When the last update of the stack failed. Empty if it succeeded.
+    failed_at: String,
     /// Where every alias `live` pointed when the deployment began.
     before: Aliases,
 }
 
-fn deploy(workspace: &Workspace, stack: &mut DeployedStack<'_>, args: &Args) -> Result<()> {
+fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
+    let mut stack = DeployedStack::of_stage(workspace, &request.stage)?;
     if !args.built {
         package::build(workspace, &workspace.functions)?;
     }
     let packages = read_packages(workspace)?;
-    let template = template_fingerprint(workspace)?;
-    let description = stack.describe_ready()?;
-    let mut tags = description["Tags"].as_array().into_iter().flatten();
-    let unchanged = tags.any(|tag| tag["Key"] == TAG && tag["Value"] == template.as_str());
-    let with_template = !unchanged || args.template || !args.parameters.is_empty();
-
+    let application = describe_ready(&mut stack.aws, &stack.name)?.unwrap_or_default();
+    let mut parameters = request.parameters(&application)?;
+    let mut database = DataStack::plan(request, &mut stack.aws, &stack.name, &application)?;
+    let endpoints = endpoints(&workspace.root)?;
+    database.check_connections(needed_connections(&endpoints))?;
     let before = stack.aliases()?;
-    let missing: Vec<_> = workspace.functions.iter().filter(|name| !before.contains_key(*name)).collect();
-    if !with_template && !missing.is_empty() {
-        bail!("the stack {} has no alias `live` of {missing:?}. Deploy the template, too: --template", stack.name);
-    }
     say(format_args!("live: {}", list(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
 
-    let parameters = parameters(&description, &args.parameters)?;
-    let deployment = Deployment { workspace, args, packages, template, with_template, parameters, before };
-    let Err(problem) = deployment.run(stack) else { return Ok(()) };
+    let from_database = database.deploy(workspace, &mut stack.aws)?;
+    let moved = changed(&from_database, &application);
+    let mut set = request.for_application();
+    set.extend(from_database);
+    parameters.extend(set.clone());
+    let deployment = Deployment {
+        workspace,
+        request,
+        functions: deployed_functions(request, &parameters, endpoints),
+        packages,
+        template_reason: template_reason(request, args, &application, &moved),
+        set,
+        parameters,
+        database_moves: moved.iter().any(|name| name == ADDRESS),
+        failed_at: application.failed_at,
+        before,
+    };
+    deployment.check_functions(&stack.name)?;
+    deployment.run(&mut stack).map_err(|problem| deployment.undo(&mut stack, problem))
+}
 
-    step("The deployment failed. Restoring every alias `live`");
-    // CloudFormation continues after `sam deploy` has ended, and would move the aliases again.
-    while with_template && stack.is_changing().unwrap_or(false) {
-        say("  CloudFormation is still changing the stack: waiting for it");
-        thread::sleep(STACK_POLL_INTERVAL);
+/// The names of the parameters that the database sets to another value than the stack has.
+fn changed(from_database: &Parameters, application: &Description) -> Vec<String> {
+    let changed = from_database.iter().filter(|(name, value)| application.parameters.get(*name) != Some(*value));
+    changed.map(|(name, _)| name.clone()).collect()
+}
+
+/// Why the template is deployed. `None` if it need not be.
+fn template_reason(request: &Request, args: &Args, application: &Description, moved: &[String]) -> Option<String> {
+    if *application == Description::default() {
+        return Some("there is no stack yet".to_owned());
     }
-    let restored = stack.restore_live(&deployment.before);
-    // The error of an interruption is not printed, so the result is printed here.
-    if problem.is::<Interrupted>() {
-        say(&restored);
-    }
-    Err(problem.context(restored))
+    let given: Vec<_> = request.for_application().into_keys().collect();
+    let reasons = [
+        (!application.is_of(&request.application)).then(|| "it is not what the stack was made from".to_owned()),
+        args.template.then(|| "--template".to_owned()),
+        (!given.is_empty()).then(|| format!("--set {}", given.join(", "))),
+        (!moved.is_empty()).then(|| format!("the database has another {}", moved.join(", "))),
+    ];
+    let reasons: Vec<_> = reasons.into_iter().flatten().collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// The functions that a stack with these parameters has.
+fn deployed_functions(request: &Request, parameters: &Parameters, endpoints: Vec<Endpoint>) -> Vec<String> {
+    let with_examples = request.application.value(parameters, "Examples") == "on";
+    let deployed = endpoints.into_iter().filter(|endpoint| with_examples || !endpoint.example);
+    deployed.map(|endpoint| endpoint.name).collect()
 }
 
 impl Deployment<'_> {
+    /// Returns an error if the stack lacks a function, and the template is not deployed.
+    fn check_functions(&self, stack: &str) -> Result<()> {
+        let missing: Vec<_> = self.functions.iter().filter(|name| !self.before.contains_key(*name)).collect();
+        if self.template_reason.is_none() && !missing.is_empty() {
+            bail!("the stack {stack} has no alias `live` of {missing:?}. Deploy the template, too: --template");
+        }
+        Ok(())
+    }
+
     /// Everything that may fail half-way.
     fn run(&self, stack: &mut DeployedStack<'_>) -> Result<()> {
-        let build = build_fingerprint(&self.packages, &self.template, &self.parameters);
-        // Tables first: new functions may need new tables. Before the first deployment there is no function that makes them.
-        if self.before.contains_key("migrate") {
+        let template = &self.request.application.fingerprint;
+        let build = build_fingerprint(&self.packages, template, &self.parameters, &self.failed_at);
+        // Tables first: new functions may need new tables. Before the first deployment there is no function that makes them, and the
+        // `migrate` of a stack whose database moves would make them in the old database.
+        if self.before.contains_key("migrate") && !self.database_moves {
             self.migrate(stack)?;
         }
-        if self.with_template {
-            step("Deploying the template");
-            process::run("sam deploy", &mut self.sam_deploy(&stack.name, &build)?)?;
+        if let Some(reason) = &self.template_reason {
+            step(format_args!("Deploying the template: {reason}"));
+            self.deploy_template(&stack.name, &build)?;
             // The stack may use another database now.
             self.migrate(stack)?;
         }
         let mut versions = Versions::new();
-        for name in &self.workspace.functions {
+        for name in &self.functions {
             let version = stack.publish(name, &self.packages)?;
             if name != "migrate" {
                 stack.try_sample_event(name, &version)?;
@@ -146,6 +191,25 @@ impl Deployment<'_> {
             versions.insert(name.clone(), version);
         }
         self.set_live(stack, &versions, &build)
+    }
+
+    /// Points every alias `live` to its old version after a failure. Returns the failure with the result.
+    fn undo(&self, stack: &mut DeployedStack<'_>, problem: Error) -> Error {
+        step("The deployment failed. Restoring every alias `live`");
+        // CloudFormation continues after `sam deploy` has ended, and would move the aliases again.
+        while self.template_reason.is_some() && is_changing(&mut stack.aws, &stack.name).unwrap_or(false) {
+            say("  CloudFormation is still changing the stack: waiting for it");
+            thread::sleep(STACK_POLL_INTERVAL);
+        }
+        // The template may have deleted the other functions, with their aliases.
+        let mut before = self.before.clone();
+        before.retain(|name, _| self.functions.contains(name));
+        let restored = stack.restore_live(&before);
+        // The error of an interruption is not printed, so the result is printed here.
+        if problem.is::<Interrupted>() {
+            say(&restored);
+        }
+        problem.context(restored)
     }
 
     fn migrate(&self, stack: &mut DeployedStack<'_>) -> Result<()> {
@@ -158,26 +222,14 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// A `sam deploy` command. It deploys the same packages as the rest of the deployment, so there is one build of everything.
-    fn sam_deploy(&self, stack: &str, build: &str) -> Result<Command> {
-        let Self { workspace, args, template, .. } = self;
-        let mut sam = tools::sam_deploy(workspace)?;
-        sam.arg("--template-file").arg(packaged_template(workspace)?);
-        sam.arg("--config-file").arg(workspace.root.join("samconfig.toml"));
-        sam.args(["--config-env", &args.stage, "--stack-name", stack, "--tags", &format!("{TAG}={template}")]);
-        sam.args([
-            "--resolve-s3",
-            "--capabilities",
-            "CAPABILITY_IAM",
-            "--no-confirm-changeset",
-            "--no-fail-on-empty-changeset",
-        ]);
+    /// Deploys the same packages as the rest of the deployment, so there is one build of everything.
+    fn deploy_template(&self, stack: &str, build: &str) -> Result<()> {
+        let Request { stage, application: template, .. } = self.request;
+        let file = template.packaged(self.workspace)?;
         // `Build` is part of every function's description, so CloudFormation publishes versions exactly when it changes.
-        sam.arg("--parameter-overrides").arg(format!("Build={build}"));
-        for (name, value) in args.parameters.iter().filter_map(|parameter| parameter.split_once('=')) {
-            sam.arg(format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")));
-        }
-        Ok(sam)
+        let mut parameters = self.set.clone();
+        parameters.insert(BUILD.to_owned(), build.to_owned());
+        StackUpdate { stage, stack, template, file: &file, parameters: &parameters }.run(self.workspace)
     }
 
     /// Points every alias `live` to its new version.
@@ -204,40 +256,6 @@ impl Deployment<'_> {
     }
 }
 
-/// Finds the aliases that the newest deployment moved, and points each of them to its previous version. A
-/// rollback is recorded like a deployment, so a second rollback undoes the first.
-fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
-    let now = stack.aliases()?;
-    let moves = moves_of_newest_deployment(&now);
-    if moves.is_empty() {
-        bail!(
-            "no alias `live` of {} records an earlier version: this command has not deployed anything yet",
-            stack.name
-        );
-    }
-    // All versions are checked before the first alias moves, so that no rollback stops half-way.
-    for (name, Move { before, .. }) in &moves {
-        if !stack.has_version(name, before)? {
-            bail!(
-                "version {before} of {name} does not exist any more, so nothing was changed. Check out the commit it was built from, and deploy that"
-            );
-        }
-    }
-    for (name, Move { deployment, build, before }) in &moves {
-        let rollback = Move {
-            deployment: deployment + 1,
-            build: format!("back from {}", build.trim_start_matches("back from ")),
-            before: now[name].function_version.clone(),
-        };
-        stack.set_live(name, before, &rollback.to_string())?;
-    }
-    say(format_args!("live: {}", list(moves.iter().map(|(name, last)| (name, &last.before)))));
-    say(
-        "The functions are those of before. The database's tables were not changed. Another --rollback undoes this one.",
-    );
-    Ok(())
-}
-
 /// Reads the package of every function. Returns an error if one is missing or is for another machine.
 fn read_packages(workspace: &Workspace) -> Result<Packages> {
     let mut packages = Packages::new();
@@ -253,9 +271,4 @@ fn read_packages(workspace: &Workspace) -> Result<Packages> {
         packages.insert(name.clone(), package);
     }
     Ok(packages)
-}
-
-fn list<N: Display, V: Display>(versions: impl IntoIterator<Item = (N, V)>) -> String {
-    let versions: Vec<_> = versions.into_iter().map(|(name, version)| format!("{name} {version}")).collect();
-    if versions.is_empty() { "nothing".to_owned() } else { versions.join(", ") }
 }

@@ -1,6 +1,6 @@
 //! The CloudFormation stack of a stage, and the functions in it.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fmt::Display, fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub type Versions = BTreeMap<String, String>;
 /// The stack of one stage.
 pub struct DeployedStack<'a> {
     workspace: &'a Workspace,
-    aws: Aws,
+    pub aws: Aws,
     /// Its name in CloudFormation. The names of its functions begin with it.
     pub name: String,
     commit: String,
@@ -44,33 +44,6 @@ impl<'a> DeployedStack<'a> {
 }
 
 impl DeployedStack<'_> {
-    /// CloudFormation's description of the stack. Null if there is no stack.
-    fn describe(&mut self) -> Result<Value> {
-        let stacks = self.aws.call("cloudformation", "describe_stacks", &json!({ "StackName": self.name }))?;
-        Ok(stacks["Stacks"][0].clone())
-    }
-
-    /// Like [`Self::describe`], but returns an error if the stack cannot be deployed to now.
-    pub fn describe_ready(&mut self) -> Result<Value> {
-        let stack = self.describe()?;
-        let name = &self.name;
-        match status(&stack) {
-            "REVIEW_IN_PROGRESS" => Ok(Value::Null),
-            unusable @ ("CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "DELETE_FAILED") => bail!(
-                "the stack {name} is {unusable}, so nothing can be deployed to it. Delete it (docs/deploying.md, Tearing it down)"
-            ),
-            busy if busy == "UPDATE_ROLLBACK_FAILED" || is_in_progress(busy) => {
-                bail!("the stack {name} is {busy}. Repair it in CloudFormation, or wait; then try again")
-            }
-            _ => Ok(stack),
-        }
-    }
-
-    /// Whether CloudFormation is changing the stack now.
-    pub fn is_changing(&mut self) -> Result<bool> {
-        Ok(is_in_progress(status(&self.describe()?)))
-    }
-
     /// The aliases `live` that exist.
     pub fn aliases(&mut self) -> Result<Aliases> {
         let mut aliases = Aliases::new();
@@ -191,14 +164,12 @@ fn stack_name(workspace: &Workspace, stage: &str) -> Result<String> {
     })
 }
 
-fn status(stack: &Value) -> &str {
-    text(&stack["StackStatus"])
-}
-
-fn is_in_progress(status: &str) -> bool {
-    status.ends_with("_IN_PROGRESS")
-}
-
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+/// Names with their versions, for the terminal.
+pub fn list<N: Display, V: Display>(versions: impl IntoIterator<Item = (N, V)>) -> String {
+    let versions: Vec<_> = versions.into_iter().map(|(name, version)| format!("{name} {version}")).collect();
+    if versions.is_empty() { "nothing".to_owned() } else { versions.join(", ") }
 }

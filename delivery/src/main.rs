@@ -7,6 +7,8 @@
 mod alias;
 mod aws;
 mod check_template;
+mod cloudformation;
+mod data_stack;
 mod deploy;
 mod deployed_stack;
 mod fingerprints;
@@ -14,6 +16,9 @@ mod package;
 mod prune;
 mod rehearse;
 mod release;
+mod request;
+mod rollback;
+mod templates;
 mod tools;
 mod verdict;
 
@@ -51,4 +56,14 @@ fn main() -> ExitCode {
         Command::CheckTemplate(args) => check_template::run(&args),
         Command::Prune(args) => prune::run(&args),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_of_the_commands_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use toolkit::{console::say, interrupt, workspace::Workspace};
 
-use crate::{alias::Alias, deployed_stack::DeployedStack};
+use crate::deployed_stack::DeployedStack;
 
 /// Delete old versions of the functions.
 ///
@@ -39,12 +39,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut stack = DeployedStack::of_stage(&workspace, &args.stage)?;
     let live = stack.aliases()?;
     let mut deleted = 0;
-    for name in &workspace.functions {
+    // A stack may lack a function, for example an example.
+    for (name, alias) in &live {
         let versions = versions(&mut stack, name)?;
         let mut kept = of_aliases(&mut stack, name)?;
         if !args.all {
-            let before = live.get(name).and_then(Alias::version_before);
-            kept.extend(before.and_then(|version| version.parse::<u64>().ok()));
+            kept.extend(alias.version_before().and_then(|version| version.parse::<u64>().ok()));
         }
         let outdated = outdated(&versions, &kept, if args.all { 0 } else { args.keep });
         for version in &outdated {

@@ -9,7 +9,7 @@ mod scenes;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use toolkit::{run_folder::RunFolder, workspace::Workspace};
+use toolkit::{console::say, run_folder::RunFolder, service::end_of_log, workspace::Workspace};
 
 use self::rehearsal::Rehearsal;
 use crate::verdict::Verdict;
@@ -26,7 +26,7 @@ pub fn run(_: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let run_folder = RunFolder::ephemeral(&workspace)?;
     let mut rehearsal = Rehearsal::start(&workspace, &run_folder)?;
-    scenes::play(&mut rehearsal)?;
+    scenes::play(&mut rehearsal).inspect_err(|_| say(end_of_log(&run_folder.log("aws"))))?;
     let scenes = rehearsal.scenes();
     drop(rehearsal);
     let commands = documented_commands::run(&workspace, &Rehearsal::start(&workspace, &run_folder)?)?;

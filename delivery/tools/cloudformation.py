@@ -1,100 +1,152 @@
-"""A CloudFormation for rehearsals, instead of moto's own. It translates templates as AWS does, refuses parameters that AWS would refuse, and
-creates functions, their versions, aliases and roles, buckets and databases. For other resources it only records their names."""
+"""A CloudFormation for rehearsals, instead of moto's own. It translates templates as AWS does, refuses what AWS would refuse, and creates
+resources in the order of their references. If one cannot be created, it rolls back."""
 
-import json
+import graphlib
 import re
 from types import SimpleNamespace
 
 import yaml
-from moto.awslambda.exceptions import LambdaClientError, UnknownFunctionException
-from moto.awslambda.models import LambdaBackend, lambda_backends
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Stack
-from moto.iam.models import iam_backends
-from moto.rds.models import rds_backends
-from moto.s3.models import s3_backends
+from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Event, Stack
+from moto.core.exceptions import ServiceException, _RESTError
+from moto.core.utils import utcnow
+from stack_parameters import settings
+from stack_resources import check_secrets, kind
 from translated import translated
 
-# Code and description of the last version of each function. CloudFormation refuses to publish the same again.
-PUBLISHED = {}
+# What the API of a service raises when it refuses a request.
+REFUSED = (ServiceException, _RESTError)
+
+NOTHING = {"Resources": {}, "Outputs": {}}
 
 
-def publish_version(self, name, description="", publish=LambdaBackend.publish_version):
-    function = self.get_function(name)
-    PUBLISHED[function.function_name] = (function.code_sha_256, function.description)
-    return publish(self, name, description)
+def references(node):
+    """The names of the resources that a part of a template refers to."""
+    match node:
+        case list():
+            return {name for item in node for name in references(item)}
+        case {"Ref": name}:
+            return {name}
+        case {"Fn::GetAtt": [name, *_]}:
+            return {name}
+        case {"Fn::Sub": [text, values]}:
+            return references(values) | (references({"Fn::Sub": text}) - values.keys())
+        case {"Fn::Sub": text}:
+            return set(re.findall(r"\$\{(\w+)[.\w]*\}", text))
+        case dict():
+            depends_on = node.get("DependsOn", []) if "Type" in node else []
+            return references(list(node.values())) | {*([depends_on] if isinstance(depends_on, str) else depends_on)}
+    return set()
 
 
-# Deleted versions. AWS never uses a version number again, but moto would.
-DELETED = set()
+def creation_order(resources, existing=()):
+    """The names of resources, each after those that it refers to. AWS does what it can in parallel. Here, changes come before creations, so
+    that a creation that fails has the most to undo."""
+    graph = {name: {one for one in references(resource) if not one.startswith("AWS::")} for name, resource in resources.items()}
+    if unknown := sorted({one for needed in graph.values() for one in needed} - resources.keys()):
+        raise ValidationError(message=f"Template format error: Unresolved resource dependencies {unknown} in the Resources block")
+    sorter, ready, order = graphlib.TopologicalSorter(graph), set(), []
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as cycle:
+        raise ValidationError(message=f"Circular dependency between resources: {cycle.args[1]}") from cycle
+    while sorter.is_active():
+        ready.update(sorter.get_ready())
+        order.append(min(ready, key=lambda name: (name not in existing, name)))
+        ready.remove(order[-1])
+        sorter.done(order[-1])
+    return order
 
 
-def delete_function(self, name, qualifier=None, delete=LambdaBackend.delete_function):
-    if qualifier is None:
-        return delete(self, name)
-    if any(alias.function_version == qualifier for alias in self.list_aliases(name)):
-        raise LambdaClientError("ResourceConflictException", f"an alias of {name} references version {qualifier}")
-    DELETED.add((name, qualifier))
-
-
-def get_function(self, name, qualifier=None, get=LambdaBackend.get_function):
-    if (name, qualifier) in DELETED:
-        raise UnknownFunctionException(f"{name}:{qualifier}")
-    return get(self, name, qualifier)
-
-
-def list_versions(self, name, list_all=LambdaBackend.list_versions_by_function):
-    return [version for version in list_all(self, name) if (name, str(version.version)) not in DELETED]
-
-
-def settings(declared, given):
-    """The values of a template's parameters."""
-    values = {name: str(parameter["Default"]) for name, parameter in declared.items() if "Default" in parameter} | given
-    if unknown := sorted(given.keys() - declared.keys()):
-        raise ValidationError(message=f"Parameters: {unknown} do not exist in the template")
-    if missing := sorted(declared.keys() - values.keys()):
-        raise ValidationError(message=f"Parameters: {missing} must have values")
-    for name, parameter in declared.items():
-        value = str(values[name])
-        if value not in map(str, parameter.get("AllowedValues", [value])):
-            raise ValidationError(message=f"Parameter '{name}' must be one of AllowedValues")
-        each = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
-        if not all(re.fullmatch(parameter.get("AllowedPattern", ".*"), one) for one in each):
-            raise ValidationError(message=f"Parameter '{name}' must match pattern {parameter['AllowedPattern']}")
-        if "MinValue" in parameter and not parameter["MinValue"] <= int(value) <= parameter["MaxValue"]:
-            raise ValidationError(message=f"Parameter '{name}' must be a number from {parameter['MinValue']} to {parameter['MaxValue']}")
-    return values
+class Failure(Exception):
+    """A resource could not be created, changed or deleted. After a rollback, the message is the end of the stack's status."""
 
 
 class Resources:
     """The resources of a stack, by logical ids."""
 
     def __init__(self, stack):
-        self.stack = stack
-        self.template = {"Resources": {}, "Outputs": {}}
-        # The value of `Ref` for each resource, and the properties that it was last created with.
+        self.stack, self.template, self.outputs = stack, NOTHING, None
+        # The value of `Ref` for each resource, and its properties.
         self.names, self.made = {}, {}
 
     def become(self, template):
-        before, self.template = self.template["Resources"], template
-        # A function comes before its version, and a version before its alias.
-        kinds = ["AWS::S3::Bucket", "AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Lambda::Version", "AWS::Lambda::Alias"]
-        rank = {kind: place for place, kind in enumerate(kinds)}
-        outdated = []
-        for name, resource in sorted(template["Resources"].items(), key=lambda item: rank.get(item[1]["Type"], -1)):
-            # The template text of an alias stays the same when its version changes, so the resolved properties are compared, too.
-            properties = self.text(resource.get("Properties", {}))
-            if before.get(name) != resource or self.made.get(name) != properties:
-                # A version cannot be changed, so a new one replaces it. The policy of the old one says whether it is deleted.
-                if name in before and resource["Type"] == "AWS::Lambda::Version" and before[name].get("UpdateReplacePolicy") != "Retain":
-                    outdated.append(self.names[name])
-                make = getattr(self, resource["Type"].split("::")[-1], self.note)
-                self.names[name], self.made[name] = make(name, properties), properties
-        removed = [name for name, resource in before.items() if name not in template["Resources"] and resource["Type"] == "AWS::Lambda::Version"]
-        outdated += [self.names[name] for name in removed if before[name].get("DeletionPolicy") != "Retain"]
-        # AWS deletes after everything else, too.
-        for version in outdated:
-            self.lambdas.delete_function(*version.rsplit(":", 1))
+        """Creates and changes what the template requires, and deletes the rest. If that fails, everything becomes as before."""
+        before, names, made = self.template, dict(self.names), dict(self.made)
+        self.template = template
+        done = []
+        try:
+            for name in creation_order(template["Resources"], names):
+                done.append(name)
+                self.make(name, template["Resources"][name])
+        except REFUSED as problem:
+            self.event(done[-1], template, "UPDATE_FAILED" if done[-1] in names else "CREATE_FAILED", problem)
+            raise Failure(self.roll_back(done, template, before, names, made)) from problem
+        # AWS deletes after everything else. It ignores what it cannot delete then.
+        for name in reversed(creation_order(before["Resources"])):
+            policy = "UpdateReplacePolicy" if name in template["Resources"] else "DeletionPolicy"
+            if self.names.get(name) != names[name] or name not in template["Resources"]:
+                self.try_to_delete(name, names[name], before, policy)
+        for name in names.keys() - template["Resources"]:
+            del self.names[name], self.made[name]
+        self.outputs = [
+            {"OutputKey": name, "OutputValue": self.text(output["Value"]), "Description": output.get("Description")}
+            for name, output in template["Outputs"].items()
+        ]
+
+    def make(self, name, resource):
+        properties, what = self.text(resource.get("Properties", {})), kind(self.stack, resource["Type"])
+        # The template text of an alias stays the same when its version changes, so resolved properties are compared.
+        if name in self.made and self.made[name] == properties:
+            return
+        check_secrets(self.stack, properties)
+        if name in self.names:
+            self.names[name] = what.change(self.names[name], name, properties, self.made[name])
+        else:
+            self.names[name] = what.create(name, properties)
+        self.made[name] = properties
+
+    def roll_back(self, done, template, before, names, made):
+        failed = False
+        for name in reversed(done):
+            what = kind(self.stack, template["Resources"][name]["Type"])
+            if name in names and self.names[name] == names[name] and self.made[name] != made[name]:
+                what.change(names[name], name, made[name], self.made[name])
+            elif self.names.get(name) != names.get(name):
+                # `RetainExceptOnCreate` retains nothing here.
+                failed |= not self.try_to_delete(name, self.names[name], template, "DeletionPolicy")
+        self.template, self.names, self.made = before, names, made
+        return "ROLLBACK_FAILED" if failed else "ROLLBACK_COMPLETE"
+
+    def try_to_delete(self, name, physical, template, policy):
+        """Deletes a resource unless its policy retains it. Returns whether this succeeded."""
+        if template["Resources"][name].get(policy) == "Retain":
+            return True
+        try:
+            self.delete(name, physical, template)
+        except Failure:
+            return False
+        return True
+
+    def delete(self, name, physical, template):
+        try:
+            kind(self.stack, template["Resources"][name]["Type"]).delete(physical)
+        except REFUSED as problem:
+            self.event(name, template, "DELETE_FAILED", problem)
+            raise Failure from problem
+
+    def delete_all(self):
+        """Deletes the resources of a stack, except for those that are retained."""
+        for name in reversed(creation_order(self.template["Resources"])):
+            if name in self.names:
+                if not self.template["Resources"][name].get("DeletionPolicy", "").startswith("Retain"):
+                    self.delete(name, self.names[name], self.template)
+                del self.names[name], self.made[name]
+
+    def event(self, name, template, status, problem):
+        stack, resource_type = self.stack, template["Resources"][name]["Type"]
+        reason = getattr(problem, "message", None) or str(problem)
+        stack.events.append(Event(stack.stack_id, stack.name, name, self.names.get(name, ""), resource_type, status, reason, None))
 
     def text(self, node):
         """A part of a template with its references replaced by values."""
@@ -105,7 +157,10 @@ class Resources:
                 return self.reference(name)
             case {"Fn::GetAtt": [name, attribute]}:
                 return self.attribute(name, attribute)
-            case {"Fn::Sub": str(text)}:
+            case {"Fn::Sub": [text, values]}:
+                given = self.text(values)
+                return self.text({"Fn::Sub": re.sub(r"\$\{(\w+)\}", lambda found: given.get(found[1], found[0]), text)})
+            case {"Fn::Sub": text}:
                 return re.sub(r"\$\{([\w:]+)(?:\.([\w.]+))?\}", lambda found: self.attribute(*found.groups()), text)
             case dict():
                 return {name: self.text(item) for name, item in node.items()}
@@ -114,90 +169,12 @@ class Resources:
     def reference(self, name):
         pseudo = {"AWS::StackName": self.stack.name, "AWS::Region": self.stack.region_name, "AWS::AccountId": self.stack.account_id}
         pseudo |= {"AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
-        return pseudo.get(name) or self.names.get(name, f"{self.stack.name}-{name}")
+        return pseudo.get(name) or self.names[name]
 
     def attribute(self, name, attribute):
-        reference = self.reference(name)
-        kind = self.template["Resources"].get(name, {}).get("Type")
-        match kind, attribute:
-            case _, None:
-                return reference
-            case "AWS::Lambda::Version", "Version":
-                return reference.rsplit(":", 1)[1]
-            case "AWS::IAM::Role", "Arn":
-                return f"arn:aws:iam::{self.stack.account_id}:role/{reference}"
-        return f"{reference}.{attribute}"
-
-    @property
-    def lambdas(self):
-        return lambda_backends[self.stack.account_id][self.stack.region_name]
-
-    def note(self, name, properties):
-        return f"{self.stack.name}-{name}"
-
-    def Bucket(self, name, properties):
-        bucket = self.note(name, properties).lower()
-        s3_backends[self.stack.account_id]["aws"].create_bucket(bucket, self.stack.region_name)
-        return bucket
-
-    def Role(self, name, properties):
-        role = self.note(name, properties)
-        if name not in self.names:
-            trust = json.dumps(properties["AssumeRolePolicyDocument"])
-            iam_backends[self.stack.account_id]["aws"].create_role(role, trust, "/", None, "", [], None)
-        return role
-
-    @property
-    def databases(self):
-        return rds_backends[self.stack.account_id][self.stack.region_name]
-
-    def DBSubnetGroup(self, name, properties):
-        group = self.note(name, properties).lower()
-        subnets = [SimpleNamespace(id=subnet, vpc_id="vpc", availability_zone="a") for subnet in properties["SubnetIds"]]
-        self.databases.create_subnet_group(group, properties["DBSubnetGroupDescription"], subnets, [])
-        return group
-
-    def DBInstance(self, name, properties):
-        database = self.note(name, properties).lower()
-        if name not in self.names:
-            self.databases.create_db_instance({
-                "db_instance_identifier": database,
-                "db_instance_class": properties["DBInstanceClass"],
-                "allocated_storage": properties["AllocatedStorage"],
-                "engine": properties["Engine"],
-                "master_username": properties["MasterUsername"],
-                "deletion_protection": properties["DeletionProtection"],
-            })
-        return database
-
-    def Function(self, name, properties):
-        function = properties["FunctionName"]
-        # moto accepts any length.
-        if len(properties.get("Description", "")) > 256:
-            raise ValidationError(message=f"Value at 'description' failed to satisfy constraint: at most 256 characters: {function}")
-        # These properties have no effect here, because functions are not run.
-        properties = {name: value for name, value in properties.items() if name not in ("Environment", "VpcConfig", "LoggingConfig")}
-        properties["Tags"] = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
-        if name in self.names:
-            existing = self.lambdas.get_function(function)
-            existing.update_configuration(properties)
-            existing.update_function_code(properties["Code"])
-        else:
-            self.lambdas.create_function(properties)
-        return function
-
-    def Version(self, name, properties):
-        function = self.lambdas.get_function(properties["FunctionName"])
-        if PUBLISHED.get(function.function_name) == (function.code_sha_256, function.description):
-            raise ValidationError(message=f"A version for this Lambda function exists: {function.function_name}")
-        version = self.lambdas.publish_version(properties["FunctionName"], properties.get("Description", ""))
-        return f"{properties['FunctionName']}:{version.version}"
-
-    def Alias(self, name, properties):
-        function, version = properties["FunctionName"], properties["FunctionVersion"]
-        change = self.lambdas.update_alias if name in self.names else self.lambdas.create_alias
-        change(properties["Name"], function, version, properties.get("Description", ""), None)
-        return f"{function}:{properties['Name']}"
+        if attribute is None:
+            return self.reference(name)
+        return kind(self.stack, self.template["Resources"][name]["Type"]).attribute(self.reference(name), attribute)
 
 
 def resources(stack):
@@ -206,18 +183,26 @@ def resources(stack):
 
 def create_change_set(self, *args, create=CloudFormationBackend.create_change_set, **kwargs):
     stacks = dict(self.stacks)
+    for stack in stacks.values():
+        if stack.name == kwargs["stack_name"] and stack.status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"):
+            raise ValidationError(message=f"Stack:{stack.stack_id} is in {stack.status} state and can not be updated.")
     try:
-        return create(self, *args, **kwargs)
+        name, stack_id = create(self, *args, **kwargs)
     except ValidationError:
         # moto would keep the stack that could not be created.
         self.stacks = stacks
         raise
+    change_set = self.change_sets[name]
+    if change_set.tags != change_set.stack.tags:
+        change_set.status, change_set.execution_status = "CREATE_COMPLETE", "AVAILABLE"
+    return name, stack_id
 
 
 def parse_template(self):
     template = yaml.safe_load(self.template)
-    self.settings = settings(template.get("Parameters", {}), self.parameters)
+    self.settings = settings(template, self.parameters)
     self.template_dict = translated(template, self.settings)
+    creation_order(self.template_dict["Resources"])
 
 
 def diff(self):
@@ -227,34 +212,48 @@ def diff(self):
     return [Change(action, name, (after | before)[name]["Type"]) for action, names in changes.items() for name in sorted(names)]
 
 
-def apply(self):
-    resources(self.stack).become(self.template_dict)
-    self.stack.settings, self.stack.tags = self.settings, self.tags
+def execute_change_set(self, change_set_name, stack_name=None):
+    change_set = self.describe_change_set(change_set_name)
+    stack, what = change_set.stack, change_set.change_set_type
+    stack._add_stack_event(f"{what}_IN_PROGRESS", resource_status_reason="User Initiated")
+    stack.last_updated_time = utcnow()
+    stack.settings = stack.__dict__.get("settings", change_set.settings)
+    try:
+        resources(stack).become(change_set.template_dict)
+        stack.status = f"{what}_COMPLETE"
+        stack.settings, stack.tags, stack.template = change_set.settings, change_set.tags, change_set.template
+    except Failure as failure:
+        stack.status = f"UPDATE_{failure}" if what == "UPDATE" else str(failure)
+    stack._add_stack_event(stack.status)
+    change_set.execution_status = "EXECUTE_COMPLETE"
+
+
+def delete_stack(self, name_or_stack_id):
+    for stack in [stack for stack in self.stacks.values() if name_or_stack_id in (stack.name, stack.stack_id)]:
+        stack._add_stack_event("DELETE_IN_PROGRESS", resource_status_reason="User Initiated")
+        try:
+            resources(stack).delete_all()
+            stack.status = "DELETE_COMPLETE"
+            self.deleted_stacks[stack.stack_id] = self.stacks.pop(stack.stack_id)
+        except Failure:
+            stack.status = "DELETE_FAILED"
+        stack._add_stack_event(stack.status)
 
 
 def stack_resources(self):
-    for name, resource in resources(self).template["Resources"].items():
-        physical = resources(self).names[name]
+    for name, physical in resources(self).names.items():
+        resource = resources(self).template["Resources"][name]
         yield SimpleNamespace(logical_resource_id=name, physical_resource_id=physical, cf_resource_type=resource["Type"])
 
 
-def outputs(self):
-    outputs = resources(self).template["Outputs"].items()
-    said = [(name, resources(self).text(output["Value"]), output.get("Description")) for name, output in outputs]
-    return [{"OutputKey": name, "OutputValue": value, "Description": what} for name, value, what in said] or None
-
-
-def delete(self):
-    for name, resource in resources(self).template["Resources"].items():
-        if resource["Type"] == "AWS::Lambda::Function":
-            resources(self).lambdas.delete_function(resources(self).names[name])
-    self.status = "DELETE_COMPLETE"
+def parameter_list(self):
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in self.__dict__.get("settings", {}).items()]
 
 
 def replace_motos_own():
-    LambdaBackend.publish_version, LambdaBackend.delete_function = publish_version, delete_function
-    LambdaBackend.get_function, LambdaBackend.list_versions_by_function = get_function, list_versions
-    CloudFormationBackend.create_change_set = create_change_set
-    ChangeSet._parse_template, ChangeSet.diff, ChangeSet.apply = parse_template, diff, apply
+    CloudFormationBackend.create_change_set, CloudFormationBackend.execute_change_set = create_change_set, execute_change_set
+    CloudFormationBackend.delete_stack = delete_stack
+    ChangeSet._parse_template, ChangeSet.diff = parse_template, diff
     Stack.stack_parameters, Stack.has_parameters = property(lambda self: self.settings), lambda self, given: given == self.settings
-    Stack.stack_resources, Stack.outputs, Stack.delete = property(stack_resources), property(outputs), delete
+    Stack.stack_resources, Stack.outputs = property(stack_resources), property(lambda self: resources(self).outputs)
+    Stack.parameter_list = property(parameter_list)

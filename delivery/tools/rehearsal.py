@@ -10,6 +10,7 @@ import cloudformation
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
 from moto.awslambda.models import LambdaBackend
 from moto.awslambda.responses import LambdaResponse
+from moto.ec2.models.vpcs import AWS_ENDPOINT_SERVICES
 from moto.rds.models import RDSBackend
 from moto.server import main
 
@@ -61,5 +62,7 @@ LambdaBackend.invoke = invoke
 LambdaResponse.invoke = invoke_version
 LambdaBackend.update_alias = update_alias
 RDSBackend.restore_db_instance_to_point_in_time = restore
+# moto does not know the endpoint of SES.
+AWS_ENDPOINT_SERVICES.append("email")
 cloudformation.replace_motos_own()
 main(["--host", "127.0.0.1", "--port", sys.argv[1]])

@@ -1,5 +1,5 @@
-"""Prints template.yaml as CloudFormation receives it, once for every combination of its switches. SAM's own translator translates it; then
-parameters and conditions are replaced by their values. Needs no AWS account."""
+"""Prints template.yaml and database.yaml as CloudFormation receives them, once for every combination of their switches. SAM's own translator
+translates template.yaml; then parameters, mappings and conditions are replaced by their values. Needs no AWS account."""
 
 import itertools
 import json
@@ -13,18 +13,42 @@ from samtranslator.translator.transform import transform
 # The translator needs a region, and its output does not depend on it.
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 
-# The values of each switch. An existing database has one URL, or a second one for the owner of the tables.
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
-SWITCHES = [
-    [{}, {"Database": "existing"}, {"Database": "existing", "MigrateDatabaseUrlSecret": "jwt-auth/owner"}],
-    [{}, {"JwtSigner": "b"}],
-    [{}, {"JwtPrivateKeySecret": "jwt-auth/private-key", "JwtPublicKeysSecret": "jwt-auth/public-keys"}],
-    [{}, {"MailIdentity": "create"}],
-    [{}, {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}],
-    [{}, {"ReserveConcurrency": "on"}],
-    [{}, {"AlarmMail": "operations@example.com"}],
-]
-GIVEN = {"MailFrom": "no-reply@example.com", "MailDomain": "example.com", "DatabaseUrlSecret": "jwt-auth/database"}
+NETWORK = {"DatabaseSubnets": "subnet-0aaaaaaa,subnet-0bbbbbbb", "DatabaseSecurityGroups": "sg-0aaaaaaa"}
+PASSWORD_LOGIN = {"DatabaseUrlSecret": "jwt-auth/database"}
+IAM_LOGIN = {
+    "DatabaseAddress": "database.x.us-east-1.rds.amazonaws.com:5432/auth",
+    "DatabaseResourceId": "db-1",
+    "DatabaseOwnerSecret": "jwt-auth/owner",
+}
+
+# For each template, parameters that always have the same value, and the values of each switch.
+TEMPLATES = {
+    "template.yaml": (
+        {"MailFrom": "no-reply@example.com", "MailDomain": "example.com"},
+        [
+            # The database: an RDS instance with IAM login, or one with passwords, whose owner may have a secret of its own.
+            [IAM_LOGIN | NETWORK, PASSWORD_LOGIN, PASSWORD_LOGIN | {"MigrateDatabaseUrlSecret": "jwt-auth/owner"}, PASSWORD_LOGIN | NETWORK],
+            [{}, {"JwtSigner": "b"}],
+            [{}, {"JwtPrivateKeySecret": "jwt-auth/private-key", "JwtPublicKeysSecret": "jwt-auth/public-keys"}],
+            [{}, {"MailIdentity": "create"}],
+            [{}, {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}],
+            [{}, {"ReserveConcurrency": "on"}],
+            [{}, {"Examples": "on"}],
+            [{}, {"AlarmMail": "operations@example.com"}],
+        ],
+    ),
+    "database.yaml": (
+        {"Zones": "us-east-1a,us-east-1b"},
+        [
+            [{"DatabaseClass": name} for name in ["db.t4g.small", "db.t4g.medium", "db.t4g.large", "db.m7g.large", "db.m7g.xlarge"]],
+            [{"PostgresVersion": version} for version in ["15", "16", "17", "18"]],
+            [{}, {"DatabaseMultiAz": "true"}],
+            [{}, {"DatabaseSnapshot": "rds:database-2026-01-01"}],
+            [{}, {"AlarmMail": "operations@example.com"}],
+        ],
+    ),
+}
 
 
 class NoManagedPolicies:
@@ -32,13 +56,21 @@ class NoManagedPolicies:
         return {}
 
 
+def is_list(parameter):
+    return parameter["Type"].startswith(("CommaDelimitedList", "List<"))
+
+
 class Resolver:
-    """Replaces parameters and conditions by their values. Attributes of deployed resources stay as they are."""
+    """Replaces parameters, mappings and conditions by their values. Attributes of deployed resources stay as they are."""
 
     def __init__(self, template, parameters):
-        defaults = {name: parameter.get("Default") for name, parameter in template.get("Parameters", {}).items()}
-        self.parameters = {name: str(value) for name, value in {**defaults, **parameters}.items()}
+        declared = template.get("Parameters", {})
+        values = {name: parameter.get("Default") for name, parameter in declared.items()} | dict(parameters)
+        self.parameters = {
+            name: str(value).split(",") if name in declared and is_list(declared[name]) else str(value) for name, value in values.items()
+        }
         self.conditions = template.get("Conditions", {})
+        self.mappings = template.get("Mappings", {})
 
     def holds(self, condition):
         return self.resolve(self.conditions[condition])
@@ -49,18 +81,31 @@ class Resolver:
         if not isinstance(node, dict):
             return node
         match list(node.items()):
-            case [("Ref", name)] if name in self.parameters:
-                return self.parameters[name]
             case [("Fn::If", [condition, yes, no])]:
                 return self.resolve(yes if self.holds(condition) else no)
-            case [("Fn::Equals", [one, other])]:
-                return self.resolve(one) == self.resolve(other)
-            case [("Fn::Not", [condition])]:
-                return not self.resolve(condition)
             case [("Fn::Sub", str(text))]:
                 text = re.sub(r"\$\{(\w+)\}", lambda name: self.parameters.get(name[1], name[0]), text)
                 return {"Fn::Sub": text} if "${" in text else text
         resolved = {name: self.resolve(value) for name, value in node.items()}
+        match list(resolved.items()):
+            case [("Ref", name)] if name in self.parameters:
+                return self.parameters[name]
+            case [("Fn::Equals", [one, other])]:
+                return one == other
+            case [("Fn::Not", [condition])]:
+                return not condition
+            case [("Fn::And", conditions)]:
+                return all(conditions)
+            case [("Fn::Or", conditions)]:
+                return any(conditions)
+            case [("Fn::Join", [separator, list(items)])] if all(isinstance(item, str) for item in items):
+                return separator.join(items)
+            case [("Fn::Split", [separator, str(text)])]:
+                return text.split(separator)
+            case [("Fn::Select", [index, list(items)])]:
+                return items[int(index)]
+            case [("Fn::FindInMap", [mapping, key, name])]:
+                return self.mappings[mapping][key][name]
         return {name: value for name, value in resolved.items() if value != {"Ref": "AWS::NoValue"}}
 
     def resolve_all(self, template):
@@ -78,25 +123,38 @@ class Resolver:
 
 def translated(template, parameters):
     """Translates a template, which is changed in place, with these values of its parameters."""
-    template = transform(template, dict(parameters), NoManagedPolicies())
+    if "Transform" in template:
+        template = transform(template, dict(parameters), NoManagedPolicies())
     return Resolver(template, parameters).resolve_all(template)
 
 
-def with_switches(combination):
-    # A copy through JSON: the translator changes nodes in place, and YAML aliases share nodes.
-    template = json.loads(SOURCE)
+def read(file):
+    """A template as JSON, because the translator changes nodes in place, and YAML aliases share nodes."""
+    from samcli.yamlhelper import yaml_parse
+
+    with open(file, encoding="utf-8") as source:
+        template = yaml_parse(source.read())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
-    return {"switches": combination, "template": translated(template, GIVEN | combination)}
+    return json.dumps(template)
+
+
+def with_switches(source, given, combination):
+    return {"switches": combination, "template": translated(json.loads(source), given | combination)}
+
+
+def translations(pool, source, given, switches):
+    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*switches)]
+    return pool.starmap(with_switches, [(source, given, each) for each in combinations], chunksize=4)
 
 
 if __name__ == "__main__":
-    from samcli.yamlhelper import yaml_parse
-
-    with open("template.yaml", encoding="utf-8") as file:
-        SOURCE = json.dumps(yaml_parse(file.read()))
-    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*SWITCHES)]
+    sources = {file: read(file) for file in TEMPLATES}
     # The translator prints warnings about metrics to its standard error.
     with multiprocessing.get_context("fork").Pool() as pool:
-        json.dump(pool.map(with_switches, combinations, chunksize=4), sys.stdout)
+        results = {
+            file: {"resources": len(json.loads(source)["Resources"]), "translations": translations(pool, source, *TEMPLATES[file])}
+            for file, source in sources.items()
+        }
+    json.dump(results, sys.stdout)

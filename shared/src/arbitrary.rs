@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::Value;
 
-/// Any text: control characters, line breaks and other scripts included.
+/// Any text, including control characters, line breaks and characters that are not Latin.
 pub fn text() -> impl Strategy<Value = String> {
     prop_oneof!["(?s).{0,40}", "[ -~]{0,40}"]
 }

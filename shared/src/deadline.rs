@@ -12,12 +12,12 @@ task_local! {
     static DEADLINE: Instant;
 }
 
-/// Runs `work` with a deadline `budget` from now, or with the deadline of the caller if that is sooner.
+/// Runs `work` with a deadline that is `budget` after now, or with the caller's deadline if that is sooner.
 pub async fn within<T>(budget: Duration, work: impl Future<Output = T>) -> T {
     DEADLINE.scope(at_most(budget), work).await
 }
 
-/// The time `limit` from now, or the deadline if that is sooner.
+/// The point in time that is `limit` after now, or the deadline if that is sooner.
 #[must_use]
 pub fn at_most(limit: Duration) -> Instant {
     let limited = Instant::now() + limit;

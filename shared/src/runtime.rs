@@ -258,7 +258,7 @@ const LIBRARIES: &str =
 /// Starts logging to standard output, which Lambda collects. `AWS_LAMBDA_LOG_FORMAT=JSON` selects JSON instead of text, and `AWS_LAMBDA_LOG_LEVEL`
 /// the level, which is `INFO` by default. A panic is logged as one line with its place, without its message, which may quote a secret.
 ///
-/// Returns the span of the process, which names the function. (Its level is `ERROR`, because an `INFO` span would be missing from the lines of a
+/// A line of JSON contains the innermost span as `span`. Returns the span of the process, which names the function. (Its level is `ERROR`, because an `INFO` span would be missing from the lines of a
 /// function that logs only errors.)
 pub fn init_logging(environment: &Environment) -> Span {
     let level = environment.optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
@@ -266,7 +266,7 @@ pub fn init_logging(environment: &Environment) -> Span {
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
     // If a test calls this again, the first subscriber stays.
     if environment.optional("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
-        let _ = subscriber.json().flatten_event(true).try_init();
+        let _ = subscriber.json().flatten_event(true).with_span_list(false).try_init();
     } else {
         let _ = subscriber.try_init();
     }
@@ -274,8 +274,9 @@ pub fn init_logging(environment: &Environment) -> Span {
     error_span!("process", function = environment.optional("AWS_LAMBDA_FUNCTION_NAME"))
 }
 
-/// The span of one invocation. Each log line of the invocation has the fields of the span: Lambda's request id and, if the event is a request of an
-/// HTTP API, the client's IP address and the request id that API Gateway writes into its access log.
+/// The span of one invocation. Each log line of the invocation has the fields of the span: the function, because all functions write to one log
+/// group, Lambda's request id and, if the event is a request of an HTTP API, the client's IP address and the request id that API Gateway writes into
+/// its access log. The span has no parent. Otherwise each line of text would name the function twice.
 #[must_use]
 pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Span {
     let request = &payload["requestContext"];
@@ -283,7 +284,9 @@ pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Sp
     let id = request["requestId"].as_str().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
     let source: Option<IpAddr> = request["http"]["sourceIp"].as_str().and_then(|address| address.parse().ok());
     error_span!(
+        parent: None,
         "request",
+        function = context.env_config.function_name,
         request_id = context.request_id,
         api_request_id = id,
         source = source.map(tracing::field::display)

@@ -30,6 +30,11 @@ impl TestDatabase {
         Self::create_on(server.url(), false, "").await
     }
 
+    /// Creates one on a server of the test's own, with this role as its owner.
+    pub(crate) async fn owned_by(server: &Postgres, owner: &str) -> Self {
+        Self::create_on(server.url(), false, &format!("OWNER {owner}")).await
+    }
+
     async fn create_on(server: String, on_shared_server: bool, options: &str) -> Self {
         let mut config: tokio_postgres::Config = server.parse().expect("a server's URL");
         let name = format!("test_{}", Uuid::new_v4().simple());

@@ -58,7 +58,7 @@ pub fn routes_without_authorizer() -> BTreeSet<Route> {
     routes().into_iter().filter(|route| route.authorizer.is_none()).collect()
 }
 
-/// `template.yaml` without its short tags: `!Ref X` becomes `X`. Without these tags the file is plain YAML.
+/// `template.yaml` as [`cloudformation`] reads it.
 #[must_use]
 pub fn template() -> &'static Value {
     &TEMPLATE
@@ -66,12 +66,13 @@ pub fn template() -> &'static Value {
 
 static TEMPLATE: LazyLock<Value> = LazyLock::new(|| cloudformation("template.yaml"));
 
-/// A CloudFormation template of the project, without its short tags: `!Ref X` becomes `X`.
+/// A CloudFormation template of the project. Its short tags are ignored: `!Ref X` is read as `X`.
+///
+/// # Panics
+/// If the file is not YAML.
 #[must_use]
 pub fn cloudformation(path: &str) -> Value {
-    let tags = ["!Equals ", "!GetAtt ", "!GetAZs ", "!If ", "!Not ", "!Ref ", "!Select ", "!Sub "];
-    let plain = tags.iter().fold(read(path), |text, tag| text.replace(tag, ""));
-    serde_saphyr::from_str(&plain).unwrap_or_else(|problem| panic!("{path} is not YAML: {problem}"))
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|problem| panic!("{path} is not YAML: {problem}"))
 }
 
 /// The functions of the template: the name of each function's folder, and its properties.

@@ -21,7 +21,7 @@ use toolkit::{
 
 use crate::documents;
 
-/// The header in which a [`crate::Person`] sends their address to the gateway.
+/// The header in which a [`crate::Person`] tells the gateway the IP address that its requests come from.
 pub(crate) const SOURCE: &str = "x-harness-source";
 
 /// Every line that the processes wrote, by function.

@@ -12,7 +12,9 @@
 //! | `TEST_DATABASE_LOG` | the log file of that server |
 //! | `TEST_SES_URL` | a local SES |
 //! | `TEST_DYNAMODB_URL` | a DynamoDB Local that shares its tables among all credentials and regions; each test creates a table with a unique name |
-//! | `TEST_POSTGRES`, `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the folder of PostgreSQL's programs, the user who runs them (`uid:gid`; empty for the current user), and a folder that user may write to |
+//! | `TEST_POSTGRES_VERSION` | the major version of that server |
+//! | `TEST_POSTGRES_18`, … | the folder of PostgreSQL's programs, for each major version that a test may start |
+//! | `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the user who runs these programs (`uid:gid`; empty for the current user), and a folder to which this user may write |
 //! | `TEST_PGBOUNCER` | the path of `pgbouncer` |
 //! | `TEST_FAULTS` | the file to which each test of a fault appends the answers that it saw |
 //! | `TEST_ISOLATION` | the isolation level of the functions' transactions; the server's default if unset |
@@ -29,6 +31,7 @@ pub mod mailbox;
 mod person;
 mod postgres;
 mod postgres_proxy;
+mod rds;
 mod reply;
 mod ses;
 pub mod stack;
@@ -42,6 +45,7 @@ pub use functions::binary;
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
 pub use postgres_proxy::{InterruptionPoint, Network, PostgresProxy, Statement};
+pub use rds::{LoginToken, Rds};
 pub use reply::Reply;
 pub use ses::{AcceptedMail, Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};

@@ -6,7 +6,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use tokio::{net::TcpListener, sync::OnceCell, time::sleep};
+use tokio::{net::TcpListener, sync::Mutex as AsyncMutex, time::sleep};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
@@ -33,6 +33,7 @@ pub enum Shutdown {
 pub struct Postgres {
     /// The port where the server listens.
     pub port: u16,
+    version: u32,
     host: &'static str,
     folder: PathBuf,
     settings: Vec<String>,
@@ -40,14 +41,19 @@ pub struct Postgres {
     frozen: Mutex<Vec<Pid>>,
 }
 
-/// The superuser's password. All servers of a test run have the same password, because each starts with a copy of one data directory.
-static PASSWORD: OnceCell<String> = OnceCell::const_new();
+/// The superuser's password on all servers of this process.
+static PASSWORD: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().simple().to_string());
 
 impl Postgres {
-    /// Starts a new server with these settings (`name=value`).
+    /// Starts a new server with these settings (`name=value`), of the same version as the server that all tests share.
     pub async fn start(settings: &[&str]) -> Self {
-        create_template().await;
-        let server = Self::copied_from(&folder().join("template"), "127.0.0.1", unused_port().await, settings);
+        Self::of_version(server("TEST_POSTGRES_VERSION").parse().expect("a number"), settings).await
+    }
+
+    /// Starts a new server of this major version.
+    pub async fn of_version(version: u32, settings: &[&str]) -> Self {
+        let template = template(version).await;
+        let server = Self::copied_from(&template, version, "127.0.0.1", unused_port().await, settings);
         server.start_again().await;
         server
     }
@@ -56,9 +62,9 @@ impl Postgres {
     /// promoted. This server is stopped for a moment to copy its data directory.
     pub async fn standby(&self, host: &'static str) -> Self {
         self.stop(Shutdown::Fast).await;
-        let standby = Self::copied_from(&self.folder, host, self.port, &[]);
+        let standby = Self::copied_from(&self.folder, self.version, host, self.port, &[]);
         self.start_again().await;
-        let primary = format!("host={} port={} user=postgres password={}", self.host, self.port, password());
+        let primary = format!("host={} port={} user=postgres password={}", self.host, self.port, *PASSWORD);
         fs::write(standby.folder.join("postgresql.auto.conf"), format!("primary_conninfo = '{primary}'\n"))
             .expect("the data directory is writable");
         fs::write(standby.folder.join("standby.signal"), "").expect("the data directory is writable");
@@ -66,18 +72,18 @@ impl Postgres {
         standby
     }
 
-    fn copied_from(source: &Path, host: &'static str, port: u16, settings: &[&str]) -> Self {
+    fn copied_from(source: &Path, version: u32, host: &'static str, port: u16, settings: &[&str]) -> Self {
         let copy = folder().join(Uuid::new_v4().simple().to_string());
         let copied = unprivileged("cp").arg("-R").arg(source).arg(&copy).status().expect("cp runs");
         assert!(copied.success(), "{} cannot be copied", source.display());
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        Self { port, host, folder: copy, settings, postmaster: Mutex::default(), frozen: Mutex::default() }
+        Self { port, version, host, folder: copy, settings, postmaster: Mutex::default(), frozen: Mutex::default() }
     }
 
     /// The superuser's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://postgres:{}@{}:{}/postgres", password(), self.host, self.port)
+        format!("postgres://postgres:{}@{}:{}/postgres", *PASSWORD, self.host, self.port)
     }
 
     /// A new connection of the superuser.
@@ -102,11 +108,17 @@ impl Postgres {
 
     /// Changes a setting, and waits until it is in force for new connections.
     pub async fn set(&self, setting: &str) {
+        let change = format!("ALTER SYSTEM SET {setting}");
+        self.connect().await.batch_execute(&change).await.expect("the server accepts the setting");
+        self.reload().await;
+    }
+
+    /// Lets the server read its settings and `pg_hba.conf` again, and waits until they are in force for new connections.
+    pub async fn reload(&self) {
         const LOADED: &str = "SELECT pg_conf_load_time()::text";
         let superuser = self.connect().await;
         let loaded = async || superuser.query_one(LOADED, &[]).await.expect("the server answers").get::<_, String>(0);
         let before = loaded().await;
-        superuser.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.expect("the server accepts the setting");
         superuser.execute("SELECT pg_reload_conf()", &[]).await.expect("the server reloads its settings");
         while loaded().await == before {
             sleep(Duration::from_millis(10)).await;
@@ -140,7 +152,7 @@ impl Postgres {
     }
 
     fn launch(&self, more: &[&str]) {
-        let mut command = unprivileged(&program("postgres"));
+        let mut command = unprivileged(&program("postgres", self.version));
         let port = format!("port={}", self.port);
         let host = format!("listen_addresses={}", self.host);
         let own = [&*host, &port, "unix_socket_directories=", "fsync=off", "full_page_writes=off"];
@@ -195,7 +207,7 @@ impl Drop for Postgres {
         }
         let log = fs::read_to_string(self.folder.with_extension("log")).unwrap_or_default();
         if std::thread::panicking() {
-            eprintln!("the log of PostgreSQL on port {}:\n{log}", self.port);
+            eprintln!("the log of PostgreSQL {} on port {}:\n{log}", self.version, self.port);
         }
         let _ = fs::remove_file(self.folder.with_extension("log"));
         let _ = fs::remove_dir_all(&self.folder);
@@ -257,33 +269,30 @@ pub async fn unused_port() -> u16 {
     }
 }
 
-/// Creates the data directory that every server copies, once in a test run.
-async fn create_template() {
-    PASSWORD
-        .get_or_init(|| async {
-            let password = Uuid::new_v4().simple().to_string();
-            let file = folder().join("own-password");
-            fs::write(&file, &password).expect("the folder is writable");
-            let mut initdb = unprivileged(&program("initdb"));
-            initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]);
-            initdb.arg(format!("--pwfile={}", file.display())).arg("-D").arg(folder().join("template"));
-            let output = initdb.output().expect("initdb runs");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            password
-        })
-        .await;
-}
-
-fn password() -> &'static str {
-    PASSWORD.get().expect("a server was started")
+/// The data directory that every server of this version copies. The first call creates it.
+async fn template(version: u32) -> PathBuf {
+    static CREATING: AsyncMutex<()> = AsyncMutex::const_new(());
+    let _creating = CREATING.lock().await;
+    // The parts of `cargo xtask test` are processes, with passwords of their own.
+    let template = folder().join(format!("template-{version}-{}", std::process::id()));
+    if !template.exists() {
+        let file = folder().join("own-password");
+        fs::write(&file, &*PASSWORD).expect("the folder is writable");
+        let mut initdb = unprivileged(&program("initdb", version));
+        initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]);
+        initdb.arg(format!("--pwfile={}", file.display())).arg("-D").arg(&template);
+        let output = initdb.output().expect("initdb runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    template
 }
 
 fn folder() -> PathBuf {
     server("TEST_POSTGRES_FOLDER").into()
 }
 
-fn program(name: &str) -> String {
-    format!("{}/{name}", server("TEST_POSTGRES"))
+fn program(name: &str, version: u32) -> String {
+    format!("{}/{name}", server(&format!("TEST_POSTGRES_{version}")))
 }
 
 /// A program that runs as the user of `TEST_POSTGRES_USER`, because PostgreSQL refuses to run as root.

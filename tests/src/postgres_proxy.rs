@@ -308,14 +308,14 @@ impl Statement {
 }
 
 /// A zero-terminated string, and the bytes after it.
-fn read_string(bytes: &[u8]) -> (String, &[u8]) {
+pub(crate) fn read_string(bytes: &[u8]) -> (String, &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).expect("a string ends with a zero byte");
     (String::from_utf8_lossy(&bytes[..end]).into_owned(), &bytes[end + 1..])
 }
 
 /// The next whole message; `typed` if it begins with a type byte. The one-byte answer to `SSLRequest` cannot be read this
 /// way, but the functions do not send that request here.
-async fn read_message(from: &mut (impl AsyncRead + Unpin), typed: bool) -> Option<Vec<u8>> {
+pub(crate) async fn read_message(from: &mut (impl AsyncRead + Unpin), typed: bool) -> Option<Vec<u8>> {
     let head = if typed { 5 } else { 4 };
     let mut message = vec![0; head];
     from.read_exact(&mut message).await.ok()?;

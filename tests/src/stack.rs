@@ -21,6 +21,11 @@ use crate::{
 /// The secret that every stack signs tokens with.
 pub const SECRET: &str = "a-secret-of-the-tests-0123456789abcdef";
 
+/// The credentials and the region of every stack's AWS SDK.
+pub(crate) const ACCESS_KEY: &str = "test";
+pub(crate) const SECRET_KEY: &str = "test";
+pub(crate) const REGION: &str = "us-east-1";
+
 /// A running service.
 pub struct Stack {
     /// The URL of the gateway.
@@ -68,9 +73,9 @@ impl Stack {
             ("MAIL_FROM", "no-reply@example.com"),
             ("PASSWORD_MIN_LENGTH", "8"),
             ("PASSWORD_BLOCKLIST", "off"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_REGION", REGION),
         ];
         let environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         StackBuilder {

@@ -37,7 +37,7 @@ pub struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    /// Traffic without users. The seed and the answers that users receive determine what the users do. Between two requests,
+    /// Traffic that has no users yet. The seed and the answers that users receive determine what the users do. Between two requests,
     /// each user waits for up to `pause`.
     #[must_use]
     pub fn new(stack: &'a Stack, ses: &'a Ses, seed: u64, pause: Duration) -> Self {

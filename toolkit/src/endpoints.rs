@@ -6,6 +6,7 @@
 //! authorizer = true                            # API Gateway calls the function `authorizer` first. Default: false
 //! needs = ["database", "sessions", "tokens"]   # see `Need`
 //! reserved = 10                                # concurrent executions; required with the need `database`
+//! example = true                               # deployed only with the parameter `Examples=on`. Default: false
 //!
 //! [package.metadata.lambda.deploy]
 //! memory = 256                                 # MB; `cargo lambda deploy` also reads this key
@@ -30,6 +31,22 @@ use crate::{
 /// The function that API Gateway calls before it calls a function with `authorizer = true`.
 pub const AUTHORIZER: &str = "authorizer";
 
+/// Connections to the database for people, and for RDS itself.
+pub const OTHER_CONNECTIONS: u64 = 10;
+
+/// The sum of the concurrent executions that the template reserves.
+#[must_use]
+pub fn reserved(endpoints: &[Endpoint]) -> u64 {
+    endpoints.iter().filter_map(|endpoint| endpoint.reserved).sum()
+}
+
+/// How many connections to the database are enough for the reserved concurrency. Each process of a function has one connection. During a
+/// deployment, there are processes of the old and of the new version.
+#[must_use]
+pub fn needed_connections(endpoints: &[Endpoint]) -> u64 {
+    2 * reserved(endpoints) + OTHER_CONNECTIONS
+}
+
 /// The metadata of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -41,6 +58,8 @@ pub struct Endpoint {
     pub needs: BTreeSet<Need>,
     /// The number of concurrent executions that the template reserves for it. `Some` if it uses the database.
     pub reserved: Option<u64>,
+    /// Whether it is an example, which is deployed only with the parameter `Examples=on`.
+    pub example: bool,
     /// Its memory in MB.
     pub memory: u64,
 }
@@ -53,13 +72,10 @@ impl Endpoint {
         variables.map(|variable| (variable.name, *variable)).collect()
     }
 
-    /// The IAM actions that it may call. A function with the need `table-owner` logs in with a password, so it does not need
-    /// `rds-db:connect`.
+    /// The IAM actions that it may call.
     #[must_use]
     pub fn actions(&self) -> BTreeSet<&'static str> {
-        let logs_in_with_password = self.needs.contains(&Need::TableOwner);
-        let needs = self.needs.iter().filter(|need| !(logs_in_with_password && **need == Need::Database));
-        needs.flat_map(|need| need.actions()).copied().collect()
+        self.needs.iter().flat_map(|need| need.actions()).copied().collect()
     }
 }
 
@@ -83,6 +99,8 @@ struct EndpointTable {
     authorizer: bool,
     needs: BTreeSet<Need>,
     reserved: Option<u64>,
+    #[serde(default)]
+    example: bool,
 }
 
 #[derive(Deserialize)]
@@ -163,8 +181,8 @@ fn parse(folder: &str, text: &str) -> Result<Endpoint, Vec<String>> {
                 }
             }
             problems.extend(inconsistencies(&endpoint));
-            let EndpointTable { needs, reserved, .. } = endpoint;
-            let endpoint = Endpoint { name: folder.to_owned(), routes, needs, reserved, memory };
+            let EndpointTable { needs, reserved, example, .. } = endpoint;
+            let endpoint = Endpoint { name: folder.to_owned(), routes, needs, reserved, example, memory };
             if problems.is_empty() { Ok(endpoint) } else { Err(problems) }
         }
         (endpoint, lambda) => {
@@ -284,7 +302,7 @@ mod tests {
     fn a_valid_manifest_is_parsed() {
         let endpoint = parse("sessions", VALID_MANIFEST).unwrap();
         assert_eq!(endpoint.needs, [Need::Database, Need::Sessions, Need::Tokens].into());
-        assert_eq!((endpoint.reserved, endpoint.memory), (Some(5), 256));
+        assert_eq!((endpoint.reserved, endpoint.memory, endpoint.example), (Some(5), 256, false));
         let route = &endpoint.routes[0];
         assert_eq!((route.method.as_str(), route.path.as_str()), ("GET", "/api/sessions"));
         assert_eq!((route.function.as_str(), &route.authorizer), ("sessions", &None));
@@ -336,5 +354,7 @@ mod tests {
         let routes = routes(root).unwrap();
         let example = routes.iter().find(|route| route.function == "example").unwrap();
         assert_eq!(example.authorizer.as_deref(), Some(AUTHORIZER));
+        let examples = endpoints(root).unwrap().into_iter().filter(|endpoint| endpoint.example);
+        assert_eq!(examples.map(|endpoint| endpoint.name).collect::<Vec<_>>(), ["example", "public"]);
     }
 }

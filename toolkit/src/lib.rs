@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod lambda;
 pub mod needs;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod process_tree;
 pub mod route;

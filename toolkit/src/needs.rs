@@ -41,8 +41,6 @@ pub struct Variable {
     pub name: &'static str,
     /// Whether a function does not start without it.
     pub required: bool,
-    /// Whether `template.yaml` sets it.
-    pub in_template: bool,
     /// A value with which a function starts.
     pub example: &'static str,
     /// A value with which a function does not start. `None` if every text is valid.
@@ -135,20 +133,15 @@ impl TryFrom<String> for Need {
 }
 
 const fn required(name: &'static str, example: &'static str, malformed: &'static str) -> Variable {
-    Variable { name, required: true, in_template: true, example, malformed: Some(malformed) }
+    Variable { name, required: true, example, malformed: Some(malformed) }
 }
 
 const fn optional(name: &'static str, example: &'static str, malformed: &'static str) -> Variable {
-    Variable { name, required: false, in_template: true, example, malformed: Some(malformed) }
+    Variable { name, required: false, example, malformed: Some(malformed) }
 }
 
 const fn text(name: &'static str, example: &'static str) -> Variable {
-    Variable { name, required: false, in_template: true, example, malformed: None }
-}
-
-/// Marks a variable that the template does not set. Functions that are deployed with the template use its default.
-const fn not_in_template(variable: Variable) -> Variable {
-    Variable { in_template: false, ..variable }
+    Variable { name, required: false, example, malformed: None }
 }
 
 static DATABASE: [Variable; 4] = [
@@ -158,7 +151,8 @@ static DATABASE: [Variable; 4] = [
     optional("DATABASE_CA", "rds", "/canary/is/no/file"),
 ];
 
-static TABLE_OWNER: [Variable; 1] = [optional("FUNCTIONS_ROLE", "jwt_auth", "canary-")];
+static TABLE_OWNER: [Variable; 2] =
+    [text("DATABASE_PASSWORD", "first password"), optional("FUNCTIONS_ROLE", "jwt_auth", "canary-")];
 
 static COUNTERS: [Variable; 2] = [
     text("STATE_TABLE", "counters"),
@@ -180,10 +174,10 @@ static KEYS: [Variable; 3] = [
 static TOKENS: [Variable; 6] = [
     required("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef", "canary"),
     optional("JWT_ADDITIONAL_SECRET_KEYS", "fedcba9876543210fedcba9876543210", "canary"),
-    not_in_template(text("JWT_AUDIENCE", "auth.example.com")),
-    not_in_template(optional("JWT_ACCESS_TOKEN_EXPIRES", "60", "canary")),
-    not_in_template(optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary")),
-    not_in_template(optional("REFRESH_GRACE", "5", "canary")),
+    text("JWT_AUDIENCE", "auth.example.com"),
+    optional("JWT_ACCESS_TOKEN_EXPIRES", "60", "canary"),
+    optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary"),
+    optional("REFRESH_GRACE", "5", "canary"),
 ];
 
 static PASSWORD_RULES: [Variable; 2] =
@@ -192,7 +186,5 @@ static PASSWORD_RULES: [Variable; 2] =
 static SIGNIN_SETTINGS: [Variable; 2] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];
 
-static FORGOT_PASSWORD_SETTINGS: [Variable; 2] = [
-    optional("RESET_PASSWORD_URL", "", "canary"),
-    not_in_template(optional("FORGOT_PASSWORD_FLOOR_MS", "1000", "canary")),
-];
+static FORGOT_PASSWORD_SETTINGS: [Variable; 2] =
+    [optional("RESET_PASSWORD_URL", "", "canary"), optional("FORGOT_PASSWORD_FLOOR_MS", "1000", "canary")];

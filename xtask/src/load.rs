@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use toolkit::postgres::NEWEST;
 
 use crate::programs;
 
@@ -31,6 +32,6 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let arguments = [args.seconds, args.users, args.processes, args.connections].map(|number| number.to_string());
-    programs::run(&[("load", arguments.to_vec())], false)?;
+    programs::run(&[("load", arguments.to_vec())], false, NEWEST)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,13 +18,13 @@ use crate::stack::{
 };
 
 /// Builds the programs and the functions, and runs each program with its arguments. Returns an error if one fails. Starts DynamoDB
-/// Local if `with_dynamodb`.
-pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool) -> Result<()> {
+/// Local if `with_dynamodb`, and PostgreSQL of this major version.
+pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool, postgres: u32) -> Result<()> {
     let needs = [Prerequisite::Compiler, Prerequisite::Node, Prerequisite::Java];
     system::require(if with_dynamodb { &needs } else { &needs[..2] })?;
     let workspace = Workspace::load()?;
     let run_folder = RunFolder::ephemeral(&workspace)?;
-    let database = Server::start(&workspace, &run_folder, None, Purpose::Throwaway)?;
+    let database = Server::start(&workspace, &run_folder, None, Purpose::Throwaway(postgres))?;
     let mail = Mail::start(&workspace, &run_folder, None)?;
     let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &run_folder, None)).transpose()?;
     step("Building the functions and the programs");

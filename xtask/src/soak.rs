@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use toolkit::postgres::NEWEST;
 
 use crate::programs;
 
@@ -25,6 +26,6 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let arguments = [Some(args.seconds), args.seed].into_iter().flatten().map(|number| number.to_string()).collect();
-    programs::run(&[("soak", arguments)], true)?;
+    programs::run(&[("soak", arguments)], true, NEWEST)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,7 @@ use self::{
     rust_tests::{RustTests, count_lines},
     servers::Servers,
 };
-use crate::{requirements, tools};
+use crate::{requirements, stack::postgres, tools};
 
 /// Run all tests, or some parts of them. The tests use real servers, which this command starts, stops and deletes.
 ///
@@ -41,11 +41,17 @@ use crate::{requirements, tools};
 Examples:
   cargo xtask test
   cargo xtask test unit journeys
-  cargo xtask test journeys -- refresh --nocapture")]
+  cargo xtask test journeys -- refresh --nocapture
+  cargo xtask test --postgres 16 journeys migrations")]
 pub struct Args {
     /// The parts to run, by default all
     #[arg(value_enum, value_name = "PART")]
     parts: Vec<Part>,
+
+    /// The major version of PostgreSQL. By default, the part `isolation` runs on the oldest supported version, and the others on the
+    /// newest
+    #[arg(long, value_name = "VERSION", value_parser = postgres::versions())]
+    postgres: Option<u32>,
 
     /// Arguments for the Rust tests, such as a filter or --nocapture
     #[arg(last = true, value_name = "LIBTEST ARGUMENTS")]
@@ -57,13 +63,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     system::require(&parts.iter().flat_map(|part| part.prerequisites()).copied().collect::<Vec<_>>())?;
     let workspace = Workspace::load()?;
     let run_folder = RunFolder::ephemeral(&workspace)?;
-    let mut servers = Servers::start(&workspace, &run_folder, parts)?;
+    let version = |part: &Part| args.postgres.unwrap_or(part.postgres());
+    let mut servers = Servers::start(&workspace, &run_folder, parts, version)?;
 
     let mut results = Vec::new();
     for part in parts {
         say(format_args!("\n==== {}: {}\n", part.name(), part.covers()));
         let began = Instant::now();
-        let count = match run_part(*part, &workspace, &servers, &args.libtest) {
+        let count = match run_part(*part, &workspace, &servers, version(part), &args.libtest) {
             Ok(Count { passed: 0, failed: 0 }) if args.libtest.is_empty() => {
                 print_error(format_args!("the part `{}` ran no test", part.name()));
                 Count { passed: 0, failed: 1 }
@@ -96,8 +103,8 @@ fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
     if all.failed == 0 && all.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_part(part: Part, workspace: &Workspace, servers: &Servers, libtest: &[String]) -> Result<Count> {
-    let rust_tests = RustTests { workspace, servers, libtest };
+fn run_part(part: Part, workspace: &Workspace, servers: &Servers, postgres: u32, libtest: &[String]) -> Result<Count> {
+    let rust_tests = RustTests { workspace, servers, postgres, libtest };
     match part {
         Part::Unit => Ok(rust_tests.of(&["--lib", "--bins"])? + rust_tests.of(&["--doc"])?),
         Part::Isolation => rust_tests.isolation(),

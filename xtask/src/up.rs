@@ -21,9 +21,9 @@ use crate::{
 ///
 /// Needs Rust, a C compiler and Node.js 20.19; everything else is installed below `.tools/`. Ctrl-C stops everything.
 ///
-/// If DATABASE_URL is set, the service uses that database. Otherwise the command starts a PostgreSQL server, from the binaries on
-/// this machine or from downloaded ones, and keeps its data in `.local/`. The functions' environment variables are in
-/// `.local/env`. The first run creates that file with random secrets. Later runs keep your changes.
+/// If DATABASE_URL is set, the service uses that database. Otherwise the command downloads and starts a PostgreSQL server, and keeps
+/// its data in `.local/`. The functions' environment variables are in `.local/env`. The first run creates that file with random
+/// secrets. Later runs keep your changes.
 ///
 /// When you save a change below `functions/`, `shared/` or `migrations/`, the affected functions are built and restarted. When
 /// you change `.local/env`, all functions are restarted. After adding a route or a migration, stop the command and run it again.

@@ -2,7 +2,30 @@
 
 use serde_json::Value;
 
-use super::translation::Translation;
+use super::{
+    rule::{Rule, Violation},
+    translation::Translation,
+};
+
+pub const RULE: Rule = Rule {
+    says: "API Gateway caches no decision of the authorizer, logs no path, and throttles",
+    problems: |translation, _| wrong_settings(translation),
+    violations: &[
+        Violation(
+            "/Resources/Api/Properties/Body/components/securitySchemes/Authorizer/x-amazon-apigateway-authorizer/authorizerResultTtlInSeconds",
+            "300",
+        ),
+        Violation(
+            "/Resources/ApiApiGatewayDefaultStage/Properties/AccessLogSettings/Format",
+            r#""$context.requestId""#,
+        ),
+        Violation(
+            "/Resources/ApiApiGatewayDefaultStage/Properties/AccessLogSettings/Format",
+            r#""$context.routeKey $context.path""#,
+        ),
+        Violation("/Resources/ApiApiGatewayDefaultStage/Properties/DefaultRouteSettings", "null"),
+    ],
+};
 
 /// Returns the settings of the authorizer.
 pub fn authorizer(translation: &Translation) -> &Value {
@@ -11,7 +34,7 @@ pub fn authorizer(translation: &Translation) -> &Value {
 }
 
 /// Finds a cache for the authorizer's decisions, access logs that could contain secrets, and missing throttling.
-pub fn wrong_settings(translation: &Translation) -> Vec<String> {
+fn wrong_settings(translation: &Translation) -> Vec<String> {
     let mut problems = Vec::new();
     // Without this setting, API Gateway caches a decision for five minutes.
     let cached = &authorizer(translation)["authorizerResultTtlInSeconds"];

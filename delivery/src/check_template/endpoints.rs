@@ -3,65 +3,70 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use toolkit::endpoints::Endpoint;
+use toolkit::{
+    endpoints::{AUTHORIZER, Endpoint},
+    route::Route,
+};
 
-use super::translation::Translation;
+use super::{
+    rule::{Rule, Violation},
+    translation::{Function, Translation},
+};
 
-/// The functions, memory, reserved concurrency, permissions and routes of a translation that differ from the Cargo.toml files.
-pub fn differences(translation: &Translation, endpoints: &[Endpoint]) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut endpoints_by_name: BTreeMap<&str, &Endpoint> =
-        endpoints.iter().map(|endpoint| (endpoint.name.as_str(), endpoint)).collect();
+pub const RULE: Rule = Rule {
+    says: "functions, routes, memory and reserved shares are those of the Cargo.toml files; API Gateway waits for each function's timeout",
+    problems: differences,
+    violations: &[
+        Violation("/Resources/Signin", "null"),
+        Violation("/Resources/Signin/Properties/FunctionName/Fn::Sub", r#""${AWS::StackName}-sessions""#),
+        Violation("/Resources/Signin/Properties/MemorySize", "256"),
+        Violation("/Resources/Signin/Properties/Timeout", "30"),
+        Violation("/Resources/Authorizer/Properties/Timeout", "15"),
+        Violation("/Resources/Signin/Properties/ReservedConcurrentExecutions", "1"),
+        Violation("/Resources/Example/Properties/MemorySize", "256"),
+        Violation("/Resources/Public", "null"),
+        Violation("/Resources/Api/Properties/Body/paths/~1api~1signin", "null"),
+        Violation("/Resources/Api/Properties/Body/paths/~1api~1example/get/security", "[]"),
+    ],
+};
+
+/// How long API Gateway waits for a function with a route and for the authorizer, in seconds.
+const GATEWAY_WAITS: (u64, u64) = (30, 10);
+
+fn differences(translation: &Translation, endpoints: &[Endpoint]) -> Vec<String> {
+    let is_deployed = |endpoint: &&Endpoint| !endpoint.example || translation.has("Examples", "on");
+    let mut missing: BTreeMap<&str, &Endpoint> =
+        endpoints.iter().filter(is_deployed).map(|endpoint| (endpoint.name.as_str(), endpoint)).collect();
+    let mut problems = wrong_routes(translation, missing.values().flat_map(|endpoint| &endpoint.routes));
     for function in translation.functions() {
-        let Some(endpoint) = endpoints_by_name.remove(function.name) else {
-            problems.push(format!("functions/{} does not exist", function.name));
-            continue;
-        };
-        let mut compare = |what: &str, found: &Value, wanted: Value| {
-            if *found != wanted {
-                problems.push(format!("{} has {what} {found}, its Cargo.toml {wanted}", function.name));
-            }
-        };
-        compare("the memory", &function.properties["MemorySize"], endpoint.memory.into());
-        let reserved = endpoint.reserved.filter(|_| translation.switches["ReserveConcurrency"] == "on");
-        compare("the reserved concurrency", &function.properties["ReservedConcurrentExecutions"], reserved.into());
-
-        let role = function.properties["Role"]["Fn::GetAtt"][0].as_str().unwrap_or_default();
-        let mut allowed = BTreeSet::new();
-        actions(&translation.resource(role)["Properties"]["Policies"], &mut allowed);
-        let by_password = translation.switches["Database"] == "existing";
-        let needed: BTreeSet<&str> =
-            endpoint.actions().into_iter().filter(|action| !(by_password && *action == "rds-db:connect")).collect();
-        if allowed != needed {
-            problems.push(format!("{} may call {allowed:?}, its needs call {needed:?}", function.name));
+        match missing.remove(function.name) {
+            Some(endpoint) => problems.extend(wrong_settings(translation, &function, endpoint)),
+            None => problems.push(format!("no Cargo.toml describes the function {} here", function.name)),
         }
     }
-    problems.extend(endpoints_by_name.into_keys().map(|name| format!("the function {name} is missing")));
-    problems.extend(wrong_routes(translation, endpoints));
+    problems.extend(missing.into_keys().map(|name| format!("the function {name} is missing")));
     problems
 }
 
-/// Every action in a list of policies.
-fn actions<'a>(node: &'a Value, found: &mut BTreeSet<&'a str>) {
-    match node {
-        Value::Array(items) => items.iter().for_each(|item| actions(item, found)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                if name == "Action" {
-                    let one = value.as_str();
-                    found.extend(
-                        one.into_iter().chain(value.as_array().into_iter().flatten().filter_map(Value::as_str)),
-                    );
-                } else {
-                    actions(value, found);
-                }
-            }
-        }
-        _ => {}
+fn wrong_settings(translation: &Translation, function: &Function, endpoint: &Endpoint) -> Vec<String> {
+    let reserved = endpoint.reserved.filter(|_| translation.has("ReserveConcurrency", "on"));
+    let settings = [("MemorySize", endpoint.memory.into()), ("ReservedConcurrentExecutions", reserved.into())];
+    let wrong = settings.into_iter().filter_map(|(property, wanted): (_, Value)| {
+        let found = &function.properties[property];
+        (*found != wanted).then(|| format!("{} has {property} {found}, its Cargo.toml {wanted}", function.name))
+    });
+    let mut problems: Vec<_> = wrong.collect();
+    let (function_waits, authorizer_waits) = GATEWAY_WAITS;
+    let waits = if endpoint.name == AUTHORIZER { Some(authorizer_waits) } else { None };
+    let waits = waits.or((!endpoint.routes.is_empty()).then_some(function_waits));
+    let timeout = function.properties["Timeout"].as_u64().unwrap_or_default();
+    if waits.is_some_and(|waits| timeout >= waits) {
+        problems.push(format!("{} may run for {timeout} seconds, for which API Gateway does not wait", function.name));
     }
+    problems
 }
 
-fn wrong_routes(translation: &Translation, endpoints: &[Endpoint]) -> Vec<String> {
+fn wrong_routes<'a>(translation: &Translation, routes: impl Iterator<Item = &'a Route>) -> Vec<String> {
     let paths = &translation.resource("Api")["Properties"]["Body"]["paths"];
     let mut found = BTreeSet::new();
     for (path, operations) in paths.as_object().into_iter().flatten() {
@@ -70,7 +75,6 @@ fn wrong_routes(translation: &Translation, endpoints: &[Endpoint]) -> Vec<String
             found.insert((method.to_uppercase(), path.clone(), is_behind));
         }
     }
-    let routes = endpoints.iter().flat_map(|endpoint| &endpoint.routes);
     let wanted: BTreeSet<_> =
         routes.map(|route| (route.method.clone(), route.path.clone(), route.authorizer.is_some())).collect();
     let text = |(method, path, is_behind): &(String, String, bool)| {

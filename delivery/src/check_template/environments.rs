@@ -1,17 +1,40 @@
-//! Checks of the size of the functions' environment variables.
+//! Checks of the functions' environment variables.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
+use toolkit::endpoints::Endpoint;
 
-use super::translation::{Function, Translation};
+use super::{
+    rule::{Rule, Violation},
+    translation::Function,
+};
 
-/// Finds functions whose environment variables may exceed 4 KB, which is Lambda's limit.
-pub fn too_large(translation: &Translation) -> Vec<String> {
-    let size = |function: &Function| -> usize {
-        let variables = function.properties["Environment"]["Variables"].as_object().into_iter().flatten();
-        variables.map(|(name, value)| name.len() + estimate(name, value)).sum()
-    };
-    let sizes = translation.functions().map(|function| (function.name, size(&function)));
-    sizes.filter(|(_, size)| *size >= 4096).map(|(name, size)| format!("{name} has about {size} bytes")).collect()
+pub const RULE: Rule = Rule {
+    says: "every function has the variables of its needs, no others, and less than 4 KB of them",
+    problems: |translation, endpoints| {
+        translation.functions().flat_map(|function| wrong_environment(&function, endpoints)).collect()
+    },
+    violations: &[
+        Violation("/Resources/Signin/Properties/Environment/Variables/REFRESH_GRACE", "null"),
+        Violation("/Resources/Refresh/Properties/Environment/Variables/PASSWORD_REHASH", r#""on""#),
+        Violation("/Resources/Welcome/Properties/Environment", r#"{ "Variables": { "MAIL_FROM": "a@example.com" } }"#),
+    ],
+};
+
+/// The limit of Lambda, in bytes.
+const LIMIT: usize = 4096;
+
+fn wrong_environment(function: &Function, endpoints: &[Endpoint]) -> Vec<String> {
+    let name = function.name;
+    let needed = function.endpoint(endpoints).map(Endpoint::variables).unwrap_or_default();
+    let (needed, found): (BTreeSet<_>, BTreeSet<_>) =
+        (needed.into_keys().collect(), function.variables().map(|(name, _)| name).collect());
+    let missing = needed.difference(&found).map(|variable| format!("{name} lacks the variable {variable}"));
+    let others = found.difference(&needed).map(|variable| format!("none of the needs of {name} reads {variable}"));
+    let size: usize = function.variables().map(|(name, value)| name.len() + estimate(name, value)).sum();
+    let too_large = (size >= LIMIT).then(|| format!("the variables of {name} have about {size} bytes"));
+    missing.chain(others).chain(too_large).collect()
 }
 
 /// Estimates the size of a variable's value in bytes, after CloudFormation has replaced references by values.

@@ -3,72 +3,104 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use toolkit::{endpoints::Endpoint, needs::Need};
 
-use super::translation::{Translation, list};
+use super::{
+    rule::{Rule, Violation},
+    translation::{Function, Translation, list},
+};
 
-/// Finds permissions of functions that differ from the permissions that their environment variables require.
-pub fn wrong_permissions(translation: &Translation) -> Vec<String> {
-    const MANAGED: [&str; 2] = ["AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"];
+pub const RULE: Rule = Rule {
+    says: "every function has a role of its own, with exactly the permissions of its needs",
+    problems: wrong_permissions,
+    violations: &[
+        Violation("/Resources/Signin/Properties/Role/Fn::GetAtt/0", r#""RefreshRole""#),
+        Violation("/Resources/SigninRole/Properties/AssumeRolePolicyDocument/Statement/0/Principal", r#""*""#),
+        Violation(
+            "/Resources/SigninRole/Properties/ManagedPolicyArns/0",
+            r#""arn:aws:iam::aws:policy/AdministratorAccess""#,
+        ),
+        Violation("/Resources/SigninRole/Properties/Policies", "null"),
+        Violation("/Resources/RefreshRole/Properties/Policies/0/PolicyDocument/Statement/Action", r#""rds-db:*""#),
+        Violation("/Resources/RefreshRole/Properties/Policies/0/PolicyDocument/Statement/Resource", r#""*""#),
+        Violation("/Resources/SweepRole/Properties/Policies/1/PolicyDocument/Statement/Condition", "null"),
+        Violation(
+            "/Resources/WelcomeRole/Properties/Policies",
+            r#"[{ "PolicyDocument": { "Statement": { "Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*" } } }]"#,
+        ),
+    ],
+};
+
+fn wrong_permissions(translation: &Translation, endpoints: &[Endpoint]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut roles = BTreeSet::new();
     for function in translation.functions() {
-        let name = function.name;
         let role = function.properties["Role"]["Fn::GetAtt"][0].as_str().unwrap_or_default();
         if !roles.insert(role) {
-            problems.push(format!("{name} shares its role with another function"));
+            problems.push(format!("{} shares its role with another function", function.name));
         }
         let role = &translation.resource(role)["Properties"];
-        if role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]
-            != json!({ "Service": ["lambda.amazonaws.com"] })
-        {
-            problems.push(format!("the role of {name} can be assumed by others than Lambda"));
+        problems.extend(wrong_role(&function, role));
+        if let Some(endpoint) = function.endpoint(endpoints) {
+            problems.extend(wrong_statements(translation, endpoint, role));
         }
-        let managed = list(&role["ManagedPolicyArns"]).filter_map(Value::as_str);
-        let unknown = managed.filter(|arn| !MANAGED.iter().any(|known| arn.ends_with(&format!("/{known}"))));
-        problems.extend(unknown.map(|arn| format!("{name} has the policy {arn}")));
+    }
+    problems
+}
 
-        let mut services = BTreeSet::new();
-        for statement in list(&role["Policies"]).flat_map(|policy| list(&policy["PolicyDocument"]["Statement"])) {
-            for action in list(&statement["Action"]).filter_map(Value::as_str) {
-                services.insert(action.split(':').next().unwrap_or_default());
-                if !is_needed(action, statement) {
-                    problems.push(format!(
-                        "{name} has a permission that it does not need, {action}, from the statement {statement}"
-                    ));
-                }
-            }
-        }
-        let uses = [
-            ("dynamodb", function.has("STATE_TABLE")),
-            ("rds-db", function.variable("DATABASE_AUTH") == "iam"),
-            ("ses", function.has("MAIL_FROM")),
-        ];
-        let required = uses.into_iter().filter(|(_, used)| *used).map(|(service, _)| service).collect();
-        if services != required {
+fn wrong_role(function: &Function, role: &Value) -> Vec<String> {
+    const MANAGED: [&str; 2] = ["AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"];
+    let mut problems = Vec::new();
+    if role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] != json!({ "Service": ["lambda.amazonaws.com"] }) {
+        problems.push(format!("the role of {} can be assumed by others than Lambda", function.name));
+    }
+    let managed = list(&role["ManagedPolicyArns"]).filter_map(Value::as_str);
+    let unknown = managed.filter(|arn| !MANAGED.iter().any(|known| arn.ends_with(&format!("/{known}"))));
+    problems.extend(unknown.map(|arn| format!("{} has the policy {arn}", function.name)));
+    problems
+}
+
+fn wrong_statements(translation: &Translation, endpoint: &Endpoint, role: &Value) -> Vec<String> {
+    let logs_in_with_iam = !translation.switches["DatabaseResourceId"].is_null();
+    let needed = endpoint.actions().into_iter().filter(|action| *action != "rds-db:connect" || logs_in_with_iam);
+    let statements = || list(&role["Policies"]).flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
+    let allowed: BTreeSet<&str> = statements().flat_map(actions).collect();
+    let needed: BTreeSet<&str> = needed.collect();
+    let mut problems = Vec::new();
+    if allowed != needed {
+        problems.push(format!("the role of {} allows {allowed:?}, but its needs require {needed:?}", endpoint.name));
+    }
+    for statement in statements() {
+        if !actions(statement).all(|action| is_limited(action, statement, translation, endpoint)) {
             problems.push(format!(
-                "{name} has permissions for {services:?}, but its environment variables require {required:?}"
+                "{} has a permission whose resource or condition is too wide or unknown: {statement}",
+                endpoint.name
             ));
         }
     }
     problems
 }
 
-/// Whether a function can need this action with these resources and conditions.
-fn is_needed(action: &str, statement: &Value) -> bool {
-    const SES: &str = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}";
-    const LOGIN: &str =
-        "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${Postgres.DbiResourceId}/jwt_auth";
-    let sub = |text: String| json!({ "Fn::Sub": text });
-    let (resource, condition) = match action {
-        "rds-db:connect" => (sub(LOGIN.to_owned()), Value::Null),
-        "dynamodb:BatchGetItem" | "dynamodb:UpdateItem" | "dynamodb:DeleteItem" => {
-            (json!({ "Fn::GetAtt": ["StateTable", "Arn"] }), Value::Null)
+fn actions(statement: &Value) -> impl Iterator<Item = &str> {
+    list(&statement["Action"]).filter_map(Value::as_str)
+}
+
+/// Whether a statement allows an action only for the resources and conditions that a function needs.
+fn is_limited(action: &str, statement: &Value, translation: &Translation, endpoint: &Endpoint) -> bool {
+    let arn = |service: &str, resource: &str| json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}") });
+    let (resource, condition) = match action.split(':').next() {
+        Some("rds-db") => {
+            let database = translation.switches["DatabaseResourceId"].as_str().unwrap_or_default();
+            // The name of the tables' owner is in a secret.
+            let user = if endpoint.needs.contains(&Need::TableOwner) { "*" } else { "jwt_auth" };
+            (arn("rds-db", &format!("dbuser:{database}/{user}")), Value::Null)
         }
-        "ses:SendEmail" => {
-            let set = sub(format!("{SES}:configuration-set/${{MailConfiguration}}"));
+        Some("dynamodb") => (json!({ "Fn::GetAtt": ["StateTable", "Arn"] }), Value::Null),
+        Some("ses") => {
+            let set = arn("ses", "configuration-set/${MailConfiguration}");
             let from = json!({ "StringEquals": { "ses:FromAddress": "no-reply@example.com" } });
             // In SES's sandbox, the function also needs permission for the recipient's identity.
-            (json!([sub(format!("{SES}:identity/*")), set]), from)
+            (json!([arn("ses", "identity/*"), set]), from)
         }
         _ => return false,
     };

@@ -4,10 +4,22 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::translation::Translation;
+use super::{
+    rule::{Rule, Violation},
+    translation::Translation,
+};
+
+pub const RULE: Rule = Rule {
+    says: "every resource that is referred to exists",
+    problems: |translation, _| missing_resources(translation),
+    violations: &[
+        Violation("/Resources/Alarms", "null"),
+        Violation("/Outputs/Another", r#"{ "Value": { "Ref": "Another" } }"#),
+    ],
+};
 
 /// Finds references to resources that do not exist.
-pub fn missing_resources(translation: &Translation) -> Vec<String> {
+fn missing_resources(translation: &Translation) -> Vec<String> {
     let existing: HashSet<&str> = translation.resources().map(|(name, _)| name).collect();
     let named = translation.resources().flat_map(|(name, resource)| {
         references(resource).into_iter().map(move |reference| (name.to_owned(), reference))

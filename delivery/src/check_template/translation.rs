@@ -1,13 +1,32 @@
-//! The template as CloudFormation receives it.
+//! The templates as CloudFormation receives them.
 
 use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::Value;
+use toolkit::endpoints::Endpoint;
 
-/// The template as CloudFormation receives it for one combination of values of the conditional parameters. Parameters and
-/// conditions are replaced by their values.
+/// What `translated.py` prints.
 #[derive(Deserialize)]
+pub struct Translations {
+    #[serde(rename = "template.yaml")]
+    pub application: TranslationsOfFile,
+    #[serde(rename = "database.yaml")]
+    pub database: TranslationsOfFile,
+}
+
+/// All translations of one template file.
+#[derive(Deserialize)]
+pub struct TranslationsOfFile {
+    /// The number of resources in the file.
+    pub resources: usize,
+    /// One for each combination of the switches.
+    pub translations: Vec<Translation>,
+}
+
+/// A template, translated from SAM to CloudFormation, for one combination of switches. A switch is a parameter, or a group of parameters, that
+/// is tested with several values. Parameters and conditions are replaced by their values.
+#[derive(Clone, Deserialize)]
 pub struct Translation {
     pub switches: Value,
     pub template: Value,
@@ -23,18 +42,24 @@ pub struct Function<'a> {
 }
 
 impl Function<'_> {
-    /// The value of an environment variable. Null if the variable is not set.
-    pub fn variable(&self, name: &str) -> &Value {
-        &self.properties["Environment"]["Variables"][name]
+    /// Its environment variables.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let variables = self.properties["Environment"]["Variables"].as_object();
+        variables.into_iter().flatten().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Whether an environment variable is set and not empty.
-    pub fn has(&self, variable: &str) -> bool {
-        !matches!(self.variable(variable).as_str(), Some("")) && !self.variable(variable).is_null()
+    /// Its metadata. `None` if no Cargo.toml describes it.
+    pub fn endpoint<'e>(&self, endpoints: &'e [Endpoint]) -> Option<&'e Endpoint> {
+        endpoints.iter().find(|endpoint| endpoint.name == self.name)
     }
 }
 
 impl Translation {
+    /// Whether a switch has this value.
+    pub fn has(&self, switch: &str, value: &str) -> bool {
+        self.switches[switch] == value
+    }
+
     /// All resources, with their logical ids.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.template["Resources"].as_object().into_iter().flatten().map(|(name, resource)| (name.as_str(), resource))

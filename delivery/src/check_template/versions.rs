@@ -2,11 +2,32 @@
 
 use super::{
     api::authorizer,
+    rule::{Rule, Violation},
     translation::{Translation, list},
 };
 
+pub const RULE: Rule = Rule {
+    says: "callers use the alias `live`, and changed settings publish a new version",
+    problems: |translation, _| not_live(translation),
+    violations: &[
+        Violation("/Resources/SigninAliaslive/Properties/Name", r#""latest""#),
+        Violation("/Resources/Signin/Properties/Description", r#""another""#),
+        Violation("/Resources/Signin/Properties/Description", "null"),
+        Violation(
+            "/Resources/Api/Properties/Body/paths/~1api~1signin/post/x-amazon-apigateway-integration/uri/Fn::Sub",
+            r#""arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Signin.Arn}/invocations""#,
+        ),
+        Violation("/Resources/SigninHttpPermission/Properties/FunctionName/Ref", r#""Signin""#),
+        Violation("/Resources/SweepEveryMinute/Properties/Targets/0/Arn", r#"{ "Fn::GetAtt": ["Sweep", "Arn"] }"#),
+        Violation(
+            "/Resources/Api/Properties/Body/components/securitySchemes/Authorizer/x-amazon-apigateway-authorizer/authorizerUri",
+            r#""arn:aws:lambda:us-east-1:123456789012:function:authorizer""#,
+        ),
+    ],
+};
+
 /// Finds callers that do not invoke the alias `live`, and functions for which changed settings would not publish a new version.
-pub fn not_live(translation: &Translation) -> Vec<String> {
+fn not_live(translation: &Translation) -> Vec<String> {
     let mut problems = Vec::new();
     for function in translation.functions() {
         let alias = &translation.resource(&format!("{}Aliaslive", function.id))["Properties"];

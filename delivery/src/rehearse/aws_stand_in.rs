@@ -8,18 +8,24 @@ use toolkit::{console::step, ports, run_folder::RunFolder, service::Service, wor
 
 use crate::{aws::Aws, tools};
 
-/// The stack whose functions are asked about.
+/// The region of the account.
+pub const REGION: &str = "us-east-1";
+
+/// The application's stack. [`AwsStandIn::call`] and [`AwsStandIn::live`] use its functions.
 pub const STACK: &str = "jwt-auth-production";
 
-/// An account without resources, on a server that ends with this value.
+/// The stack of its database.
+pub const DATA_STACK: &str = "jwt-auth-production-database";
+
+/// A server that imitates an empty AWS account. Dropping this value stops the server.
 pub struct AwsStandIn {
-    aws: Aws,
+    pub aws: Aws,
     environment: Vec<(&'static str, String)>,
     server: Service,
 }
 
 impl AwsStandIn {
-    /// Starts the server. Commands that use it find their build output in the folder `target`.
+    /// Starts the server. Commands that use it get the folder `target` as `CARGO_TARGET_DIR`.
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, target: &Path) -> Result<Self> {
         let port = ports::free()?;
         // Not 127.0.0.1: moto takes the first part of a numeric address for the name of a bucket.
@@ -30,7 +36,7 @@ impl AwsStandIn {
         server.await_ready(Duration::from_mins(1), || ports::answers(port))?;
         let environment = vec![
             ("AWS_ENDPOINT_URL", url),
-            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
             ("SAM_CLI_POLL_DELAY", "0.5".to_owned()),

@@ -1,16 +1,16 @@
 //! The steps and the checks that scenes are made of.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use toolkit::{console::say, interrupt, process, run_folder::RunFolder, tools::cargo_lambda, workspace::Workspace};
 
 use super::{
-    aws_stand_in::{AwsStandIn, STACK},
+    aws_stand_in::{AwsStandIn, REGION, STACK},
     fake_packages::{self, ARM64, healthy},
 };
-use crate::deployed_stack::Versions;
+use crate::{deployed_stack::Versions, tools};
 
 /// The stage of samconfig.toml that is deployed. Its stack is [`STACK`].
 const STAGE: &str = "production";
@@ -58,16 +58,28 @@ impl<'a> Rehearsal<'a> {
         fake_packages::write(&self.target.join("lambda").join(name).join("bootstrap.zip"), machine, content)
     }
 
-    /// Runs `cargo delivery deploy`, which must succeed.
-    pub fn deploy(&self, arguments: &[&str]) -> Result<()> {
-        let (succeeded, _) = self.delivery("deploy", arguments)?;
+    /// A file of the checkout as text.
+    pub fn read(&self, file: &str) -> Result<String> {
+        Ok(fs::read_to_string(self.workspace.root.join(file))?)
+    }
+
+    /// Writes a file that only this rehearsal has, and returns its path.
+    pub fn write(&self, file: &str, text: &str) -> Result<String> {
+        let path = self.target.join(file);
+        fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    }
+
+    /// Runs `cargo delivery deploy`, which must succeed. Returns what it printed.
+    pub fn deploy(&self, arguments: &[&str]) -> Result<String> {
+        let Ran { succeeded, said, .. } = self.delivery("deploy", arguments)?;
         ensure!(succeeded, "this deployment should have succeeded");
-        Ok(())
+        Ok(said)
     }
 
     /// Runs `cargo delivery deploy`, which must fail with an error that contains these words.
     pub fn deploy_fails(&self, arguments: &[&str], words: &[&str]) -> Result<()> {
-        let (succeeded, error) = self.delivery("deploy", arguments)?;
+        let Ran { succeeded, error, .. } = self.delivery("deploy", arguments)?;
         ensure!(!succeeded, "this deployment should have failed");
         match words.iter().find(|word| !error.contains(**word)) {
             None => Ok(()),
@@ -77,24 +89,81 @@ impl<'a> Rehearsal<'a> {
 
     /// Runs `cargo delivery prune`, which must succeed.
     pub fn prune(&self, arguments: &[&str]) -> Result<()> {
-        let (succeeded, _) = self.delivery("prune", arguments)?;
-        ensure!(succeeded, "old versions should have been deleted");
+        ensure!(self.delivery("prune", arguments)?.succeeded, "old versions should have been deleted");
         Ok(())
     }
 
-    /// Runs a command of `cargo delivery`. Returns whether it succeeded, and what it printed to its standard error.
-    fn delivery(&self, command: &str, arguments: &[&str]) -> Result<(bool, String)> {
-        interrupt::check()?;
+    /// Runs a command of `cargo delivery` for the stage.
+    fn delivery(&self, command: &str, arguments: &[&str]) -> Result<Ran> {
         // Not the file of this process: a build that runs meanwhile may have replaced it.
         let mut delivery = Command::new(self.workspace.binary("delivery"));
         self.configure(&mut delivery);
-        let output = delivery.args([command, "--stage", STAGE]).args(arguments).output()?;
-        interrupt::check()?;
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        for line in String::from_utf8_lossy(&output.stdout).lines().chain(error.lines()) {
-            say(format_args!("  | {line}"));
+        run(delivery.args([command, "--stage", STAGE]).args(arguments))
+    }
+
+    /// Runs a command of SAM. Returns an error if its success is not as expected.
+    pub fn sam(&self, arguments: &[&str], expected: bool) -> Result<()> {
+        let mut sam = tools::sam_in_account(self.workspace)?;
+        self.aws.configure(sam.env("AWS_DEFAULT_REGION", REGION));
+        let Ran { succeeded, .. } = run(sam.args(arguments))?;
+        ensure!(
+            succeeded == expected,
+            "sam {} should have {}",
+            arguments[0],
+            if expected { "succeeded" } else { "failed" }
+        );
+        Ok(())
+    }
+
+    /// Calls an operation of AWS.
+    pub fn aws(&mut self, service: &str, operation: &str, arguments: &Value) -> Result<Value> {
+        self.aws.aws.call(service, operation, arguments)
+    }
+
+    /// What CloudFormation says about a stack: its description, template and resources. Null if there is no stack.
+    pub fn stack(&mut self, name: &str) -> Result<Value> {
+        let arguments = json!({ "StackName": name });
+        let described = self.aws("cloudformation", "describe_stacks", &arguments)?["Stacks"][0].clone();
+        if described.is_null() {
+            return Ok(Value::Null);
         }
-        Ok((output.status.success(), error))
+        let template = self.aws("cloudformation", "get_template", &arguments)?["TemplateBody"].clone();
+        let described_resources = self.aws("cloudformation", "describe_stack_resources", &arguments)?;
+        let resources = described_resources["StackResources"].as_array().into_iter().flatten();
+        let resources: BTreeMap<_, _> = resources
+            .filter_map(|resource| Some((resource["LogicalResourceId"].as_str()?, &resource["PhysicalResourceId"])))
+            .collect();
+        Ok(json!({ "description": described, "template": template, "resources": resources }))
+    }
+
+    /// Plays a part that must not change a stack.
+    pub fn without_touching(&mut self, stack: &str, part: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let before = self.stack(stack)?;
+        ensure!(!before.is_null(), "there is no stack {stack}");
+        part(self)?;
+        ensure!(self.stack(stack)? == before, "the stack {stack} should not have been changed");
+        Ok(())
+    }
+
+    /// The value of an output or a parameter in a stack's description, such as `Outputs` and `DatabaseAddress`.
+    pub fn value(&mut self, stack: &str, list: &str, name: &str) -> Result<String> {
+        let description = self.stack(stack)?["description"].clone();
+        let key = list.trim_end_matches('s').to_owned();
+        let mut items = description[list].as_array().into_iter().flatten();
+        let item = items.find(|item| item[format!("{key}Key")] == name);
+        let value = item.and_then(|item| item[format!("{key}Value")].as_str());
+        value.map(str::to_owned).with_context(|| format!("{stack} has no {name} in its {list}"))
+    }
+
+    /// The name that AWS gave to a resource of a stack.
+    pub fn resource(&mut self, stack: &str, name: &str) -> Result<String> {
+        let described = self.aws(
+            "cloudformation",
+            "describe_stack_resource",
+            &json!({ "StackName": stack, "LogicalResourceId": name }),
+        )?;
+        let physical = described["StackResourceDetail"]["PhysicalResourceId"].as_str();
+        physical.map(str::to_owned).with_context(|| format!("{stack} has no resource {name}"))
     }
 
     /// Deploys one function with `cargo lambda deploy`, as a pipeline without `cargo delivery` does.
@@ -103,6 +172,11 @@ impl<'a> Rehearsal<'a> {
         self.configure(&mut deploy);
         deploy.args(["lambda", "deploy", "--binary-name", name, "--alias", "live", &format!("{STACK}-{name}")]);
         process::run("cargo lambda deploy", &mut deploy)
+    }
+
+    /// From now on, other versions of every build are expected, because the stack is new.
+    pub fn forget_versions(&mut self) {
+        self.versions.clear();
     }
 
     /// From now on, other versions of this build are expected.
@@ -162,4 +236,25 @@ impl<'a> Rehearsal<'a> {
         say(format_args!("---- {what}: every `live` is the build `{build}`\n"));
         Ok(())
     }
+}
+
+/// What a command did.
+struct Ran {
+    succeeded: bool,
+    /// Its standard output.
+    said: String,
+    /// Its standard error.
+    error: String,
+}
+
+/// Runs a command, and prints its output.
+fn run(command: &mut Command) -> Result<Ran> {
+    interrupt::check()?;
+    let output = command.output()?;
+    interrupt::check()?;
+    let [said, error] = [output.stdout, output.stderr].map(|printed| String::from_utf8_lossy(&printed).into_owned());
+    for line in said.lines().chain(error.lines()) {
+        say(format_args!("  | {line}"));
+    }
+    Ok(Ran { succeeded: output.status.success(), said, error })
 }

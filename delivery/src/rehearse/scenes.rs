@@ -1,9 +1,16 @@
-//! The deployments that are rehearsed.
+//! The deployments that are rehearsed. This file has those of functions and of the application's template.
 
-use anyhow::Result;
+mod another_database;
+mod database;
+mod first_deployment;
+mod one_stack;
+mod teardown;
+
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::{
+    aws_stand_in::{DATA_STACK, STACK},
     fake_packages::{ARM64, X86_64, healthy},
     rehearsal::Rehearsal,
 };
@@ -11,23 +18,22 @@ use crate::deployed_stack::Versions;
 
 /// Plays every scene. Each one ends with a check of every alias `live`. A scene begins where the one before it ended.
 pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
-    deployments_that_succeed_or_fail(rehearsal)?;
-    rollbacks(rehearsal)?;
-    changes_of_the_template(rehearsal)?;
-    let before_last = parameters(rehearsal)?;
-    old_versions(rehearsal, &before_last)?;
-    functions_beside_the_template(rehearsal)
+    first_deployment::play(rehearsal)?;
+    rehearsal.without_touching(DATA_STACK, |rehearsal| {
+        deployments_that_succeed_or_fail(rehearsal)?;
+        rollbacks(rehearsal)?;
+        changes_of_the_template(rehearsal)?;
+        let before_last = parameters(rehearsal)?;
+        old_versions(rehearsal, &before_last)?;
+        examples(rehearsal)
+    })?;
+    database::play(rehearsal)?;
+    functions_beside_the_template(rehearsal)?;
+    teardown::play(rehearsal)?;
+    another_database::play(rehearsal)
 }
 
 fn deployments_that_succeed_or_fail(rehearsal: &mut Rehearsal) -> Result<()> {
-    rehearsal.write_packages("first", &[])?;
-    rehearsal.deploy_fails(&["--built"], &["MailDomain", "MailFrom"])?;
-    rehearsal.deploy(&["--built", "--set", "MailFrom=no-reply@example.com", "--set", "MailDomain=example.com"])?;
-    rehearsal.end_scene(
-        "the first deployment creates the stack, migrates the database, and invokes every function",
-        "first",
-    )?;
-
     rehearsal.write_packages("second", &[])?;
     rehearsal.deploy(&["--built"])?;
     rehearsal.end_scene("a deployment points every `live` to what was built", "second")?;
@@ -111,11 +117,13 @@ fn changes_of_the_template(rehearsal: &mut Rehearsal) -> Result<()> {
 /// Returns the versions that a rollback restores afterwards.
 fn parameters(rehearsal: &mut Rehearsal) -> Result<Versions> {
     // A secret may be named by its ARN, which is long.
-    let secret = |name: &str| {
-        format!("{name}=arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-auth/production/{name}-AbCdEf")
-    };
-    let secrets = ["DatabaseUrlSecret", "JwtPrivateKeySecret", "JwtPublicKeysSecret"].map(secret);
-    rehearsal.deploy(&["--built", "--set", &secrets[0], "--set", &secrets[1], "--set", &secrets[2]])?;
+    let [private, public] = ["JwtPrivateKeySecret", "JwtPublicKeysSecret"].map(|parameter| {
+        let secret = json!({ "Name": format!("jwt-auth/production/{parameter}"), "SecretString": "-----BEGIN …" });
+        let arn =
+            rehearsal.aws("secretsmanager", "create_secret", &secret)?["ARN"].as_str().unwrap_or_default().to_owned();
+        anyhow::Ok(format!("{parameter}={arn}"))
+    });
+    rehearsal.deploy(&["--built", "--set", &private?, "--set", &public?])?;
     rehearsal.expect_new_versions("later");
     rehearsal.end_scene("secrets are named by their ARNs", "later")?;
 
@@ -142,10 +150,36 @@ fn old_versions(rehearsal: &mut Rehearsal, before: &Versions) -> Result<()> {
     Ok(())
 }
 
+fn examples(rehearsal: &mut Rehearsal) -> Result<()> {
+    let function = format!("{STACK}-example");
+    let trust = json!({ "Statement": { "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" } });
+    let role = json!({ "RoleName": "somebody", "AssumeRolePolicyDocument": trust.to_string() });
+    let role = rehearsal.aws("iam", "create_role", &role)?["Role"]["Arn"].clone();
+    let somebodys =
+        json!({ "FunctionName": function, "Role": role, "Code": { "ImageUri": "somebody" }, "PackageType": "Image" });
+    rehearsal.aws("lambda", "create_function", &somebodys)?;
+    rehearsal.deploy_fails(
+        &["--built", "--set", "Examples=on"],
+        &["sam deploy", "Every alias `live` points to the same version as before"],
+    )?;
+    rehearsal.end_scene("an update that fails is rolled back, and changes no alias", "later")?;
+
+    rehearsal.aws("lambda", "delete_function", &json!({ "FunctionName": function }))?;
+    rehearsal.deploy(&["--built", "--set", "Examples=on"])?;
+    rehearsal.expect_new_versions("later");
+    rehearsal.end_scene("after the cause is removed, the same deployment works", "later")?;
+    ensure!(rehearsal.live()?.contains_key("example"), "the examples should have been deployed");
+    rehearsal.deploy(&["--built", "--set", "Examples=off"])?;
+    rehearsal.expect_new_versions("later");
+    rehearsal.end_scene("the examples are deleted, and nobody misses them", "later")?;
+    ensure!(!rehearsal.live()?.contains_key("example"), "the examples should have been deleted");
+    Ok(())
+}
+
 fn functions_beside_the_template(rehearsal: &mut Rehearsal) -> Result<()> {
-    rehearsal.write_package("public", ARM64, &healthy("fifth"))?;
-    rehearsal.cargo_lambda_deploy("public")?;
-    rehearsal.check_answer("public", "fifth")?;
+    rehearsal.write_package("welcome", ARM64, &healthy("fifth"))?;
+    rehearsal.cargo_lambda_deploy("welcome")?;
+    rehearsal.check_answer("welcome", "fifth")?;
     rehearsal.write_packages("fifth", &[])?;
     rehearsal.deploy(&["--built"])?;
     rehearsal.end_scene(
@@ -153,8 +187,8 @@ fn functions_beside_the_template(rehearsal: &mut Rehearsal) -> Result<()> {
         "fifth",
     )?;
 
-    rehearsal.delete_live("example")?;
-    rehearsal.deploy_fails(&["--built"], &["example", "--template"])?;
+    rehearsal.delete_live("jwks")?;
+    rehearsal.deploy_fails(&["--built"], &["jwks", "--template"])?;
     rehearsal
         .end_scene("a function that the stack does not have stops a deployment before it changes anything", "fifth")?;
     Ok(())

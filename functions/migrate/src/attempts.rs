@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use shared::db::{ConnectionSettings, Connector};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, IsolationLevel, types::Type};
 use tracing::warn;
@@ -11,6 +10,7 @@ use tracing::warn;
 use crate::{
     error::{DatabaseError, Error},
     finish,
+    login::{Connected, Login},
     transaction::Transaction,
 };
 
@@ -44,22 +44,15 @@ const TIMEOUTS: &str = "
 /// # Errors
 /// If `work` fails, if the database cannot be reached, if another invocation or a lock of another transaction blocks this one for
 /// too long, or if all attempts together take too long. If `work` fails, the transaction is rolled back.
-pub async fn run<T>(
-    mut settings: ConnectionSettings,
-    work: impl AsyncFn(&mut Transaction<'_>) -> Result<T, Error>,
-) -> Result<T, Error> {
-    settings.connection.application_name("jwt-auth migrate");
-    let connector = Connector::new(settings);
-    let (mut client, connection) = timeout(CONNECT_TIMEOUT, Box::pin(connector.connect()))
+pub async fn run<T>(login: &Login, work: impl AsyncFn(&mut Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    let Connected { mut client, connection, connector } = timeout(CONNECT_TIMEOUT, login.connect())
         .await
-        .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))?
-        .map_err(|problem| Error::Unreachable(DatabaseError::from(problem).message().to_owned()))?;
-    let connection = tokio::spawn(connection);
+        .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
     let cancel = client.cancel_token();
     let outcome = timeout(DEADLINE, with_retries(&mut client, work)).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
     drop(client);
-    // Errors are ignored, because they cannot change the outcome. If the server does not receive a message, its own timeouts end
-    // the transaction.
+    // Errors are ignored, because they cannot change the outcome. If the server receives neither the cancellation nor the
+    // end of the connection, the timeouts that are set in the server end the transaction.
     let _ = timeout(CLOSE_TIMEOUT, async {
         if matches!(outcome, Err(Error::Deadline(_))) {
             let _ = cancel.cancel_query(connector.tls()).await;
@@ -79,7 +72,7 @@ async fn with_retries<T>(
     loop {
         match run_once(client, &work).await {
             Err(Error::Database(problem)) if problem.is_contention() && attempt < MAX_ATTEMPTS => {
-                warn!(attempt, %problem, "somebody else was in the way");
+                warn!(attempt, %problem, "another transaction prevented this attempt");
                 sleep(PAUSE).await;
                 attempt += 1;
             }

@@ -17,6 +17,12 @@ pub enum Error {
     /// No connection could be opened.
     #[error("the database cannot be reached ({0}): check DATABASE_URL and the network, then run migrate again")]
     Unreachable(String),
+    /// The server refused the login.
+    #[error(
+        "the database refused the login ({0}): check the user and the password in DATABASE_URL, or, if DATABASE_AUTH is `iam`, \
+         whether the function's AWS role may call rds-db:connect for this user. Then run migrate again"
+    )]
+    LoginRefused(String),
     /// The database's encoding cannot represent every character.
     #[error(
         "the database's encoding is {0}, but names and addresses need UTF8. Dump it (pg_dump), create another database \
@@ -150,6 +156,7 @@ impl Error {
         match self {
             Self::Payload(_) => "Payload",
             Self::Unreachable(_) => "Unreachable",
+            Self::LoginRefused(_) => "LoginRefused",
             Self::NotUtf8(_) => "NotUtf8",
             Self::NoSchema => "NoSchema",
             Self::TwoSchemas { .. } => "TwoSchemas",
@@ -201,6 +208,12 @@ impl DatabaseError {
             message: "refinery_schema_history has a row that no migration wrote".to_owned(),
             advice: "restore the table from a backup, then run migrate again",
         }
+    }
+
+    /// Whether the server refused the user or the password.
+    pub fn is_refused_login(&self) -> bool {
+        let refused = [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+        self.code.as_ref().is_some_and(|code| refused.contains(code))
     }
 
     /// Whether a lock was not released in time.

@@ -10,6 +10,7 @@ mod catalog;
 mod error;
 mod finish;
 mod history;
+mod login;
 mod payload;
 mod preconditions;
 mod role;
@@ -23,18 +24,21 @@ use refinery::Target;
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    db::ConnectionSettings,
     environment::{ConfigError, Environment},
     runtime,
 };
 use tracing::{Instrument, error, info};
 
-use crate::{error::Error, payload::Payload, role::FunctionsRole, transaction::Transaction};
+use crate::{error::Error, login::Login, payload::Payload, role::FunctionsRole, transaction::Transaction};
 
 /// The first migration with which the code of the previous release cannot work. `migrate` runs before the new code is live, when
 /// a database may still serve the previous release. Such a database gets this migration with the next release. A new database
 /// gets it at once. Set this to `None` when work on the next release begins.
 const POSTPONED: Option<i32> = None;
+
+/// Collects the statistics with which PostgreSQL plans statements. An upgrade to another major version may lose them. A table that
+/// somebody else has locked is left out.
+const ANALYZE: &str = "ANALYZE (SKIP_LOCKED) users, sessions, password_resets, throttle, outbox";
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -80,7 +84,7 @@ async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnost
 /// Accepts any JSON, so that the error for an invalid payload is our own and not the runtime's.
 async fn answer(app: &App, json: Value) -> Result<Report, Error> {
     let payload = Payload::parse(json)?;
-    attempts::run(app.connection.clone(), async |transaction| migrate(transaction, payload, app).await).await
+    attempts::run(&app.login, async |transaction| migrate(transaction, payload, app).await).await
 }
 
 /// Checks the database and changes it, in one transaction.
@@ -107,8 +111,9 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
     let applied = migrations.set_target(Target::Version(target)).run_async(transaction).await?;
     let dropped = if payload.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
     if let Some(role) = &app.functions_role {
-        role::grant(transaction, role).await?;
+        role::grant(transaction, role, app.login.is_with_iam()).await?;
     }
+    transaction.execute(ANALYZE).await?;
     Ok(Report {
         schema_version: found.unwrap_or_default().max(target),
         applied: applied.applied_migrations().iter().map(ToString::to_string).collect(),
@@ -134,12 +139,12 @@ struct Report {
 }
 
 struct App {
-    connection: ConnectionSettings,
+    login: Login,
     functions_role: Option<FunctionsRole>,
 }
 
 impl App {
     fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self { connection: ConnectionSettings::from_env(env)?, functions_role: FunctionsRole::from_env(env)? })
+        Ok(Self { login: Login::from_env(env)?, functions_role: FunctionsRole::from_env(env)? })
     }
 }

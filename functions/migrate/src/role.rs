@@ -1,4 +1,4 @@
-//! The database role of the other functions. `migrate` creates it, because only the owner of the tables has a password.
+//! The database role of the other functions. `migrate` creates it, because only the owner of the tables may do so.
 
 use shared::environment::{ConfigError, Environment};
 use tokio_postgres::types::Type;
@@ -33,24 +33,34 @@ impl FunctionsRole {
     }
 }
 
-/// Creates the role if it does not exist, allows it to log in with IAM if the server supports IAM, and grants it the privileges
-/// in `migrations/grants.sql`. A second call changes nothing.
-pub async fn grant(transaction: &Transaction<'_>, role: &FunctionsRole) -> Result<(), Error> {
+/// Creates the role if it does not exist, and grants it the privileges in `migrations/grants.sql`. If the owner is configured for
+/// IAM (`with_iam`), both log in with IAM from now on. A second call changes nothing.
+///
+/// RDS refuses the password of every direct or indirect member of `rds_iam`. From PostgreSQL 16 on, the owner is a member of the
+/// role that it creates. So if the role logs in with IAM, the owner must do so, too (docs/decisions/0009).
+pub async fn grant(transaction: &Transaction<'_>, role: &FunctionsRole, with_iam: bool) -> Result<(), Error> {
     let role = role.as_str();
-    if !exists(transaction, role).await? {
+    if transaction.query(ROLE, &[(&role, Type::TEXT)]).await?.is_empty() {
         transaction.execute(&format!("CREATE ROLE {role} LOGIN")).await?;
     }
-    if exists(transaction, "rds_iam").await? {
-        transaction.execute(&format!("GRANT rds_iam TO {role}")).await?;
+    if with_iam {
+        for row in transaction.query(ROLES_WITHOUT_IAM, &[(&role, Type::TEXT)]).await? {
+            let name: String = row.get("name");
+            transaction.execute(&format!("GRANT rds_iam TO {name}")).await?;
+        }
     }
     transaction.execute(&GRANTS.replace("jwt_auth", role)).await?;
     Ok(())
 }
 
-async fn exists(transaction: &Transaction<'_>, role: &str) -> Result<bool, Error> {
-    let found = transaction.query("SELECT FROM pg_roles WHERE rolname = $1", &[(&role, Type::TEXT)]).await?;
-    Ok(!found.is_empty())
-}
+const ROLE: &str = "SELECT FROM pg_roles WHERE rolname = $1";
+
+/// The role and the owner, each if it was not granted `rds_iam`. None on a server without IAM, which has no role `rds_iam`.
+const ROLES_WITHOUT_IAM: &str = "
+    SELECT quote_ident(login.rolname) AS name
+    FROM pg_roles login, pg_roles iam
+    WHERE login.rolname IN ($1, current_user) AND iam.rolname = 'rds_iam'
+        AND NOT pg_has_role(login.oid, iam.oid, 'USAGE')";
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,5 @@
-//! The texts of a JSON object. Everything else in the object is checked to be JSON and skipped, so that no body needs more memory than its own size.
+//! Reads the string fields of a JSON object. Everything else in the object is checked to be JSON and skipped, so that no body needs more memory
+//! than its own size.
 
 use std::fmt;
 

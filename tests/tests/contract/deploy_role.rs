@@ -1,15 +1,20 @@
-//! Tests which GitHub workflows may assume the role of `deploy-role.yaml`. GitHub's claim `sub` contains the names of owner and repository. If
-//! a repository was created, renamed or transferred since July 2026, or has opted in, the claim also contains their ids.
+//! Tests which GitHub workflows may assume the role of `deploy-role.yaml`, and what the role may do. GitHub's claim `sub` contains the names of
+//! owner and repository. If a repository was created, renamed or transferred since July 2026, or has opted in, the claim also contains
+//! their ids.
 
 use serde_json::Value;
 use tests::documents;
 
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("${Owner}", "acme"),
     ("${OwnerId}", "123456"),
     ("${Repository}", "auth"),
     ("${RepositoryId}", "456789"),
     ("${Stage}", "production"),
+    ("${Stack}", "auth"),
+    ("${AWS::Partition}", "aws"),
+    ("${AWS::Region}", "eu-central-1"),
+    ("${AWS::AccountId}", "123456789012"),
 ];
 
 const AUDIENCE: &str = "sts.amazonaws.com";
@@ -89,5 +94,83 @@ fn the_names_and_ids_of_a_repository_hold_no_more_than_that() {
     ] {
         assert_eq!(template["Parameters"][name]["AllowedPattern"], pattern, "{name}");
         assert_eq!(template["Parameters"][name]["Default"], Value::Null, "{name}");
+    }
+}
+
+/// The items of a list. A single value counts as a list with one item.
+fn items(value: &Value) -> Vec<&str> {
+    let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    items.iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+/// Whether a text matches a pattern of IAM, in which `*` stands for any characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text
+            .strip_prefix(start)
+            .is_some_and(|text| text.char_indices().any(|(at, _)| matches(rest, &text[at..])) || matches(rest, "")),
+    }
+}
+
+/// Whether the role may do this to a resource, itself or through CloudFormation. The conditions of statements are ignored.
+fn may(action: &str, resource: &str) -> bool {
+    let template = documents::cloudformation("deploy-role.yaml");
+    let policies = template["Resources"]["Role"]["Properties"]["Policies"].as_array().unwrap().clone();
+    let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+    statements.into_iter().any(|statement| {
+        assert_eq!(statement["Effect"], "Allow");
+        let resources = items(&statement["Resource"]);
+        items(&statement["Action"]).iter().any(|pattern| matches(pattern, action))
+            && resources.iter().any(|pattern| matches(&with_settings(pattern), resource))
+    })
+}
+
+fn stack(name: &str) -> String {
+    format!("arn:aws:cloudformation:eu-central-1:123456789012:stack/{name}/0123")
+}
+
+#[test]
+fn the_deploy_role_reads_the_stack_of_the_database_and_changes_nothing_in_it() {
+    assert!(may("cloudformation:DescribeStacks", &stack("auth-database")));
+    for action in ["CreateChangeSet", "ExecuteChangeSet", "UpdateStack", "DeleteStack", "CreateStack", "SetStackPolicy"]
+    {
+        assert!(may(&format!("cloudformation:{action}"), &stack("auth")), "{action}");
+        assert!(!may(&format!("cloudformation:{action}"), &stack("auth-database")), "{action}");
+    }
+    let database = "arn:aws:rds:eu-central-1:123456789012:db:auth-database-postgres-1";
+    for action in [
+        "DeleteDBInstance",
+        "ModifyDBInstance",
+        "RestoreDBInstanceFromDBSnapshot",
+        "DeleteDBSnapshot",
+        "DescribeDBInstances",
+    ] {
+        assert!(!may(&format!("rds:{action}"), database), "{action}");
+    }
+    assert!(!may("rds-db:connect", "arn:aws:rds-db:eu-central-1:123456789012:dbuser:db-1/postgres"));
+}
+
+#[test]
+fn the_deploy_role_only_looks_at_networks() {
+    let network = "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-1";
+    for action in ["DescribeSubnets", "DescribeSecurityGroups", "DescribeVpcs"] {
+        assert!(may(&format!("ec2:{action}"), network), "{action}");
+    }
+    for action in ["AuthorizeSecurityGroupIngress", "CreateRoute", "DeleteSubnet", "DeleteVpcEndpoints", "RunInstances"]
+    {
+        assert!(!may(&format!("ec2:{action}"), network), "{action}");
+    }
+}
+
+#[test]
+fn the_deploy_role_reads_every_secret_and_changes_those_that_sign_tokens() {
+    let secret = |name: &str| format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}-AbCdEf");
+    for name in ["JwtSecretA-0123456789ab", "PostgresOwner-0123456789ab", "jwt-auth/database"] {
+        assert!(may("secretsmanager:GetSecretValue", &secret(name)), "{name}");
+        for action in ["PutSecretValue", "UpdateSecret", "DeleteSecret"] {
+            let action = format!("secretsmanager:{action}");
+            assert_eq!(may(&action, &secret(name)), name.starts_with("JwtSecret"), "{action} of {name}");
+        }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! The check collects everything that is missing and fails once. Each line of its message says what to write, and where.
 
+mod block;
 mod connections;
 mod documents;
 mod events;
-mod monitoring;
 mod openapi;
 mod template;
 
@@ -17,7 +17,6 @@ fn every_endpoint_is_in_every_file_with_what_it_needs_and_nothing_more() {
     let endpoints = endpoints();
     let problems: Vec<String> = [
         template::problems(endpoints),
-        monitoring::problems(endpoints),
         connections::problems(endpoints),
         openapi::problems(endpoints),
         events::problems(endpoints),

@@ -81,15 +81,15 @@ fn problems(endpoint: &Endpoint) -> Vec<String> {
     let own = endpoint.variables();
     let others = Need::ALL.iter().flat_map(|need| need.variables()).filter(|variable| !own.contains_key(variable.name));
     let malformed = others.filter_map(|variable| Some((variable.name, variable.malformed?)));
-    let in_template = examples(endpoint, |variable| variable.in_template);
-    let variables: Vec<_> = in_template.iter().copied().chain(malformed).collect();
+    let all = examples(endpoint, |_| true);
+    let variables: Vec<_> = all.iter().copied().chain(malformed).collect();
     expect_start(
         &variables,
-        "the variables of template.yaml, and malformed values for variables of other needs, which it must not read",
+        "all variables of its needs, and malformed values for variables of other needs, which it must not read",
     );
 
     for variable in own.values() {
-        let others = || in_template.iter().copied().filter(|(other, _)| *other != variable.name);
+        let others = || all.iter().copied().filter(|(other, _)| *other != variable.name);
         let mut expect_refusal = |variables: &[(&str, &str)], reason: &str| {
             match refusal(name, variables) {
             None => problems.push(format!(
@@ -99,6 +99,9 @@ fn problems(endpoint: &Endpoint) -> Vec<String> {
             )),
             Some(log) if !log.contains(&format!("{} {reason}", variable.name)) => {
                 problems.push(format!("`{name}` does not log that {} {reason}: {log}", variable.name));
+            }
+            Some(log) if !log.contains(&format!("function=\"{name}\"")) => {
+                problems.push(format!("`{name}` logs a line without its name: {log}"));
             }
             Some(log) if variable.malformed.is_some_and(|value| log.contains("canary") && value.contains("canary")) => {
                 problems.push(format!("`{name}` logs the value of {}: {log}", variable.name));

@@ -36,9 +36,23 @@ fn pages_of_other_origins_may_do_what_the_routes_need_and_nothing_more() {
 fn only_migrate_is_given_the_owner_of_the_tables() {
     for (name, properties) in functions() {
         let environment = properties["Environment"]["Variables"].to_string();
-        for owner in ["MigrateDatabaseUrlSecret", "PostgresOwner"] {
+        for owner in ["MigrateDatabaseUrlSecret", "DatabaseOwnerSecret"] {
             assert_eq!(environment.contains(owner), name == "migrate", "{name}");
         }
+    }
+}
+
+/// `cargo delivery deploy` passes each output of the database's stack to the parameter of the same name.
+#[test]
+fn the_outputs_of_the_database_are_parameters_of_the_application() {
+    let database = documents::cloudformation("database.yaml");
+    let outputs: BTreeSet<&str> = database["Outputs"].as_object().unwrap().keys().map(String::as_str).collect();
+    let parameters =
+        ["Address", "OwnerSecret", "ResourceId", "SecurityGroups", "Subnets"].map(|end| format!("Database{end}"));
+    let passed: BTreeSet<&str> = parameters.iter().map(String::as_str).collect();
+    assert_eq!(outputs, &passed | &["MaxConnections"].into());
+    for parameter in passed {
+        assert_eq!(template()["Parameters"][parameter]["Default"], "", "{parameter}");
     }
 }
 
@@ -86,5 +100,18 @@ fn the_guide_names_the_version_of_sam_that_the_template_needs() {
     assert!(
         documents::read("docs/deploying.md").contains(&format!("SAM CLI {version}")),
         "docs/deploying.md: {version}"
+    );
+}
+
+/// Each alarm costs money.
+#[test]
+fn the_page_of_costs_counts_the_alarms() {
+    let templates = [template().clone(), documents::cloudformation("database.yaml")];
+    let resources = templates.iter().flat_map(|template| template["Resources"].as_object().unwrap().values());
+    let alarms = resources.filter(|resource| resource["Type"] == "AWS::CloudWatch::Alarm").count();
+    let text = format!("{alarms} alarms");
+    assert!(
+        documents::read("docs/costs.md").contains(&text),
+        "docs/costs.md: write `{text}` and calculate the costs again"
     );
 }

@@ -1,4 +1,4 @@
-//! The README's table of environment variables agrees with the code.
+//! The README's table of environment variables agrees with the code and with `template.yaml`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use serde_json::Value;
 use shared::security::{Issuer, TokenSettings, policy};
 use tests::documents;
 use toolkit::needs::Need;
@@ -40,18 +41,30 @@ fn default(name: &str) -> Option<(String, Option<&'static str>)> {
     }
 }
 
-/// The variables of the README's table, each with the cell of its default.
-fn documented() -> BTreeMap<String, String> {
+/// A row of the README's table.
+struct Row {
+    variables: Vec<String>,
+    /// The parameters of `template.yaml` that decide the values.
+    parameters: BTreeSet<String>,
+    default: String,
+}
+
+fn rows() -> Vec<Row> {
     let readme = documents::read("README.md");
-    let rows = documents::section(&readme, "## Configuration").lines().filter(|line| line.starts_with("| `"));
-    let mut variables = BTreeMap::new();
-    for row in rows {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-        for name in cells[0].split('`').filter(|text| is_variable(text)) {
-            variables.insert(name.to_owned(), cells.last().expect("a cell").trim_matches([' ', '|']).to_owned());
+    let lines = documents::section(&readme, "## Configuration").lines().filter(|line| line.starts_with("| `"));
+    let rows = lines.map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let &["", variables, _, parameters, default, ""] = cells.as_slice() else {
+            panic!("README.md: a row of variables must have four cells: {line}")
+        };
+        let code = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        Row {
+            variables: code(variables).into_iter().filter(|text| is_variable(text)).collect(),
+            parameters: code(parameters).into_iter().collect(),
+            default: default.to_owned(),
         }
-    }
-    variables
+    });
+    rows.collect()
 }
 
 /// Whether a text looks like the name of an environment variable of more than one word.
@@ -89,7 +102,9 @@ fn the_readme_has_every_variable_that_the_code_reads_with_its_default() {
         .map(|variable| (variable.name, variable.required))
         .chain([(OF_THE_SDK, false)])
         .collect();
-    let documented = documented();
+    let rows = rows();
+    let documented: BTreeMap<&str, &str> =
+        rows.iter().flat_map(|row| row.variables.iter().map(|name| (name.as_str(), row.default.as_str()))).collect();
     let mut problems = Vec::new();
     for name in read.iter().filter(|name| !listed.contains_key(**name) && !SET_BY_OTHERS.contains(*name)) {
         problems.push(format!("toolkit/src/needs.rs: the code reads `{name}`. Add it to the need that reads it."));
@@ -116,21 +131,67 @@ fn the_readme_has_every_variable_that_the_code_reads_with_its_default() {
                 source.unwrap_or_default()
             ));
         }
-        let parameter = &documents::template()["Parameters"][parameter(name)]["Default"];
-        let in_template = parameter.as_str().map_or_else(|| parameter.to_string(), str::to_owned);
-        if !parameter.is_null() && in_template != default && !required {
-            problems.push(format!(
-                "template.yaml: the parameter for `{name}` has the default `{in_template}`, the code `{default}`. Write `{default}`."
-            ));
-        }
     }
-    for name in documented.keys().filter(|name| !listed.contains_key(name.as_str()) && !name.starts_with("AWS_")) {
+    for name in documented.keys().filter(|name| !listed.contains_key(**name) && !name.starts_with("AWS_")) {
         problems.push(format!("README.md: no code reads `{name}`. Delete it from the table under `## Configuration`."));
     }
     assert!(problems.is_empty(), "\n\n- {}\n", problems.join("\n- "));
 }
 
-/// The parameter of the template that sets a variable: `PasswordMinLength` for `PASSWORD_MIN_LENGTH`.
-fn parameter(variable: &str) -> String {
-    variable.split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase()).collect()
+/// The values that `template.yaml` gives to each variable.
+fn values() -> BTreeMap<String, Vec<Value>> {
+    let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (_, properties) in documents::functions() {
+        for (name, value) in properties["Environment"]["Variables"].as_object().into_iter().flatten() {
+            values.entry(name.clone()).or_default().push(value.clone());
+        }
+    }
+    values
+}
+
+/// The parameters that decide a value: those that it contains, and those of its conditions.
+fn parameters(value: &Value) -> BTreeSet<String> {
+    let template = documents::template();
+    let text = value.to_string();
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let parameters = words.flat_map(|word| {
+        if template["Parameters"].get(word).is_some() {
+            return [word.to_owned()].into();
+        }
+        template["Conditions"].get(word).map(parameters).unwrap_or_default()
+    });
+    parameters.collect()
+}
+
+#[test]
+fn the_readme_has_the_parameters_that_decide_each_variable() {
+    let values = values();
+    let mut problems = Vec::new();
+    for Row { variables, parameters: found, .. } in rows() {
+        let decided = variables.iter().filter_map(|name| values.get(name)).flatten();
+        let wanted: BTreeSet<String> = decided.flat_map(parameters).collect();
+        if found != wanted {
+            let variables = variables.join("`, `");
+            problems.push(format!(
+                "README.md: the parameters of `{variables}` are {found:?}. In template.yaml, {wanted:?} decide the value. Write these."
+            ));
+        }
+    }
+    assert!(problems.is_empty(), "\n\n- {}\n", problems.join("\n- "));
+}
+
+/// An empty variable counts as unset. So the code's default applies, unless the parameter has a value.
+#[test]
+fn the_parameters_of_optional_variables_are_empty_by_default() {
+    let variables = Need::ALL.iter().flat_map(|need| need.variables()).filter(|variable| !variable.required);
+    let values = values();
+    let mut compared = BTreeSet::new();
+    for variable in variables {
+        for value in values.get(variable.name).into_iter().flatten().filter_map(Value::as_str) {
+            let Some(parameter) = documents::template()["Parameters"].get(value) else { continue };
+            assert_eq!(parameter["Default"], "", "template.yaml: the default of {value} belongs into the code alone");
+            compared.insert(value.to_owned());
+        }
+    }
+    assert!(compared.len() >= 13, "{compared:?}");
 }

@@ -1,4 +1,5 @@
-//! Functions whose clocks are wrong. A function's own clock is used only to check tokens. Issuing, rotation and expiry use PostgreSQL's clock.
+//! Functions whose clocks are wrong. A function uses its own clock only to check the times in a token (`exp`, `nbf`, `iat`). PostgreSQL's clock
+//! sets the times in new tokens, and decides when the grace period, a session or a reset link is over.
 
 use std::{fs, path::Path};
 
@@ -7,7 +8,7 @@ use tests::{Reply, Stack, StackBuilder, Tokens};
 
 use crate::fault::Fault;
 
-/// Shifts the clock of a function by so many seconds.
+/// Shifts the clock of a function by the given number of seconds. A negative number sets it back.
 fn with_clock_shifted(builder: StackBuilder, function: &str, seconds: i32) -> StackBuilder {
     let faked = [
         ("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1"),
@@ -17,7 +18,7 @@ fn with_clock_shifted(builder: StackBuilder, function: &str, seconds: i32) -> St
     faked.into_iter().fold(builder, |builder, (name, value)| builder.with_for(function, name, value))
 }
 
-/// Removes the shared memory of libfaketime, which killed processes leave behind.
+/// Removes the shared memory that libfaketime created. A process that is killed does not remove it itself.
 async fn remove_faketime_memory(stack: &Stack) {
     for function in ["dashboard", "refresh", "reset-password", "signin"] {
         stack.kill(function).await;
@@ -49,7 +50,9 @@ async fn token_checks_tolerate_a_clock_thirty_seconds_behind_and_accept_no_expir
 ) {
     let mut fault = Fault::new(
         16,
-        format!("The clock of the functions that check tokens of {lifetime} s is shifted by {seconds:+} s"),
+        format!(
+            "The clock of the functions that check tokens is shifted by {seconds:+} s. Tokens live for {lifetime} s"
+        ),
     );
     let builder = with_clock_shifted(with_clock_shifted(Stack::builder(), "dashboard", seconds), "refresh", seconds);
     let builder = builder.with("JWT_ACCESS_TOKEN_EXPIRES", lifetime).with("JWT_REFRESH_TOKEN_EXPIRES", lifetime);

@@ -12,7 +12,8 @@ async fn a_function_that_loses_a_deadlock_retries() {
     let ada = stack.user("Ada").await;
     let link = ada.receives_reset_mail(1).await.reset_token();
     let mut rival = stack.database.connect().await;
-    // PostgreSQL aborts the transaction whose deadlock timeout ends first. For the function that is after one second.
+    // PostgreSQL aborts the transaction whose deadlock timeout ends first. The function has the default timeout of one second, so PostgreSQL aborts the
+    // function's transaction and not the rival's.
     rival.batch_execute("SET deadlock_timeout = '10s'").await.unwrap();
     let rival = rival.transaction().await.unwrap();
     rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();
@@ -35,7 +36,10 @@ async fn a_function_that_loses_a_deadlock_retries() {
 // Fault 8.
 #[tokio::test]
 async fn a_conflict_is_retried_until_the_deadline_with_growing_pauses() {
-    let mut fault = Fault::new(8, "PostgreSQL aborts a statement (40001) ten times, and then every time");
+    let mut fault = Fault::new(
+        8,
+        "PostgreSQL aborts the first ten attempts of a statement (40001). For another request, it aborts every attempt",
+    );
     let proxy = PostgresProxy::to_the_shared_server().await;
     let stack = Stack::builder().database_port(proxy.port).start().await;
     let ada = stack.user("Ada").await;

@@ -14,4 +14,4 @@ mod killed_functions;
 mod postgresql_outages;
 mod query_plans;
 mod slow_database;
-mod tls_and_iam;
+mod tls;

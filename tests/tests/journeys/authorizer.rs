@@ -92,7 +92,8 @@ async fn the_authorizer_refuses_everyone_while_the_database_is_down() {
     assert!(stack.log_of("authorizer").contains("service_unavailable"));
 }
 
-/// Here `logout` has a shorter token lifetime than the function that issued the token. The session must stay ended for the longer lifetime.
+/// Here `JWT_ACCESS_TOKEN_EXPIRES` is shorter for `logout` than for `signin`, which issued the token. After the logout, the token must be refused until
+/// its own lifetime is over, and not only for the shorter time.
 #[rstest]
 #[tokio::test]
 async fn a_logged_out_session_stays_refused_although_the_token_lifetime_was_shortened(

@@ -2,6 +2,7 @@
 
 mod database_snapshot;
 mod finish;
+mod iam_login;
 mod locks;
 mod new_database;
 mod old_database;

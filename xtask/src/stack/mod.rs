@@ -16,6 +16,7 @@ use toolkit::{
     console::{say, step},
     gateway::Cors,
     interrupt, ports,
+    postgres::NEWEST,
     run_folder::RunFolder,
     system::{self, Prerequisite},
     workspace::Workspace,
@@ -125,7 +126,7 @@ impl BackingServices {
         let (server, database_url) = if let Some(url) = given_url {
             (None, url)
         } else {
-            let purpose = if run_folder.is_kept() { Purpose::Keep } else { Purpose::Throwaway };
+            let purpose = if run_folder.is_kept() { Purpose::Keep } else { Purpose::Throwaway(NEWEST) };
             let server = Server::start(workspace, run_folder, ports.database, purpose)?;
             let url = server.ensure_database(DATABASE)?;
             (Some(server), url)

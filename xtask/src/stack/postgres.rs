@@ -1,5 +1,5 @@
-//! PostgreSQL. If `DATABASE_URL` is set, the stack uses that server. Otherwise this module starts a server, from the machine's
-//! binaries or from downloaded ones.
+//! PostgreSQL. If `DATABASE_URL` is set, the stack uses that server. Otherwise this module starts a server, from downloaded programs
+//! of a pinned version. So the tests run on the same versions everywhere.
 //!
 //! The started server listens on 127.0.0.1 only, without a Unix socket, and requires a password, because the machine may have
 //! other users. It never runs as root, because PostgreSQL refuses to do so.
@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::builder::RangedI64ValueParser;
 use nix::{
     sys::signal::Signal,
     unistd::{Uid, User},
@@ -26,6 +27,7 @@ use postgres::{Client, Config, NoTls, error::SqlState};
 use toolkit::{
     console::{say, step},
     ports,
+    postgres::{NEWEST, OLDEST, VERSIONS},
     process::output,
     run_folder::RunFolder,
     service::Service,
@@ -35,16 +37,18 @@ use toolkit::{
 use super::settings;
 use crate::tools;
 
-const HELP: &str = "Either install PostgreSQL (Debian, Ubuntu: apt install postgresql; macOS: brew install postgresql@17), or start \
-                    the server in compose.yaml and set DATABASE_URL as the comment in that file explains, then try again";
-
 /// What a server is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The developer's data. It must survive a power cut.
+    /// The developer's data. It must survive a power cut. The version is the one that wrote the data, or else the newest.
     Keep,
-    /// Tests. Their data may be lost in a power cut, so the server need not wait for the disk.
-    Throwaway,
+    /// Tests, on this major version. Their data may be lost in a power cut, so the server need not wait for the disk.
+    Throwaway(u32),
+}
+
+/// Parses the major version of a command-line option.
+pub fn versions() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(OLDEST)..=i64::from(NEWEST))
 }
 
 /// The URL in `DATABASE_URL`, after a test connection. `None` if the variable is not set.
@@ -88,7 +92,6 @@ pub struct Server {
     service: Service,
     port: u16,
     password: String,
-    programs: PathBuf,
     user: Option<User>,
     data: PathBuf,
 }
@@ -103,26 +106,30 @@ impl Server {
             None => ports::free()?,
         };
         let user = unprivileged_user()?;
-        let data = data_folder(run_folder, user.as_ref())?;
+        let name = match purpose {
+            Purpose::Keep => "postgres".to_owned(),
+            Purpose::Throwaway(version) => format!("postgres-{version}"),
+        };
+        let data = data_folder(run_folder, &name, user.as_ref())?;
         let cluster = data.join("cluster");
-        let binaries = Binaries::find(workspace, user.as_ref(), &cluster)?;
-        let password = create_cluster(&binaries, &data, user.as_ref())?;
+        let version = version(purpose, &cluster)?;
+        let programs = programs(workspace, version)?;
+        let password = create_cluster(&programs, &data, user.as_ref())?;
 
-        step(format_args!("Starting PostgreSQL {} on 127.0.0.1:{port}, data in {}", binaries.major, cluster.display()));
-        let mut command = command(&binaries.postgres, user.as_ref());
+        step(format_args!("Starting PostgreSQL {version} on 127.0.0.1:{port}, data in {}", cluster.display()));
+        let mut command = command(&programs.join("postgres"), user.as_ref());
         command.current_dir(&data).arg("-D").arg(&cluster);
         let port_setting = format!("port={port}");
         let mut settings =
             vec!["listen_addresses=127.0.0.1", &port_setting, "unix_socket_directories=", "max_connections=300"];
-        if purpose == Purpose::Throwaway {
+        if matches!(purpose, Purpose::Throwaway(_)) {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
         command.args(settings.iter().flat_map(|setting| ["-c", setting]));
         // SIGINT stops the server at once. After SIGTERM, it would wait until every client has disconnected.
-        let service = Service::with_log_file("postgres", &mut command, run_folder)?.stopped_by(Signal::SIGINT);
+        let service = Service::with_log_file(&name, &mut command, run_folder)?.stopped_by(Signal::SIGINT);
 
-        let programs = binaries.postgres.parent().unwrap_or(Path::new("/")).to_owned();
-        let mut server = Self { service, port, password, programs, user, data };
+        let mut server = Self { service, port, password, user, data };
         let url = server.url("postgres");
         // The timeout is long because recovery after a power cut takes long.
         server.service.await_ready(Duration::from_secs(90), || Client::connect(&url, NoTls).is_ok())?;
@@ -139,11 +146,11 @@ impl Server {
         &self.service.log
     }
 
-    /// What the tests need to start another server like this one: the folder of the programs, the user and group that run them
-    /// (`uid:gid`, empty for the current user), and a folder for data.
-    pub fn parts(&self) -> (&Path, String, &Path) {
+    /// What the tests need to start another server: the user and group that run it (`uid:gid`, empty for the current user), and a
+    /// folder for data.
+    pub fn user_and_folder(&self) -> (String, &Path) {
         let user = self.user.as_ref().map(|user| format!("{}:{}", user.uid, user.gid));
-        (&self.programs, user.unwrap_or_default(), &self.data)
+        (user.unwrap_or_default(), &self.data)
     }
 
     /// Creates a database if it does not exist, and returns its URL.
@@ -160,87 +167,30 @@ impl Server {
     }
 }
 
-struct Binaries {
-    initdb: PathBuf,
-    postgres: PathBuf,
-    major: String,
+/// The major version for this purpose.
+fn version(purpose: Purpose, cluster: &Path) -> Result<u32> {
+    if let Purpose::Throwaway(version) = purpose {
+        return Ok(version);
+    }
+    let Ok(written_by) = fs::read_to_string(cluster.join("PG_VERSION")) else { return Ok(NEWEST) };
+    let supported = written_by.trim().parse().ok().filter(|version| VERSIONS.contains(version));
+    supported.with_context(|| {
+        format!(
+            "the data in {} was written by PostgreSQL {}, but only {OLDEST} to {NEWEST} are supported. Start a server of that \
+             version yourself and set DATABASE_URL, or delete the folder to begin with an empty database",
+            cluster.display(),
+            written_by.trim()
+        )
+    })
 }
 
-impl Binaries {
-    /// Finds the newest binaries on the machine. If the cluster exists already, finds the version that created it.
-    fn find(workspace: &Workspace, user: Option<&User>, cluster: &Path) -> Result<Self> {
-        let wanted = fs::read_to_string(cluster.join("PG_VERSION")).ok().map(|version| version.trim().to_owned());
-        let fits = |found: &Self| wanted.as_ref().is_none_or(|wanted| *wanted == found.major);
-
-        let installed: Vec<Self> = folders().iter().filter_map(|folder| Self::in_folder(folder)).collect();
-        let seen: Vec<String> = installed.iter().map(|found| found.major.clone()).collect();
-        if let Some(found) = installed.into_iter().find(fits) {
-            return Ok(found);
-        }
-        if seen.is_empty() {
-            say("No PostgreSQL server (initdb and postgres) is installed. A downloaded one is used instead.");
-        }
-        // The user that runs the server must be able to read its libraries.
-        let tools =
-            if reachable(&workspace.tools(), user) { workspace.tools() } else { workspace.outside().join("tools") };
-        let downloaded = tools::postgres(workspace, &tools)
-            .and_then(|native| native.context("no package for this system"))
-            .and_then(|native| {
-                Self::in_folder(&native.join("bin")).context("the downloaded binaries do not start on this system")
-            });
-        match downloaded {
-            Ok(found) if fits(&found) => Ok(found),
-            Ok(found) => bail!(
-                "the data in {} was written by PostgreSQL {}, but this machine has {}. Install the version of the data, or delete \
-                 the folder to begin with an empty database",
-                cluster.display(),
-                wanted.unwrap_or_default(),
-                seen.into_iter().chain([found.major]).collect::<Vec<_>>().join(" and "),
-            ),
-            Err(error) => Err(error.context(format!("there is no PostgreSQL server. {HELP}"))),
-        }
-    }
-
-    fn in_folder(folder: &Path) -> Option<Self> {
-        // Links are resolved, because initdb looks for other programs in its own folder.
-        let [initdb, postgres] = ["initdb", "postgres"].map(|name| folder.join(name).canonicalize());
-        let (initdb, postgres) = (initdb.ok()?, postgres.ok()?);
-        // "postgres (PostgreSQL) 17.2 (Debian 17.2-1)"
-        let version = output("postgres --version", Command::new(&postgres).arg("--version")).ok()?;
-        let major = version.split_whitespace().nth(2)?.split(|c: char| !c.is_ascii_digit()).next()?.to_owned();
-        Some(Self { initdb, postgres, major })
-    }
-}
-
-/// The folders where systems install PostgreSQL. The folders of the PATH come first. In each other folder, newer versions come
-/// first.
-fn folders() -> Vec<PathBuf> {
-    /// Folders that contain one folder per version.
-    const VERSIONED: [&str; 5] = [
-        "/usr/lib/postgresql",
-        "/usr",
-        "/opt/homebrew/opt",
-        "/usr/local/opt",
-        "/Applications/Postgres.app/Contents/Versions",
-    ];
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
-    for parent in VERSIONED {
-        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(parent)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().ok()?;
-                let version =
-                    ["postgresql@", "postgresql", "pgsql-", ""].iter().find_map(|prefix| name.strip_prefix(prefix));
-                Some((version?.parse().ok()?, entry.path().join("bin")))
-            })
-            .collect();
-        versions.sort_by(|a, b| b.cmp(a));
-        folders.extend(versions.into_iter().map(|(_, folder)| folder));
-    }
-    folders
+/// The folder of PostgreSQL's programs in this major version. The user that runs the server can read it.
+pub fn programs(workspace: &Workspace, version: u32) -> Result<PathBuf> {
+    let tools = workspace.tools();
+    let reachable = reachable(&tools, unprivileged_user()?.as_ref());
+    let tools = if reachable { tools } else { workspace.outside().join("tools") };
+    tools::postgres(workspace, &tools, version)
+        .context("cannot install PostgreSQL. `cargo xtask up` also works with a server of your own: set DATABASE_URL (compose.yaml)")
 }
 
 /// The user that runs PostgreSQL. `None` means the current user. If the current user is root, it is another user.
@@ -258,7 +208,7 @@ fn unprivileged_user() -> Result<Option<User>> {
 
 /// The folder for data. It belongs to the user that runs the server. It is in the run folder, unless that user cannot reach the
 /// run folder, for example in a checkout below /root.
-fn data_folder(run_folder: &RunFolder, user: Option<&User>) -> Result<PathBuf> {
+fn data_folder(run_folder: &RunFolder, name: &str, user: Option<&User>) -> Result<PathBuf> {
     let folder = if reachable(run_folder.path(), user) {
         run_folder.path().to_owned()
     } else {
@@ -275,7 +225,7 @@ fn data_folder(run_folder: &RunFolder, user: Option<&User>) -> Result<PathBuf> {
         }
         outside.to_owned()
     };
-    let data = folder.join("postgres");
+    let data = folder.join(name);
     fs::create_dir_all(&data)?;
     if let Some(user) = user {
         chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
@@ -291,7 +241,7 @@ fn reachable(folder: &Path, user: Option<&User>) -> bool {
 }
 
 /// Creates the database cluster if it does not exist. Returns the superuser's password.
-fn create_cluster(binaries: &Binaries, data: &Path, user: Option<&User>) -> Result<String> {
+fn create_cluster(programs: &Path, data: &Path, user: Option<&User>) -> Result<String> {
     let (cluster, password_file) = (data.join("cluster"), data.join("password"));
     if cluster.join("PG_VERSION").exists() {
         return fs::read_to_string(&password_file).with_context(|| {
@@ -302,7 +252,7 @@ fn create_cluster(binaries: &Binaries, data: &Path, user: Option<&User>) -> Resu
             )
         });
     }
-    step(format_args!("Creating a database cluster with PostgreSQL {} in {}", binaries.major, cluster.display()));
+    step(format_args!("Creating a database cluster in {}", cluster.display()));
     let password = settings::random_hex(16)?;
     _ = fs::remove_file(&password_file);
     let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&password_file)?;
@@ -316,7 +266,7 @@ fn create_cluster(binaries: &Binaries, data: &Path, user: Option<&User>) -> Resu
     if new.exists() {
         fs::remove_dir_all(&new)?;
     }
-    let mut initdb = command(&binaries.initdb, user);
+    let mut initdb = command(&programs.join("initdb"), user);
     initdb.current_dir(data).args([
         "--username=postgres",
         "--auth=scram-sha-256",

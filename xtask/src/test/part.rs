@@ -1,7 +1,10 @@
 //! The parts of `cargo xtask test`.
 
 use clap::ValueEnum;
-use toolkit::system::Prerequisite;
+use toolkit::{
+    postgres::{NEWEST, OLDEST},
+    system::Prerequisite,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
@@ -9,7 +12,8 @@ pub enum Part {
     Unit,
     /// The contract of the API, over HTTP, with the functions' binaries. Each test has its own database
     Journeys,
-    /// The journeys with `repeatable read` in every transaction of a function, so that conflicts are errors (SQLSTATE 40001)
+    /// The journeys on the oldest version of PostgreSQL, with `repeatable read` in every transaction of a function, so that conflicts
+    /// are errors (SQLSTATE 40001)
     Isolation,
     /// The journeys with sessions and counters in DynamoDB
     #[value(name = "dynamodb")]
@@ -18,7 +22,8 @@ pub enum Part {
     Faults,
     /// Files that must agree: the routes, the answers that openapi.yaml documents, the sample events
     Contract,
-    /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses
+    /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses.
+    /// How all roles log in, on every version of PostgreSQL
     Migrations,
     /// The page that sets a new password, in Chromium
     Browser,
@@ -28,7 +33,7 @@ pub enum Part {
     Soak,
     /// Each requirement of docs/security.md, and each fault of docs/operations.md, has a test with its number
     Requirements,
-    /// template.yaml as CloudFormation receives it, for every combination of its conditional parameters: cargo delivery check-template
+    /// template.yaml and database.yaml as CloudFormation receives them, for every combination of their conditional parameters
     Template,
     /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package
     Package,
@@ -67,6 +72,11 @@ impl Part {
                 | Self::Verifiers
                 | Self::Soak
         )
+    }
+
+    /// The major version of PostgreSQL on which the part runs. The same journeys run on both ends of the supported versions.
+    pub fn postgres(self) -> u32 {
+        if self == Self::Isolation { OLDEST } else { NEWEST }
     }
 
     pub fn needs_dynamodb(self) -> bool {

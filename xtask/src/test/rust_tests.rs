@@ -15,6 +15,8 @@ use super::{count::Count, servers::Servers};
 pub struct RustTests<'a> {
     pub workspace: &'a Workspace,
     pub servers: &'a Servers,
+    /// The major version of the PostgreSQL server that the tests use.
+    pub postgres: u32,
     /// Arguments for the test programs.
     pub libtest: &'a [String],
 }
@@ -59,13 +61,16 @@ impl RustTests<'_> {
     /// Runs the soak test for a minute. Each run uses another seed, and prints it.
     pub fn soak(&self) -> Result<Count> {
         let mut soak = Command::new(self.workspace.binary("examples/soak"));
-        process::run("soak", soak.arg("60").envs(self.servers.environment()))?;
+        process::run("soak", soak.arg("60").envs(self.servers.environment(self.postgres)))?;
         Ok(Count { passed: 1, failed: 0 })
     }
 
     fn run(&self, environment: &[(&str, &str)], targets: &[&str], libtest: &[String]) -> Result<Count> {
         let mut command = cargo();
-        command.current_dir(&self.workspace.root).envs(self.servers.environment()).envs(environment.iter().copied());
+        command
+            .current_dir(&self.workspace.root)
+            .envs(self.servers.environment(self.postgres))
+            .envs(environment.iter().copied());
         command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).arg("--").args(libtest);
         count_lines("cargo test", &mut command, Count::of_cargo_test)
     }

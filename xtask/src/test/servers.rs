@@ -1,11 +1,18 @@
 //! The servers that the tests use. Environment variables tell the tests their addresses.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use toolkit::{
     console::step,
-    http, ports, process,
+    http, ports,
+    postgres::VERSIONS,
+    process,
     run_folder::RunFolder,
     service::Service,
     system,
@@ -17,7 +24,7 @@ use crate::{
     stack::{
         dynamodb::DynamoDb,
         mail::Mail,
-        postgres::{Purpose, Server},
+        postgres::{self, Purpose, Server},
     },
     tools,
 };
@@ -29,18 +36,31 @@ pub struct Servers {
     verifiers: Option<(PathBuf, PathBuf)>,
     dynamodb: Option<DynamoDb>,
     mail: Option<Mail>,
-    database: Option<Server>,
+    /// A PostgreSQL server for each major version that a part runs on.
+    databases: BTreeMap<u32, Server>,
+    /// The folder of PostgreSQL's programs, for each major version that a test may start.
+    programs: BTreeMap<u32, PathBuf>,
     pub faults: Option<Faults>,
     /// Whether the functions are built.
     pub built: bool,
 }
 
 impl Servers {
-    pub fn start(workspace: &Workspace, run_folder: &RunFolder, parts: &[Part]) -> Result<Self> {
+    /// Starts the servers of these parts. `version` says on which major version of PostgreSQL a part runs.
+    pub fn start(
+        workspace: &Workspace,
+        run_folder: &RunFolder,
+        parts: &[Part],
+        version: impl Fn(&Part) -> u32,
+    ) -> Result<Self> {
         let mut servers = Self::default();
         let mut tests = parts.iter().filter(|part| part.needs_servers()).peekable();
         if tests.peek().is_some() {
-            servers.database = Some(Server::start(workspace, run_folder, None, Purpose::Throwaway)?);
+            for version in tests.clone().map(version).collect::<BTreeSet<_>>() {
+                let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(version))?;
+                servers.databases.insert(version, database);
+                servers.programs.insert(version, postgres::programs(workspace, version)?);
+            }
             servers.mail = Some(Mail::start(workspace, run_folder, None)?);
             if parts.iter().any(|part| part.needs_dynamodb()) {
                 servers.dynamodb = Some(DynamoDb::start(workspace, run_folder, None)?);
@@ -54,6 +74,11 @@ impl Servers {
             process::run("cargo build", &mut build)?;
             servers.built = true;
         }
+        if parts.contains(&Part::Migrations) {
+            for version in VERSIONS {
+                servers.programs.insert(version, postgres::programs(workspace, version)?);
+            }
+        }
         if parts.contains(&Part::Faults) {
             servers.faults = Some(Faults::prepare(run_folder)?);
         }
@@ -66,17 +91,21 @@ impl Servers {
         Ok(servers)
     }
 
-    pub fn environment(&self) -> impl Iterator<Item = (&str, String)> {
-        let database = self.database.iter().flat_map(|server| {
-            let (programs, user, folder) = server.parts();
+    /// The variables for tests that run on this major version of PostgreSQL.
+    pub fn environment(&self, version: u32) -> impl Iterator<Item = (String, String)> {
+        let database = self.databases.get(&version).into_iter().flat_map(move |server| {
+            let (user, folder) = server.user_and_folder();
             [
                 ("TEST_DATABASE_URL", server.url("postgres")),
                 ("TEST_DATABASE_LOG", server.log().display().to_string()),
-                ("TEST_POSTGRES", programs.display().to_string()),
+                ("TEST_POSTGRES_VERSION", version.to_string()),
                 ("TEST_POSTGRES_USER", user),
                 ("TEST_POSTGRES_FOLDER", folder.display().to_string()),
             ]
         });
+        let programs = self.programs.iter();
+        let programs =
+            programs.map(|(version, folder)| (format!("TEST_POSTGRES_{version}"), folder.display().to_string()));
         let faults = self.faults.iter().flat_map(|faults| {
             [
                 ("TEST_PGBOUNCER", faults.pgbouncer.display().to_string()),
@@ -89,11 +118,12 @@ impl Servers {
         let verifiers = self.verifiers.iter().flat_map(|(python, packages)| {
             [("TEST_PYTHON", python.display().to_string()), ("TEST_NODE_PACKAGES", packages.display().to_string())]
         });
-        database.chain(faults).chain(mail).chain(dynamodb).chain(webdriver).chain(verifiers)
+        let others = database.chain(faults).chain(mail).chain(dynamodb).chain(webdriver).chain(verifiers);
+        others.map(|(name, value)| (name.to_owned(), value)).chain(programs)
     }
 
     pub fn check(&mut self) -> Result<()> {
-        self.database.as_mut().map_or(Ok(()), Server::check)?;
+        self.databases.values_mut().try_for_each(Server::check)?;
         self.mail.as_mut().map_or(Ok(()), Mail::check)?;
         self.dynamodb.as_mut().map_or(Ok(()), DynamoDb::check)?;
         self.webdriver.as_mut().map_or(Ok(()), |(service, _)| service.check())

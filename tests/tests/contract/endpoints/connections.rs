@@ -1,65 +1,64 @@
-//! The number of database connections must suffice for all functions. The documents must give the number of connections, and about the
-//! number of alarms, because each alarm costs money.
-//!
-//! Each process of a function has one connection. During a deployment, there are processes of the old and of the new version.
+//! The number of database connections must suffice for all functions with their reserved shares.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
+
 use tests::documents;
-use toolkit::endpoints::Endpoint;
-
-/// Connections for people, and for RDS itself.
-const OTHERS: u64 = 10;
+use toolkit::endpoints::{Endpoint, OTHER_CONNECTIONS, needed_connections, reserved};
 
 pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     let mut problems = Vec::new();
-    let template = documents::template();
-    let settings = &template["Resources"]["PostgresSettings"]["Properties"]["Parameters"]["max_connections"];
-    let connections: u64 = settings.as_str().and_then(|number| number.parse().ok()).expect("a number of connections");
-    let reserved: u64 = endpoints.iter().filter_map(|endpoint| endpoint.reserved).sum();
-    let needed = 2 * reserved + OTHERS;
-    if needed > connections {
-        problems.push(format!(
-            "template.yaml: the functions can take 2 × {reserved} + {OTHERS} connections, the database has {connections}. Lower `reserved` in \
-             a Cargo.toml, or write `max_connections: \"{needed}\"` under `Resources/PostgresSettings/Properties/Parameters`."
-        ));
-    }
-    let alarm = &template["Resources"]["DatabaseIsCrowded"]["Properties"]["Threshold"];
-    if *alarm != connections * 4 / 5 {
-        problems.push(format!(
-            "template.yaml: the alarm goes off at {alarm} connections instead of four fifths. Write `Threshold: {}` under \
-             `Resources/DatabaseIsCrowded/Properties`.",
-            connections * 4 / 5
-        ));
-    }
-    let description = template["Parameters"]["ReserveConcurrency"]["Description"].as_str().unwrap_or_default();
-    if !description.contains(&format!("reserves {reserved} ")) {
-        problems.push(format!(
-            "template.yaml: the reserved shares of all functions add up to {reserved}. Write `reserves {reserved} of the account's` in \
-             `Parameters/ReserveConcurrency/Description`."
-        ));
-    }
-    let most = (connections - OTHERS) / 2;
-    for text in [format!("max_connections = {connections}"), format!("2 × {most} + {OTHERS} = {connections}")] {
-        if !documents::read("docs/database.md").contains(&text) {
+    let (reserved, needed) = (reserved(endpoints), needed_connections(endpoints));
+    let description = &documents::template()["Parameters"]["ReserveConcurrency"]["Description"];
+    for text in
+        [format!("reserves {reserved} of the account's"), format!("2 * {reserved} + {OTHER_CONNECTIONS} = {needed} ")]
+    {
+        if !description.as_str().unwrap_or_default().contains(&text) {
             problems.push(format!(
-                "docs/database.md: the template's database has {connections} connections. Write `{text}` where the page calculates them."
+                "template.yaml: the reserved shares of all functions add up to {reserved}. Write `{text}` in \
+                 `Parameters/ReserveConcurrency/Description`."
             ));
         }
     }
-    problems.extend(alarms(template));
+    let classes = classes();
+    let Some((class, _)) = classes.iter().filter(|(_, most)| **most >= needed).min_by_key(|(_, most)| **most) else {
+        problems.push(format!(
+            "database.yaml: the functions can take {needed} connections, and no class has so many. Lower `reserved` in a Cargo.toml, or add a \
+             larger class to `Mappings/Connections` and to `Parameters/DatabaseClass`."
+        ));
+        return problems;
+    };
+    if !description.as_str().unwrap_or_default().contains(class) {
+        problems.push(format!(
+            "template.yaml: {class} is the smallest class with {needed} connections. Name it in `Parameters/ReserveConcurrency/Description`."
+        ));
+    }
+    problems.extend(undocumented(&classes));
     problems
 }
 
-/// The document gives the number of alarms only approximately, so that a new function does not change the calculated price.
-fn alarms(template: &Value) -> Option<String> {
-    let resources = template["Resources"].as_object().expect("resources").values();
-    let alarms = resources.filter(|resource| resource["Type"] == "AWS::CloudWatch::Alarm").count();
-    let near = (alarms.saturating_sub(10)..=alarms + 10)
-        .any(|count| documents::read("docs/deploying.md").contains(&format!("about {count} alarms")));
-    (!near).then(|| {
+/// The number of connections of each class.
+fn classes() -> BTreeMap<String, u64> {
+    let template = documents::cloudformation("database.yaml");
+    let classes = template["Mappings"]["Connections"].as_object().expect("classes").iter();
+    let number = |text: &str| text.parse().expect("a number of connections");
+    classes.map(|(class, of)| (class.clone(), of["Maximum"].as_str().map(number).expect("a text"))).collect()
+}
+
+/// `docs/database.md` has a table of the classes.
+fn undocumented(classes: &BTreeMap<String, u64>) -> Vec<String> {
+    let page = documents::read("docs/database.md");
+    let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    let has_row = |class: &str, most: u64| {
+        let mut of_class =
+            rows.iter().filter(|cells| cells.get(1).is_some_and(|cell| cell.contains(&format!("`{class}`"))));
+        of_class.any(|cells| cells.contains(&most.to_string().as_str()))
+    };
+    let missing = classes.iter().filter(|(class, most)| !has_row(class, **most));
+    let text = missing.map(|(class, most)| {
         format!(
-            "docs/deploying.md: the template has {alarms} alarms at 0.10 dollars. Write `about {alarms} alarms` in the table under \
-             `## What it costs`, and calculate the sum again."
+            "docs/database.md: the class `{class}` has {most} connections in database.yaml. Write `{class}` and {most} into a row of the table of \
+             classes."
         )
-    })
+    });
+    text.collect()
 }

@@ -1,15 +1,15 @@
 //! The function's resource in `template.yaml`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tests::documents::{self, Route};
 use toolkit::{endpoints::Endpoint, needs::Need};
 
-use super::logical_id;
+use super::{
+    block::{EXAMPLES, anchor, block, default_memory, event_line, policy_lines, reserved_line, variable_line},
+    logical_id,
+};
 
 pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
     let functions: BTreeMap<String, Value> = documents::functions().into_iter().collect();
@@ -28,7 +28,7 @@ pub(crate) fn problems(endpoints: &[Endpoint]) -> Vec<String> {
             None => problems.push(format!(
                 "template.yaml: there is no function `{}`. Add under `Resources`:\n\n{}",
                 endpoint.name,
-                resource(endpoint)
+                block(endpoint)
             )),
         }
     }
@@ -66,12 +66,15 @@ impl Function<'_> {
         }
         let asks_database = self.endpoint.needs.contains(&Need::Database);
         match (asks_database, self.properties["VpcConfig"].is_null()) {
-            (true, true) => problems.push(self.write("has the need `database` and no network", "VpcConfig: *vpc", "")),
+            (true, true) => {
+                problems.push(self.write("has the need `database` and no network", "<<: *with-database", ""));
+            }
             (false, false) => {
                 problems.push(self.delete("is in the database's network without the need `database`", "VpcConfig"));
             }
             _ => {}
         }
+        self.condition(problems);
         self.reserved(problems);
         self.routes(problems);
         self.variables(problems);
@@ -90,6 +93,22 @@ impl Function<'_> {
             "template.yaml: the function `{}` {what}. Delete `Resources/{}/Properties/{key}`, or add it to functions/{}/Cargo.toml.",
             self.endpoint.name, self.id, self.endpoint.name
         )
+    }
+
+    fn condition(&self, problems: &mut Vec<String>) {
+        let found = &documents::template()["Resources"][&self.id]["Condition"];
+        let (name, id) = (&self.endpoint.name, &self.id);
+        if self.endpoint.example && found != EXAMPLES {
+            problems.push(format!(
+                "template.yaml: the function `{name}` is an example. Write `Condition: {EXAMPLES}` under `Resources/{id}`."
+            ));
+        }
+        if !self.endpoint.example && !found.is_null() {
+            problems.push(format!(
+                "template.yaml: the function `{name}` is not always deployed. Delete `Resources/{id}/Condition`, or write `example = true` in \
+                 functions/{name}/Cargo.toml."
+            ));
+        }
     }
 
     fn reserved(&self, problems: &mut Vec<String>) {
@@ -135,21 +154,21 @@ impl Function<'_> {
             .flatten()
             .map(|(name, _)| name.as_str())
             .collect();
-        let wanted = template_variables(self.endpoint);
-        for (need, names) in wanted.iter().filter(|(_, names)| !names.is_subset(&found)) {
-            let missing: Vec<&str> = names.difference(&found).copied().collect();
+        for need in &self.endpoint.needs {
+            let missing: Vec<_> =
+                need.variables().map(|variable| variable.name).filter(|name| !found.contains(name)).collect();
+            if missing.is_empty() {
+                continue;
+            }
             let what = format!("lacks `{}` of the need `{}`", missing.join("`, `"), need.name());
-            let below = "/Environment/Variables";
-            problems.push(match anchors(*need) {
-                Some(anchors) => self.write(&what, &format!("<<: [{anchors}]"), below),
-                None => self.write(
-                    &what,
-                    &missing.iter().map(|name| variable_line(name)).collect::<Vec<_>>().join("`, `"),
-                    below,
-                ),
-            });
+            let lines = anchor(*need).map_or_else(
+                || missing.iter().map(|name| variable_line(name)).collect::<Vec<_>>().join("`, `"),
+                |anchor| format!("<<: [{anchor}]"),
+            );
+            problems.push(self.write(&what, &lines, "/Environment/Variables"));
         }
-        for name in found.difference(&wanted.into_values().flatten().collect()) {
+        let wanted = self.endpoint.variables();
+        for name in found.iter().filter(|name| !wanted.contains_key(*name)) {
             problems.push(self.delete(
                 &format!("has the variable `{name}`, which none of its needs reads"),
                 &format!("Environment/Variables/{name}"),
@@ -192,114 +211,4 @@ fn actions(node: &Value, found: &mut BTreeSet<String>) {
         }
         _ => {}
     }
-}
-
-/// The variables that the template must set, by the need that reads them.
-fn template_variables(endpoint: &Endpoint) -> BTreeMap<Need, BTreeSet<&'static str>> {
-    let of =
-        |need: &Need| need.variables().filter(|variable| variable.in_template).map(|variable| variable.name).collect();
-    endpoint.needs.iter().map(|need| (*need, of(need))).collect()
-}
-
-/// The YAML anchors in `template.yaml` that hold a need's variables.
-fn anchors(need: Need) -> Option<&'static str> {
-    match need {
-        Need::Database => Some("*database"),
-        Need::Counters => Some("*state"),
-        Need::Mail => Some("*mail"),
-        Need::Tokens => Some("*keys, *secrets"),
-        Need::Keys => Some("*keys"),
-        _ => None,
-    }
-}
-
-/// A variable that is set from a parameter of the same name.
-fn variable_line(name: &str) -> String {
-    format!("{name}: !Ref {}", logical_id(&name.to_lowercase().replace('_', "-")))
-}
-
-/// For each need that calls AWS, the entry of `Policies` that allows it.
-fn policy_lines(endpoint: &Endpoint) -> Vec<(Need, &'static str)> {
-    let allowed = endpoint.actions();
-    let needs = endpoint.needs.iter().filter(|need| need.actions().iter().any(|action| allowed.contains(action)));
-    let lines = needs.map(|need| {
-        let line = match need {
-            Need::Database => "*may-connect",
-            Need::Counters => "*may-count",
-            Need::Mail => "*may-mail",
-            _ => "Statement: { Effect: Allow, Action: dynamodb:DeleteItem, Resource: !GetAtt StateTable.Arn }",
-        };
-        (*need, line)
-    });
-    lines.collect()
-}
-
-fn default_memory() -> u64 {
-    documents::template()["Globals"]["Function"]["MemorySize"].as_u64().expect("a number of MB")
-}
-
-fn reserved_line(share: u64) -> String {
-    format!("ReservedConcurrentExecutions: !If [Reserved, {share}, !Ref AWS::NoValue]")
-}
-
-/// `number` is 0 for the first event of a function.
-fn event_line(route: &Route, number: usize) -> String {
-    let name = if number == 0 { "Http".to_owned() } else { format!("Http{}", number + 1) };
-    let auth = if route.authorizer.is_some() { ", Auth: { Authorizer: Authorizer }" } else { "" };
-    format!(
-        "{name}: {{ Type: HttpApi, Properties: {{ ApiId: !Ref Api, Method: {}, Path: \"{}\"{auth} }} }}",
-        route.method, route.path
-    )
-}
-
-/// The whole resource of a function.
-fn resource(endpoint: &Endpoint) -> String {
-    let (name, id) = (&endpoint.name, logical_id(&endpoint.name));
-    let mut yaml = format!(
-        "  {id}:
-    Type: AWS::Serverless::Function
-    Metadata: {{ BuildMethod: rust-cargolambda }}
-    UpdateReplacePolicy: Retain
-    Properties:
-      FunctionName: !Sub ${{AWS::StackName}}-{name}
-      CodeUri: functions/{name}/
-      VersionDescription: *build
-"
-    );
-    let mut line = |text: String| writeln!(yaml, "      {text}").expect("a String takes every text");
-    if endpoint.memory != default_memory() {
-        line(format!("MemorySize: {}", endpoint.memory));
-    }
-    if let Some(share) = endpoint.reserved {
-        line(reserved_line(share));
-        line("VpcConfig: *vpc".to_owned());
-    }
-    if endpoint.variables().values().any(|variable| variable.in_template) {
-        line("Environment:".to_owned());
-        line("  Variables:".to_owned());
-        let anchors: Vec<_> = endpoint.needs.iter().filter_map(|need| anchors(*need)).collect();
-        if !anchors.is_empty() {
-            line(format!("    <<: [{}]", anchors.join(", ")));
-        }
-        for (need, names) in template_variables(endpoint) {
-            if self::anchors(need).is_none() {
-                for name in names {
-                    line(format!("    {}", variable_line(name)));
-                }
-            }
-        }
-    }
-    let policies = policy_lines(endpoint);
-    if !policies.is_empty() {
-        line("Policies:".to_owned());
-        for (_, policy) in &policies {
-            line(format!("  - {policy}"));
-        }
-    }
-    line(format!("LoggingConfig: {{ LogGroup: !Ref {id}Logs }}"));
-    if !endpoint.routes.is_empty() {
-        line("Events:".to_owned());
-        endpoint.routes.iter().enumerate().for_each(|(number, route)| line(format!("  {}", event_line(route, number))));
-    }
-    yaml
 }

@@ -25,7 +25,7 @@ async fn an_audit_line_has_the_source_and_the_request_id_of_the_access_log() {
     let logs = stack.final_logs().await;
     let lines = logs.values().flat_map(|log| log.lines()).map(|line| serde_json::from_str::<Value>(line).unwrap());
     let audited = lines.filter(|line| line["message"] == "audit").map(|line| {
-        ["/event", "/spans/1/api_request_id", "/spans/1/source"]
+        ["/event", "/span/api_request_id", "/span/source"]
             .map(|pointer| line.pointer(pointer).and_then(Value::as_str).unwrap_or("missing").to_owned())
     });
     assert_eq!(audited.collect::<BTreeSet<_>>(), expected);

@@ -53,8 +53,8 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
                 "{before} {line}"
             );
             assert!(["ERROR", "WARN", "INFO"].contains(&text("/level")), "{line}");
-            assert_eq!(text("/spans/0/function"), function, "{line}");
-            let request = text("/spans/1/request_id").to_owned();
+            assert_eq!(text("/span/function"), function, "{line}");
+            let request = text("/span/request_id").to_owned();
             match text("/message") {
                 "answered" | "refused" | "failed" | "done" | "swept" => {
                     assert!(answered.insert(request), "a second outcome of one request: {line}");

@@ -1,13 +1,9 @@
-//! TLS to the database and its certificates, and IAM authentication.
+//! TLS to the database and its certificates.
 
 use std::{fs, path::PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tests::{Postgres, Stack, database::TestDatabase};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
 use uuid::Uuid;
 
 use crate::fault::assert_unavailable;
@@ -92,46 +88,4 @@ async fn by_default_only_certificates_of_amazon_rds_are_trusted() {
     CertificateAuthority::new("ours").issue_certificate(&server, "127.0.0.1", 2100).await;
     assert_unavailable(&stack.stranger("Ada").signs_up().await);
     assert!(stack.log_of("signup").contains("UnknownIssuer"), "{}", stack.log_of("signup"));
-}
-
-/// Accepts a connection, requests a cleartext password as RDS does for a token, and closes the connection. Returns the password.
-async fn receive_password(listener: &TcpListener) -> String {
-    const CLEARTEXT_PASSWORD: [u8; 9] = [b'R', 0, 0, 0, 8, 0, 0, 0, 3];
-    let (mut client, _) = listener.accept().await.unwrap();
-    read_message(&mut client).await;
-    client.write_all(&CLEARTEXT_PASSWORD).await.unwrap();
-    assert_eq!(client.read_u8().await.unwrap(), b'p');
-    read_message(&mut client).await.trim_end_matches('\0').to_owned()
-}
-
-async fn read_message(client: &mut TcpStream) -> String {
-    let length = client.read_u32().await.unwrap() - 4;
-    let mut message = vec![0; length.try_into().unwrap()];
-    client.read_exact(&mut message).await.unwrap();
-    String::from_utf8_lossy(&message).into_owned()
-}
-
-/// This test checks what the function sends as a password. A unit test of `db::connector` compares the signature with that of an AWS SDK.
-#[tokio::test]
-async fn iam_authentication_signs_a_token_for_each_connection() {
-    let rds = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = rds.local_addr().unwrap().port();
-    let url = format!("postgres://jwt_auth@127.0.0.1:{port}/auth");
-    let stack = Stack::builder().with_for("signup", "DATABASE_URL", &url).with_for("signup", "DATABASE_AUTH", "iam");
-    let stack = stack.start().await;
-    let ada = stack.stranger("Ada");
-    for _ in 0..2 {
-        let (reply, token) = tokio::join!(ada.signs_up(), receive_password(&rds));
-        assert_unavailable(&reply);
-        assert!(token.starts_with(&format!("127.0.0.1:{port}/?Action=connect&DBUser=jwt_auth&")), "{token}");
-        for part in [
-            "X-Amz-Credential=test%2F",
-            "%2Fus-east-1%2Frds-db%2Faws4_request",
-            "X-Amz-Expires=900",
-            "X-Amz-Signature=",
-        ] {
-            assert!(token.contains(part), "{part} in {token}");
-        }
-        assert!(!stack.log_of("signup").contains("X-Amz-Signature"), "the log contains no token");
-    }
 }

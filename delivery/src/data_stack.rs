@@ -1,0 +1,331 @@
+//! The stack of the database, `<the application's stack>-database`, which is made from `database.yaml`. A deployment of the application
+//! only reads its outputs. It deploys `database.yaml` if the application has no database yet, and on request.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use toolkit::{
+    console::{say, step},
+    workspace::Workspace,
+};
+
+use crate::{
+    aws::Aws,
+    cloudformation::{Description, StackUpdate, describe_ready},
+    request::Request,
+    templates::Parameters,
+};
+
+/// The parameter of `template.yaml` for a database with passwords.
+const URL_SECRET: &str = "DatabaseUrlSecret";
+
+/// The parameter of `template.yaml` for a database with IAM login.
+pub const ADDRESS: &str = "DatabaseAddress";
+
+/// The parameter of `database.yaml` for a database that is created from a snapshot.
+const SNAPSHOT: &str = "DatabaseSnapshot";
+
+/// The stack, and what a deployment does with it.
+pub struct DataStack<'a> {
+    request: &'a Request,
+    name: String,
+    /// `None` if there is no stack.
+    deployed: Option<Description>,
+    /// The parameters of the application after the deployment, without those that this stack's outputs set.
+    application: Parameters,
+    /// Whether the application uses this database after the deployment.
+    is_used: bool,
+    /// Whether the deployment deploys `database.yaml`.
+    is_deployed: bool,
+}
+
+impl<'a> DataStack<'a> {
+    /// Decides what a deployment of an application does. Returns an error if the request contradicts what is deployed.
+    pub fn plan(
+        request: &'a Request,
+        aws: &mut Aws,
+        application_stack: &str,
+        application: &Description,
+    ) -> Result<Self> {
+        let name = format!("{application_stack}-database");
+        let deployed = describe_ready(aws, &name)?;
+        Self::decide(request, name, deployed, application)
+    }
+
+    fn decide(
+        request: &'a Request,
+        name: String,
+        deployed: Option<Description>,
+        application: &Description,
+    ) -> Result<Self> {
+        let mut parameters = application.parameters.clone();
+        parameters.extend(request.for_application());
+        let has = |parameter: &&str| !request.application.value(&parameters, parameter).is_empty();
+        // If there is a stack, or if it is created on request, the address is its output.
+        let is_foreign = |parameter: &&str| *parameter == URL_SECRET || (deployed.is_none() && !request.with_database);
+        let other = [URL_SECRET, ADDRESS].into_iter().filter(is_foreign).find(has);
+        match &deployed {
+            None => {
+                refuse_other_database(request, other)?;
+                refuse_empty_database(request, application)?;
+            }
+            Some(stack) => {
+                if other.is_none() {
+                    refuse_outputs(request, &name, stack)?;
+                }
+                refuse_no_snapshot(request, stack)?;
+            }
+        }
+        let is_needed = deployed.is_none() && other.is_none();
+        let is_deployed = is_needed || request.with_database || !request.only_for_database().is_empty();
+        Ok(Self { request, name, deployed, application: parameters, is_used: other.is_none(), is_deployed })
+    }
+
+    /// Returns an error if the functions have reserved concurrency, and the database would have fewer connections than they need.
+    pub fn check_connections(&self, needed: u64) -> Result<()> {
+        let Self { request, .. } = self;
+        if !self.is_used || request.application.value(&self.application, "ReserveConcurrency") != "on" {
+            return Ok(());
+        }
+        let Some(maximum) = self.connections().filter(|maximum| *maximum < needed) else { return Ok(()) };
+        let classes = request.database.mapping("Connections", "Maximum");
+        let enough = classes.into_iter().filter_map(|(class, maximum)| Some((maximum.parse::<u64>().ok()?, class)));
+        let (_, class) = enough
+            .filter(|(maximum, _)| *maximum >= needed)
+            .min()
+            .context("no DatabaseClass has enough connections")?;
+        bail!(
+            "with ReserveConcurrency=on, the functions need {needed} connections to the database (docs/database.md, How many connections). \
+             The database has {maximum}. Add --set DatabaseClass={class}, or --set ReserveConcurrency=off"
+        )
+    }
+
+    /// The number of connections to the database after the deployment. `None` if the class does not exist.
+    fn connections(&self) -> Option<u64> {
+        if !self.is_deployed {
+            return self.deployed.as_ref()?.outputs.get("MaxConnections")?.parse().ok();
+        }
+        let mut parameters = self.deployed.as_ref().map(|stack| stack.parameters.clone()).unwrap_or_default();
+        parameters.extend(self.request.given.clone());
+        let class = self.request.database.value(&parameters, "DatabaseClass");
+        self.request.database.mapping("Connections", "Maximum").get(class)?.parse().ok()
+    }
+
+    /// Deploys `database.yaml` if the deployment requires it. Returns the parameters that the application gets from the database.
+    pub fn deploy(&mut self, workspace: &Workspace, aws: &mut Aws) -> Result<Parameters> {
+        if self.is_deployed {
+            let parameters = self.parameters(aws)?;
+            step(format_args!("Deploying database.yaml to the stack {}", self.name));
+            let file = workspace.root.join("database.yaml");
+            let Request { stage, database: template, .. } = self.request;
+            let update = StackUpdate { stage, stack: &self.name, template, file: &file, parameters: &parameters };
+            update
+                .run(workspace)
+                .with_context(|| format!("the database was not deployed. Look at the stack {}", self.name))?;
+            self.deployed = describe_ready(aws, &self.name)?;
+        } else if self.deployed.as_ref().is_some_and(|stack| !stack.is_of(&self.request.database)) {
+            say(format_args!(
+                "database.yaml differs from the stack {}. To deploy it: cargo delivery deploy --stage {} --database",
+                self.name, self.request.stage
+            ));
+        }
+        let outputs = self.deployed.as_ref().filter(|_| self.is_used).map(|stack| &stack.outputs);
+        Ok(outputs.map(|outputs| self.request.application.of_its_own(outputs)).unwrap_or_default())
+    }
+
+    /// The parameters of `database.yaml` that this deployment sets. Parameters of both templates have the application's value.
+    fn parameters(&self, aws: &mut Aws) -> Result<Parameters> {
+        let template = &self.request.database;
+        let mut parameters = template.of_its_own(&self.application);
+        parameters.extend(template.of_its_own(&self.request.given));
+        if self.deployed.is_none() && !parameters.contains_key("Zones") {
+            parameters.insert("Zones".to_owned(), zones_with_ses(aws)?);
+        }
+        Ok(parameters)
+    }
+}
+
+/// Refuses parameters of a database that this stage does not have.
+fn refuse_other_database(request: &Request, other: Option<&str>) -> Result<()> {
+    let asked = request.only_for_database();
+    match (other, asked.first()) {
+        (Some(other), Some(parameter)) if !request.with_database => bail!(
+            "--set {parameter}: {parameter} is a parameter of database.yaml, but this stage uses another database ({other}). Leave it out, \
+             or add --database to create a database that the application does not use yet"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Earlier versions of `template.yaml` contained the database. The application must not change to an empty one.
+fn refuse_empty_database(request: &Request, application: &Description) -> Result<()> {
+    let contains_database = application.parameters.get("Database").is_some_and(|database| database == "create");
+    if contains_database && request.given.get(SNAPSHOT).is_none_or(String::is_empty) {
+        bail!(
+            "the application's stack contains its database, as earlier versions of template.yaml made it. Nothing was changed. Move the \
+             database first: docs/deploying.md, From one stack to two"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses values that the stack of the database sets.
+fn refuse_outputs(request: &Request, name: &str, stack: &Description) -> Result<()> {
+    if let Some(parameter) = request.given.keys().find(|parameter| stack.outputs.contains_key(*parameter)) {
+        bail!(
+            "--set {parameter}: {parameter} is an output of the stack {name}, which contains the application's database. Leave it out. \
+             docs/deploying.md, A database of your own, says how to use another database"
+        );
+    }
+    Ok(())
+}
+
+/// Without its snapshot, CloudFormation replaces a database by an empty one.
+fn refuse_no_snapshot(request: &Request, stack: &Description) -> Result<()> {
+    let has_snapshot = |parameters: &Parameters| parameters.get(SNAPSHOT).map(|snapshot| !snapshot.is_empty());
+    if has_snapshot(&stack.parameters) == Some(true) && has_snapshot(&request.given) == Some(false) {
+        bail!("--set {SNAPSHOT}=: CloudFormation would replace the database by an empty one. Leave it out");
+    }
+    Ok(())
+}
+
+/// Two availability zones with the endpoint of SES, separated by a comma. `database.yaml` needs it in the first of its zones.
+fn zones_with_ses(aws: &mut Aws) -> Result<String> {
+    let zones = aws.call("ec2", "describe_availability_zones", &json!({}))?;
+    let region = zones["AvailabilityZones"][0]["RegionName"].as_str().context("AWS names no region")?;
+    let service = format!("com.amazonaws.{region}.email");
+    let services = aws.call("ec2", "describe_vpc_endpoint_services", &json!({ "ServiceNames": [service] }))?;
+    let zones = first_two(&services["ServiceDetails"][0]["AvailabilityZones"]).with_context(|| {
+        format!(
+            "the endpoint {service} exists in fewer than two availability zones. Choose two zones for the database: --set Zones=a,b. \
+             The first one must have the endpoint"
+        )
+    })?;
+    say(format_args!("The database's zones: {zones}"));
+    Ok(zones)
+}
+
+fn first_two(zones: &Value) -> Option<String> {
+    let mut zones: Vec<_> = zones.as_array()?.iter().filter_map(Value::as_str).collect();
+    zones.sort_unstable();
+    Some(zones.get(..2)?.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{DataStack, Description, Parameters, Request, first_two};
+    use crate::templates::Template;
+
+    const APPLICATION: &str = "Parameters: { DatabaseUrlSecret: { Default: '' }, DatabaseAddress: { Default: '' },
+        ReserveConcurrency: { Default: 'off' }, AlarmMail: { Default: '' } }";
+
+    const DATABASE: &str =
+        "Parameters: { DatabaseClass: { Default: small }, DatabaseSnapshot: { Default: '' }, AlarmMail: {} }
+Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' }, large: { Maximum: '500' } } }";
+
+    fn parameters(of: &[(&str, &str)]) -> Parameters {
+        of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn request(given: &[(&str, &str)], with_database: bool) -> Request {
+        Request {
+            stage: "production".to_owned(),
+            application: Template::parse("template.yaml", APPLICATION),
+            database: Template::parse("database.yaml", DATABASE),
+            given: parameters(given),
+            with_database,
+        }
+    }
+
+    fn application(of: &[(&str, &str)]) -> Description {
+        Description { parameters: parameters(of), ..Description::default() }
+    }
+
+    /// A database of the class `small`.
+    fn small() -> Description {
+        let outputs = parameters(&[("DatabaseAddress", "host:5432/auth"), ("MaxConnections", "60")]);
+        Description { outputs, ..Description::default() }
+    }
+
+    /// Whether the deployment deploys `database.yaml`, and whether the application uses this database afterwards.
+    fn decision(request: &Request, deployed: Option<Description>, of: &[(&str, &str)]) -> Result<[bool; 2], String> {
+        let plan = DataStack::decide(request, "auth-database".to_owned(), deployed, &application(of));
+        plan.map(|plan| [plan.is_deployed, plan.is_used]).map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_database_is_created_only_if_the_application_has_none() {
+        let nothing = request(&[], false);
+        assert_eq!(decision(&nothing, None, &[]), Ok([true, true]));
+        assert_eq!(decision(&nothing, None, &[("DatabaseUrlSecret", "database")]), Ok([false, false]));
+        assert_eq!(decision(&nothing, None, &[("DatabaseAddress", "host:5432/auth")]), Ok([false, false]));
+        let secret = request(&[("DatabaseUrlSecret", "database")], false);
+        assert_eq!(decision(&secret, None, &[]), Ok([false, false]));
+        let no_secret = request(&[("DatabaseUrlSecret", "")], false);
+        assert_eq!(decision(&no_secret, None, &[("DatabaseUrlSecret", "database")]), Ok([true, true]));
+        let flag = request(&[], true);
+        assert_eq!(decision(&flag, None, &[("DatabaseUrlSecret", "database")]), Ok([true, false]));
+        assert_eq!(decision(&flag, None, &[("DatabaseAddress", "host:5432/auth")]), Ok([true, true]));
+    }
+
+    #[test]
+    fn a_database_is_changed_only_on_request() {
+        assert_eq!(decision(&request(&[], false), Some(small()), &[]), Ok([false, true]));
+        assert_eq!(decision(&request(&[("AlarmMail", "a")], false), Some(small()), &[]), Ok([false, true]));
+        assert_eq!(decision(&request(&[("DatabaseClass", "large")], false), Some(small()), &[]), Ok([true, true]));
+        assert_eq!(decision(&request(&[], true), Some(small()), &[]), Ok([true, true]));
+    }
+
+    #[test]
+    fn a_request_that_contradicts_what_is_deployed_is_refused() {
+        let large = request(&[("DatabaseClass", "large")], false);
+        let refusal = decision(&large, None, &[("DatabaseUrlSecret", "database")]).unwrap_err();
+        assert!(refusal.contains("DatabaseClass") && refusal.contains("(DatabaseUrlSecret)"), "{refusal}");
+        let address = request(&[("DatabaseAddress", "other:5432/auth")], false);
+        let refusal = decision(&address, Some(small()), &[]).unwrap_err();
+        assert!(refusal.contains("an output of the stack auth-database"), "{refusal}");
+        let no_snapshot = request(&[("DatabaseSnapshot", "")], false);
+        let restored = Description { parameters: parameters(&[("DatabaseSnapshot", "auth")]), ..small() };
+        let refusal = decision(&no_snapshot, Some(restored), &[]).unwrap_err();
+        assert!(refusal.contains("by an empty one"), "{refusal}");
+        assert_eq!(decision(&no_snapshot, Some(small()), &[]), Ok([true, true]));
+    }
+
+    #[test]
+    fn the_database_of_an_earlier_version_is_not_replaced_by_an_empty_one() {
+        let earlier = [("Database", "create")];
+        let refusal = decision(&request(&[], false), None, &earlier).unwrap_err();
+        assert!(refusal.contains("From one stack to two"), "{refusal}");
+        let from_snapshot = request(&[("DatabaseSnapshot", "auth")], false);
+        assert_eq!(decision(&from_snapshot, None, &earlier), Ok([true, true]));
+        let existing = [("Database", "existing"), ("DatabaseUrlSecret", "database")];
+        assert_eq!(decision(&request(&[], false), None, &existing), Ok([false, false]));
+    }
+
+    #[test]
+    fn reserved_concurrency_needs_a_database_with_enough_connections() {
+        let check = |given: &[(&str, &str)], deployed: Option<Description>, of: &[(&str, &str)]| {
+            let request = request(given, false);
+            let plan = DataStack::decide(&request, "auth-database".to_owned(), deployed, &application(of));
+            plan.and_then(|plan| plan.check_connections(184)).map_err(|refusal| refusal.to_string())
+        };
+        let on = [("ReserveConcurrency", "on")];
+        let refusal = check(&on, Some(small()), &[]).unwrap_err();
+        assert!(refusal.contains("184 connections") && refusal.contains("has 60"), "{refusal}");
+        assert!(refusal.contains("--set DatabaseClass=medium"), "{refusal}");
+        assert!(check(&on, None, &[]).is_err(), "the default class of a new database");
+        assert!(check(&[], Some(small()), &on).is_err(), "an application that reserves already");
+        assert_eq!(check(&[on[0], ("DatabaseClass", "medium")], Some(small()), &[]), Ok(()));
+        assert!(check(&[("DatabaseClass", "small")], None, &on).is_err(), "a smaller class");
+        assert_eq!(check(&on, None, &[("DatabaseUrlSecret", "database")]), Ok(()));
+        assert_eq!(check(&[], Some(small()), &[]), Ok(()));
+    }
+
+    #[test]
+    fn two_zones_are_chosen_in_alphabetical_order() {
+        assert_eq!(first_two(&json!(["c", "a", "b"])).as_deref(), Some("a,b"));
+        assert_eq!(first_two(&json!(["c"])), None);
+        assert_eq!(first_two(&json!(null)), None);
+    }
+}

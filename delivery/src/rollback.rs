@@ -1,0 +1,43 @@
+//! `cargo delivery deploy --rollback`.
+
+use anyhow::{Result, bail};
+use toolkit::console::say;
+
+use crate::{
+    alias::{Move, moves_of_newest_deployment},
+    deployed_stack::{DeployedStack, list},
+};
+
+/// Finds the aliases that the newest deployment moved, and points each of them to its previous version. A
+/// rollback is recorded like a deployment, so a second rollback undoes the first.
+pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
+    let now = stack.aliases()?;
+    let moves = moves_of_newest_deployment(&now);
+    if moves.is_empty() {
+        bail!(
+            "no alias `live` of {} records an earlier version: this command has not deployed anything yet",
+            stack.name
+        );
+    }
+    // All versions are checked before the first alias moves, so that no rollback stops half-way.
+    for (name, Move { before, .. }) in &moves {
+        if !stack.has_version(name, before)? {
+            bail!(
+                "version {before} of {name} does not exist any more, so nothing was changed. Check out the commit it was built from, and deploy that"
+            );
+        }
+    }
+    for (name, Move { deployment, build, before }) in &moves {
+        let rollback = Move {
+            deployment: deployment + 1,
+            build: format!("back from {}", build.trim_start_matches("back from ")),
+            before: now[name].function_version.clone(),
+        };
+        stack.set_live(name, before, &rollback.to_string())?;
+    }
+    say(format_args!("live: {}", list(moves.iter().map(|(name, last)| (name, &last.before)))));
+    say(
+        "The functions run the versions of before the last deployment or rollback. The tables were not changed. Another --rollback undoes this one.",
+    );
+    Ok(())
+}

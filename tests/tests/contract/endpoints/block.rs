@@ -1,0 +1,142 @@
+//! The block of a function in `template.yaml`, and its lines.
+
+use tests::documents::{self, Route};
+use toolkit::{endpoints::Endpoint, needs::Need};
+
+use super::logical_id;
+
+/// The condition of the example functions.
+pub(super) const EXAMPLES: &str = "WithExamples";
+
+/// The YAML anchor in `template.yaml` that holds a need's variables.
+pub(super) fn anchor(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Database => Some("*database"),
+        Need::Counters => Some("*counters"),
+        Need::Mail => Some("*mail"),
+        Need::Tokens => Some("*tokens"),
+        Need::Keys => Some("*keys"),
+        Need::PasswordRules => Some("*password-rules"),
+        _ => None,
+    }
+}
+
+/// A variable that is set from a parameter of the same name.
+pub(super) fn variable_line(name: &str) -> String {
+    format!("{name}: !Ref {}", logical_id(&name.to_lowercase().replace('_', "-")))
+}
+
+/// For each need that calls AWS, the entry of `Policies` that allows it.
+pub(super) fn policy_lines(endpoint: &Endpoint) -> Vec<(Need, &'static str)> {
+    let calling = endpoint.needs.iter().filter(|need| !need.actions().is_empty());
+    let lines = calling.map(|need| {
+        let line = match need {
+            Need::Database => "*may-connect",
+            Need::Counters => "*may-count",
+            Need::Mail => "*may-mail",
+            _ => "Statement: { Effect: Allow, Action: dynamodb:DeleteItem, Resource: !GetAtt StateTable.Arn }",
+        };
+        (*need, line)
+    });
+    lines.collect()
+}
+
+pub(super) fn default_memory() -> u64 {
+    documents::template()["Globals"]["Function"]["MemorySize"].as_u64().expect("a number of MB")
+}
+
+pub(super) fn reserved_line(share: u64) -> String {
+    format!("ReservedConcurrentExecutions: !If [Reserved, {share}, !Ref AWS::NoValue]")
+}
+
+/// `number` is 0 for the first event of a function.
+pub(super) fn event_line(route: &Route, number: usize) -> String {
+    let name = if number == 0 { "Http".to_owned() } else { format!("Http{}", number + 1) };
+    let auth = if route.authorizer.is_some() { ", Auth: { Authorizer: Authorizer }" } else { "" };
+    let Route { method, path, .. } = route;
+    let path = if path.contains('{') { format!("\"{path}\"") } else { path.clone() };
+    format!("{name}: {{ Type: HttpApi, Properties: {{ ApiId: !Ref Api, Method: {method}, Path: {path}{auth} }} }}")
+}
+
+/// The whole resource of a function.
+pub(super) fn block(endpoint: &Endpoint) -> String {
+    let Endpoint { name, memory, needs, .. } = endpoint;
+    let mut lines = vec![format!("  {}:", logical_id(name)), "    <<: *function".to_owned()];
+    lines.extend(endpoint.example.then(|| format!("    Condition: {EXAMPLES}")));
+    lines.push("    Properties:".to_owned());
+    let mut line = |text: String| lines.push(format!("      {text}"));
+    line(if needs.contains(&Need::Database) { "<<: *with-database" } else { "VersionDescription: *build" }.to_owned());
+    line(format!("FunctionName: !Sub ${{AWS::StackName}}-{name}"));
+    line(format!("CodeUri: functions/{name}/"));
+    if *memory != default_memory() {
+        line(format!("MemorySize: {memory}"));
+    }
+    endpoint.reserved.map(reserved_line).into_iter().for_each(&mut line);
+    environment_lines(endpoint).into_iter().for_each(&mut line);
+    policies_lines(endpoint).into_iter().for_each(&mut line);
+    if !endpoint.routes.is_empty() {
+        line("Events:".to_owned());
+        endpoint.routes.iter().enumerate().for_each(|(number, route)| line(format!("  {}", event_line(route, number))));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// One line, if anchors hold all variables.
+fn environment_lines(endpoint: &Endpoint) -> Vec<String> {
+    let anchors: Vec<_> = endpoint.needs.iter().filter_map(|need| anchor(*need)).collect();
+    let without_anchor = endpoint.needs.iter().filter(|need| anchor(**need).is_none());
+    let own: Vec<_> = without_anchor.flat_map(|need| need.variables()).collect();
+    match anchors.as_slice() {
+        [] if own.is_empty() => Vec::new(),
+        [anchor] if own.is_empty() => vec![format!("Environment: {{ Variables: {anchor} }}")],
+        anchors if own.is_empty() => vec![format!("Environment: {{ Variables: {{ <<: [{}] }} }}", anchors.join(", "))],
+        anchors => {
+            let mut lines = vec!["Environment:".to_owned(), "  Variables:".to_owned()];
+            lines.extend((!anchors.is_empty()).then(|| format!("    <<: [{}]", anchors.join(", "))));
+            lines.extend(own.iter().map(|variable| format!("    {}", variable_line(variable.name))));
+            lines
+        }
+    }
+}
+
+/// One line, if anchors hold all policies.
+fn policies_lines(endpoint: &Endpoint) -> Vec<String> {
+    let policies: Vec<_> = policy_lines(endpoint).into_iter().map(|(_, policy)| policy).collect();
+    if policies.is_empty() {
+        return Vec::new();
+    }
+    if policies.iter().all(|policy| policy.starts_with('*')) {
+        return vec![format!("Policies: [{}]", policies.join(", "))];
+    }
+    let each = policies.iter().map(|policy| format!("  - {policy}"));
+    ["Policies:".to_owned()].into_iter().chain(each).collect()
+}
+
+/// The text of a function's resource in `template.yaml`.
+fn text_of(function: &str) -> String {
+    let template = documents::read("template.yaml");
+    let start = format!("\n  {}:\n", logical_id(function));
+    let (_, block) = template.split_once(&start).unwrap_or_else(|| panic!("template.yaml has no {function}"));
+    format!("{}{}\n", &start[1..], block.split("\n\n").next().unwrap_or_default())
+}
+
+/// The block that the check prints for a missing function is the one that the template has.
+#[test]
+fn the_printed_block_of_a_function_is_complete() {
+    for name in ["public", "example", "jwks", "reset-password-page", "dashboard", "logout", "reset-password"] {
+        let endpoint = documents::endpoints().iter().find(|endpoint| endpoint.name == name).unwrap();
+        assert_eq!(block(endpoint), text_of(name));
+    }
+}
+
+/// docs/adding-an-endpoint.md states this number. This function has everything that needs a line.
+#[test]
+fn a_new_endpoint_costs_at_most_twelve_lines_of_the_template() {
+    let find = |name| documents::endpoints().iter().find(|endpoint| endpoint.name == name).unwrap();
+    let (resets, example) = (find("reset-password"), find("example"));
+    let needs = resets.needs.iter().copied().chain([Need::Tokens]).collect();
+    let endpoint = Endpoint { needs, routes: example.routes.clone(), ..resets.clone() };
+    let printed = block(&endpoint);
+    assert_eq!(printed.lines().count(), 12, "{printed}");
+    assert!(documents::read("docs/adding-an-endpoint.md").contains("at most 12 lines"));
+}
