@@ -11,8 +11,7 @@ use crate::{
     process::{output, run},
 };
 
-/// The variable with the URL of a DynamoDB Local that is already running. It is for ARM machines: the npm package has no native
-/// library for ARM, but the Docker image amazon/dynamodb-local has one.
+/// The variable with the URL of a DynamoDB Local that is already running, for example in Docker. Version 1.25 or later is necessary.
 pub const DYNAMODB_LOCAL_URL: &str = "DYNAMODB_LOCAL_URL";
 
 /// A program, or a group of programs, that a command needs.

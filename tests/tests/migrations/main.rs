@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// All migrations, in order.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
     "V3__addresses_compared_by_ascii",
     "V4__sessions_by_source",
     "V5__user_ids_of_64_bits",
+    "V6__session_endings",
 ];
 
 /// A stack on a database that is not migrated.

@@ -45,7 +45,7 @@ impl DynamoDb {
         let url = format!("http://127.0.0.1:{port}");
         step(format_args!("Starting DynamoDB Local on {url}"));
         // DynamoDB Local listens on every address of this machine. It has no option to restrict that.
-        command.args(["-sharedDb", "-port", &port.to_string()]);
+        command.args(["-sharedDb", "-disableTelemetry", "-port", &port.to_string()]);
         if run_folder.is_kept() {
             let data = run_folder.path().join("dynamodb");
             fs::create_dir_all(&data)?;
