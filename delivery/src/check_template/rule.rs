@@ -21,15 +21,15 @@ pub struct Rule {
 pub struct Violation(pub &'static str, pub &'static str);
 
 impl Rule {
-    /// The problems of all translations. A problem of several translations is listed once, with the switches of one of them.
+    /// The problems of all translations. A problem of several translations is listed once, with the parameters of one of them.
     pub fn broken(&self, translations: &[Translation], endpoints: &[Endpoint]) -> Vec<String> {
         let mut found = BTreeMap::new();
         for translation in translations {
             for problem in (self.problems)(translation, endpoints) {
-                found.entry(problem).or_insert(&translation.switches);
+                found.entry(problem).or_insert(&translation.parameters);
             }
         }
-        found.into_iter().map(|(problem, switches)| format!("{problem} (with {switches})")).collect()
+        found.into_iter().map(|(problem, parameters)| format!("{problem} (with {parameters})")).collect()
     }
 
     /// The planted violations that the rule does not report.
