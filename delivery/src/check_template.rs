@@ -35,8 +35,8 @@ use crate::{tools, verdict::Verdict};
 
 /// Check template.yaml and database.yaml, without an AWS account.
 ///
-/// SAM's own translator produces what CloudFormation receives, once for every combination of the switches of a template. Every result must
-/// follow the rules of this service. Violations of each rule are planted in the results, and the rule must report them. cfn-lint and checkov
+/// SAM's own translator produces what CloudFormation receives, once for every combination of parameter values that changes resources. Every result
+/// must follow the rules of this service. Violations of each rule are planted in the results, and the rule must report them. cfn-lint and checkov
 /// check every variant of every resource.
 #[derive(clap::Args)]
 pub struct Args {
@@ -66,7 +66,7 @@ pub fn run(&Args { quick }: &Args) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let mut verdict = Verdict::default();
     say(format_args!("With {}", tools::template_pins(&workspace)?));
-    step("Translating the templates for every combination of their switches");
+    step("Translating the templates for every combination of parameter values");
     let Translations { application, database } = translate(&workspace)?;
     let (of_application, of_database) = (application.resources, database.resources);
     say(format_args!(

@@ -55,8 +55,8 @@ pub fn describe_ready(aws: &mut Aws, name: &str) -> Result<Option<Description>> 
     match status(&stack) {
         "" | "REVIEW_IN_PROGRESS" => Ok(None),
         unusable @ ("CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "DELETE_FAILED") => bail!(
-            "the stack {name} is {unusable}, so nothing can be deployed to it. Delete this stack only (docs/deploying.md, Tearing it down), \
-             then try again"
+            "the stack {name} is {unusable}, so nothing can be deployed to it. Delete this stack first, and only this one (docs/deploying.md, Tearing it down). \
+             Then try again"
         ),
         busy if busy == "UPDATE_ROLLBACK_FAILED" || is_in_progress(busy) => {
             bail!("the stack {name} is {busy}. Repair it in CloudFormation, or wait; then try again")

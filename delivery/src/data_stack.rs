@@ -21,6 +21,9 @@ const URL_SECRET: &str = "DatabaseUrlSecret";
 /// The parameter of `template.yaml` for a database with IAM login.
 pub const ADDRESS: &str = "DatabaseAddress";
 
+/// The parameter of `template.yaml` that names the database's network.
+const SUBNETS: &str = "DatabaseSubnets";
+
 /// The parameter of `database.yaml` for a database that is created from a snapshot.
 const SNAPSHOT: &str = "DatabaseSnapshot";
 
@@ -47,7 +50,12 @@ impl<'a> DataStack<'a> {
         application: &Description,
     ) -> Result<Self> {
         let name = format!("{application_stack}-database");
-        let deployed = describe_ready(aws, &name)?;
+        let mut parameters = application.parameters.clone();
+        parameters.extend(request.for_application());
+        let concerns_stack = request.with_database || !request.only_for_database().is_empty();
+        // A stack that the application does not use may be in any state. For example, somebody may be deleting it.
+        let is_ignored = !concerns_stack && !request.application.value(&parameters, URL_SECRET).is_empty();
+        let deployed = if is_ignored { None } else { describe_ready(aws, &name)? };
         Self::decide(request, name, deployed, application)
     }
 
@@ -63,6 +71,9 @@ impl<'a> DataStack<'a> {
         // If there is a stack, or if it is created on request, the address is its output.
         let is_foreign = |parameter: &&str| *parameter == URL_SECRET || (deployed.is_none() && !request.with_database);
         let other = [URL_SECRET, ADDRESS].into_iter().filter(is_foreign).find(has);
+        if other.is_some() {
+            refuse_network_of_former_database(request, application)?;
+        }
         match &deployed {
             None => {
                 refuse_other_database(request, other)?;
@@ -95,7 +106,7 @@ impl<'a> DataStack<'a> {
             .context("no DatabaseClass has enough connections")?;
         bail!(
             "with ReserveConcurrency=on, the functions need {needed} connections to the database (docs/database.md, How many connections). \
-             The database has {maximum}. Add --set DatabaseClass={class}, or --set ReserveConcurrency=off"
+             The database would have {maximum}. Add --set DatabaseClass={class}, or --set ReserveConcurrency=off"
         )
     }
 
@@ -168,6 +179,20 @@ fn refuse_empty_database(request: &Request, application: &Description) -> Result
     Ok(())
 }
 
+/// A database with passwords gets no subnets from a stack. Functions that stay in the subnets of the former database keep its stack from being
+/// deleted.
+fn refuse_network_of_former_database(request: &Request, application: &Description) -> Result<()> {
+    let before = |parameter| !request.application.value(&application.parameters, parameter).is_empty();
+    let is_given = |parameter| request.given.contains_key(parameter);
+    if before(ADDRESS) && before(SUBNETS) && is_given(ADDRESS) && !is_given(SUBNETS) {
+        bail!(
+            "the functions are in the subnets of the former database. Give the subnets from which they reach the other database: \
+             --set DatabaseSubnets=… --set DatabaseSecurityGroups=…, with empty values if it has a public address"
+        );
+    }
+    Ok(())
+}
+
 /// Refuses values that the stack of the database sets.
 fn refuse_outputs(request: &Request, name: &str, stack: &Description) -> Result<()> {
     if let Some(parameter) = request.given.keys().find(|parameter| stack.outputs.contains_key(*parameter)) {
@@ -218,7 +243,7 @@ mod tests {
     use crate::templates::Template;
 
     const APPLICATION: &str = "Parameters: { DatabaseUrlSecret: { Default: '' }, DatabaseAddress: { Default: '' },
-        ReserveConcurrency: { Default: 'off' }, AlarmMail: { Default: '' } }";
+        DatabaseSubnets: { Default: '' }, ReserveConcurrency: { Default: 'off' }, AlarmMail: { Default: '' } }";
 
     const DATABASE: &str =
         "Parameters: { DatabaseClass: { Default: small }, DatabaseSnapshot: { Default: '' }, AlarmMail: {} }
@@ -293,6 +318,21 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
     }
 
     #[test]
+    fn a_change_to_another_database_needs_its_subnets() {
+        let before = [("DatabaseAddress", "host:5432/auth"), ("DatabaseSubnets", "subnet-a")];
+        let change = [("DatabaseUrlSecret", "database"), ("DatabaseAddress", "")];
+        for deployed in [None, Some(small())] {
+            let refusal = decision(&request(&change, false), deployed, &before).unwrap_err();
+            assert!(refusal.contains("--set DatabaseSubnets=… --set DatabaseSecurityGroups=…"), "{refusal}");
+        }
+        for subnets in ["", "subnet-b"] {
+            let with_subnets = [change[0], change[1], ("DatabaseSubnets", subnets)];
+            assert_eq!(decision(&request(&with_subnets, false), Some(small()), &before), Ok([false, false]));
+        }
+        assert_eq!(decision(&request(&change, false), Some(small()), &before[..1]), Ok([false, false]));
+    }
+
+    #[test]
     fn the_database_of_an_earlier_version_is_not_replaced_by_an_empty_one() {
         let earlier = [("Database", "create")];
         let refusal = decision(&request(&[], false), None, &earlier).unwrap_err();
@@ -312,7 +352,7 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
         };
         let on = [("ReserveConcurrency", "on")];
         let refusal = check(&on, Some(small()), &[]).unwrap_err();
-        assert!(refusal.contains("184 connections") && refusal.contains("has 60"), "{refusal}");
+        assert!(refusal.contains("184 connections") && refusal.contains("would have 60"), "{refusal}");
         assert!(refusal.contains("--set DatabaseClass=medium"), "{refusal}");
         assert!(check(&on, None, &[]).is_err(), "the default class of a new database");
         assert!(check(&[], Some(small()), &on).is_err(), "an application that reserves already");

@@ -125,7 +125,17 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
         before,
     };
     deployment.check_functions(&stack.name)?;
-    deployment.run(&mut stack).map_err(|problem| deployment.undo(&mut stack, problem))
+    deployment.run(&mut stack).map_err(|problem| deployment.undo(&mut stack, problem))?;
+    print_next_steps(&mut stack)
+}
+
+/// Prints the address of the API and the outputs that say what to do next.
+fn print_next_steps(stack: &mut DeployedStack<'_>) -> Result<()> {
+    let outputs = describe_ready(&mut stack.aws, &stack.name)?.unwrap_or_default().outputs;
+    for (name, value) in outputs.iter().filter(|(name, _)| *name == "ApiUrl" || name.starts_with("Next")) {
+        say(format_args!("{name}: {value}"));
+    }
+    Ok(())
 }
 
 /// The names of the parameters that the database sets to another value than the stack has.

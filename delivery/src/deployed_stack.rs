@@ -98,7 +98,10 @@ impl DeployedStack<'_> {
         }
         let answer = self.invoke(name, version, &event)?;
         if answer["statusCode"].as_u64().is_some_and(|status| status >= 500) {
-            bail!("version {version} of {name} answers its sample event with {answer}. Its log says why");
+            bail!(
+                "version {version} of {name} answers its sample event with {answer}. {}",
+                self.where_the_log_is(name)
+            );
         }
         Ok(())
     }
@@ -109,10 +112,17 @@ impl DeployedStack<'_> {
         let invoked = self.call("invoke", name, arguments)?;
         let payload = text(&invoked["Payload"]);
         if !invoked["FunctionError"].is_null() {
-            bail!("version {version} of {name} failed: {payload}");
+            bail!("version {version} of {name} failed: {payload}. {}", self.where_the_log_is(name));
         }
         serde_json::from_str(payload)
             .with_context(|| format!("the answer of version {version} of {name} is not JSON: {payload}"))
+    }
+
+    fn where_the_log_is(&self, name: &str) -> String {
+        let stack = &self.name;
+        format!(
+            "Its log says why: search the log group in the outputs of {stack} with `filter span.function = \"{name}\"`"
+        )
     }
 
     /// Whether a version of a function exists.

@@ -35,7 +35,8 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
         };
         stack.set_live(name, before, &rollback.to_string())?;
     }
-    say(format_args!("live: {}", list(moves.iter().map(|(name, last)| (name, &last.before)))));
+    let versions = moves.iter().map(|(name, last)| (name, format!("{} → {}", now[name].function_version, last.before)));
+    say(format_args!("live: {}", list(versions)));
     say(
         "The functions run the versions of before the last deployment or rollback. The tables were not changed. Another --rollback undoes this one.",
     );

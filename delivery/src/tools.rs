@@ -58,7 +58,7 @@ pub fn path_to_aws_and_cargo_lambda(workspace: &Workspace) -> Result<OsString> {
     Ok(path_with([aws, cargo_lambda(workspace)?]))
 }
 
-/// A command that prints both templates as CloudFormation receives them, for every combination of their switches.
+/// A command that prints both templates as CloudFormation receives them, for every combination of parameter values.
 pub fn sam_translator(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new(sam_folder(workspace)?.join("python"));
     command.arg(helper(workspace, "translated.py")).current_dir(&workspace.root);

@@ -263,7 +263,7 @@ class DBInstance(Kind):
 
 class Function(Kind):
     # These properties have no effect here, because functions are not run.
-    IGNORED = ("Environment", "VpcConfig", "LoggingConfig")
+    IGNORED = ("VpcConfig", "LoggingConfig")
 
     def settings(self, properties):
         function = properties["FunctionName"]

@@ -1,4 +1,4 @@
-"""Prints template.yaml and database.yaml as CloudFormation receives them, once for every combination of their switches. SAM's own translator
+"""Prints template.yaml and database.yaml as CloudFormation receives them, once for every combination of parameter values. SAM's own translator
 translates template.yaml; then parameters, mappings and conditions are replaced by their values. Needs no AWS account."""
 
 import itertools
@@ -22,7 +22,7 @@ IAM_LOGIN = {
     "DatabaseOwnerSecret": "jwt-auth/owner",
 }
 
-# For each template, parameters that always have the same value, and the values of each switch.
+# For each template: the parameters that always have the same value, and the choices, of which every combination is translated.
 TEMPLATES = {
     "template.yaml": (
         {"MailFrom": "no-reply@example.com", "MailDomain": "example.com"},
@@ -140,13 +140,13 @@ def read(file):
     return json.dumps(template)
 
 
-def with_switches(source, given, combination):
-    return {"switches": combination, "template": translated(json.loads(source), given | combination)}
+def combined(source, given, combination):
+    return {"parameters": combination, "template": translated(json.loads(source), given | combination)}
 
 
-def translations(pool, source, given, switches):
-    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*switches)]
-    return pool.starmap(with_switches, [(source, given, each) for each in combinations], chunksize=4)
+def translations(pool, source, given, choices):
+    combinations = [dict(itertools.chain.from_iterable(map(dict.items, each))) for each in itertools.product(*choices)]
+    return pool.starmap(combined, [(source, given, each) for each in combinations], chunksize=4)
 
 
 if __name__ == "__main__":

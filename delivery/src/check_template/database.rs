@@ -34,8 +34,8 @@ fn unprotected(translation: &Translation) -> Vec<String> {
         ("Postgres/Properties/BackupRetentionPeriod", json!(14)),
         ("Postgres/Properties/MasterUserPassword", json!({ "Fn::Sub": owner })),
         ("Postgres/Properties/DBParameterGroupName", json!({ "Ref": "PostgresSettings" })),
-        // The secret is needed to log in to a database that is restored from a snapshot.
-        ("PostgresOwner/DeletionPolicy", json!("Retain")),
+        // The secret is needed to log in to a database that is restored from a snapshot. After a failed creation, there is no such database.
+        ("PostgresOwner/DeletionPolicy", json!("RetainExceptOnCreate")),
         ("PostgresOwner/UpdateReplacePolicy", json!("Retain")),
         ("PostgresSettings/Properties/Family", json!(format!("postgres{version}"))),
         ("PostgresSettings/Properties/Parameters/rds.force_ssl", json!("1")),

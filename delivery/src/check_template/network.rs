@@ -33,7 +33,8 @@ pub const OF_THE_DATABASE: Rule = Rule {
 };
 
 fn wrong_subnets(translation: &Translation, endpoints: &[Endpoint]) -> Vec<String> {
-    let ids = |switch: &str| translation.switches[switch].as_str().map(|ids| ids.split(',').collect::<Vec<_>>());
+    let ids =
+        |parameter: &str| translation.parameters[parameter].as_str().map(|ids| ids.split(',').collect::<Vec<_>>());
     let network = ids("DatabaseSubnets").map_or(
         Value::Null,
         |subnets| json!({ "SubnetIds": subnets, "SecurityGroupIds": ids("DatabaseSecurityGroups") }),

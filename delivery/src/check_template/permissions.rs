@@ -61,7 +61,7 @@ fn wrong_role(function: &Function, role: &Value) -> Vec<String> {
 }
 
 fn wrong_statements(translation: &Translation, endpoint: &Endpoint, role: &Value) -> Vec<String> {
-    let logs_in_with_iam = !translation.switches["DatabaseResourceId"].is_null();
+    let logs_in_with_iam = !translation.parameters["DatabaseResourceId"].is_null();
     let needed = endpoint.actions().into_iter().filter(|action| *action != "rds-db:connect" || logs_in_with_iam);
     let statements = || list(&role["Policies"]).flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
     let allowed: BTreeSet<&str> = statements().flat_map(actions).collect();
@@ -90,7 +90,7 @@ fn is_limited(action: &str, statement: &Value, translation: &Translation, endpoi
     let arn = |service: &str, resource: &str| json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}") });
     let (resource, condition) = match action.split(':').next() {
         Some("rds-db") => {
-            let database = translation.switches["DatabaseResourceId"].as_str().unwrap_or_default();
+            let database = translation.parameters["DatabaseResourceId"].as_str().unwrap_or_default();
             // The name of the tables' owner is in a secret.
             let user = if endpoint.needs.contains(&Need::TableOwner) { "*" } else { "jwt_auth" };
             (arn("rds-db", &format!("dbuser:{database}/{user}")), Value::Null)

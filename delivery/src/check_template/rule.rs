@@ -1,4 +1,4 @@
-//! What must be true of a template, and changes of the template that must be noticed.
+//! Rules for a template. Each rule has violations: deliberate errors that test whether the rule reports them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,8 @@ pub struct Rule {
     pub says: &'static str,
     /// Lists what is wrong with a translation. Some rules compare it with the metadata of the functions.
     pub problems: fn(&Translation, &[Endpoint]) -> Vec<String>,
-    /// Changes that break the rule. Each is planted in a real translation, because a rule that looks in the wrong place would find nothing.
+    /// Changes that break the rule. To test the rule, each one is made in a copy of a real translation, and the rule must report it. A rule that
+    /// looks in the wrong place would otherwise pass for ever.
     pub violations: &'static [Violation],
 }
 
@@ -21,15 +22,15 @@ pub struct Rule {
 pub struct Violation(pub &'static str, pub &'static str);
 
 impl Rule {
-    /// The problems of all translations. A problem of several translations is listed once, with the switches of one of them.
+    /// The problems of all translations. A problem of several translations is listed once, with the parameters of one of them.
     pub fn broken(&self, translations: &[Translation], endpoints: &[Endpoint]) -> Vec<String> {
         let mut found = BTreeMap::new();
         for translation in translations {
             for problem in (self.problems)(translation, endpoints) {
-                found.entry(problem).or_insert(&translation.switches);
+                found.entry(problem).or_insert(&translation.parameters);
             }
         }
-        found.into_iter().map(|(problem, switches)| format!("{problem} (with {switches})")).collect()
+        found.into_iter().map(|(problem, parameters)| format!("{problem} (with {parameters})")).collect()
     }
 
     /// The planted violations that the rule does not report.

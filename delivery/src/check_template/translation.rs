@@ -20,15 +20,15 @@ pub struct Translations {
 pub struct TranslationsOfFile {
     /// The number of resources in the file.
     pub resources: usize,
-    /// One for each combination of the switches.
+    /// One for each combination of parameter values that `translated.py` lists.
     pub translations: Vec<Translation>,
 }
 
-/// A template, translated from SAM to CloudFormation, for one combination of switches. A switch is a parameter, or a group of parameters, that
-/// is tested with several values. Parameters and conditions are replaced by their values.
+/// A template, translated from SAM to CloudFormation, for one combination of parameter values. Parameters and conditions are replaced by their values.
 #[derive(Clone, Deserialize)]
 pub struct Translation {
-    pub switches: Value,
+    /// The parameters of this combination that have another value than their default.
+    pub parameters: Value,
     pub template: Value,
 }
 
@@ -55,9 +55,9 @@ impl Function<'_> {
 }
 
 impl Translation {
-    /// Whether a switch has this value.
-    pub fn has(&self, switch: &str, value: &str) -> bool {
-        self.switches[switch] == value
+    /// Whether a parameter has this value.
+    pub fn has(&self, parameter: &str, value: &str) -> bool {
+        self.parameters[parameter] == value
     }
 
     /// All resources, with their logical ids.

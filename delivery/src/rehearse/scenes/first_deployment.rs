@@ -25,7 +25,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
         "the database comes first"
     );
     rehearsal.without_touching(DATA_STACK, |rehearsal| {
-        rehearsal.deploy_fails(&REQUIRED, &[STACK, "ROLLBACK_COMPLETE", "Delete this stack only"])?;
+        rehearsal.deploy_fails(&REQUIRED, &[STACK, "ROLLBACK_COMPLETE", "Delete this stack first"])?;
         rehearsal.sam(&["delete", "--stack-name", STACK, "--no-prompts"], true)?;
         rehearsal.aws("logs", "delete_log_group", &log_group)?;
         rehearsal.deploy(&REQUIRED)?;

@@ -22,12 +22,12 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
 }
 
 /// Deletes a stack with `sam delete`.
-fn delete(rehearsal: &Rehearsal, stack: &str, succeeds: bool) -> Result<()> {
+pub(super) fn delete(rehearsal: &Rehearsal, stack: &str, succeeds: bool) -> Result<()> {
     rehearsal.sam(&["delete", "--stack-name", stack, "--no-prompts"], succeeds)
 }
 
 /// Deletes the databases that were replaced, and removes the protection of the stack's database. Returns its name.
-fn unprotect(rehearsal: &mut Rehearsal) -> Result<String> {
+pub(super) fn unprotect(rehearsal: &mut Rehearsal) -> Result<String> {
     let current = rehearsal.resource(DATA_STACK, "Postgres")?;
     let databases = rehearsal.aws("rds", "describe_db_instances", &json!({}))?;
     for database in databases["DBInstances"].as_array().into_iter().flatten() {
@@ -52,7 +52,7 @@ fn application_first(rehearsal: &mut Rehearsal) -> Result<String> {
     ensure!(!groups.contains("/aws/vendedlogs/"), "the access log should have been deleted");
 
     delete(rehearsal, DATA_STACK, false)?;
-    rehearsal.deploy_fails(&REQUIRED, &[DATA_STACK, "DELETE_FAILED", "Delete this stack only"])?;
+    rehearsal.deploy_fails(&REQUIRED, &[DATA_STACK, "DELETE_FAILED", "Delete this stack first"])?;
     let database = unprotect(rehearsal)?;
     delete(rehearsal, DATA_STACK, true)?;
     ensure!(
