@@ -12,8 +12,9 @@
 //! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
 //! | [`environment`] | reads environment variables |
 //!
-//! A module uses only modules below it: endpoints use `sessions`, `counters` and `mail`; these use `db`; `db` uses `security`; `security` uses
-//! `domain`. Each reads its own settings from the [`environment`].
+//! Dependencies go in one direction: endpoints use `sessions`, `counters` and `mail`; these use `db`; `db` uses `security`; `security` uses
+//! `domain`. A module that has settings reads them itself from the
+//! [`environment`].
 
 #[cfg(test)]
 mod arbitrary;

@@ -1,6 +1,6 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// The SHA-256 of a counter's name. Stores hold keys and no names, so no address can be read from them.
+/// The SHA-256 of a counter's name. PostgreSQL or DynamoDB stores only this key, so nobody can read an address there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterKey([u8; 32]);
 

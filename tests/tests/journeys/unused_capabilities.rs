@@ -1,4 +1,5 @@
-//! Calls functions of the crate `shared` directly. No endpoint uses them, or endpoints use them only together with others.
+//! Calls functions of the crate `shared` directly. Some of them are used by no endpoint. Endpoints use the others only in
+//! combination. For example, a sign-in always opens a session and clears its counters.
 
 use shared::{
     db::{Database, throttle},
@@ -55,7 +56,8 @@ async fn a_user_lists_sessions_and_ends_all_of_them() {
     assert_eq!(ada.dashboard(&ada.signs_in().await.access).await.status, 200, "she can sign in again");
 }
 
-/// An endpoint may require more than the right password. So opening a session and taking back failures are separate steps.
+/// An endpoint may require a second factor after the right password. So it must be able to open a session without clearing the counters, and to clear
+/// the counters without opening a session.
 #[tokio::test]
 async fn a_session_is_opened_without_taking_back_failures_and_the_other_way_around() {
     let stack = Stack::start().await;
