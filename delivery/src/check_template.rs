@@ -12,6 +12,7 @@ mod permissions;
 mod references;
 mod rule;
 mod sam_local;
+mod state_table;
 mod translation;
 mod versions;
 
@@ -47,10 +48,11 @@ pub struct Args {
 
 const TEMPLATES: [&str; 2] = ["template.yaml", "database.yaml"];
 
-const RULES_OF_THE_APPLICATION: [Rule; 9] = [
+const RULES_OF_THE_APPLICATION: [Rule; 10] = [
     references::RULE,
     endpoints::RULE,
     permissions::RULE,
+    state_table::RULE,
     environments::RULE,
     network::OF_THE_APPLICATION,
     versions::RULE,

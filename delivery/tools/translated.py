@@ -27,8 +27,16 @@ TEMPLATES = {
     "template.yaml": (
         {"MailFrom": "no-reply@example.com", "MailDomain": "example.com"},
         [
-            # The database: an RDS instance with IAM login, or one with passwords, whose owner may have a secret of its own.
-            [IAM_LOGIN | NETWORK, PASSWORD_LOGIN, PASSWORD_LOGIN | {"MigrateDatabaseUrlSecret": "jwt-auth/owner"}, PASSWORD_LOGIN | NETWORK],
+            # The database: an RDS instance with IAM login, or one with passwords, whose owner may have a secret of its own. Sessions are in it, or
+            # in DynamoDB.
+            [
+                IAM_LOGIN | NETWORK,
+                IAM_LOGIN | NETWORK | {"StateStore": "dynamodb"},
+                PASSWORD_LOGIN,
+                PASSWORD_LOGIN | {"MigrateDatabaseUrlSecret": "jwt-auth/owner"},
+                PASSWORD_LOGIN | NETWORK,
+                PASSWORD_LOGIN | {"StateStore": "dynamodb"},
+            ],
             [{}, {"JwtSigner": "b"}],
             [{}, {"JwtPrivateKeySecret": "jwt-auth/private-key", "JwtPublicKeysSecret": "jwt-auth/public-keys"}],
             [{}, {"MailIdentity": "create"}],

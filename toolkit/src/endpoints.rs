@@ -5,7 +5,7 @@
 //! routes = ["GET /api/dashboard"]              # empty if the function has no route
 //! authorizer = true                            # API Gateway calls the function `authorizer` first. Default: false
 //! needs = ["database", "sessions", "tokens"]   # see `Need`
-//! reserved = 10                                # concurrent executions; required with the need `database`
+//! reserved = 10                                # concurrent executions; required if the function uses the database
 //! example = true                               # deployed only with the parameter `Examples=on`. Default: false
 //!
 //! [package.metadata.lambda.deploy]
@@ -47,6 +47,15 @@ pub fn needed_connections(endpoints: &[Endpoint]) -> u64 {
     2 * reserved(endpoints) + OTHER_CONNECTIONS
 }
 
+/// Where sessions are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionStore {
+    /// In the database.
+    PostgreSql,
+    /// In the state table.
+    DynamoDb,
+}
+
 /// The metadata of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -72,11 +81,24 @@ impl Endpoint {
         variables.map(|variable| (variable.name, *variable)).collect()
     }
 
-    /// The IAM actions that it may call.
+    /// The IAM actions that it may call, in at least one of the stores of sessions.
     #[must_use]
     pub fn actions(&self) -> BTreeSet<&'static str> {
-        self.needs.iter().flat_map(|need| need.actions()).copied().collect()
+        let connects = self.uses_database(SessionStore::PostgreSql).then(|| Need::Database.actions());
+        let actions = self.needs.iter().map(|need| need.actions());
+        actions.chain(connects).flatten().copied().collect()
     }
+
+    /// Whether it connects to PostgreSQL, if sessions are in this store.
+    #[must_use]
+    pub fn uses_database(&self, sessions: SessionStore) -> bool {
+        uses_database(&self.needs, sessions)
+    }
+}
+
+fn uses_database(needs: &BTreeSet<Need>, sessions: SessionStore) -> bool {
+    let has_sessions = || needs.iter().any(|need| need.is_of_sessions());
+    needs.contains(&Need::Database) || (sessions == SessionStore::PostgreSql && has_sessions())
 }
 
 #[derive(Deserialize)]
@@ -231,14 +253,15 @@ fn inconsistencies(endpoint: &EndpointTable) -> Vec<String> {
             problems.push(format!("the need `{need}` requires the need `{required}`. Add \"{required}\" to `needs`."));
         }
     }
-    match (endpoint.needs.contains(&Need::Database), endpoint.reserved) {
+    match (uses_database(&endpoint.needs, SessionStore::PostgreSql), endpoint.reserved) {
         (true, None) => problems.push(
-            "a function with the need `database` must have the key `reserved`, the number of its concurrent executions. \
+            "a function that uses the database must have the key `reserved`, the number of its concurrent executions. \
              Add for example `reserved = 5` under `[package.metadata.endpoint]`."
                 .to_owned(),
         ),
-        (false, Some(_)) => problems
-            .push("`reserved` is only for functions with the need `database`. Delete the key.".to_owned()),
+        (false, Some(_)) => {
+            problems.push("`reserved` is only for functions that use the database. Delete the key.".to_owned());
+        }
         _ => {}
     }
     if endpoint.authorizer && endpoint.routes.is_empty() {
@@ -319,9 +342,19 @@ mod tests {
     }
 
     #[test]
+    fn a_function_that_only_checks_sessions_uses_the_database_if_sessions_are_there() {
+        let uses = |needs: &str| {
+            let endpoint = parse("sessions", &VALID_MANIFEST.replace("\"database\", \"sessions\"", needs)).unwrap();
+            [SessionStore::PostgreSql, SessionStore::DynamoDb].map(|store| endpoint.uses_database(store))
+        };
+        assert_eq!(uses("\"sessions\""), [true, false]);
+        assert_eq!(uses("\"database\", \"sessions\""), [true, true]);
+    }
+
+    #[test]
     fn an_error_names_the_missing_key() {
         assert!(problem("reserved = 5", "").contains("Add for example `reserved = 5`"));
-        assert!(problem("\"database\", ", "").contains("Add \"database\" to `needs`"));
+        assert!(problem("\"database\", \"sessions\"", "\"open-sessions\"").contains("Add \"database\" to `needs`"));
         assert!(problem("needs =", "# needs =").contains("missing field `needs`"));
         assert!(problem("[package.metadata.lambda.deploy]\n        memory = 256", "").contains("is missing"));
     }

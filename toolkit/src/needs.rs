@@ -14,12 +14,20 @@ pub enum Need {
     Database,
     /// The role that owns the tables, instead of the role of the other functions.
     TableOwner,
-    /// Opening, checking, refreshing or ending sessions.
+    /// Checking whether the session of a request is live.
     Sessions,
+    /// Opening sessions.
+    OpenSessions,
+    /// Exchanging refresh tokens.
+    RefreshSessions,
+    /// Ending the session of a request.
+    EndSession,
+    /// Ending all sessions of an account.
+    EndAllSessions,
     /// Counting attempts, in DynamoDB or PostgreSQL.
     Counters,
-    /// Deleting counters after a success.
-    ClearCounters,
+    /// Counting attempts to sign in, and clearing their counters after a success.
+    SigninCounters,
     /// Sending mail through SES.
     Mail,
     /// Issuing or checking tokens.
@@ -33,6 +41,9 @@ pub enum Need {
     /// The settings of forgot-password.
     ForgotPasswordSettings,
 }
+
+/// The partitions of sessions in the state table.
+const SESSIONS: &str = "u#*";
 
 /// An environment variable that a function reads.
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +60,16 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
+        Self::OpenSessions,
+        Self::RefreshSessions,
+        Self::EndSession,
+        Self::EndAllSessions,
         Self::Counters,
-        Self::ClearCounters,
+        Self::SigninCounters,
         Self::Mail,
         Self::Tokens,
         Self::Keys,
@@ -70,8 +85,12 @@ impl Need {
             Self::Database => "database",
             Self::TableOwner => "table-owner",
             Self::Sessions => "sessions",
+            Self::OpenSessions => "open-sessions",
+            Self::RefreshSessions => "refresh-sessions",
+            Self::EndSession => "end-session",
+            Self::EndAllSessions => "end-all-sessions",
             Self::Counters => "counters",
-            Self::ClearCounters => "clear-counters",
+            Self::SigninCounters => "signin-counters",
             Self::Mail => "mail",
             Self::Tokens => "tokens",
             Self::Keys => "keys",
@@ -81,32 +100,55 @@ impl Need {
         }
     }
 
-    /// Another need that a function with this need must also list, if any. For example, counters, sessions and the outbox of
-    /// mails are tables, so they require `Database`.
+    /// Another need that a function with this need must also list, if any. For example, the outbox of mails is a table of the database.
     #[must_use]
     pub fn requires(self) -> Option<Self> {
         match self {
-            Self::TableOwner | Self::Sessions | Self::Counters | Self::Mail => Some(Self::Database),
-            Self::ClearCounters => Some(Self::Counters),
+            Self::TableOwner
+            | Self::OpenSessions
+            | Self::EndAllSessions
+            | Self::Counters
+            | Self::SigninCounters
+            | Self::Mail => Some(Self::Database),
+            _ => None,
+        }
+    }
+
+    /// Whether a function with this need uses the database while sessions are in PostgreSQL, and need not use it while they are in DynamoDB.
+    #[must_use]
+    pub fn is_of_sessions(self) -> bool {
+        self.partitions() == Some(SESSIONS)
+    }
+
+    /// The partitions of the state table that [`Self::actions`] are limited to: the value of the condition `dynamodb:LeadingKeys`.
+    #[must_use]
+    pub fn partitions(self) -> Option<&'static str> {
+        match self {
+            Self::Sessions | Self::OpenSessions | Self::RefreshSessions | Self::EndSession | Self::EndAllSessions => {
+                Some(SESSIONS)
+            }
+            Self::Counters | Self::SigninCounters => Some("c#*"),
             _ => None,
         }
     }
 
     /// The variables that a function with this need reads.
     pub fn variables(self) -> impl Iterator<Item = &'static Variable> {
-        let (own, of_keys): (&[Variable], &[Variable]) = match self {
+        let (own, others): (&[Variable], &[Variable]) = match self {
             Self::Database => (&DATABASE, &[]),
             Self::TableOwner => (&TABLE_OWNER, &[]),
-            Self::Counters => (&COUNTERS, &[]),
+            Self::Sessions | Self::OpenSessions | Self::RefreshSessions | Self::EndSession | Self::EndAllSessions => {
+                (&STATE, &DATABASE)
+            }
+            Self::Counters | Self::SigninCounters => (&STATE, &[]),
             Self::Mail => (&MAIL, &[]),
             Self::Tokens => (&TOKENS, &KEYS),
             Self::Keys => (&[], &KEYS),
             Self::PasswordRules => (&PASSWORD_RULES, &[]),
             Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
             Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
-            Self::Sessions | Self::ClearCounters => (&[], &[]),
         };
-        own.iter().chain(of_keys)
+        own.iter().chain(others)
     }
 
     /// The IAM actions that a function with this need may call.
@@ -114,8 +156,13 @@ impl Need {
     pub fn actions(self) -> &'static [&'static str] {
         match self {
             Self::Database => &["rds-db:connect"],
-            Self::Counters => &["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
-            Self::ClearCounters => &["dynamodb:DeleteItem"],
+            Self::Sessions => &["dynamodb:BatchGetItem"],
+            Self::OpenSessions => &["dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+            Self::EndSession => &["dynamodb:GetItem", "dynamodb:DeleteItem"],
+            Self::EndAllSessions | Self::Counters => &["dynamodb:UpdateItem"],
+            Self::RefreshSessions | Self::SigninCounters => {
+                &["dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
+            }
             Self::Mail => &["ses:SendEmail"],
             _ => &[],
         }
@@ -154,8 +201,8 @@ static DATABASE: [Variable; 4] = [
 static TABLE_OWNER: [Variable; 2] =
     [text("DATABASE_PASSWORD", "first password"), optional("FUNCTIONS_ROLE", "jwt_auth", "canary-")];
 
-static COUNTERS: [Variable; 2] = [
-    text("STATE_TABLE", "counters"),
+static STATE: [Variable; 2] = [
+    text("STATE_TABLE", "state"),
     optional("AWS_ENDPOINT_URL_DYNAMODB", "https://dynamodb.eu-central-1.amazonaws.com", "canary"),
 ];
 

@@ -1,7 +1,7 @@
 //! Checks of the database's network.
 
 use serde_json::{Value, json};
-use toolkit::{endpoints::Endpoint, needs::Need};
+use toolkit::endpoints::Endpoint;
 
 use super::{
     rule::{Rule, Violation},
@@ -40,7 +40,7 @@ fn wrong_subnets(translation: &Translation, endpoints: &[Endpoint]) -> Vec<Strin
         |subnets| json!({ "SubnetIds": subnets, "SecurityGroupIds": ids("DatabaseSecurityGroups") }),
     );
     let wrong = translation.functions().filter_map(|function| {
-        let uses_database = function.endpoint(endpoints)?.needs.contains(&Need::Database);
+        let uses_database = function.endpoint(endpoints)?.uses_database(translation.session_store());
         let wanted = if uses_database { &network } else { &Value::Null };
         let found = &function.properties["VpcConfig"];
         (found != wanted).then(|| format!("{} has the VpcConfig {found} instead of {wanted}", function.name))

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use toolkit::{endpoints::Endpoint, needs::Need};
+use toolkit::{
+    endpoints::{Endpoint, SessionStore},
+    needs::Need,
+};
 
 use super::{
     rule::{Rule, Violation},
@@ -21,6 +24,10 @@ pub const RULE: Rule = Rule {
             r#""arn:aws:iam::aws:policy/AdministratorAccess""#,
         ),
         Violation("/Resources/SigninRole/Properties/Policies", "null"),
+        Violation(
+            "/Resources/SigninRole/Properties/Policies/1/PolicyDocument/Statement/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys",
+            r#""*""#,
+        ),
         Violation("/Resources/RefreshRole/Properties/Policies/0/PolicyDocument/Statement/Action", r#""rds-db:*""#),
         Violation("/Resources/RefreshRole/Properties/Policies/0/PolicyDocument/Statement/Resource", r#""*""#),
         Violation("/Resources/SweepRole/Properties/Policies/1/PolicyDocument/Statement/Condition", "null"),
@@ -62,10 +69,16 @@ fn wrong_role(function: &Function, role: &Value) -> Vec<String> {
 
 fn wrong_statements(translation: &Translation, endpoint: &Endpoint, role: &Value) -> Vec<String> {
     let logs_in_with_iam = !translation.parameters["DatabaseResourceId"].is_null();
-    let needed = endpoint.actions().into_iter().filter(|action| *action != "rds-db:connect" || logs_in_with_iam);
+    let store = translation.session_store();
+    let connects = (logs_in_with_iam && endpoint.uses_database(store)).then_some(&Need::Database);
+    let needs = endpoint.needs.iter().filter(|need| **need != Need::Database).chain(connects);
+    let needs = needs.filter(|need| need.partitions().is_none() || store == SessionStore::DynamoDb);
+    let needed: BTreeSet<_> =
+        needs.flat_map(|need| need.actions().iter().map(|action| (*action, need.partitions()))).collect();
     let statements = || list(&role["Policies"]).flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
-    let allowed: BTreeSet<&str> = statements().flat_map(actions).collect();
-    let needed: BTreeSet<&str> = needed.collect();
+    let allowed: BTreeSet<_> = statements()
+        .flat_map(|statement| actions(statement).map(move |action| (action, partitions(statement))))
+        .collect();
     let mut problems = Vec::new();
     if allowed != needed {
         problems.push(format!("the role of {} allows {allowed:?}, but its needs require {needed:?}", endpoint.name));
@@ -79,6 +92,11 @@ fn wrong_statements(translation: &Translation, endpoint: &Endpoint, role: &Value
         }
     }
     problems
+}
+
+/// The partitions of the state table that a statement is limited to.
+fn partitions(statement: &Value) -> Option<&str> {
+    statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"].as_str()
 }
 
 fn actions(statement: &Value) -> impl Iterator<Item = &str> {
@@ -95,7 +113,10 @@ fn is_limited(action: &str, statement: &Value, translation: &Translation, endpoi
             let user = if endpoint.needs.contains(&Need::TableOwner) { "*" } else { "jwt_auth" };
             (arn("rds-db", &format!("dbuser:{database}/{user}")), Value::Null)
         }
-        Some("dynamodb") => (json!({ "Fn::GetAtt": ["StateTable", "Arn"] }), Value::Null),
+        Some("dynamodb") => {
+            let keys = json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": partitions(statement) } });
+            (json!({ "Fn::GetAtt": ["StateTable", "Arn"] }), keys)
+        }
         Some("ses") => {
             let set = arn("ses", "configuration-set/${MailConfiguration}");
             let from = json!({ "StringEquals": { "ses:FromAddress": "no-reply@example.com" } });

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::Value;
-use toolkit::endpoints::Endpoint;
+use toolkit::endpoints::{Endpoint, SessionStore};
 
 /// What `translated.py` prints.
 #[derive(Deserialize)]
@@ -58,6 +58,11 @@ impl Translation {
     /// Whether a parameter has this value.
     pub fn has(&self, parameter: &str, value: &str) -> bool {
         self.parameters[parameter] == value
+    }
+
+    /// Where sessions are.
+    pub fn session_store(&self) -> SessionStore {
+        if self.has("StateStore", "dynamodb") { SessionStore::DynamoDb } else { SessionStore::PostgreSql }
     }
 
     /// All resources, with their logical ids.

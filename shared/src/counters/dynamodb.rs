@@ -57,14 +57,14 @@ impl DynamoDbCounters {
         let window = (":window", limit.window.as_secs().cast_signed());
         for _ in 0..CONFLICTS {
             let condition = "expires_at > :now AND attempts < :limit";
-            let counted = match memory {
+            let updated = match memory {
                 Memory::Window => self.update(counter, "ADD attempts :one", condition, &below).await?,
                 Memory::WindowEach => {
                     let change = "SET expires_at = expires_at + :window ADD attempts :one";
                     self.update(counter, change, condition, &[&below[..], &[window]].concat()).await?
                 }
             };
-            let Updated::Refused(found) = counted else { return Ok(()) };
+            let Updated::Refused(found) = updated else { return Ok(()) };
             if let Some(full) = full(running(found, now).as_ref(), limit, now) {
                 return Err(full.into());
             }

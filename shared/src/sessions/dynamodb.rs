@@ -45,7 +45,7 @@ impl SessionTable {
         let user = new.user.id;
         let session = StoredSession::open(&new, now);
         let partition = partition(user);
-        within(async {
+        within(Box::pin(async {
             let ((), items) = tokio::try_join!(self.0.put(session.to_item(user)), self.0.query(&partition))?;
             let (minimum_version, live) = live_sessions(&items, now);
             if minimum_version > session.version {
@@ -60,7 +60,7 @@ impl SessionTable {
                 self.0.delete(&session_key(user, evicted.id)).await?;
             }
             Ok(Opened::Open(session.session(user, now)))
-        })
+        }))
         .await
     }
 
@@ -86,7 +86,7 @@ impl SessionTable {
         grace: Duration,
         now: UnixMillis,
     ) -> Result<Refreshed, DbError> {
-        within(async {
+        within(Box::pin(async {
             let (minimum, mut read) = self.minimum_version_and_session(token).await?;
             for _ in 0..CONFLICTS {
                 let Some(session) = read.filter(|session| session.is_live(minimum, now)) else {
@@ -98,7 +98,8 @@ impl SessionTable {
                     // An earlier try of the SDK has rotated, and its answer was lost.
                     return Ok(Refreshed::Rotated(session.session(token.user_id, now)));
                 }
-                if !is_current && !(is_parent && now.since(session.refreshed_at) <= grace) {
+                let may_repeat = is_parent && now.since(session.refreshed_at) <= grace;
+                if !is_current && !may_repeat {
                     let deleted = self.0.delete(&session_key(token.user_id, token.session_id)).await?;
                     return Ok(if deleted.is_some() { Refreshed::Reused } else { Refreshed::Gone });
                 }
@@ -116,7 +117,7 @@ impl SessionTable {
                 }
             }
             Err(DbError::Away("a session of the state table changed too often".into()))
-        })
+        }))
         .await
     }
 
@@ -154,7 +155,7 @@ impl SessionTable {
     pub(super) async fn end(&self, token: VerifiedToken, now: UnixMillis) -> Result<Ended, DbError> {
         let (account, session) = (account_key(token.user_id), session_key(token.user_id, token.session_id));
         let (deleted, account) =
-            within(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) }).await?;
+            within(Box::pin(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) })).await?;
         let deleted = deleted.as_ref().and_then(StoredSession::read);
         let was_live = deleted.is_some_and(|session| session.is_live(minimum_version(account.as_ref()), now));
         Ok(if was_live { Ended::Now } else { Ended::Before })

@@ -3,6 +3,7 @@
 //! A function that starts asks the Lambda runtime interface for an event. A function that cannot start logs why and stops.
 
 use std::{
+    collections::BTreeSet,
     io::Read as _,
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -12,7 +13,7 @@ use std::{
 
 use tests::documents::endpoints;
 use toolkit::{
-    endpoints::Endpoint,
+    endpoints::{Endpoint, SessionStore},
     needs::{Need, Variable},
 };
 
@@ -88,8 +89,21 @@ fn problems(endpoint: &Endpoint) -> Vec<String> {
         "all variables of its needs, and malformed values for variables of other needs, which it must not read",
     );
 
+    let of_database: BTreeSet<_> = Need::Database.variables().map(|variable| variable.name).collect();
+    if !endpoint.uses_database(SessionStore::DynamoDb) {
+        let malformed = Need::Database.variables().filter_map(|variable| Some((variable.name, variable.malformed?)));
+        let others = all.iter().copied().filter(|(name, _)| !of_database.contains(name));
+        expect_start(
+            &others.chain(malformed).collect::<Vec<_>>(),
+            "sessions in DynamoDB and malformed values for the variables of the database, which it must not read then",
+        );
+    }
+
     for variable in own.values() {
-        let others = || all.iter().copied().filter(|(other, _)| *other != variable.name);
+        let is_of_database = of_database.contains(variable.name);
+        // With a state table, a function may need no database.
+        let is_other = |other: &str| other != variable.name && !(is_of_database && other == "STATE_TABLE");
+        let others = || all.iter().copied().filter(|(other, _)| is_other(other));
         let mut expect_refusal = |variables: &[(&str, &str)], reason: &str| {
             match refusal(name, variables) {
             None => problems.push(format!(

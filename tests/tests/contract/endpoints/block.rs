@@ -1,7 +1,10 @@
 //! The block of a function in `template.yaml`, and its lines.
 
 use tests::documents::{self, Route};
-use toolkit::{endpoints::Endpoint, needs::Need};
+use toolkit::{
+    endpoints::{Endpoint, SessionStore},
+    needs::Need,
+};
 
 use super::logical_id;
 
@@ -9,10 +12,12 @@ use super::logical_id;
 pub(super) const EXAMPLES: &str = "WithExamples";
 
 /// The YAML anchor in `template.yaml` that holds a need's variables.
-pub(super) fn anchor(need: Need) -> Option<&'static str> {
+pub(super) fn anchor(endpoint: &Endpoint, need: Need) -> Option<&'static str> {
     match need {
         Need::Database => Some("*database"),
-        Need::Counters => Some("*counters"),
+        // Otherwise *database has the variables of the database.
+        need if need.is_of_sessions() && !endpoint.needs.contains(&Need::Database) => Some("*sessions"),
+        need if need.partitions().is_some() => Some("*state"),
         Need::Mail => Some("*mail"),
         Need::Tokens => Some("*tokens"),
         Need::Keys => Some("*keys"),
@@ -27,18 +32,31 @@ pub(super) fn variable_line(name: &str) -> String {
 }
 
 /// For each need that calls AWS, the entry of `Policies` that allows it.
-pub(super) fn policy_lines(endpoint: &Endpoint) -> Vec<(Need, &'static str)> {
+pub(super) fn policy_lines(endpoint: &Endpoint) -> Vec<(Need, String)> {
     let calling = endpoint.needs.iter().filter(|need| !need.actions().is_empty());
-    let lines = calling.map(|need| {
-        let line = match need {
-            Need::Database => "*may-connect",
-            Need::Counters => "*may-count",
-            Need::Mail => "*may-mail",
-            _ => "Statement: { Effect: Allow, Action: dynamodb:DeleteItem, Resource: !GetAtt StateTable.Arn }",
-        };
-        (*need, line)
-    });
-    lines.collect()
+    calling.map(|need| (*need, policy_line(endpoint, *need))).collect()
+}
+
+fn policy_line(endpoint: &Endpoint, need: Need) -> String {
+    let (own, partition) = match need {
+        Need::Database => return "*may-connect".to_owned(),
+        Need::Mail => return "*may-mail".to_owned(),
+        Need::Counters => return "*may-count".to_owned(),
+        Need::EndAllSessions => return "*may-end-all-sessions".to_owned(),
+        Need::Sessions => ("*may-check-sessions".to_owned(), ""),
+        need => (String::new(), if need.is_of_sessions() { "*of-sessions" } else { "*of-counters" }),
+    };
+    let (in_table, is_alone) = if own.is_empty() {
+        let actions = need.actions().join(", ");
+        (format!("{{ Statement: {{ <<: {partition}, Action: [{actions}] }} }}"), true)
+    } else {
+        (own, false)
+    };
+    match (endpoint.uses_database(SessionStore::DynamoDb), is_alone) {
+        (true, false) => in_table,
+        (true, true) => format!("!If [StateInTable, {in_table}, !Ref AWS::NoValue]"),
+        (false, _) => format!("!If [StateInTable, {in_table}, *may-connect]"),
+    }
 }
 
 pub(super) fn default_memory() -> u64 {
@@ -60,12 +78,12 @@ pub(super) fn event_line(route: &Route, number: usize) -> String {
 
 /// The whole resource of a function.
 pub(super) fn block(endpoint: &Endpoint) -> String {
-    let Endpoint { name, memory, needs, .. } = endpoint;
+    let Endpoint { name, memory, .. } = endpoint;
     let mut lines = vec![format!("  {}:", logical_id(name)), "    <<: *function".to_owned()];
     lines.extend(endpoint.example.then(|| format!("    Condition: {EXAMPLES}")));
     lines.push("    Properties:".to_owned());
     let mut line = |text: String| lines.push(format!("      {text}"));
-    line(if needs.contains(&Need::Database) { "<<: *with-database" } else { "VersionDescription: *build" }.to_owned());
+    line(network_line(endpoint).to_owned());
     line(format!("FunctionName: !Sub ${{AWS::StackName}}-{name}"));
     line(format!("CodeUri: functions/{name}/"));
     if *memory != default_memory() {
@@ -81,10 +99,20 @@ pub(super) fn block(endpoint: &Endpoint) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The line that puts a function into the database's network, or into no network.
+pub(super) fn network_line(endpoint: &Endpoint) -> &'static str {
+    match [SessionStore::PostgreSql, SessionStore::DynamoDb].map(|store| endpoint.uses_database(store)) {
+        [_, true] => "<<: *with-database",
+        [true, false] => "<<: *with-sessions",
+        [false, false] => "VersionDescription: *build",
+    }
+}
+
 /// One line, if anchors hold all variables.
 fn environment_lines(endpoint: &Endpoint) -> Vec<String> {
-    let anchors: Vec<_> = endpoint.needs.iter().filter_map(|need| anchor(*need)).collect();
-    let without_anchor = endpoint.needs.iter().filter(|need| anchor(**need).is_none());
+    let mut anchors: Vec<_> = endpoint.needs.iter().filter_map(|need| anchor(endpoint, *need)).collect();
+    anchors.dedup();
+    let without_anchor = endpoint.needs.iter().filter(|need| anchor(endpoint, **need).is_none());
     let own: Vec<_> = without_anchor.flat_map(|need| need.variables()).collect();
     match anchors.as_slice() {
         [] if own.is_empty() => Vec::new(),
@@ -105,7 +133,7 @@ fn policies_lines(endpoint: &Endpoint) -> Vec<String> {
     if policies.is_empty() {
         return Vec::new();
     }
-    if policies.iter().all(|policy| policy.starts_with('*')) {
+    if policies.iter().all(|policy| !policy.contains("{ Statement")) {
         return vec![format!("Policies: [{}]", policies.join(", "))];
     }
     let each = policies.iter().map(|policy| format!("  - {policy}"));

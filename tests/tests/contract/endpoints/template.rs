@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tests::documents::{self, Route};
-use toolkit::{endpoints::Endpoint, needs::Need};
+use toolkit::endpoints::{Endpoint, SessionStore};
 
 use super::{
-    block::{EXAMPLES, anchor, block, default_memory, event_line, policy_lines, reserved_line, variable_line},
+    block::{
+        EXAMPLES, anchor, block, default_memory, event_line, network_line, policy_lines, reserved_line, variable_line,
+    },
     logical_id,
 };
 
@@ -64,15 +66,10 @@ impl Function<'_> {
                 "",
             ));
         }
-        let asks_database = self.endpoint.needs.contains(&Need::Database);
-        match (asks_database, self.properties["VpcConfig"].is_null()) {
-            (true, true) => {
-                problems.push(self.write("has the need `database` and no network", "<<: *with-database", ""));
-            }
-            (false, false) => {
-                problems.push(self.delete("is in the database's network without the need `database`", "VpcConfig"));
-            }
-            _ => {}
+        let network = self.properties["VpcConfig"].is_null();
+        if self.endpoint.uses_database(SessionStore::PostgreSql) == network {
+            let what = "is in the database's network and does not use the database, or the other way around";
+            problems.push(self.write(what, network_line(self.endpoint), ""));
         }
         self.condition(problems);
         self.reserved(problems);
@@ -161,7 +158,7 @@ impl Function<'_> {
                 continue;
             }
             let what = format!("lacks `{}` of the need `{}`", missing.join("`, `"), need.name());
-            let lines = anchor(*need).map_or_else(
+            let lines = anchor(self.endpoint, *need).map_or_else(
                 || missing.iter().map(|name| variable_line(name)).collect::<Vec<_>>().join("`, `"),
                 |anchor| format!("<<: [{anchor}]"),
             );
