@@ -110,6 +110,21 @@ impl<'a> DataStack<'a> {
         )
     }
 
+    /// Returns an error if sessions would be in DynamoDB, and the database's network would not let the functions reach all of its operations, because
+    /// an earlier `database.yaml` made it.
+    pub fn check_reaches_sessions(&self) -> Result<()> {
+        let Self { request, .. } = self;
+        let is_in_table = request.application.value(&self.application, "StateStore") == "dynamodb";
+        let is_outdated = self.deployed.as_ref().is_some_and(|stack| !stack.is_of(&request.database));
+        if self.is_used && is_in_table && is_outdated && !self.is_deployed {
+            bail!(
+                "database.yaml differs from the stack {}, and sessions in DynamoDB need its newest version. Add --database",
+                self.name
+            );
+        }
+        Ok(())
+    }
+
     /// The number of connections to the database after the deployment. `None` if the class does not exist.
     fn connections(&self) -> Option<u64> {
         if !self.is_deployed {
@@ -260,6 +275,7 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
             database: Template::parse("database.yaml", DATABASE),
             given: parameters(given),
             with_database,
+            signs_everybody_out: false,
         }
     }
 

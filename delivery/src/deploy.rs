@@ -21,6 +21,7 @@ use crate::{
     package::{self, MACHINE, Package},
     request::{Request, RequestArgs},
     rollback::roll_back,
+    sign_out,
     templates::{BUILD, Parameters},
 };
 
@@ -54,7 +55,7 @@ pub struct Args {
     template: bool,
 
     /// Point `live` to the versions before the last deployment, and do nothing else. The database stays as it is
-    #[arg(long, conflicts_with_all = ["built", "template", "database", "parameters"])]
+    #[arg(long, conflicts_with_all = ["built", "template", "database", "parameters", "sign_everybody_out"])]
     rollback: bool,
 }
 
@@ -104,6 +105,8 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
     let mut database = DataStack::plan(request, &mut stack.aws, &stack.name, &application)?;
     let endpoints = endpoints(&workspace.root)?;
     database.check_connections(needed_connections(&endpoints))?;
+    database.check_reaches_sessions()?;
+    sign_out::check(request, &mut stack.aws, &stack.name, &application, &parameters)?;
     let before = stack.aliases()?;
     say(format_args!("live: {}", list(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
 

@@ -125,9 +125,11 @@ impl DeployedStack<'_> {
         )
     }
 
-    /// Whether a version of a function exists.
-    pub fn has_version(&mut self, name: &str, version: &str) -> Result<bool> {
-        Ok(!self.call("get_function_configuration", name, json!({ "Qualifier": version }))?.is_null())
+    /// The table of sessions that a version of a function uses. Empty if it uses none. `None` if the version does not exist.
+    pub fn state_table(&mut self, name: &str, version: &str) -> Result<Option<String>> {
+        let function = self.call("get_function_configuration", name, json!({ "Qualifier": version }))?;
+        let table = text(&function["Environment"]["Variables"]["STATE_TABLE"]).to_owned();
+        Ok(Some(table).filter(|_| !function.is_null()))
     }
 
     /// Points the alias `live` of a function to a version.

@@ -18,6 +18,7 @@ mod rehearse;
 mod release;
 mod request;
 mod rollback;
+mod sign_out;
 mod templates;
 mod tools;
 mod verdict;

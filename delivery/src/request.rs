@@ -5,6 +5,7 @@ use toolkit::workspace::Workspace;
 
 use crate::{
     cloudformation::Description,
+    sign_out::new_generations,
     templates::{BUILD, Parameters, Template},
 };
 
@@ -25,6 +26,10 @@ pub struct RequestArgs {
     /// AlarmMail, which both have, from the application whenever database.yaml is deployed
     #[arg(long = "set", value_name = "PARAMETER=VALUE")]
     parameters: Vec<String>,
+
+    /// Generate both secrets that sign tokens again and, with StateStore=dynamodb, create a new table of sessions
+    #[arg(long)]
+    sign_everybody_out: bool,
 }
 
 pub struct Request {
@@ -36,14 +41,24 @@ pub struct Request {
     pub given: Parameters,
     /// Whether the database's template must be deployed.
     pub with_database: bool,
+    /// Whether everybody must sign in again after the deployment.
+    pub signs_everybody_out: bool,
 }
 
 impl Request {
     /// Reads the templates. Returns an error if a given parameter (`NAME=VALUE`) is in neither of them.
     pub fn new(workspace: &Workspace, args: &RequestArgs) -> Result<Self> {
         let (application, database) = (Template::application(workspace)?, Template::database(workspace)?);
-        let given = parse(&args.parameters, &application, &database)?;
-        Ok(Self { stage: args.stage.clone(), application, database, given, with_database: args.database })
+        let mut given = if args.sign_everybody_out { new_generations() } else { Parameters::new() };
+        given.extend(parse(&args.parameters, &application, &database)?);
+        Ok(Self {
+            stage: args.stage.clone(),
+            application,
+            database,
+            given,
+            with_database: args.database,
+            signs_everybody_out: args.sign_everybody_out,
+        })
     }
 
     /// The given parameters of the application.
@@ -106,7 +121,8 @@ mod tests {
         let database = Template::parse("database.yaml", "Parameters: { DatabaseClass: {}, AlarmMail: {} }");
         let given: Vec<_> = given.iter().map(|given| (*given).to_owned()).collect();
         let given = parse(&given, &application, &database)?;
-        Ok(Request { stage: "production".to_owned(), application, database, given, with_database: false })
+        let stage = "production".to_owned();
+        Ok(Request { stage, application, database, given, with_database: false, signs_everybody_out: false })
     }
 
     #[test]

@@ -8,6 +8,7 @@ from moto.awslambda.exceptions import LambdaClientError, UnknownFunctionExceptio
 from moto.awslambda.models import LambdaBackend, lambda_backends
 from moto.cloudformation.exceptions import ValidationError
 from moto.core.exceptions import ServiceException
+from moto.dynamodb.models import dynamodb_backends
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 from moto.logs.models import logs_backends
@@ -130,6 +131,34 @@ class Secret(Kind):
 
     def delete(self, physical):
         self.backend(secretsmanager_backends).delete_secret(physical, None, False)
+
+
+class Table(Kind):
+    def create(self, name, properties):
+        self.backend(dynamodb_backends).create_table(
+            properties["TableName"],
+            schema=properties["KeySchema"],
+            throughput=None,
+            attr=properties["AttributeDefinitions"],
+            global_indexes=None,
+            indexes=None,
+            streams=None,
+            billing_mode=properties["BillingMode"],
+            sse_specification=None,
+            tags=[],
+            deletion_protection_enabled=properties["DeletionProtectionEnabled"],
+            warm_throughput=None,
+        )
+        return properties["TableName"]
+
+    def change(self, physical, name, properties, before):
+        return physical if properties["TableName"] == physical else self.create(name, properties)
+
+    def delete(self, physical):
+        self.backend(dynamodb_backends).delete_table(physical)
+
+    def attribute(self, physical, attribute):
+        return f"arn:aws:dynamodb:{self.stack.region_name}:{self.stack.account_id}:table/{physical}"
 
 
 class VPC(Kind):
@@ -333,7 +362,7 @@ class Alias(Kind):
         self.backend(lambda_backends).delete_alias(name, function)
 
 
-KINDS = [Bucket, Role, LogGroup, Secret, VPC, Subnet, SecurityGroup, DBSubnetGroup, DBParameterGroup, DBInstance, Function, Version, Alias]
+KINDS = [Bucket, Role, LogGroup, Secret, Table, VPC, Subnet, SecurityGroup, DBSubnetGroup, DBParameterGroup, DBInstance, Function, Version, Alias]
 
 
 def kind(stack, resource_type):
