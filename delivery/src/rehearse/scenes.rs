@@ -4,6 +4,7 @@ mod another_database;
 mod database;
 mod first_deployment;
 mod one_stack;
+mod sessions;
 mod teardown;
 
 use anyhow::{Result, ensure};
@@ -28,6 +29,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
         examples(rehearsal)
     })?;
     database::play(rehearsal)?;
+    sessions::play(rehearsal)?;
     functions_beside_the_template(rehearsal)?;
     teardown::play(rehearsal)?;
     another_database::play(rehearsal)
