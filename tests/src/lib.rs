@@ -12,6 +12,7 @@
 //! | `TEST_DATABASE_LOG` | the log file of that server |
 //! | `TEST_SES_URL` | a local SES |
 //! | `TEST_DYNAMODB_URL` | a DynamoDB Local that shares its tables among all credentials and regions; each test creates a table with a unique name |
+//! | `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | for tests that call DynamoDB in their own process |
 //! | `TEST_POSTGRES_VERSION` | the major version of that server |
 //! | `TEST_POSTGRES_18`, … | the folder of PostgreSQL's programs, for each major version that a test may start |
 //! | `TEST_POSTGRES_USER`, `TEST_POSTGRES_FOLDER` | the user who runs these programs (`uid:gid`; empty for the current user), and a folder to which this user may write |
@@ -36,6 +37,7 @@ mod reply;
 mod ses;
 pub mod stack;
 mod state_table;
+mod stored_sessions;
 pub mod traffic;
 mod walk_through;
 
@@ -50,6 +52,7 @@ pub use reply::Reply;
 pub use ses::{AcceptedMail, Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};
 pub use state_table::{DynamoDbHealth, DynamoDbRequest, StateTable, Store};
+pub use stored_sessions::StoredSessions;
 pub use walk_through::walk_through;
 
 /// The value of a variable that `cargo xtask test` sets.

@@ -1,6 +1,6 @@
 //! The whole service, for one test.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder};
@@ -16,6 +16,7 @@ use crate::{
     functions::TestFunctions,
     optional, server,
     state_table::{StateTable, Store},
+    stored_sessions::StoredSessions,
 };
 
 /// The secret that every stack signs tokens with.
@@ -33,7 +34,7 @@ pub struct Stack {
     /// The stack's database.
     pub database: TestDatabase,
     /// The DynamoDB table of sessions and counters, if they are there.
-    pub state_table: Option<StateTable>,
+    pub state_table: Option<Arc<StateTable>>,
     functions: TestFunctions,
     client: Client,
 }
@@ -52,6 +53,8 @@ pub struct StackBuilder {
     /// The isolation level of the functions' transactions, if not the server's default.
     isolation: Option<String>,
     store: Store,
+    /// The table of another stack, if this stack uses that one.
+    shared_table: Option<Arc<StateTable>>,
 }
 
 impl Stack {
@@ -91,6 +94,7 @@ impl Stack {
             } else {
                 Store::PostgreSql
             },
+            shared_table: None,
         }
     }
 
@@ -187,6 +191,12 @@ impl Stack {
         self.functions.get(function).process_ids()
     }
 
+    /// The sessions as they are stored.
+    #[must_use]
+    pub fn sessions(&self) -> StoredSessions<'_> {
+        StoredSessions::of(self)
+    }
+
     /// Makes all pending mails due, as if their waiting time had passed.
     pub async fn make_mails_due(&self) {
         self.sql("UPDATE outbox SET due_at = now()").await;
@@ -259,6 +269,13 @@ impl StackBuilder {
         self
     }
 
+    /// Keeps sessions and counters where this stack does if they are in DynamoDB, instead of in a table of its own.
+    #[must_use]
+    pub fn with_table_of(mut self, other: &Stack) -> Self {
+        self.shared_table.clone_from(&other.state_table);
+        self
+    }
+
     /// Uses this database without migrating it or granting privileges.
     #[must_use]
     pub fn with_unprepared_database(mut self, database: TestDatabase) -> Self {
@@ -297,9 +314,10 @@ impl StackBuilder {
         if let Some(level) = &self.isolation {
             database.set_isolation(level).await;
         }
-        let state_table = match self.store {
-            Store::PostgreSql => None,
-            Store::DynamoDb => Some(StateTable::new().await),
+        let state_table = match (self.store, self.shared_table.take()) {
+            (Store::PostgreSql, _) => None,
+            (Store::DynamoDb, Some(shared)) => Some(shared),
+            (Store::DynamoDb, None) => Some(Arc::new(StateTable::new().await)),
         };
         if let Some(table) = &state_table {
             self = self.with("STATE_TABLE", &table.name).with("AWS_ENDPOINT_URL_DYNAMODB", &table.endpoint);

@@ -6,14 +6,14 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::TRANSFER_ENCODING},
 };
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::server;
+use crate::{server, stored_sessions::add_to};
 
 /// Where the functions keep sessions and count attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,17 +108,35 @@ impl StateTable {
         found["Items"].as_array().expect("items").clone()
     }
 
-    /// Simulates that this number of seconds passes: moves the times of every item into the past.
-    pub async fn let_time_pass(&self, seconds: i64) {
-        for mut item in self.items().await {
-            for time in ["blocked_until", "expires_at"] {
-                if let Some(at) = item[time]["N"].as_str().and_then(|at| at.parse::<i64>().ok()) {
-                    item[time]["N"] = (at - seconds).to_string().into();
-                }
-            }
-            call(&self.proxy.client, "PutItem", &json!({ "TableName": self.name, "Item": item })).await;
+    /// The items that are counters of attempts.
+    pub async fn counters(&self) -> Vec<Value> {
+        self.items().await.into_iter().filter(is_counter).collect()
+    }
+
+    /// Simulates that this number of seconds passes for every counter: moves its times into the past.
+    pub async fn let_time_pass_for_counters(&self, seconds: i64) {
+        self.rewrite(is_counter, |item| {
+            add_to(item, "blocked_until", -seconds);
+            add_to(item, "expires_at", -seconds);
+        })
+        .await;
+    }
+
+    /// Changes every item that `is_meant`. No function may write to the table meanwhile.
+    pub(crate) async fn rewrite(&self, is_meant: impl Fn(&Value) -> bool, change: impl Fn(&mut Value)) {
+        for mut item in self.items().await.into_iter().filter(is_meant) {
+            change(&mut item);
+            self.put(&item).await;
         }
     }
+
+    pub(crate) async fn put(&self, item: &Value) {
+        call(&self.proxy.client, "PutItem", &json!({ "TableName": self.name, "Item": item })).await;
+    }
+}
+
+fn is_counter(item: &Value) -> bool {
+    item["pk"]["S"].as_str().is_some_and(|partition| partition.starts_with("c#"))
 }
 
 impl Drop for StateTable {
@@ -176,6 +194,8 @@ async fn forward(
     }
     let request = proxy.client.post(server("TEST_DYNAMODB_URL")).headers(headers).body(body);
     let response = request.send().await.expect("DynamoDB Local answers");
-    let (status, headers) = (response.status(), response.headers().clone());
+    let (status, mut headers) = (response.status(), response.headers().clone());
+    // The answer is sent on in one piece.
+    headers.remove(TRANSFER_ENCODING);
     (status, headers, response.bytes().await.expect("a body"))
 }

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::json;
 use tests::{
-    Stack,
+    DynamoDbHealth, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
     database::TestDatabase,
@@ -81,13 +81,22 @@ async fn the_authorizer_refuses_a_session_whose_refresh_token_was_reused() {
     }
 }
 
+/// Sessions in DynamoDB do not need PostgreSQL.
 // Requirement 18.
+#[rstest]
 #[tokio::test]
-async fn the_authorizer_refuses_everyone_while_the_database_is_down() {
-    let well = Stack::start().await;
+async fn the_authorizer_refuses_everyone_while_the_store_of_sessions_is_down(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let well = Stack::with_state_in(store).await;
     let token = well.user("Ada").await.signs_in().await.access;
-    let away = Stack::builder().with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    let away = Stack::builder().state_in(store).with_table_of(&well);
+    let away = away.with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     let stack = away.with_unprepared_database(TestDatabase::empty().await).start().await;
+    if let Some(table) = &well.state_table {
+        assert_eq!(get_example(&stack, &token).await.status, 200);
+        table.set_health(DynamoDbHealth::Throttled);
+    }
     assert_gateway_answer(&get_example(&stack, &token).await, 500, "Internal Server Error");
     assert!(stack.log_of("authorizer").contains("service_unavailable"));
 }
@@ -104,8 +113,5 @@ async fn a_logged_out_session_stays_refused_although_the_token_lifetime_was_shor
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
-    if let Some(table) = &stack.state_table {
-        table.let_time_pass(3500).await;
-    }
     assert_gateway_answer(&get_example(&stack, &tokens.access).await, 403, "Forbidden");
 }

@@ -1,6 +1,6 @@
 //! The database is unreachable, slow to answer, or lacks a table.
 
-use tests::{Stack, database::TestDatabase};
+use tests::{Stack, Store::PostgreSql, database::TestDatabase};
 
 // Requirement 18.
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn clients_do_not_notice_a_connection_that_died_between_requests() {
 // Requirement 23.
 #[tokio::test]
 async fn a_defect_answers_500_and_logs_its_cause() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_state_in(PostgreSql).await;
     let ada = stack.user("Ada").await;
     stack.sql("ALTER TABLE sessions RENAME TO elsewhere").await;
     let reply = ada.tries_to_sign_in().await;

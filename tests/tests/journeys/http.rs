@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::json;
-use tests::{Stack, database::TestDatabase, documents, sample_event};
+use tests::{Stack, Store::PostgreSql, database::TestDatabase, documents, sample_event};
 
 const WITH_BODY: [&str; 4] = ["/api/signup", "/api/signin", "/api/forgot-password", "/api/reset-password/x"];
 
@@ -200,7 +200,7 @@ async fn invalid_headers_are_refused() {
 // Requirement 41.
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_state_in(PostgreSql).await;
     let mut seen = BTreeSet::new();
     for route in documents::routes_without_authorizer() {
         let path = route.path.replace("{token}", "x");
@@ -210,7 +210,7 @@ async fn every_answer_carries_the_security_headers() {
     seen.insert(ada.signs_up().await.status);
     seen.insert(ada.signs_up().await.status);
     let tokens = ada.signs_in().await;
-    stack.sql("UPDATE sessions SET refreshes = 60").await;
+    stack.sessions().set_refresh_count(60).await;
     seen.insert(ada.refreshes(&tokens.refresh).await.status);
     stack.sql("DELETE FROM users").await;
     seen.insert(ada.dashboard(&tokens.access).await.status);

@@ -103,14 +103,14 @@ async fn only_sessions_opened_with_the_current_password_survive_concurrent_reque
     assert!(!logs.contains("internal_error") && !logs.contains("service_unavailable"));
 }
 
-/// At `repeatable read`, concurrent changes of one row fail with 40001 instead of waiting for each other.
+/// These are levels of PostgreSQL. At `repeatable read`, concurrent changes of one row fail with 40001 instead of waiting for each other.
 const ISOLATIONS: [&str; 2] = ["read committed", "repeatable read"];
 
 // Faults 8, 10.
 #[tokio::test]
 async fn fifty_concurrent_requests_get_no_503_at_any_isolation_level() {
     for isolation in ISOLATIONS {
-        let stack = Stack::builder().isolation(isolation).processes(50).start().await;
+        let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).processes(50).start().await;
         let ada = stack.user("Ada").await;
         // Starts fifty processes of each function, so that the requests below run concurrently.
         let wrong = ada.with_password("");

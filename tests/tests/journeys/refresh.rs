@@ -1,7 +1,7 @@
 //! `POST /api/refresh`: rotation, reuse detection and the end of a session.
 
 use futures_util::future::join_all;
-use tests::{Stack, Tokens};
+use tests::{Stack, Store::PostgreSql, Tokens};
 
 use crate::support::{assert_refresh_refused, assert_session_ended};
 
@@ -52,9 +52,9 @@ async fn reusing_a_refresh_token_after_the_grace_period_ends_the_session() {
     let ada = stack.user("Ada").await;
     let first = ada.signs_in().await;
     let second = Tokens::from(&ada.refreshes(&first.refresh).await);
-    stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '9 seconds'").await;
+    stack.sessions().move_refresh_back(9).await;
     assert_eq!(ada.refreshes(&first.refresh).await.status, 200, "within the grace period");
-    stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '2 seconds'").await;
+    stack.sessions().move_refresh_back(2).await;
     assert_refresh_refused(&ada.refreshes(&first.refresh).await);
     assert_session_ended(&stack, &second).await;
 }
@@ -77,17 +77,17 @@ async fn a_refresh_does_not_extend_the_session() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    stack.sql("UPDATE sessions SET expires_at = date_trunc('second', now()) + interval '600 seconds'").await;
+    stack.sessions().end_in(600).await;
     let reply = ada.refreshes(&tokens.refresh).await;
     let lifetime = reply.json()["expires_in"].as_i64().unwrap();
     assert!((580..=600).contains(&lifetime), "the access token expires with its session: {lifetime} s");
-    stack.sql("UPDATE sessions SET expires_at = now() - interval '1 second'").await;
+    stack.sessions().end_in(-1).await;
     assert_session_ended(&stack, &Tokens::from(&reply)).await;
 }
 
 #[tokio::test]
 async fn a_refresh_that_timed_out_waiting_for_a_lock_has_no_effect() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_state_in(PostgreSql).await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let mut rival = stack.database.connect().await;

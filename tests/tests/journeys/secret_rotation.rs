@@ -16,6 +16,7 @@ async fn rotating_the_secret_ends_no_session() {
     let after = Stack::builder().with("JWT_SECRET_KEY", next).with("JWT_ADDITIONAL_SECRET_KEYS", SECRET);
     let after = after
         .with("DATABASE_URL", &before.database.functions_url())
+        .with_table_of(&before)
         .with_unprepared_database(tests::database::TestDatabase::empty().await)
         .start()
         .await;

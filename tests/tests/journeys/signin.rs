@@ -95,7 +95,7 @@ async fn tokens_carry_the_documented_claims() {
     assert_eq!(access["sid"], refresh["sid"]);
     assert_eq!(access["exp"].as_i64().unwrap() - access["iat"].as_i64().unwrap(), 3600);
     assert_eq!(refresh["exp"].as_i64().unwrap() - refresh["iat"].as_i64().unwrap(), 604_800);
-    assert_eq!(stack.sql_text("SELECT id::text FROM sessions").await, access["sid"].as_str().unwrap());
+    assert_eq!(stack.sessions().live().await, [access["sid"].as_str().unwrap()]);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn the_fifty_first_sign_in_ends_the_session_that_was_unused_for_longest() 
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let (unused, refreshed) = (ada.signs_in().await, ada.signs_in().await);
-    stack.sql("UPDATE sessions SET refreshed_at = refreshed_at - interval '1 hour'").await;
+    stack.sessions().move_refresh_back(3600).await;
     let refreshed = Tokens::from(&ada.refreshes(&refreshed.refresh).await);
     let mut others = Vec::new();
     for _ in 0..48 {
@@ -128,14 +128,11 @@ async fn the_fifty_first_sign_in_ends_the_session_that_was_unused_for_longest() 
 async fn concurrent_sign_ins_may_exceed_fifty_sessions_until_the_next_sign_in() {
     let stack = Stack::builder().processes(4).start().await;
     let ada = stack.user("Ada").await;
-    stack
-        .sql("INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at)
-            SELECT gen_random_uuid(), id, 1, gen_random_uuid(), now() + interval '1 day' FROM users, generate_series(1, 80)")
-        .await;
+    stack.sessions().add(80).await;
     let replies = join_all((0..20).map(|_| ada.tries_to_sign_in())).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
     let last = ada.signs_in().await;
-    assert_eq!(stack.sql_number("SELECT count(*) FROM sessions").await, 50);
+    assert_eq!(stack.sessions().live().await.len(), 50);
     for tokens in replies.iter().map(Tokens::from).chain([last]) {
         assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the newest sessions are alive");
     }

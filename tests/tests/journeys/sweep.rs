@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder};
+use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder, Store::PostgreSql};
 
 /// A stack that sends its mails through this SES.
 async fn stack_with(ses: &Ses) -> Stack {
@@ -217,7 +217,7 @@ async fn concurrent_sweeps_send_each_mail_once() {
 
 #[tokio::test]
 async fn a_sweep_deletes_only_what_has_expired() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_state_in(PostgreSql).await;
     let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
     let (old, live) = (ada.signs_in().await, grace.signs_in().await);
     ada.receives_reset_mail(1).await;
@@ -242,7 +242,7 @@ async fn a_sweep_deletes_only_what_has_expired() {
 
 #[tokio::test]
 async fn a_sweep_skips_locked_rows() {
-    let stack = Stack::start().await;
+    let stack = Stack::with_state_in(PostgreSql).await;
     let ada = stack.user("Ada").await;
     ada.signs_in().await;
     stack.sql("UPDATE sessions SET expires_at = now()").await;

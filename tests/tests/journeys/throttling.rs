@@ -27,7 +27,7 @@ async fn fail_to_sign_in(person: &Person<'_>, times: usize) {
 /// Simulates that this number of seconds passes for every counter.
 async fn let_time_pass(stack: &Stack, seconds: i64) {
     if let Some(table) = &stack.state_table {
-        return table.let_time_pass(seconds).await;
+        return table.let_time_pass_for_counters(seconds).await;
     }
     let earlier = format!("- interval '{seconds} seconds'");
     stack

@@ -13,7 +13,11 @@ use tests::{Stack, stack::SECRET};
 
 fn environment(stack: &Stack) -> Environment {
     let variables = [("DATABASE_URL", stack.database.functions_url()), ("JWT_SECRET_KEY", SECRET.to_owned())];
-    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let table = stack
+        .state_table
+        .iter()
+        .flat_map(|table| [("STATE_TABLE", table.name.clone()), ("AWS_ENDPOINT_URL_DYNAMODB", table.endpoint.clone())]);
+    variables.into_iter().chain(table).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn request(access_token: &str) -> Request {

@@ -53,9 +53,10 @@ impl RustTests<'_> {
         self.run(&level, &["--test", "journeys"], &[self.libtest, &skipped].concat())
     }
 
-    /// Runs the journeys with sessions and counters in DynamoDB.
+    /// Runs the journeys with sessions and counters in DynamoDB. Skips those that choose their stores, because the part `journeys` runs them.
     pub fn dynamodb(&self) -> Result<Count> {
-        self.run(&[("TEST_STATE", "dynamodb")], &["--test", "journeys"], self.libtest)
+        let skipped = ["--skip", "::store_"].map(str::to_owned);
+        self.run(&[("TEST_STATE", "dynamodb")], &["--test", "journeys"], &[self.libtest, &skipped].concat())
     }
 
     /// Runs the soak test for a minute. Each run uses another seed, and prints it.

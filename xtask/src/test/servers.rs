@@ -113,7 +113,13 @@ impl Servers {
             ]
         });
         let mail = self.mail.iter().map(|mail| ("TEST_SES_URL", mail.url()));
-        let dynamodb = self.dynamodb.iter().map(|dynamodb| ("TEST_DYNAMODB_URL", dynamodb.url().to_owned()));
+        let dynamodb = self.dynamodb.iter().flat_map(|dynamodb| {
+            let url = ("TEST_DYNAMODB_URL", dynamodb.url().to_owned());
+            // DynamoDB Local accepts any credentials of letters and digits.
+            let sdk = [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+            let sdk = sdk.map(|(name, value)| (name, value.to_owned()));
+            sdk.into_iter().chain([url])
+        });
         let webdriver = self.webdriver.iter().map(|(_, url)| ("TEST_WEBDRIVER_URL", url.clone()));
         let verifiers = self.verifiers.iter().flat_map(|(python, packages)| {
             [("TEST_PYTHON", python.display().to_string()), ("TEST_NODE_PACKAGES", packages.display().to_string())]

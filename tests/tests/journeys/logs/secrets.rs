@@ -1,7 +1,10 @@
 //! No log contains a password, a token, a hash or personal data.
 
 use axum::{Router, http::StatusCode};
-use tests::Stack;
+use tests::{
+    DynamoDbHealth, Stack,
+    Store::{self, DynamoDb, PostgreSql},
+};
 use tokio::net::TcpListener;
 
 use super::scenarios::{
@@ -9,9 +12,13 @@ use super::scenarios::{
     violate_a_constraint,
 };
 
+async fn stack_that_logs_everything(store: Store) -> Stack {
+    Stack::builder().state_in(store).with("AWS_LAMBDA_LOG_LEVEL", "TRACE").processes(1).start().await
+}
+
 /// Sends all kinds of requests to a stack whose database logs with these settings.
 async fn run_with_settings(settings: &[&str]) -> (Stack, ServerLog, Marks) {
-    let stack = Stack::builder().with("AWS_LAMBDA_LOG_LEVEL", "TRACE").processes(1).start().await;
+    let stack = stack_that_logs_everything(PostgreSql).await;
     let database = stack.sql_text("SELECT current_database()::text").await;
     for setting in settings {
         stack.sql(&format!("ALTER DATABASE {database} SET {setting}")).await;
@@ -50,6 +57,32 @@ async fn no_log_contains_a_secret_or_personal_data() {
     }
     marks.assert_no_secret("PostgreSQL", &log);
     marks.assert_no_personal_data("PostgreSQL", &log);
+    assert_functions_log_no_secret(&stack, &marks).await;
+}
+
+// Requirements 14, 33.
+#[tokio::test]
+async fn no_log_of_a_function_with_a_table_contains_a_secret_or_personal_data() {
+    let (stack, mut marks) = (stack_that_logs_everything(DynamoDb).await, Marks::new());
+    send_usual_requests(&stack, &mut marks).await;
+    send_malformed_requests(&stack, &marks).await;
+    let ada = marks.person(&stack);
+    ada.signs_up().await.assert_created();
+    let tokens = ada.signs_in().await;
+    marks.add_tokens(&tokens);
+    let table = stack.state_table.as_ref().unwrap();
+    for health in [DynamoDbHealth::Throttled, DynamoDbHealth::Hanging] {
+        table.set_health(health);
+        for reply in [
+            ada.tries_to_sign_in().await,
+            ada.refreshes(&tokens.refresh).await,
+            ada.dashboard(&tokens.access).await,
+            ada.logs_out(&tokens.access).await,
+        ] {
+            assert_eq!(reply.status, 503);
+        }
+    }
+    marks.add_hashes(&stack).await;
     assert_functions_log_no_secret(&stack, &marks).await;
 }
 

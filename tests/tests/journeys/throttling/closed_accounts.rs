@@ -94,7 +94,7 @@ async fn a_new_account_starts_without_the_failures_of_its_address(#[values(Postg
 /// An attacker must not be able to fill the counter store: counters are deleted whether or not the address has an account.
 #[tokio::test]
 async fn counters_of_guesses_are_deleted_within_days() {
-    let stack = Stack::builder().processes(4).start().await;
+    let stack = Stack::builder().state_in(PostgreSql).processes(4).start().await;
     let robot = "198.51.100.66";
     let (ada, nobody) = (stack.user("Ada").await.from_source(robot), stack.stranger("Nobody").from_source(robot));
     join_all((0..40).map(|_| async { fail_to_sign_in(&stack.stranger("Nobody").from_source(robot), 1).await })).await;

@@ -1,7 +1,9 @@
-//! Counters in DynamoDB instead of PostgreSQL.
+//! Counters and sessions in DynamoDB instead of PostgreSQL.
+
+use std::collections::BTreeSet;
 
 use rstest::rstest;
-use tests::{DynamoDbHealth, Reply, Stack, Store::DynamoDb, Tokens};
+use tests::{DynamoDbHealth, DynamoDbRequest, Reply, Stack, Store::DynamoDb, Tokens};
 
 use crate::support::{assert_gateway_answer, get_example};
 
@@ -14,7 +16,7 @@ fn assert_unavailable(reply: &Reply) {
 // Requirement 18.
 #[rstest]
 #[tokio::test]
-async fn without_the_counter_table_only_throttled_requests_fail(
+async fn without_the_table_every_request_that_needs_it_is_unavailable_and_nothing_is_lost(
     #[values(DynamoDbHealth::Throttled, DynamoDbHealth::Hanging)] health: DynamoDbHealth,
 ) {
     let stack = Stack::with_state_in(DynamoDb).await;
@@ -26,13 +28,16 @@ async fn without_the_counter_table_only_throttled_requests_fail(
     assert_unavailable(&ada.tries_to_sign_in().await);
     assert_unavailable(&stack.stranger("Bob").signs_up().await);
     assert_unavailable(&ada.resets_password(&link, "another password").await);
+    assert_unavailable(&ada.dashboard(&tokens.access).await);
+    assert_unavailable(&ada.refreshes(&tokens.refresh).await);
+    assert_unavailable(&ada.logs_out(&tokens.access).await);
+    assert_gateway_answer(&get_example(&stack, &tokens.access).await, 500, "Internal Server Error");
+
+    table.set_health(DynamoDbHealth::Healthy);
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    assert_eq!(get_example(&stack, &tokens.access).await.status, 200, "the authorizer does not need the table");
     let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
     assert_gateway_answer(&get_example(&stack, &tokens.access).await, 403, "Forbidden");
-
-    table.set_health(DynamoDbHealth::Healthy);
     ada.signs_in().await;
     assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
 }
@@ -45,19 +50,18 @@ async fn a_sign_in_whose_counters_cannot_be_cleared_is_unavailable_and_stays_cou
     let stack = Stack::with_state_in(DynamoDb).await;
     let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
-    let before = table.items().await.len();
+    let before = table.counters().await.len();
     table.set_health(DynamoDbHealth::ThrottlingDeletes);
     assert_unavailable(&ada.tries_to_sign_in().await);
-    let sessions = "SELECT count(*) FROM sessions";
-    assert_eq!(stack.sql_number(sessions).await, 1, "PostgreSQL has the session");
-    assert_eq!(table.items().await.len(), before + 3, "the attempt is still counted");
+    assert_eq!(stack.sessions().live().await.len(), 1, "the table has the session");
+    assert_eq!(table.counters().await.len(), before + 3, "the attempt is still counted");
 
     table.set_health(DynamoDbHealth::Healthy);
     let tokens = ada.signs_in().await;
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    assert_eq!(stack.sql_number(sessions).await, 2);
+    assert_eq!(stack.sessions().live().await.len(), 2);
     assert_eq!(
-        table.items().await.len(),
+        table.counters().await.len(),
         before + 1,
         "the counter of the source is left, those of the account are cleared"
     );
@@ -69,15 +73,22 @@ async fn every_read_of_the_table_is_strongly_consistent() {
     let stack = Stack::with_state_in(DynamoDb).await;
     let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
-    ada.signs_in().await;
+    let tokens = ada.signs_in().await;
     ada.with_password("wrong").tries_to_sign_in().await;
-    let requests = table.requests();
-    let reads: Vec<_> = requests.iter().filter(|request| request.operation.contains("Get")).collect();
-    assert!(reads.len() >= 2, "each sign-in reads its counters");
-    for read in reads {
-        assert_eq!(read.operation, "BatchGetItem");
-        assert_eq!(read.body["RequestItems"][&table.name]["ConsistentRead"], true, "{}", read.body);
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
+    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    let mut reads = BTreeSet::new();
+    for DynamoDbRequest { operation, body } in table.requests() {
+        let read = match operation.as_str() {
+            "BatchGetItem" => &body["RequestItems"][&table.name],
+            "GetItem" | "Query" => &body,
+            _ => continue,
+        };
+        assert_eq!(read["ConsistentRead"], true, "{operation}: {body}");
+        reads.insert(operation);
     }
+    assert_eq!(reads.into_iter().collect::<Vec<_>>(), ["BatchGetItem", "GetItem", "Query"]);
 }
 
 // Requirement 37.
@@ -90,7 +101,7 @@ async fn an_expired_counter_is_ignored_before_dynamodb_deletes_it() {
         assert_eq!(ada.with_password("wrong").tries_to_sign_in().await.status, 401);
     }
     assert_eq!(ada.tries_to_sign_in().await.status, 429);
-    table.let_time_pass(25 * 3600).await;
-    assert!(!table.items().await.is_empty(), "DynamoDB deletes expired items days later");
+    table.let_time_pass_for_counters(25 * 3600).await;
+    assert!(!table.counters().await.is_empty(), "DynamoDB deletes expired items days later");
     ada.signs_in().await;
 }

@@ -45,7 +45,8 @@ async fn forgot_password_requests_of_one_source_are_limited(#[values(PostgreSql,
 // Requirement 15.
 #[tokio::test]
 async fn a_source_over_the_forgot_password_limit_is_refused_at_once() {
-    let stack = Stack::builder().processes(8).with("FORGOT_PASSWORD_FLOOR_MS", "2000").start().await;
+    let stack =
+        Stack::builder().state_in(PostgreSql).processes(8).with("FORGOT_PASSWORD_FLOOR_MS", "2000").start().await;
     stack
         .sql(
             "INSERT INTO throttle (key, attempts, expires_at)
@@ -69,10 +70,10 @@ async fn a_session_refreshes_sixty_times_a_minute_and_reuse_still_ends_it() {
     }
     assert_must_wait(&ada.refreshes(&tokens.refresh).await, 1..=60);
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the session is alive");
-    stack.sql("UPDATE sessions SET refreshes_since = refreshes_since - interval '1 minute'").await;
+    stack.sessions().move_refresh_count_back(60).await;
     tokens = tests::Tokens::from(&ada.refreshes(&tokens.refresh).await);
 
-    stack.sql("UPDATE sessions SET refreshes = 60, refreshes_since = now()").await;
+    stack.sessions().set_refresh_count(60).await;
     assert_eq!(ada.refreshes(&first.refresh).await.status, 401);
     ada.dashboard(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
 }

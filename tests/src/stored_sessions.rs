@@ -1,0 +1,141 @@
+//! The sessions of a stack as they are stored, in either store. Tests use them to simulate that time passes, and to count sessions.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{Stack, StateTable};
+
+/// All sessions of a stack.
+pub struct StoredSessions<'a> {
+    stack: &'a Stack,
+}
+
+impl<'a> StoredSessions<'a> {
+    pub(crate) fn of(stack: &'a Stack) -> Self {
+        Self { stack }
+    }
+
+    /// The ids of the live sessions.
+    pub async fn live(&self) -> Vec<String> {
+        let Some(table) = &self.stack.state_table else {
+            let live = "SELECT coalesce(string_agg(s.id::text, ' '), '') FROM sessions s JOIN users u
+                ON u.id = s.user_id AND u.credential_version = s.credential_version
+                WHERE s.revoked_at IS NULL AND s.expires_at > now()";
+            return self.stack.sql_text(live).await.split_whitespace().map(str::to_owned).collect();
+        };
+        let items = table.items().await;
+        let minimum_version = |user: &Value| {
+            let is_account = |item: &&Value| item["sk"]["S"] == "account" && item["pk"] == *user;
+            items.iter().find(is_account).map_or(0, |account| number(account, "minimum_version"))
+        };
+        let now = now_in_millis() / 1000;
+        let is_live = |session: &&Value| {
+            number(session, "expires_at") > now && number(session, "version") >= minimum_version(&session["pk"])
+        };
+        items.iter().filter(is_live).filter_map(|item| Some(session_id(item)?.to_owned())).collect()
+    }
+
+    /// Everything that is stored about sessions, as text.
+    pub async fn as_text(&self) -> String {
+        match &self.stack.state_table {
+            Some(table) => Value::from(table.items().await).to_string(),
+            None => self.stack.sql_text("SELECT string_agg(s::text, ' ') FROM sessions s").await,
+        }
+    }
+
+    /// Simulates that every session was refreshed this number of seconds earlier than it was.
+    pub async fn move_refresh_back(&self, seconds: i64) {
+        match &self.stack.state_table {
+            Some(table) => change(table, |item| add_to(item, "refreshed_at", -1000 * seconds)).await,
+            None => self.update(&format!("refreshed_at = refreshed_at - interval '{seconds} seconds'")).await,
+        }
+    }
+
+    /// Simulates that the refreshes of every session have been counted since this number of seconds earlier than they were.
+    pub async fn move_refresh_count_back(&self, seconds: i64) {
+        match &self.stack.state_table {
+            Some(table) => change(table, |item| add_to(item, "refreshes_since", -1000 * seconds)).await,
+            None => self.update(&format!("refreshes_since = refreshes_since - interval '{seconds} seconds'")).await,
+        }
+    }
+
+    /// Sets how often every session was refreshed, counted since now.
+    pub async fn set_refresh_count(&self, count: i64) {
+        let Some(table) = &self.stack.state_table else {
+            return self.update(&format!("refreshes = {count}, refreshes_since = now()")).await;
+        };
+        change(table, |item| {
+            item["refreshes"]["N"] = count.to_string().into();
+            item["refreshes_since"]["N"] = now_in_millis().to_string().into();
+        })
+        .await;
+    }
+
+    /// Lets every session end in this number of seconds, or that long ago if it is negative.
+    pub async fn end_in(&self, seconds: i64) {
+        let Some(table) = &self.stack.state_table else {
+            return self
+                .update(&format!("expires_at = date_trunc('second', now()) + interval '{seconds} seconds'"))
+                .await;
+        };
+        let end = now_in_millis() / 1000 + seconds;
+        change(table, |item| item["expires_at"]["N"] = end.to_string().into()).await;
+    }
+
+    /// Adds live sessions to the only account.
+    pub async fn add(&self, count: usize) {
+        let Some(table) = &self.stack.state_table else {
+            let sessions =
+                "INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at)
+                SELECT gen_random_uuid(), id, credential_version, gen_random_uuid(), now() + interval '1 day' FROM users, generate_series";
+            return self.stack.sql(&format!("{sessions}(1, {count})")).await;
+        };
+        let user = self.stack.sql_number("SELECT id FROM users").await;
+        let now = now_in_millis();
+        for _ in 0..count {
+            let session = json!({
+                "pk": { "S": format!("u#{user}") },
+                "sk": { "S": format!("s#{}", Uuid::new_v4()) },
+                "version": { "N": "1" },
+                "refresh_id": { "S": Uuid::new_v4().to_string() },
+                "refreshed_at": { "N": now.to_string() },
+                "created_at": { "N": now.to_string() },
+                "expires_at": { "N": (now / 1000 + 86_400).to_string() },
+                "source": { "S": "192.0.2.1" },
+                "refreshes": { "N": "0" },
+                "refreshes_since": { "N": now.to_string() },
+            });
+            table.put(&session).await;
+        }
+    }
+
+    async fn update(&self, change: &str) {
+        self.stack.sql(&format!("UPDATE sessions SET {change}")).await;
+    }
+}
+
+async fn change(table: &StateTable, change: impl Fn(&mut Value)) {
+    table.rewrite(|item| session_id(item).is_some(), change).await;
+}
+
+/// The id of an item that is a session.
+fn session_id(item: &Value) -> Option<&str> {
+    item["sk"]["S"].as_str()?.strip_prefix("s#")
+}
+
+fn number(item: &Value, attribute: &str) -> i64 {
+    item[attribute]["N"].as_str().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Adds to a number of an item.
+pub(crate) fn add_to(item: &mut Value, attribute: &str, difference: i64) {
+    if item[attribute].is_object() {
+        item[attribute]["N"] = (number(item, attribute) + difference).to_string().into();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the harness writes what a function with the same clock would write")]
+fn now_in_millis() -> i64 {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    i64::try_from(since_1970.as_millis()).expect("it is before the year 292 million")
+}
