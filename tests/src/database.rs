@@ -89,6 +89,21 @@ impl TestDatabase {
         self.connect().await.batch_execute(&serialised).await.expect("the tables exist");
     }
 
+    /// A copy of the database, as if it were restored from a backup of this moment. Ends the connections to the database, because PostgreSQL copies only
+    /// an unused one. The functions' role of the copy has no privileges until [`TestDatabase::grant`].
+    pub async fn copy(&self) -> Self {
+        let mut server: tokio_postgres::Config = self.server.parse().expect("a server's URL");
+        server.dbname("postgres");
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", self.name);
+        connect(&server).await.batch_execute(&end).await.expect("the owner of the server may end connections");
+        let copy =
+            Self::create_on(self.server.clone(), self.on_shared_server, &format!("TEMPLATE {}", self.name)).await;
+        // Otherwise this database's role could not be dropped before the copy.
+        let revoke = format!("DROP OWNED BY {}", self.name);
+        copy.connect().await.batch_execute(&revoke).await.expect("the owner may revoke privileges");
+        copy
+    }
+
     /// Sets the isolation level of the functions' transactions.
     pub async fn set_isolation(&self, level: &str) {
         let setting = format!("ALTER ROLE {} SET default_transaction_isolation = '{level}'", self.name);

@@ -1,6 +1,9 @@
 //! A DynamoDB table for each test, behind a proxy that can simulate failures.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
@@ -44,6 +47,8 @@ pub struct StateTable {
     /// The URL of the proxy, for `AWS_ENDPOINT_URL_DYNAMODB`.
     pub endpoint: String,
     proxy: Arc<DynamoDbProxy>,
+    /// Whether the test has deleted the table.
+    is_deleted: AtomicBool,
 }
 
 /// A request that a function sent to DynamoDB.
@@ -75,7 +80,7 @@ impl StateTable {
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let app = Router::new().fallback(forward).with_state(Arc::clone(&proxy));
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let table = Self { name, endpoint, proxy };
+        let table = Self { name, endpoint, proxy, is_deleted: AtomicBool::new(false) };
         let definition = json!({
             "TableName": table.name,
             "AttributeDefinitions": [
@@ -88,6 +93,12 @@ impl StateTable {
         });
         call(&table.proxy.client, "CreateTable", &definition).await;
         table
+    }
+
+    /// Deletes the table, while the functions still use it.
+    pub async fn delete(&self) {
+        self.is_deleted.store(true, Ordering::Relaxed);
+        call(&self.proxy.client, "DeleteTable", &json!({ "TableName": self.name })).await;
     }
 
     /// Sets how the proxy behaves from now on.
@@ -142,6 +153,9 @@ fn is_counter(item: &Value) -> bool {
 impl Drop for StateTable {
     /// Uses a thread and a runtime of its own, because the test's runtime may be shutting down.
     fn drop(&mut self) {
+        if self.is_deleted.load(Ordering::Relaxed) {
+            return;
+        }
         let name = self.name.clone();
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

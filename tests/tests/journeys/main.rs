@@ -20,6 +20,7 @@ mod races;
 mod refresh;
 mod reset_password;
 mod reset_password_page;
+mod restore;
 mod secret_rotation;
 mod signin;
 mod signup;
