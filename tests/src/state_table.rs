@@ -1,15 +1,21 @@
 //! A DynamoDB table for each test, behind a proxy that can simulate failures.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode, header::TRANSFER_ENCODING},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    },
 };
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -58,11 +64,19 @@ pub struct DynamoDbRequest {
     pub operation: String,
     /// The JSON body.
     pub body: Value,
+    /// The number of the round trip. Requests that are under way at the same time belong to the same one.
+    pub trip: usize,
+    /// The read or write units that it consumed.
+    pub units: f64,
 }
 
 struct DynamoDbProxy {
     health: Mutex<DynamoDbHealth>,
     requests: Mutex<Vec<DynamoDbRequest>>,
+    /// The time that an answer waits in the proxy.
+    delay: Mutex<Duration>,
+    /// How many requests are under way.
+    under_way: AtomicUsize,
     client: Client,
 }
 
@@ -73,6 +87,8 @@ impl StateTable {
         let proxy = DynamoDbProxy {
             health: Mutex::new(DynamoDbHealth::Healthy),
             requests: Mutex::default(),
+            delay: Mutex::default(),
+            under_way: AtomicUsize::new(0),
             client: Client::new(),
         };
         let proxy = Arc::new(proxy);
@@ -104,6 +120,11 @@ impl StateTable {
     /// Sets how the proxy behaves from now on.
     pub fn set_health(&self, health: DynamoDbHealth) {
         *self.proxy.health.lock().expect("no panic") = health;
+    }
+
+    /// Delays every answer from now on.
+    pub fn set_delay(&self, delay: Duration) {
+        *self.proxy.delay.lock().expect("no panic") = delay;
     }
 
     /// Every request that functions have sent so far, oldest first.
@@ -185,14 +206,12 @@ async fn call(client: &Client, operation: &str, body: &Value) -> Value {
 
 async fn forward(
     State(proxy): State<Arc<DynamoDbProxy>>,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, HeaderMap, Bytes) {
     let operation = headers.get("x-amz-target").and_then(|target| target.to_str().ok()?.split('.').nth(1));
-    proxy.requests.lock().expect("no panic").push(DynamoDbRequest {
-        operation: operation.unwrap_or_default().to_owned(),
-        body: serde_json::from_slice(&body).unwrap_or_default(),
-    });
+    let mut body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let recorded = RequestUnderWay::begin(&proxy, operation.unwrap_or_default(), &body);
     let health = *proxy.health.lock().expect("no panic");
     if health == DynamoDbHealth::Hanging {
         std::future::pending::<()>().await;
@@ -206,10 +225,52 @@ async fn forward(
         let refusal = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#;
         return (StatusCode::BAD_REQUEST, HeaderMap::new(), refusal.into());
     }
-    let request = proxy.client.post(server("TEST_DYNAMODB_URL")).headers(headers).body(body);
+    body["ReturnConsumedCapacity"] = "TOTAL".into();
+    headers.remove(CONTENT_LENGTH);
+    let request = proxy.client.post(server("TEST_DYNAMODB_URL")).headers(headers).body(body.to_string());
     let response = request.send().await.expect("DynamoDB Local answers");
     let (status, mut headers) = (response.status(), response.headers().clone());
     // The answer is sent on in one piece.
     headers.remove(TRANSFER_ENCODING);
-    (status, headers, response.bytes().await.expect("a body"))
+    let answer = response.bytes().await.expect("a body");
+    let delay = *proxy.delay.lock().expect("no panic");
+    tokio::time::sleep(delay).await;
+    recorded.set_units(&answer);
+    (status, headers, answer)
+}
+
+/// A request that the proxy has not answered yet.
+struct RequestUnderWay<'a> {
+    proxy: &'a DynamoDbProxy,
+    /// Its place in the list of requests.
+    place: usize,
+}
+
+impl<'a> RequestUnderWay<'a> {
+    fn begin(proxy: &'a DynamoDbProxy, operation: &str, body: &Value) -> Self {
+        let mut requests = proxy.requests.lock().expect("no panic");
+        let is_new_trip = proxy.under_way.fetch_add(1, Ordering::SeqCst) == 0;
+        let trip = requests.last().map_or(0, |last| last.trip) + usize::from(is_new_trip);
+        requests.push(DynamoDbRequest { operation: operation.to_owned(), body: body.clone(), trip, units: 0.0 });
+        Self { proxy, place: requests.len() - 1 }
+    }
+
+    /// Records the units that the request has consumed, which are in DynamoDB's answer.
+    fn set_units(&self, answer: &[u8]) {
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let consumed = &answer["ConsumedCapacity"];
+        let each = consumed.as_array().map_or_else(|| vec![consumed], |list| list.iter().collect());
+        let mut units: f64 = each.into_iter().filter_map(|one| one["CapacityUnits"].as_f64()).sum();
+        // A write whose condition fails also consumes a unit, which the answer does not say.
+        if answer["__type"].as_str().is_some_and(|refusal| refusal.ends_with("ConditionalCheckFailedException")) {
+            units = 1.0;
+        }
+        self.proxy.requests.lock().expect("no panic")[self.place].units = units;
+    }
+}
+
+impl Drop for RequestUnderWay<'_> {
+    fn drop(&mut self) {
+        self.proxy.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }

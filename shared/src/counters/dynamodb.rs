@@ -44,36 +44,40 @@ impl DynamoDbCounters {
         Self { sessions: SessionTable::new(table.clone()), table, database }
     }
 
-    /// Counts up to a limit. DynamoDB adds in one atomic update, so attempts at the same time are all counted.
+    /// Counts up to a limit. DynamoDB adds in one atomic update, so attempts at the same time are all counted. `is_running` says whether a window has
+    /// probably begun, so that the first update usually succeeds.
     async fn count_up_to(
         &self,
         counter: CounterKey,
         limit: Limit,
         memory: Memory,
+        mut is_running: bool,
         now: UnixTime,
     ) -> Result<(), NotCounted> {
         let (one, at, end) = ((":one", 1), (":now", now.0), (":end", now.plus(limit.window).0));
         let below = [one, at, (":limit", limit.attempts.into())];
         let window = (":window", limit.window.as_secs().cast_signed());
         for _ in 0..CONFLICTS {
-            let condition = "expires_at > :now AND attempts < :limit";
-            let updated = match memory {
-                Memory::Window => self.update(counter, "ADD attempts :one", condition, &below).await?,
-                Memory::WindowEach => {
-                    let change = "SET expires_at = expires_at + :window ADD attempts :one";
-                    self.update(counter, change, condition, &[&below[..], &[window]].concat()).await?
+            let updated = if is_running {
+                let condition = "expires_at > :now AND attempts < :limit";
+                match memory {
+                    Memory::Window => self.update(counter, "ADD attempts :one", condition, &below).await?,
+                    Memory::WindowEach => {
+                        let change = "SET expires_at = expires_at + :window ADD attempts :one";
+                        self.update(counter, change, condition, &[&below[..], &[window]].concat()).await?
+                    }
                 }
+            } else {
+                let begin = "SET attempts = :one, expires_at = :end";
+                let over = "attribute_not_exists(expires_at) OR expires_at <= :now";
+                self.update(counter, begin, over, &[one, at, end]).await?
             };
             let Updated::Refused(found) = updated else { return Ok(()) };
-            if let Some(full) = full(running(found, now).as_ref(), limit, now) {
+            let found = running(found, now);
+            if let Some(full) = full(found.as_ref(), limit, now) {
                 return Err(full.into());
             }
-            let begin = "SET attempts = :one, expires_at = :end";
-            let over = "attribute_not_exists(expires_at) OR expires_at <= :now";
-            if let Updated::Done(_) = self.update(counter, begin, over, &[one, at, end]).await? {
-                return Ok(());
-            }
-            // Another request began a new window between the two updates.
+            is_running = found.is_some();
         }
         Err(contended())
     }
@@ -151,8 +155,8 @@ impl DynamoDbCounters {
             return Err(TooMany { reset_helps, ..wait }.into());
         }
         let (of_source, of_account) = tokio::join!(
-            self.count_up_to(counters.source, of_source, Memory::Window, at),
-            self.count_up_to(counters.account, of_account, Memory::WindowEach, at),
+            self.count_up_to(counters.source, of_source, Memory::Window, read_source.is_some(), at),
+            self.count_up_to(counters.account, of_account, Memory::WindowEach, read_account.is_some(), at),
         );
         of_source?;
         match of_account {
@@ -200,7 +204,7 @@ impl DynamoDbCounters {
 #[async_trait]
 impl Counters for DynamoDbCounters {
     async fn count(&self, attempt: Attempt, source: &Source, now: UnixMillis) -> Result<(), NotCounted> {
-        within(self.count_up_to(attempt.counter(source), attempt.limit(), Memory::Window, now.seconds())).await
+        within(self.count_up_to(attempt.counter(source), attempt.limit(), Memory::Window, true, now.seconds())).await
     }
 
     async fn count_sign_in(

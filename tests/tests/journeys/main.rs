@@ -25,6 +25,7 @@ mod secret_rotation;
 mod signin;
 mod signup;
 mod sql;
+mod state_table;
 mod stored_hashes;
 mod stored_secrets;
 mod support;

@@ -79,7 +79,7 @@ async fn every_read_of_the_table_is_strongly_consistent() {
     let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
     let mut reads = BTreeSet::new();
-    for DynamoDbRequest { operation, body } in table.requests() {
+    for DynamoDbRequest { operation, body, .. } in table.requests() {
         let read = match operation.as_str() {
             "BatchGetItem" => &body["RequestItems"][&table.name],
             "GetItem" | "Query" => &body,

@@ -1,0 +1,90 @@
+//! What each operation on a session in DynamoDB costs: round trips, and read and write units.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tests::{DynamoDbRequest, Stack, Store::DynamoDb, Tokens};
+
+use crate::support::get_example;
+
+/// The costs of one operation.
+#[derive(Debug, PartialEq)]
+struct Costs {
+    trips: usize,
+    reads: f64,
+    writes: f64,
+    /// The requests in each trip.
+    requests: String,
+}
+
+/// The requests after the first `before` ones.
+fn costs(requests: &[DynamoDbRequest], before: usize) -> Costs {
+    let requests = &requests[before..];
+    let units = |reads: bool| -> f64 {
+        let is_read = |operation: &str| ["BatchGetItem", "GetItem", "Query"].contains(&operation);
+        requests
+            .iter()
+            .filter(|request| is_read(&request.operation) == reads)
+            .map(|request| request.units)
+            .fold(0.0, |sum, units| sum + units)
+    };
+    let trips: BTreeSet<_> = requests.iter().map(|request| request.trip).collect();
+    let names = trips.iter().map(|trip| {
+        let of_trip = requests.iter().filter(|request| request.trip == *trip);
+        let mut names: Vec<_> = of_trip.map(|request| request.operation.as_str()).collect();
+        names.sort_unstable();
+        names.join(" and ")
+    });
+    let names: Vec<_> = names.collect();
+    Costs { trips: trips.len(), reads: units(true), writes: units(false), requests: names.join(", then ") }
+}
+
+/// The documented number of trips, and the most read and write units, of each operation (`docs/scaling.md`).
+#[tokio::test]
+async fn every_operation_makes_the_documented_round_trips_to_dynamodb() {
+    let stack = Stack::builder().state_in(DynamoDb).processes(1).start().await;
+    let table = stack.state_table.as_ref().unwrap();
+    let ada = stack.user("Ada").await;
+    // Connections are open, and requests that are sent at once overlap.
+    let first = ada.signs_in().await;
+    assert_eq!(get_example(&stack, &first.access).await.status, 200);
+    table.set_delay(Duration::from_millis(50));
+    let mut table_of_costs =
+        String::from("| operation | trips | read units | write units | requests |\n| --- | --- | --- | --- | --- |\n");
+    let mut check = |operation: &str, before: usize, trips: usize, reads: f64, writes: f64| {
+        let found = costs(&table.requests(), before);
+        let Costs { reads: found_reads, writes: found_writes, requests, .. } = &found;
+        table_of_costs += &format!("| {operation} | {} | {found_reads} | {found_writes} | {requests} |\n", found.trips);
+        assert!(found.trips <= trips && *found_reads <= reads && *found_writes <= writes, "{operation}: {found:?}");
+    };
+
+    let before = table.requests().len();
+    let tokens = ada.signs_in().await;
+    check("sign-in", before, 3, 6.0, 8.0);
+
+    let before = table.requests().len();
+    assert_eq!(get_example(&stack, &tokens.access).await.status, 200);
+    check("authorizer", before, 1, 2.0, 0.0);
+
+    let before = table.requests().len();
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    check("dashboard", before, 1, 2.0, 0.0);
+
+    let before = table.requests().len();
+    let refreshed = Tokens::from(&ada.refreshes(&tokens.refresh).await);
+    check("refresh", before, 2, 2.0, 1.0);
+
+    let before = table.requests().len();
+    let repeated = Tokens::from(&ada.refreshes(&tokens.refresh).await);
+    assert_eq!(repeated.refresh, refreshed.refresh);
+    check("a repeated refresh", before, 3, 2.0, 1.0);
+
+    let before = table.requests().len();
+    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    check("logout", before, 1, 1.0, 1.0);
+
+    let mail = ada.receives_reset_mail(1).await;
+    let before = table.requests().len();
+    assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
+    check("reset-password, the first one from a source in an hour", before, 3, 0.0, 3.0);
+    eprintln!("{table_of_costs}");
+}
