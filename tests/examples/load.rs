@@ -10,7 +10,7 @@ use std::{
 use argon2::{Algorithm, Argon2, Params, Version};
 use shared::security::policy;
 use tests::{
-    Ses, Stack,
+    Ses, Stack, Store,
     traffic::{Traffic, median},
 };
 use tokio::{join, time::sleep};
@@ -21,15 +21,23 @@ const SAMPLES: usize = 200;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let numbers: Vec<usize> = std::env::args().skip(1).map(|number| number.parse().expect("a number")).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let store = match arguments.pop().as_deref() {
+        Some("dynamodb") => Store::DynamoDb,
+        _ => Store::PostgreSql,
+    };
+    let numbers: Vec<usize> = arguments.iter().map(|number| number.parse().expect("a number")).collect();
     let [seconds, users, processes, connections] = numbers[..] else {
-        panic!("usage: load <seconds> <users> <processes> <connections>");
+        panic!("usage: load <seconds> <users> <processes> <connections> postgresql|dynamodb");
     };
     let seed = Uuid::new_v4().as_u64_pair().0 >> 32;
-    println!("{seconds} s, {users} users at once, {processes} processes for each function, {connections} connections");
+    println!(
+        "{seconds} s, {users} users at once, {processes} processes for each function, {connections} connections, sessions in {store:?}"
+    );
 
     let ses = Ses::new().await;
-    let stack = Stack::builder().with("AWS_ENDPOINT_URL_SES", &ses.endpoint).processes(processes).start().await;
+    let stack =
+        Stack::builder().state_in(store).with("AWS_ENDPOINT_URL_SES", &ses.endpoint).processes(processes).start().await;
     let baselines = [
         ("`SELECT 1`", select_1(&stack).await),
         ("one hash", hash().await),

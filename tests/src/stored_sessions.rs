@@ -1,6 +1,9 @@
 //! The sessions of a stack as they are stored, in either store. Tests use them to simulate that time passes, and to count sessions.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use shared::db::SESSION_IS_LIVE;
 use uuid::Uuid;
 
 use crate::{Stack, StateTable};
@@ -17,11 +20,26 @@ impl<'a> StoredSessions<'a> {
 
     /// The ids of the live sessions.
     pub async fn live(&self) -> Vec<String> {
+        self.live_with_users().await.into_iter().map(|(_, session)| session).collect()
+    }
+
+    /// How many live sessions each user has, by the user's id.
+    pub async fn live_by_user(&self) -> BTreeMap<i64, usize> {
+        let mut counts = BTreeMap::new();
+        for (user, _) in self.live_with_users().await {
+            *counts.entry(user).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The ids of the users and of their live sessions.
+    async fn live_with_users(&self) -> Vec<(i64, String)> {
         let Some(table) = &self.stack.state_table else {
-            let live = "SELECT coalesce(string_agg(s.id::text, ' '), '') FROM sessions s JOIN users u
-                ON u.id = s.user_id AND u.credential_version = s.credential_version
-                WHERE s.revoked_at IS NULL AND s.expires_at > now()";
-            return self.stack.sql_text(live).await.split_whitespace().map(str::to_owned).collect();
+            let live = format!(
+                "SELECT s.user_id::bigint, s.id::text FROM sessions s JOIN users u ON u.id = s.user_id WHERE {SESSION_IS_LIVE}"
+            );
+            let rows = self.stack.database.connect().await.query(&live, &[]).await.expect("the sessions");
+            return rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         };
         let items = table.items().await;
         let minimum_version = |user: &Value| {
@@ -32,7 +50,8 @@ impl<'a> StoredSessions<'a> {
         let is_live = |session: &&Value| {
             number(session, "expires_at") > now && number(session, "version") >= minimum_version(&session["pk"])
         };
-        items.iter().filter(is_live).filter_map(|item| Some(session_id(item)?.to_owned())).collect()
+        let user = |item: &Value| item["pk"]["S"].as_str()?.strip_prefix("u#")?.parse().ok();
+        items.iter().filter(is_live).filter_map(|item| Some((user(item)?, session_id(item)?.to_owned()))).collect()
     }
 
     /// Everything that is stored about sessions, as text.

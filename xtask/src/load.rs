@@ -28,10 +28,16 @@ pub struct Args {
     /// How many connections the database grants the functions; seven functions need one per process
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
+
+    /// Keep sessions and counters in DynamoDB
+    #[arg(long)]
+    state_table: bool,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let arguments = [args.seconds, args.users, args.processes, args.connections].map(|number| number.to_string());
-    programs::run(&[("load", arguments.to_vec())], false, NEWEST)?;
+    let mut arguments =
+        [args.seconds, args.users, args.processes, args.connections].map(|number| number.to_string()).to_vec();
+    arguments.push(if args.state_table { "dynamodb" } else { "postgresql" }.to_owned());
+    programs::run(&[("load", arguments)], args.state_table, NEWEST)?;
     Ok(ExitCode::SUCCESS)
 }
