@@ -177,7 +177,7 @@ pub const CONFLICT_FIRST_PAUSE: Duration = Duration::from_millis(4);
 pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
 /// Maximum time to cancel a statement.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
-/// Maximum time of one operation on counters in DynamoDB, with all its calls and retries. A sign-in has two such operations.
+/// Maximum time of one operation on sessions or counters in DynamoDB, with all its calls and retries. A sign-in has three such operations.
 pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
 /// By how much the clocks of a function and of DynamoDB may differ. The function's clock decides when a session in DynamoDB expires, and when the grace
 /// of a refresh token ends.
