@@ -1,10 +1,10 @@
 //! Counters of attempts. Each counter expires by itself.
 //!
 //! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. If `STATE_TABLE`
-//! names a table, attempts are counted in **DynamoDB**, so that PostgreSQL has fewer writes. Sessions are in PostgreSQL in either case.
+//! names a table, attempts are counted in **DynamoDB**, where sessions are then, too.
 //!
-//! Two numbers are always counted in PostgreSQL, because a statement that must run anyway can count them: the refreshes of a session, and the reset
-//! mails of an account.
+//! Two numbers are not counted here, because a request that must be sent anyway can count them: the refreshes of a session, in its row or item, and the
+//! reset mails of an account, in PostgreSQL.
 
 mod dynamodb;
 mod postgres;
