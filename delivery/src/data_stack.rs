@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The parameter of `template.yaml` for a database with passwords.
-const URL_SECRET: &str = "DatabaseUrlSecret";
+pub const URL_SECRET: &str = "DatabaseUrlSecret";
 
 /// The parameter of `template.yaml` for a database with IAM login.
 pub const ADDRESS: &str = "DatabaseAddress";
@@ -68,14 +68,15 @@ impl<'a> DataStack<'a> {
         let mut parameters = application.parameters.clone();
         parameters.extend(request.for_application());
         let has = |parameter: &&str| !request.application.value(&parameters, parameter).is_empty();
-        // If there is a stack, or if it is created on request, the address is its output.
-        let is_foreign = |parameter: &&str| *parameter == URL_SECRET || (deployed.is_none() && !request.with_database);
+        // If there is a stack, the address is its output.
+        let is_foreign = |parameter: &&str| *parameter == URL_SECRET || deployed.is_none();
         let other = [URL_SECRET, ADDRESS].into_iter().filter(is_foreign).find(has);
         if other.is_some() {
             refuse_network_of_former_database(request, application)?;
         }
         match &deployed {
             None => {
+                refuse_second_address(request, other)?;
                 refuse_other_database(request, other)?;
                 refuse_empty_database(request, application)?;
             }
@@ -84,6 +85,7 @@ impl<'a> DataStack<'a> {
                     refuse_outputs(request, &name, stack)?;
                 }
                 refuse_no_snapshot(request, stack)?;
+                refuse_replacement_without_consent(request, stack)?;
             }
         }
         let is_needed = deployed.is_none() && other.is_none();
@@ -170,13 +172,23 @@ impl<'a> DataStack<'a> {
     }
 }
 
+/// A stack that has a database overrides the address of another one, so the application would change to the new database at once.
+fn refuse_second_address(request: &Request, other: Option<&str>) -> Result<()> {
+    if request.with_database && other == Some(ADDRESS) {
+        bail!(
+            "--database: this stage uses a database of its own ({ADDRESS}), and would use the new, empty one instead. First change to passwords \
+             (docs/deploying.md, A database of your own). If the database of {ADDRESS} does not exist any more, add --set {ADDRESS}="
+        );
+    }
+    Ok(())
+}
+
 /// Refuses parameters of a database that this stage does not have.
 fn refuse_other_database(request: &Request, other: Option<&str>) -> Result<()> {
     let asked = request.only_for_database();
     match (other, asked.first()) {
         (Some(other), Some(parameter)) if !request.with_database => bail!(
-            "--set {parameter}: {parameter} is a parameter of database.yaml, but this stage uses another database ({other}). Leave it out, \
-             or add --database to create a database that the application does not use yet"
+            "--set {parameter}: {parameter} is a parameter of database.yaml, but this stage uses another database ({other}). Leave it out"
         ),
         _ => Ok(()),
     }
@@ -224,6 +236,18 @@ fn refuse_no_snapshot(request: &Request, stack: &Description) -> Result<()> {
     let has_snapshot = |parameters: &Parameters| parameters.get(SNAPSHOT).map(|snapshot| !snapshot.is_empty());
     if has_snapshot(&stack.parameters) == Some(true) && has_snapshot(&request.given) == Some(false) {
         bail!("--set {SNAPSHOT}=: CloudFormation would replace the database by an empty one. Leave it out");
+    }
+    Ok(())
+}
+
+/// A database from a snapshot does not know which sessions and accounts ended after the snapshot.
+fn refuse_replacement_without_consent(request: &Request, stack: &Description) -> Result<()> {
+    let is_other = |snapshot: &String| stack.parameters.get(SNAPSHOT).is_none_or(|deployed| deployed != snapshot);
+    if request.given.get(SNAPSHOT).is_some_and(is_other) && !request.signs_everybody_out {
+        bail!(
+            "--set {SNAPSHOT} replaces the database by an earlier state, in which sessions that have ended since then are live. Add \
+             --sign-everybody-out (docs/deploying.md, A restore)"
+        );
     }
     Ok(())
 }
@@ -307,7 +331,10 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
         assert_eq!(decision(&no_secret, None, &[("DatabaseUrlSecret", "database")]), Ok([true, true]));
         let flag = request(&[], true);
         assert_eq!(decision(&flag, None, &[("DatabaseUrlSecret", "database")]), Ok([true, false]));
-        assert_eq!(decision(&flag, None, &[("DatabaseAddress", "host:5432/auth")]), Ok([true, true]));
+        let refusal = decision(&flag, None, &[("DatabaseAddress", "host:5432/auth")]).unwrap_err();
+        assert!(refusal.contains("First change to passwords"), "{refusal}");
+        let gone = request(&[("DatabaseAddress", "")], true);
+        assert_eq!(decision(&gone, None, &[("DatabaseAddress", "host:5432/auth")]), Ok([true, true]));
     }
 
     #[test]
@@ -330,7 +357,11 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
         let restored = Description { parameters: parameters(&[("DatabaseSnapshot", "auth")]), ..small() };
         let refusal = decision(&no_snapshot, Some(restored), &[]).unwrap_err();
         assert!(refusal.contains("by an empty one"), "{refusal}");
-        assert_eq!(decision(&no_snapshot, Some(small()), &[]), Ok([true, true]));
+        let snapshot = request(&[("DatabaseSnapshot", "auth")], false);
+        let refusal = decision(&snapshot, Some(small()), &[]).unwrap_err();
+        assert!(refusal.contains("--sign-everybody-out"), "{refusal}");
+        let consent = Request { signs_everybody_out: true, ..snapshot };
+        assert_eq!(decision(&consent, Some(small()), &[]), Ok([true, true]));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use toolkit::{
 use crate::{
     alias::{Aliases, Move, deployment_number},
     cloudformation::{Description, StackUpdate, describe_ready, is_changing},
-    data_stack::{ADDRESS, DataStack},
+    data_stack::{ADDRESS, DataStack, URL_SECRET},
     deployed_stack::{DeployedStack, Versions, list},
     fingerprints::{Packages, build_fingerprint},
     package::{self, MACHINE, Package},
@@ -112,6 +112,7 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
 
     let from_database = database.deploy(workspace, &mut stack.aws)?;
     let moved = changed(&from_database, &application);
+    sign_out::check_moved(request, &moved, &application)?;
     let mut set = request.for_application();
     set.extend(from_database);
     parameters.extend(set.clone());
@@ -121,9 +122,9 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
         functions: deployed_functions(request, &parameters, endpoints),
         packages,
         template_reason: template_reason(request, args, &application, &moved),
+        database_moves: is_other_database(request, &application, &parameters),
         set,
         parameters,
-        database_moves: moved.iter().any(|name| name == ADDRESS),
         failed_at: application.failed_at,
         before,
     };
@@ -145,6 +146,12 @@ fn print_next_steps(stack: &mut DeployedStack<'_>) -> Result<()> {
 fn changed(from_database: &Parameters, application: &Description) -> Vec<String> {
     let changed = from_database.iter().filter(|(name, value)| application.parameters.get(*name) != Some(*value));
     changed.map(|(name, _)| name.clone()).collect()
+}
+
+/// Whether the application uses another database after the deployment.
+fn is_other_database(request: &Request, application: &Description, after: &Parameters) -> bool {
+    let value = |parameters, name| request.application.value(parameters, name).to_owned();
+    [ADDRESS, URL_SECRET].iter().any(|name| value(&application.parameters, name) != value(after, name))
 }
 
 /// Why the template is deployed. `None` if it need not be.

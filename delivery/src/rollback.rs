@@ -19,6 +19,9 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
             stack.name
         );
     }
+    if moves.iter().all(|(name, last)| last.before == now[name].function_version) {
+        bail!("the first deployment is live, so there is no earlier version. Nothing was changed");
+    }
     // All versions are checked before the first alias moves, so that no rollback stops half-way.
     for (name, Move { before, .. }) in &moves {
         let Some(table_before) = stack.state_table(name, before)? else {

@@ -9,6 +9,7 @@ use time::{OffsetDateTime, macros::format_description};
 use crate::{
     aws::Aws,
     cloudformation::Description,
+    data_stack::ADDRESS,
     request::Request,
     templates::{Parameters, Template},
 };
@@ -42,6 +43,19 @@ pub fn check(
     }
     refuse_without_consent(request)?;
     after.map_or(Ok(()), |generation| refuse_existing_table(aws, stack, &generation))
+}
+
+/// Returns an error if the stack of the database has another database than before, and the deployment was not asked to sign everybody out. A replaced
+/// database usually comes from a snapshot. `moved` names the parameters that the database sets to another value.
+pub fn check_moved(request: &Request, moved: &[String], application: &Description) -> Result<()> {
+    let had_database = !request.application.value(&application.parameters, ADDRESS).is_empty();
+    if had_database && moved.iter().any(|name| name == ADDRESS) && !request.signs_everybody_out {
+        bail!(
+            "the database was replaced, as in a restore, so everybody must sign in again. The application was not changed. Add --sign-everybody-out \
+             (docs/deploying.md, A restore)"
+        );
+    }
+    Ok(())
 }
 
 /// The `StateGeneration` of the table in which sessions are. `None` if they are in the database.

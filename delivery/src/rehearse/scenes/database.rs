@@ -55,7 +55,10 @@ fn enough_connections(rehearsal: &mut Rehearsal) -> Result<()> {
 
 fn another_snapshot(rehearsal: &mut Rehearsal) -> Result<()> {
     let before = create_snapshot(rehearsal, "auth-at-0930")?;
-    let said = rehearsal.deploy(&["--built", "--set", "DatabaseSnapshot=auth-at-0930"])?;
+    let replacement = ["--built", "--set", "DatabaseSnapshot=auth-at-0930"];
+    rehearsal
+        .without_touching(DATA_STACK, |rehearsal| rehearsal.deploy_fails(&replacement, &["--sign-everybody-out"]))?;
+    let said = rehearsal.deploy(&[&replacement[..], &["--sign-everybody-out"]].concat())?;
     ensure!(said.contains("the database has another DatabaseAddress"), "the reason should have been printed");
     ensure!(said.matches("Migrating the database").count() == 1, "only the new database should have been migrated");
     ensure!(rehearsal.resource(DATA_STACK, "Postgres")? != before, "the database should have been replaced");
@@ -93,7 +96,10 @@ fn changed_by_somebody_else(rehearsal: &mut Rehearsal) -> Result<()> {
         true,
     )?;
     rehearsal.without_touching(DATA_STACK, |rehearsal| {
-        let said = rehearsal.deploy(&["--built"])?;
+        rehearsal.without_touching(STACK, |rehearsal| {
+            rehearsal.deploy_fails(&["--built"], &["the database was replaced", "--sign-everybody-out"])
+        })?;
+        let said = rehearsal.deploy(&["--built", "--sign-everybody-out"])?;
         ensure!(said.contains("the database has another DatabaseAddress"), "the address should have been noticed");
         ensure!(
             said.contains("cargo delivery deploy --stage production --database"),

@@ -33,6 +33,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     })?;
     rehearsal
         .end_scene("after a creation that failed, the application is deployed beside the same database", "first")?;
+    rehearsal.deploy_fails(&["--rollback"], &["no earlier version"])?;
     check_parameters_of_the_database(rehearsal)
 }
 
