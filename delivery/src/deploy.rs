@@ -106,8 +106,8 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
     let endpoints = endpoints(&workspace.root)?;
     database.check_connections(needed_connections(&endpoints))?;
     database.check_reaches_sessions()?;
-    sign_out::check(request, &mut stack.aws, &stack.name, &application, &parameters)?;
     let before = stack.aliases()?;
+    sign_out::check(request, &mut stack, &before, &parameters)?;
     say(format_args!("live: {}", list(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
 
     let from_database = database.deploy(workspace, &mut stack.aws)?;

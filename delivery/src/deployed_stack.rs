@@ -126,10 +126,20 @@ impl DeployedStack<'_> {
     }
 
     /// The table of sessions that a version of a function uses. Empty if it uses none. `None` if the version does not exist.
-    pub fn state_table(&mut self, name: &str, version: &str) -> Result<Option<String>> {
+    pub fn session_table(&mut self, name: &str, version: &str) -> Result<Option<String>> {
         let function = self.call("get_function_configuration", name, json!({ "Qualifier": version }))?;
-        let table = text(&function["Environment"]["Variables"]["STATE_TABLE"]).to_owned();
-        Ok(Some(table).filter(|_| !function.is_null()))
+        if function.is_null() {
+            return Ok(None);
+        }
+        let table = text(&function["Environment"]["Variables"]["STATE_TABLE"]);
+        // A table with another name only has counters: earlier versions of template.yaml created it.
+        let has_sessions = table.starts_with(&self.name_of_session_table(""));
+        Ok(Some(if has_sessions { table.to_owned() } else { String::new() }))
+    }
+
+    /// The name of the table of sessions with this `StateGeneration`.
+    pub fn name_of_session_table(&self, generation: &str) -> String {
+        format!("{}-state-{generation}", self.name)
     }
 
     /// Points the alias `live` of a function to a version.

@@ -24,13 +24,13 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
     }
     // All versions are checked before the first alias moves, so that no rollback stops half-way.
     for (name, Move { before, .. }) in &moves {
-        let Some(table_before) = stack.state_table(name, before)? else {
+        let Some(table_before) = stack.session_table(name, before)? else {
             bail!(
                 "version {before} of {name} does not exist any more, so nothing was changed. Check out the commit it was built from, and deploy that"
             );
         };
         // Sessions that have ended since then would be live there.
-        if stack.state_table(name, &now[name].function_version)?.is_some_and(|table| table != table_before) {
+        if stack.session_table(name, &now[name].function_version)?.is_some_and(|table| table != table_before) {
             bail!(
                 "the last deployment moved the sessions, so nothing was changed: in the earlier place, sessions that have ended since then would be \
                  live again. Deploy instead (docs/deploying.md, Sessions in DynamoDB)"

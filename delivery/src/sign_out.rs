@@ -7,12 +7,12 @@ use serde_json::json;
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    aws::Aws,
-    cloudformation::Description,
-    data_stack::ADDRESS,
-    request::Request,
-    templates::{Parameters, Template},
+    alias::Aliases, cloudformation::Description, data_stack::ADDRESS, deployed_stack::DeployedStack, request::Request,
+    templates::Parameters,
 };
+
+/// A function that uses sessions. All functions use the same ones.
+const FUNCTION: &str = "refresh";
 
 /// The parameters of `template.yaml` that get a new value when everybody is signed out: one for each signing secret, and one for the table of sessions.
 const GENERATIONS: [&str; 3] = ["JwtGenerationA", "JwtGenerationB", "StateGeneration"];
@@ -25,24 +25,39 @@ pub fn new_generations() -> Parameters {
     GENERATIONS.map(|name| (name.to_owned(), now.clone())).into()
 }
 
-/// Returns an error if a deployment would move the sessions and was not asked to sign everybody out, or if it would use a table that exists already.
-/// `parameters` are those of the application after the deployment.
+/// Returns an error if a deployment would move the sessions and was not asked to sign everybody out, or if it would use a table that is out of use.
+/// `before` is what was live before, and `parameters` are those of the application after the deployment.
 pub fn check(
     request: &Request,
-    aws: &mut Aws,
-    stack: &str,
-    application: &Description,
+    stack: &mut DeployedStack<'_>,
+    before: &Aliases,
     parameters: &Parameters,
 ) -> Result<()> {
-    let after = generation_of_table(&request.application, parameters);
-    if *application == Description::default() {
-        return after.map_or(Ok(()), |generation| refuse_existing_table(aws, stack, &generation));
-    }
-    if after == generation_of_table(&request.application, &application.parameters) {
+    let live = match before.get(FUNCTION) {
+        Some(live) => stack.session_table(FUNCTION, &live.function_version)?,
+        None => None,
+    };
+    let template = &request.application;
+    let after = match template.value(parameters, "StateStore") {
+        "dynamodb" => stack.name_of_session_table(template.value(parameters, "StateGeneration")),
+        _ => String::new(),
+    };
+    if live.as_ref() == Some(&after) {
         return Ok(());
     }
-    refuse_without_consent(request)?;
-    after.map_or(Ok(()), |generation| refuse_existing_table(aws, stack, &generation))
+    if live.is_some() && !request.signs_everybody_out {
+        bail!(
+            "this deployment moves the sessions, so everybody must sign in again. Add --sign-everybody-out (docs/deploying.md, Sessions in DynamoDB)"
+        );
+    }
+    // In a table that was out of use, sessions that ended in the meantime would be live.
+    if !after.is_empty() && !stack.aws.call("dynamodb", "describe_table", &json!({ "TableName": after }))?.is_null() {
+        bail!(
+            "the table {after} exists already. It may contain sessions that have ended in the meantime, so it must not be used again. Choose another \
+             one: --set StateGeneration=…, or --sign-everybody-out"
+        );
+    }
+    Ok(())
 }
 
 /// Returns an error if the stack of the database has another database than before, and the deployment was not asked to sign everybody out. A replaced
@@ -58,36 +73,9 @@ pub fn check_moved(request: &Request, moved: &[String], application: &Descriptio
     Ok(())
 }
 
-/// The `StateGeneration` of the table in which sessions are. `None` if they are in the database.
-fn generation_of_table(template: &Template, parameters: &Parameters) -> Option<String> {
-    let is_in_table = template.value(parameters, "StateStore") == "dynamodb";
-    is_in_table.then(|| template.value(parameters, "StateGeneration").to_owned())
-}
-
-fn refuse_without_consent(request: &Request) -> Result<()> {
-    if !request.signs_everybody_out {
-        bail!(
-            "this deployment moves the sessions, so everybody must sign in again. Add --sign-everybody-out (docs/deploying.md, Sessions in DynamoDB)"
-        );
-    }
-    Ok(())
-}
-
-/// A table that was out of use must not be used again: sessions that ended in the meantime would be live in it.
-fn refuse_existing_table(aws: &mut Aws, stack: &str, generation: &str) -> Result<()> {
-    let table = format!("{stack}-state-{generation}");
-    if !aws.call("dynamodb", "describe_table", &json!({ "TableName": table }))?.is_null() {
-        bail!(
-            "the table {table} exists already. It may contain sessions that have ended in the meantime, so it must not be used again. Choose another \
-             one: --set StateGeneration=…, or --sign-everybody-out"
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Parameters, Template, generation_of_table, new_generations};
+    use super::new_generations;
 
     #[test]
     fn a_generation_is_a_value_that_the_template_allows() {
@@ -95,22 +83,5 @@ mod tests {
         assert_eq!(generations.keys().collect::<Vec<_>>(), ["JwtGenerationA", "JwtGenerationB", "StateGeneration"]);
         let is_allowed = |value: &String| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         assert!(generations.values().all(|value| value.len() == 19 && is_allowed(value)), "{generations:?}");
-    }
-
-    #[test]
-    fn the_generation_matters_only_with_a_table() {
-        let template = Template::parse(
-            "template.yaml",
-            "Parameters: { StateStore: { Default: postgresql }, StateGeneration: { Default: '1' } }",
-        );
-        let generation = |given: &[(&str, &str)]| {
-            let given: Parameters =
-                given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            generation_of_table(&template, &given)
-        };
-        assert_eq!(generation(&[]), None);
-        assert_eq!(generation(&[("StateGeneration", "2")]), None);
-        assert_eq!(generation(&[("StateStore", "dynamodb")]).as_deref(), Some("1"));
-        assert_eq!(generation(&[("StateStore", "dynamodb"), ("StateGeneration", "2")]).as_deref(), Some("2"));
     }
 }

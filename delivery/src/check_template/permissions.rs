@@ -24,6 +24,7 @@ pub const RULE: Rule = Rule {
             r#""arn:aws:iam::aws:policy/AdministratorAccess""#,
         ),
         Violation("/Resources/SigninRole/Properties/Policies", "null"),
+        Violation("/Resources/RefreshRole/Properties/Policies/0/PolicyDocument", "null"),
         Violation(
             "/Resources/SigninRole/Properties/Policies/1/PolicyDocument/Statement/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys",
             r#""*""#,
@@ -58,6 +59,9 @@ fn wrong_permissions(translation: &Translation, endpoints: &[Endpoint]) -> Vec<S
 fn wrong_role(function: &Function, role: &Value) -> Vec<String> {
     const MANAGED: [&str; 2] = ["AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"];
     let mut problems = Vec::new();
+    if list(&role["Policies"]).any(|policy| policy["PolicyDocument"]["Statement"].is_null()) {
+        problems.push(format!("the role of {} has a policy without a statement", function.name));
+    }
     if role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] != json!({ "Service": ["lambda.amazonaws.com"] }) {
         problems.push(format!("the role of {} can be assumed by others than Lambda", function.name));
     }
@@ -69,10 +73,8 @@ fn wrong_role(function: &Function, role: &Value) -> Vec<String> {
 
 fn wrong_statements(translation: &Translation, endpoint: &Endpoint, role: &Value) -> Vec<String> {
     let logs_in_with_iam = !translation.parameters["DatabaseResourceId"].is_null();
-    let store = translation.session_store();
-    let connects = (logs_in_with_iam && endpoint.uses_database(store)).then_some(&Need::Database);
+    let connects = (logs_in_with_iam && endpoint.uses_database(SessionStore::PostgreSql)).then_some(&Need::Database);
     let needs = endpoint.needs.iter().filter(|need| **need != Need::Database).chain(connects);
-    let needs = needs.filter(|need| need.partitions().is_none() || store == SessionStore::DynamoDb);
     let needed: BTreeSet<_> =
         needs.flat_map(|need| need.actions().iter().map(|action| (*action, need.partitions()))).collect();
     let statements = || list(&role["Policies"]).flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
@@ -115,7 +117,7 @@ fn is_limited(action: &str, statement: &Value, translation: &Translation, endpoi
         }
         Some("dynamodb") => {
             let keys = json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": partitions(statement) } });
-            (json!({ "Fn::GetAtt": ["StateTable", "Arn"] }), keys)
+            (arn("dynamodb", "table/${AWS::StackName}-state-*"), keys)
         }
         Some("ses") => {
             let set = arn("ses", "configuration-set/${MailConfiguration}");

@@ -14,7 +14,7 @@ use shared::{
         session_endings,
     },
     deadline,
-    domain::MailId,
+    domain::{MailId, UserId},
     environment::{ConfigError, Environment},
     error::ApiError,
     mail::{Attempted, Mail, Mailer},
@@ -44,6 +44,8 @@ async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
 
 async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbError> {
     let mut report = Report::default();
+    // This comes first, because many mails may need all the time.
+    let failed = settle_session_endings(app).await?;
     while deadline::remaining() > policy::SWEEP_RESERVE
         && let Some(outcome) = attempt_next(app, invocation).await?
     {
@@ -54,18 +56,19 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
             Outcome::Obsolete => &mut report.mails_void,
         } += 1;
     }
-    report.sessions_owed = settle_session_endings(app).await?;
     report.mails_given_up = delete(app, ExpiringTable::Outbox).await?;
     report.sessions_deleted = delete(app, ExpiringTable::Sessions).await?;
     report.password_resets_deleted = delete(app, ExpiringTable::PasswordResets).await?;
     report.counters_deleted = delete(app, ExpiringTable::Throttle).await?;
     report.mails_owed = outbox::count(&app.database).await?;
+    report.sessions_owed = session_endings::count(&app.database).await?;
 
     if report.mails_given_up > 0 {
         error!(mails = report.mails_given_up, "mails expired before they could be sent");
     }
     log_swept(&report);
-    Ok(report)
+    // A failed invocation raises an alarm.
+    failed.map_or(Ok(report), Err)
 }
 
 /// Logs the line from which the metric of unsent mails is made (`MailsOwed` in `template.yaml`).
@@ -100,20 +103,21 @@ async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcom
     Ok(Some(Outcome::Attempted(attempted)))
 }
 
-/// Ends sessions in DynamoDB that a request could not end, while there is time. Returns the number of users whose sessions must still end. A failure of
-/// DynamoDB does not stop the rest of the sweep.
-async fn settle_session_endings(app: &App) -> Result<i64, DbError> {
-    while deadline::remaining() > policy::SWEEP_RESERVE {
-        match app.endings.settle_next().await {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(problem) => {
-                error!(%problem, "sessions could not be ended after a change of credentials, and are ended by the next sweep");
-                break;
-            }
+/// Ends sessions in DynamoDB that a request could not end. Tries each user once. Stops after some failures, because DynamoDB is probably not available
+/// then. Returns the last failure.
+async fn settle_session_endings(app: &App) -> Result<Option<DbError>, DbError> {
+    let (mut last, mut failures) = (UserId(i64::MIN), Vec::new());
+    while deadline::remaining() > policy::SWEEP_RESERVE
+        && failures.len() < policy::SWEEP_FAILURES
+        && let Some((user, version)) = app.endings.next_owed(last).await?
+    {
+        last = user;
+        if let Err(problem) = app.endings.settle_owed(user, version).await {
+            error!(user_id = user.0, %problem, "sessions could not be ended after a change of credentials, and are ended by a later sweep");
+            failures.push(problem);
         }
     }
-    session_endings::count(&app.database).await
+    Ok(failures.pop())
 }
 
 /// Deletes a table's expired rows in batches while there is time.

@@ -30,6 +30,9 @@ pub(super) struct DynamoDbCounters {
 /// begins: the others are refused and do not try again. So ten tries suffice.
 const CONFLICTS: usize = 10;
 
+/// No account has this id, because PostgreSQL assigns ids from 1 on.
+const NOBODY: UserId = UserId(0);
+
 /// How long a counter remembers its attempts.
 #[derive(Clone, Copy)]
 enum Memory {
@@ -166,17 +169,16 @@ impl DynamoDbCounters {
         }
     }
 
-    /// Whether the account's owner has a live session that was opened from this source.
+    /// Whether the account's owner has a live session that was opened from this source. Asks DynamoDB for an address without an account, too, so that the
+    /// duration does not reveal whether there is one.
     async fn is_signed_in_here(
         &self,
         owner: Option<UserId>,
         source: &Source,
         now: UnixMillis,
     ) -> Result<bool, DbError> {
-        match owner {
-            Some(owner) => self.sessions.is_signed_in_from(owner, source.as_str(), now).await,
-            None => Ok(false),
-        }
+        let owner = owner.unwrap_or(NOBODY);
+        self.sessions.is_signed_in_from(owner, source.as_str(), now).await
     }
 
     /// The items of these counters that have not expired.

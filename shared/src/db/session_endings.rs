@@ -27,12 +27,14 @@ macro_rules! owe_session_ending {
 }
 pub(super) use owe_session_ending;
 
-static NEXT: Statement<0> =
-    Statement { sql: "SELECT user_id, minimum_version FROM session_endings ORDER BY owed_since LIMIT 1", types: [] };
+static NEXT: Statement<1> = Statement {
+    sql: "SELECT user_id, minimum_version FROM session_endings WHERE user_id > $1 ORDER BY user_id LIMIT 1",
+    types: [Type::INT8],
+};
 
-/// The user whose sessions have had to end for the longest time, and the lowest credential version whose sessions stay. `None` if there is none.
-pub async fn next(db: &Database) -> Result<Option<(UserId, i32)>, DbError> {
-    let row = db.query_opt(&NEXT, []).await?;
+/// The first user after this one whose sessions must end, and the lowest credential version whose sessions stay. `None` if there is none.
+pub async fn next(db: &Database, after: UserId) -> Result<Option<(UserId, i32)>, DbError> {
+    let row = db.query_opt(&NEXT, [&after.0]).await?;
     Ok(row.map(|row| (UserId(row.get("user_id")), row.get("minimum_version"))))
 }
 

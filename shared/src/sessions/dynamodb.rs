@@ -10,7 +10,11 @@ mod stored;
 
 use std::time::Duration;
 
-use self::stored::{Counting, StoredSession, account_key, id, live_sessions, minimum_version, partition, session_key};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use self::stored::{
+    Counting, PartitionContent, StoredSession, account_key, id, minimum_version, partition, session_key,
+};
 use crate::{
     db::DbError,
     domain::{Ended, ListedSession, NewSession, Refreshed, Session, TokenId, UnixMillis, UserId, VerifiedToken},
@@ -30,6 +34,13 @@ pub(super) enum Opened {
     Outdated { minimum_version: i32 },
 }
 
+/// How many sessions that have ended a sign-in deletes at most. DynamoDB deletes expired items late, and nothing else deletes the sessions that a change
+/// of credentials has ended. So without this, a partition could grow without a limit.
+const ENDED: usize = 25;
+
+/// How many sessions are deleted at the same time.
+const DELETIONS: usize = 16;
+
 /// How often a refresh is tried, if other requests change the session in the meantime. Each try sees the session as the previous one left it.
 const CONFLICTS: usize = 100;
 
@@ -47,7 +58,7 @@ impl SessionTable {
         let partition = partition(user);
         within(Box::pin(async {
             let ((), items) = tokio::try_join!(self.0.put(session.to_item(user)), self.0.query(&partition))?;
-            let (minimum_version, live) = live_sessions(&items, now);
+            let PartitionContent { minimum_version, live, ended } = PartitionContent::of(&items, now);
             if minimum_version > session.version {
                 return Ok(Opened::Outdated { minimum_version });
             }
@@ -56,9 +67,9 @@ impl SessionTable {
             }
             let others = live.iter().filter(|other| other.id != session.id);
             let kept = usize::try_from(policy::SESSIONS_OF_ACCOUNT - 1).unwrap_or(0);
-            for evicted in others.skip(kept) {
-                self.0.delete(&session_key(user, evicted.id)).await?;
-            }
+            let evicted = others.skip(kept).map(|other| other.id).chain(ended.into_iter().take(ENDED));
+            let delete = async |id| self.0.delete(&session_key(user, id)).await.map(drop);
+            stream::iter(evicted).map(Ok).try_for_each_concurrent(DELETIONS, delete).await?;
             Ok(Opened::Open(session.session(user, now)))
         }))
         .await
@@ -73,7 +84,7 @@ impl SessionTable {
     /// Whether a user has a live session that was opened from this source.
     pub(crate) async fn is_signed_in_from(&self, user: UserId, source: &str, now: UnixMillis) -> Result<bool, DbError> {
         let items = within(self.0.query(&partition(user))).await?;
-        Ok(live_sessions(&items, now).1.iter().any(|session| session.source.as_deref() == Some(source)))
+        Ok(PartitionContent::of(&items, now).live.iter().any(|session| session.source.as_deref() == Some(source)))
     }
 
     /// Presents a refresh token. `successor` becomes the id of the next refresh token if this call rotates.
@@ -148,7 +159,7 @@ impl SessionTable {
     /// The live sessions of a user. The one that was used last comes first.
     pub(super) async fn list(&self, user: UserId, now: UnixMillis) -> Result<Vec<ListedSession>, DbError> {
         let items = within(self.0.query(&partition(user))).await?;
-        Ok(live_sessions(&items, now).1.into_iter().map(StoredSession::listed).collect())
+        Ok(PartitionContent::of(&items, now).live.into_iter().map(StoredSession::listed).collect())
     }
 
     /// Ends the session of a token.

@@ -37,13 +37,23 @@ impl SessionEndings {
         self.table.is_some()
     }
 
-    /// Ends every session that was opened under a lower credential version than this one. Deletes the debt.
+    /// Ends every session that was opened under a lower credential version than this one. Deletes the debt. Does nothing if the sessions
+    /// are in PostgreSQL, where the version in `users` has ended them.
     ///
     /// # Errors
     /// If a store fails. The debt stays, and `sweep` completes it.
     pub async fn settle(&self, user: UserId, version: i32) -> Result<(), DbError> {
-        let Some(table) = &self.table else { return Ok(()) };
-        table.raise_minimum_version(user, version).await?;
+        if self.table.is_some() { self.settle_owed(user, version).await } else { Ok(()) }
+    }
+
+    /// Like [`Self::settle`], and also deletes a debt from a time when the sessions were in DynamoDB.
+    ///
+    /// # Errors
+    /// If a store fails. The debt stays.
+    pub async fn settle_owed(&self, user: UserId, version: i32) -> Result<(), DbError> {
+        if let Some(table) = &self.table {
+            table.raise_minimum_version(user, version).await?;
+        }
         session_endings::settle(&self.database, user, version).await
     }
 
@@ -59,17 +69,11 @@ impl SessionEndings {
         Ok(())
     }
 
-    /// Completes the oldest debt. False if there is none.
+    /// The first user after this one whose sessions must still end, and the version for [`Self::settle_owed`]. `None` if there is none.
     ///
     /// # Errors
-    /// If a store fails.
-    pub async fn settle_next(&self) -> Result<bool, DbError> {
-        let Some((user, version)) = session_endings::next(&self.database).await? else { return Ok(false) };
-        match &self.table {
-            Some(_) => self.settle(user, version).await?,
-            // The sessions are in PostgreSQL again, where the version in `users` has ended them.
-            None => session_endings::settle(&self.database, user, version).await?,
-        }
-        Ok(true)
+    /// If the database fails.
+    pub async fn next_owed(&self, after: UserId) -> Result<Option<(UserId, i32)>, DbError> {
+        session_endings::next(&self.database, after).await
     }
 }

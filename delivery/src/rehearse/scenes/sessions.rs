@@ -12,10 +12,23 @@ const OUT: &str = "--sign-everybody-out";
 
 pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.without_touching(DATA_STACK, |rehearsal| {
+        failed_move(rehearsal)?;
         let first = to_dynamodb(rehearsal)?;
         back(rehearsal, &first)?;
         to_another_table(rehearsal, &first)
     })
+}
+
+/// The earlier versions stay live, and the table that some requests may have used is not used again.
+fn failed_move(rehearsal: &mut Rehearsal) -> Result<()> {
+    rehearsal.write_packages("later", &[("refresh", json!({ "answer": { "statusCode": 503 } }))])?;
+    let to_dynamodb = ["--built", "--set", "StateStore=dynamodb", OUT];
+    rehearsal
+        .deploy_fails(&to_dynamodb, &["refresh", "503", "Every alias `live` points to the same version as before"])?;
+    rehearsal.write_packages("later", &[])?;
+    ensure!(state_table(rehearsal)?.is_empty(), "sessions should be in the database");
+    rehearsal.deploy_fails(&["--built"], &["everybody must sign in again", OUT])?;
+    rehearsal.end_scene("if a move of sessions fails, they stay where they were", "later")
 }
 
 fn to_dynamodb(rehearsal: &mut Rehearsal) -> Result<String> {

@@ -32,13 +32,23 @@ pub(super) fn minimum_version(account: Option<&Item>) -> i32 {
     account.and_then(|account| account.number("minimum_version")?.try_into().ok()).unwrap_or(0)
 }
 
-/// The account's minimum version and the live sessions in a partition. The session that was used last comes first.
-pub(super) fn live_sessions(items: &[Item], now: UnixMillis) -> (i32, Vec<StoredSession>) {
-    let minimum = minimum_version(items.iter().find(|item| item.text("sk") == Some(ACCOUNT)));
-    let mut live: Vec<_> =
-        items.iter().filter_map(StoredSession::read).filter(|session| session.is_live(minimum, now)).collect();
-    live.sort_by_key(|session| (std::cmp::Reverse(session.refreshed_at), session.id.0));
-    (minimum, live)
+/// What a user's partition contains.
+pub(super) struct PartitionContent {
+    pub(super) minimum_version: i32,
+    /// The live sessions. The one that was used last comes first.
+    pub(super) live: Vec<StoredSession>,
+    /// The sessions that have ended and were not deleted yet.
+    pub(super) ended: Vec<SessionId>,
+}
+
+impl PartitionContent {
+    pub(super) fn of(items: &[Item], now: UnixMillis) -> Self {
+        let minimum_version = minimum_version(items.iter().find(|item| item.text("sk") == Some(ACCOUNT)));
+        let sessions = items.iter().filter_map(StoredSession::read);
+        let (mut live, ended): (Vec<_>, Vec<_>) = sessions.partition(|session| session.is_live(minimum_version, now));
+        live.sort_by_key(|session| (std::cmp::Reverse(session.refreshed_at), session.id.0));
+        Self { minimum_version, live, ended: ended.into_iter().map(|session| session.id).collect() }
+    }
 }
 
 /// A session in the table.

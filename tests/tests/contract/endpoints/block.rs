@@ -33,30 +33,22 @@ pub(super) fn variable_line(name: &str) -> String {
 
 /// For each need that calls AWS, the entry of `Policies` that allows it.
 pub(super) fn policy_lines(endpoint: &Endpoint) -> Vec<(Need, String)> {
-    let calling = endpoint.needs.iter().filter(|need| !need.actions().is_empty());
-    calling.map(|need| (*need, policy_line(endpoint, *need))).collect()
+    let connects = endpoint.uses_database(SessionStore::PostgreSql).then_some(Need::Database);
+    let others = endpoint.needs.iter().copied().filter(|need| *need != Need::Database && !need.actions().is_empty());
+    connects.into_iter().chain(others).map(|need| (need, policy_line(need))).collect()
 }
 
-fn policy_line(endpoint: &Endpoint, need: Need) -> String {
-    let (own, partition) = match need {
+fn policy_line(need: Need) -> String {
+    let partition = match need {
         Need::Database => return "*may-connect".to_owned(),
         Need::Mail => return "*may-mail".to_owned(),
         Need::Counters => return "*may-count".to_owned(),
+        Need::Sessions => return "*may-check-sessions".to_owned(),
         Need::EndAllSessions => return "*may-end-all-sessions".to_owned(),
-        Need::Sessions => ("*may-check-sessions".to_owned(), ""),
-        need => (String::new(), if need.is_of_sessions() { "*of-sessions" } else { "*of-counters" }),
+        need if need.is_of_sessions() => "*of-sessions",
+        _ => "*of-counters",
     };
-    let (in_table, is_alone) = if own.is_empty() {
-        let actions = need.actions().join(", ");
-        (format!("{{ Statement: {{ <<: {partition}, Action: [{actions}] }} }}"), true)
-    } else {
-        (own, false)
-    };
-    match (endpoint.uses_database(SessionStore::DynamoDb), is_alone) {
-        (true, false) => in_table,
-        (true, true) => format!("!If [StateInTable, {in_table}, !Ref AWS::NoValue]"),
-        (false, _) => format!("!If [StateInTable, {in_table}, *may-connect]"),
-    }
+    format!("Statement: {{ <<: {partition}, Action: [{}] }}", need.actions().join(", "))
 }
 
 pub(super) fn default_memory() -> u64 {
@@ -133,7 +125,7 @@ fn policies_lines(endpoint: &Endpoint) -> Vec<String> {
     if policies.is_empty() {
         return Vec::new();
     }
-    if policies.iter().all(|policy| !policy.contains("{ Statement")) {
+    if policies.iter().all(|policy| policy.starts_with('*')) {
         return vec![format!("Policies: [{}]", policies.join(", "))];
     }
     let each = policies.iter().map(|policy| format!("  - {policy}"));
