@@ -57,15 +57,15 @@ impl DynamoDbCounters {
         let window = (":window", limit.window.as_secs().cast_signed());
         for _ in 0..CONFLICTS {
             let condition = "expires_at > :now AND attempts < :limit";
-            let counted = match memory {
+            let updated = match memory {
                 Memory::Window => self.update(counter, "ADD attempts :one", condition, &below).await?,
                 Memory::WindowEach => {
                     let change = "SET expires_at = expires_at + :window ADD attempts :one";
                     self.update(counter, change, condition, &[&below[..], &[window]].concat()).await?
                 }
             };
-            let Updated::Refused(found) = counted else { return Ok(()) };
-            if let Some(full) = full(running(found, now).as_ref(), limit, now) {
+            let Updated::Refused(item) = updated else { return Ok(()) };
+            if let Some(full) = full(running(item, now).as_ref(), limit, now) {
                 return Err(full.into());
             }
             let begin = "SET attempts = :one, expires_at = :end";
@@ -211,7 +211,7 @@ impl Counters for DynamoDbCounters {
     ) -> Result<CountedSignIn, NotCounted> {
         let counted = throttle::find_account(&self.database, email, source).await?;
         let owner = counted.account.as_ref().map(|account| account.user.id);
-        within(Box::pin(self.count_failure(&counted.counters, owner, source, now))).await?;
+        within(self.count_failure(&counted.counters, owner, source, now)).await?;
         Ok(counted)
     }
 
@@ -224,7 +224,7 @@ impl Counters for DynamoDbCounters {
         let uncount =
             self.update(counters.source, "ADD attempts :less", "attempts > :none", &[(":less", -1), (":none", 0)]);
         let all = async { tokio::try_join!(self.table.delete(&both), self.table.delete(&account), uncount).map(drop) };
-        within(Box::pin(all)).await
+        within(all).await
     }
 }
 

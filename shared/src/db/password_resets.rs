@@ -118,9 +118,8 @@ pub enum ResetToken {
 /// Finds the account of a reset token. `None` if the token is not valid.
 pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<ResetToken>, DbError> {
     let row = db.query_opt(&FIND, [&token.as_bytes()]).await?;
-    Ok(row.map(|row| match row.get("is_redeemed") {
-        false => ResetToken::Valid(user(&row)),
-        true => ResetToken::Redeemed(account(&row)),
+    Ok(row.map(|row| {
+        if row.get("is_redeemed") { ResetToken::Redeemed(account(&row)) } else { ResetToken::Valid(user(&row)) }
     }))
 }
 

@@ -98,7 +98,8 @@ impl SessionTable {
                     // An earlier try of the SDK has rotated, and its answer was lost.
                     return Ok(Refreshed::Rotated(session.session(token.user_id, now)));
                 }
-                if !is_current && !(is_parent && now.since(session.refreshed_at) <= grace) {
+                let is_within_grace = now.since(session.refreshed_at) <= grace;
+                if !(is_current || is_parent && is_within_grace) {
                     let deleted = self.0.delete(&session_key(token.user_id, token.session_id)).await?;
                     return Ok(if deleted.is_some() { Refreshed::Reused } else { Refreshed::Gone });
                 }
