@@ -1,6 +1,9 @@
 //! The sessions of a stack as they are stored, in either store. Tests use them to simulate that time passes, and to count sessions.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use shared::db::SESSION_IS_LIVE;
 use uuid::Uuid;
 
 use crate::{Stack, StateTable};
@@ -17,22 +20,32 @@ impl<'a> StoredSessions<'a> {
 
     /// The ids of the live sessions.
     pub async fn live(&self) -> Vec<String> {
+        self.live_by_user().await.into_values().flatten().collect()
+    }
+
+    /// The ids of the live sessions, by the id of their user.
+    pub async fn live_by_user(&self) -> BTreeMap<i64, Vec<String>> {
+        let mut live = BTreeMap::<i64, Vec<String>>::new();
         let Some(table) = &self.stack.state_table else {
-            let live = "SELECT coalesce(string_agg(s.id::text, ' '), '') FROM sessions s JOIN users u
-                ON u.id = s.user_id AND u.credential_version = s.credential_version
-                WHERE s.revoked_at IS NULL AND s.expires_at > now()";
-            return self.stack.sql_text(live).await.split_whitespace().map(str::to_owned).collect();
+            let query = format!("SELECT u.id, s.id::text FROM sessions s JOIN users u ON {SESSION_IS_LIVE}");
+            for row in self.stack.database.connect().await.query(&query, &[]).await.expect("the sessions") {
+                live.entry(row.get(0)).or_default().push(row.get(1));
+            }
+            return live;
         };
         let items = table.items().await;
-        let minimum_version = |user: &Value| {
-            let is_account = |item: &&Value| item["sk"]["S"] == "account" && item["pk"] == *user;
-            items.iter().find(is_account).map_or(0, |account| number(account, "minimum_version"))
-        };
+        let accounts = items.iter().filter(|item| item["sk"]["S"] == "account");
+        let minimum_versions: BTreeMap<_, _> =
+            accounts.map(|account| (user_id(account), number(account, "minimum_version"))).collect();
         let now = now_in_millis() / 1000;
-        let is_live = |session: &&Value| {
-            number(session, "expires_at") > now && number(session, "version") >= minimum_version(&session["pk"])
-        };
-        items.iter().filter(is_live).filter_map(|item| Some(session_id(item)?.to_owned())).collect()
+        for session in &items {
+            let (Some(id), user) = (session_id(session), user_id(session)) else { continue };
+            let minimum_version = minimum_versions.get(&user).copied().unwrap_or(0);
+            if number(session, "expires_at") > now && number(session, "version") >= minimum_version {
+                live.entry(user).or_default().push(id.to_owned());
+            }
+        }
+        live
     }
 
     /// Everything that is stored about sessions, as text.
@@ -121,6 +134,11 @@ async fn change(table: &StateTable, change: impl Fn(&mut Value)) {
 /// The id of an item that is a session.
 fn session_id(item: &Value) -> Option<&str> {
     item["sk"]["S"].as_str()?.strip_prefix("s#")
+}
+
+/// The id of the user in whose partition an item is.
+fn user_id(item: &Value) -> i64 {
+    item["pk"]["S"].as_str().and_then(|partition| partition.strip_prefix("u#")?.parse().ok()).unwrap_or(0)
 }
 
 fn number(item: &Value, attribute: &str) -> i64 {

@@ -8,23 +8,19 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use shared::{db::SESSION_IS_LIVE, security::ResetToken};
+use shared::security::ResetToken;
 use tokio_postgres::Row;
 
 use super::{SimulatedUser, Traffic, client_state::Certainty};
 
 /// All accounts, with the counts and the token hash that are compared.
-fn accounts() -> String {
-    format!(
-        "SELECT u.email, (u.credential_version - 1)::bigint AS resets,
-            (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
-            (SELECT count(*) FROM sessions s WHERE {SESSION_IS_LIVE}) AS live,
-            (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
-            coalesce((SELECT attempts::bigint FROM throttle
-                WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
-        FROM users u"
-    )
-}
+const ACCOUNTS: &str = "
+    SELECT u.id, u.email, (u.credential_version - 1)::bigint AS resets,
+        (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
+        (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
+        coalesce((SELECT attempts::bigint FROM throttle
+            WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
+    FROM users u";
 
 /// The number of rows that must not exist: duplicate accounts, rows without an account, and negative counters.
 const INVALID_ROWS: &str = "
@@ -107,11 +103,15 @@ impl<'a> Traffic<'a> {
         let mut ledger = Ledger::default();
         let sent_by_sweep = self.wait_and_sweep().await;
         let database = self.stack.database.connect().await;
-        let rows = database.query(&accounts(), &[]).await.expect("the accounts");
+        let rows = database.query(ACCOUNTS, &[]).await.expect("the accounts");
         let mut accounts: BTreeMap<String, Row> = rows.into_iter().map(|row| (row.get("email"), row)).collect();
+        let live = self.stack.sessions().live_by_user().await;
         let mut mails = 0;
         for user in &users {
-            user.compare_with_database(accounts.remove(&user.person.email).as_ref(), exact, &mut ledger);
+            let row = accounts.remove(&user.person.email);
+            let live = row.as_ref().and_then(|row| live.get(&row.get("id"))).map_or(0, Vec::len);
+            user.compare_sessions(row.as_ref(), live, &mut ledger);
+            user.compare_with_database(row.as_ref(), exact, &mut ledger);
             mails += self.ses.accepted_for(&user.person.email).len();
         }
         let requested: usize =
@@ -153,8 +153,10 @@ impl<'a> Traffic<'a> {
         }
         self.stack.make_mails_due().await;
         let report = self.stack.invoke("sweep", &json!({})).await;
-        if self.stack.sql_number("SELECT count(*) FROM outbox").await > 0 {
-            self.answers.report_violation(format!("mails are pending after the last sweep: {report:?}"));
+        for (what, table) in [("mails are pending", "outbox"), ("sessions must still end", "session_endings")] {
+            if self.stack.sql_number(&format!("SELECT count(*) FROM {table}")).await > 0 {
+                self.answers.report_violation(format!("{what} after the last sweep: {report:?}"));
+            }
         }
         report.ok().and_then(|report| usize::try_from(report["mails_sent"].as_u64()?).ok()).unwrap_or_default()
     }
@@ -174,17 +176,36 @@ impl<'a> Traffic<'a> {
     }
 }
 
+fn number(row: Option<&Row>, name: &str) -> usize {
+    row.map_or(0, |row| usize::try_from(row.get::<_, i64>(name)).expect("a count"))
+}
+
 impl SimulatedUser<'_> {
+    /// Compares this user's sessions with those that are stored. An ended session is deleted from DynamoDB, so only the live ones are compared there.
+    fn compare_sessions(&self, row: Option<&Row>, live: usize, ledger: &mut Ledger) {
+        let alive = |certainty| self.sessions.iter().filter(|session| session.alive == certainty).count();
+        let entries = if self.traffic.stack.state_table.is_some() {
+            let uncertain = alive(Certainty::Unknown) + self.sign_ins.unanswered;
+            vec![("live sessions", [alive(Certainty::Yes), uncertain, live])]
+        } else {
+            let stored = number(row, "sessions");
+            let unacknowledged = stored.saturating_sub(self.sessions.len());
+            let ended = [alive(Certainty::No), alive(Certainty::Unknown) + unacknowledged, stored - live];
+            let opened = [self.sign_ins.acknowledged, self.sign_ins.unanswered, stored];
+            vec![("sessions", opened), ("ended sessions", ended)]
+        };
+        for (what, numbers) in entries {
+            if !ledger.add(what, numbers) {
+                self.report_violation(&format!("{what}: acknowledged, without an answer, stored: {numbers:?}"));
+            }
+        }
+    }
+
     /// Compares this user's record with the database, and the mails with the requests.
     fn compare_with_database(&self, row: Option<&Row>, exact: bool, ledger: &mut Ledger) {
-        let number = |name: &str| row.map_or(0, |row| usize::try_from(row.get::<_, i64>(name)).expect("a count"));
-        let [sessions, live, resets, links] = ["sessions", "live", "resets", "links"].map(number);
-        let alive = |certainty| self.sessions.iter().filter(|session| session.alive == certainty).count();
-        let unacknowledged = sessions.saturating_sub(self.sessions.len());
+        let [resets, links] = ["resets", "links"].map(|name| number(row, name));
         for (what, numbers) in [
             ("accounts", [self.sign_ups.acknowledged, self.sign_ups.unanswered.min(1), usize::from(row.is_some())]),
-            ("sessions", [self.sign_ins.acknowledged, self.sign_ins.unanswered, sessions]),
-            ("ended sessions", [alive(Certainty::No), alive(Certainty::Unknown) + unacknowledged, sessions - live]),
             (PASSWORD_CHANGES, [self.resets.acknowledged, self.resets.unanswered, resets]),
             (RESET_LINKS, [self.links.acknowledged, self.links.unanswered, links]),
         ] {
