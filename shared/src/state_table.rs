@@ -206,10 +206,16 @@ pub(crate) fn number(number: i64) -> AttributeValue {
 }
 
 /// Limits the total time of `work` to [`policy::STATE_DEADLINE`], or to the time that the request has left if that is shorter.
-pub(crate) async fn within<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    tokio::time::timeout_at(deadline::at_most(policy::STATE_DEADLINE), work)
-        .await
-        .unwrap_or_else(|_| Err(DbError::Away("DynamoDB did not answer in time".into()).into()))
+pub(crate) fn within<T, E: From<DbError>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> impl Future<Output = Result<T, E>> {
+    // Futures of the SDK are large.
+    let work = Box::pin(work);
+    async {
+        tokio::time::timeout_at(deadline::at_most(policy::STATE_DEADLINE), work)
+            .await
+            .unwrap_or_else(|_| Err(DbError::Away("DynamoDB did not answer in time".into()).into()))
+    }
 }
 
 /// The client is told to try again after every failure of the table. An operator must fix lasting causes, such as a missing permission.

@@ -1,6 +1,6 @@
 //! Sends random requests, and causes a fault every few seconds. Afterwards it checks that no change was lost that an answer had confirmed.
 //!
-//! A seed determines the requests, the faults and the counter store, but not their exact timing. `cargo xtask soak` runs this program, and
+//! A seed determines the requests, the faults and the store of sessions and counters, but not their exact timing. `cargo xtask soak` runs this program, and
 //! `cargo xtask test soak` runs it for a minute.
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
@@ -40,25 +40,28 @@ enum InjectedFault {
     ProcessFrozen,
     ProcessesKilled,
     Mail(SesHealth),
-    Counters(DynamoDbHealth),
+    StateTable(DynamoDbHealth),
 }
 use InjectedFault::{
-    ConnectionsClosed, Counters, Mail, NoConnections, ProcessFrozen, ProcessesKilled, ReadOnly, RowsLocked, TableLocked,
+    ConnectionsClosed, Mail, NoConnections, ProcessFrozen, ProcessesKilled, ReadOnly, RowsLocked, StateTable,
+    TableLocked,
 };
 
 /// Faults of the database and of processes. One happens after the other.
 const DATABASE_AND_PROCESS_FAULTS: [InjectedFault; 7] =
     [ConnectionsClosed, NoConnections, ReadOnly, TableLocked, RowsLocked, ProcessFrozen, ProcessesKilled];
 /// Faults of SES and DynamoDB. One happens after the other, at the same time as the faults of the database and of processes.
-const AWS_FAULTS: [InjectedFault; 5] = [
+const AWS_FAULTS: [InjectedFault; 7] = [
     Mail(SesHealth::Throttled),
     Mail(SesHealth::Paused),
     Mail(SesHealth::Hanging),
-    Counters(DynamoDbHealth::Throttled),
-    Counters(DynamoDbHealth::Hanging),
+    StateTable(DynamoDbHealth::Throttled),
+    StateTable(DynamoDbHealth::Unreachable),
+    StateTable(DynamoDbHealth::Hanging),
+    StateTable(DynamoDbHealth::Late),
 ];
 
-const TABLES: [&str; 5] = ["users", "sessions", "password_resets", "throttle", "outbox"];
+const TABLES: [&str; 6] = ["users", "sessions", "password_resets", "session_endings", "throttle", "outbox"];
 const FUNCTIONS: [&str; 8] =
     ["signup", "signin", "dashboard", "refresh", "logout", "forgot-password", "reset-password", "sweep"];
 
@@ -72,7 +75,7 @@ async fn main() -> ExitCode {
     let seed = arguments.next().unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0 >> 32);
     let mut rng = SeededRng::new(seed);
     let store = rng.choose(&[Store::PostgreSql, Store::DynamoDb]);
-    println!("seed {seed}: {seconds} s, {USERS} users at once, counters in {store:?}");
+    println!("seed {seed}: {seconds} s, {USERS} users at once, sessions and counters in {store:?}");
 
     let ses = Ses::new().await;
     let stack = Stack::builder().state_in(store).with("AWS_ENDPOINT_URL_SES", &ses.endpoint).processes(USERS);
@@ -175,7 +178,7 @@ impl Faults<'_> {
                 sleep(duration).await;
                 self.ses.set_health(SesHealth::Healthy);
             }
-            Counters(health) => {
+            StateTable(health) => {
                 let Some(table) = &stack.state_table else { return };
                 table.set_health(health);
                 sleep(duration).await;

@@ -26,6 +26,7 @@
 
 pub mod database;
 pub mod documents;
+mod dynamodb_proxy;
 mod functions;
 pub mod keys;
 pub mod mailbox;
@@ -43,6 +44,7 @@ mod walk_through;
 
 use serde_json::Value;
 
+pub use dynamodb_proxy::{DynamoDbHealth, DynamoDbRequest};
 pub use functions::binary;
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
@@ -51,7 +53,7 @@ pub use rds::{LoginToken, Rds};
 pub use reply::Reply;
 pub use ses::{AcceptedMail, Ses, SesHealth};
 pub use stack::{Stack, StackBuilder};
-pub use state_table::{DynamoDbHealth, DynamoDbRequest, StateTable, Store};
+pub use state_table::{StateTable, Store};
 pub use stored_sessions::StoredSessions;
 pub use walk_through::walk_through;
 

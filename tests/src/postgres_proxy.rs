@@ -26,12 +26,12 @@ pub enum Network {
     Silent,
 }
 
-/// The point at which the proxy interrupts a statement.
+/// The point at which a proxy interrupts a statement, or a request to DynamoDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterruptionPoint {
-    /// The statement does not reach PostgreSQL.
+    /// It does not reach the server.
     BeforeExecution,
-    /// PostgreSQL has committed the statement, and the function does not receive the result.
+    /// The server has committed it, and the function does not receive the result.
     AfterCommit,
 }
 

@@ -20,38 +20,32 @@ impl<'a> StoredSessions<'a> {
 
     /// The ids of the live sessions.
     pub async fn live(&self) -> Vec<String> {
-        self.live_with_users().await.into_iter().map(|(_, session)| session).collect()
+        self.live_by_user().await.into_values().flatten().collect()
     }
 
-    /// How many live sessions each user has, by the user's id.
-    pub async fn live_by_user(&self) -> BTreeMap<i64, usize> {
-        let mut counts = BTreeMap::new();
-        for (user, _) in self.live_with_users().await {
-            *counts.entry(user).or_default() += 1;
-        }
-        counts
-    }
-
-    /// The ids of the users and of their live sessions.
-    async fn live_with_users(&self) -> Vec<(i64, String)> {
+    /// The ids of the live sessions, by the id of their user.
+    pub async fn live_by_user(&self) -> BTreeMap<i64, Vec<String>> {
+        let mut live = BTreeMap::<i64, Vec<String>>::new();
         let Some(table) = &self.stack.state_table else {
-            let live = format!(
-                "SELECT s.user_id::bigint, s.id::text FROM sessions s JOIN users u ON u.id = s.user_id WHERE {SESSION_IS_LIVE}"
-            );
-            let rows = self.stack.database.connect().await.query(&live, &[]).await.expect("the sessions");
-            return rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+            let query = format!("SELECT u.id, s.id::text FROM sessions s JOIN users u ON {SESSION_IS_LIVE}");
+            for row in self.stack.database.connect().await.query(&query, &[]).await.expect("the sessions") {
+                live.entry(row.get(0)).or_default().push(row.get(1));
+            }
+            return live;
         };
         let items = table.items().await;
-        let minimum_version = |user: &Value| {
-            let is_account = |item: &&Value| item["sk"]["S"] == "account" && item["pk"] == *user;
-            items.iter().find(is_account).map_or(0, |account| number(account, "minimum_version"))
-        };
+        let accounts = items.iter().filter(|item| item["sk"]["S"] == "account");
+        let minimum_versions: BTreeMap<_, _> =
+            accounts.map(|account| (user_id(account), number(account, "minimum_version"))).collect();
         let now = now_in_millis() / 1000;
-        let is_live = |session: &&Value| {
-            number(session, "expires_at") > now && number(session, "version") >= minimum_version(&session["pk"])
-        };
-        let user = |item: &Value| item["pk"]["S"].as_str()?.strip_prefix("u#")?.parse().ok();
-        items.iter().filter(is_live).filter_map(|item| Some((user(item)?, session_id(item)?.to_owned()))).collect()
+        for session in &items {
+            let (Some(id), user) = (session_id(session), user_id(session)) else { continue };
+            let minimum_version = minimum_versions.get(&user).copied().unwrap_or(0);
+            if number(session, "expires_at") > now && number(session, "version") >= minimum_version {
+                live.entry(user).or_default().push(id.to_owned());
+            }
+        }
+        live
     }
 
     /// Everything that is stored about sessions, as text.
@@ -140,6 +134,11 @@ async fn change(table: &StateTable, change: impl Fn(&mut Value)) {
 /// The id of an item that is a session.
 fn session_id(item: &Value) -> Option<&str> {
     item["sk"]["S"].as_str()?.strip_prefix("s#")
+}
+
+/// The id of the user in whose partition an item is.
+fn user_id(item: &Value) -> i64 {
+    item["pk"]["S"].as_str().and_then(|partition| partition.strip_prefix("u#")?.parse().ok()).unwrap_or(0)
 }
 
 fn number(item: &Value, attribute: &str) -> i64 {

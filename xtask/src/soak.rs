@@ -11,7 +11,7 @@ use crate::programs;
 ///
 /// Connections are cut and refused, tables and rows are locked, the database becomes read-only, processes are frozen and killed, SES and
 /// DynamoDB throttle and hang. Prints requests, refusals, faults, and a comparison of the answers with the database. Fails if any answer
-/// was 500, or if an invariant is broken. The seed decides what users do, which faults happen, and which store counts attempts. The
+/// was 500, or if an invariant is broken. The seed decides what users do, which faults happen, and where sessions and counters are. The
 /// command prints the seed, and `--seed` sets it.
 #[derive(clap::Args)]
 pub struct Args {

@@ -217,7 +217,7 @@ impl Counters for DynamoDbCounters {
     ) -> Result<CountedSignIn, NotCounted> {
         let counted = throttle::find_account(&self.database, email, source).await?;
         let owner = counted.account.as_ref().map(|account| account.user.id);
-        within(Box::pin(self.count_failure(&counted.counters, owner, source, now))).await?;
+        within(self.count_failure(&counted.counters, owner, source, now)).await?;
         Ok(counted)
     }
 
@@ -230,7 +230,7 @@ impl Counters for DynamoDbCounters {
         let uncount =
             self.update(counters.source, "ADD attempts :less", "attempts > :none", &[(":less", -1), (":none", 0)]);
         let all = async { tokio::try_join!(self.table.delete(&both), self.table.delete(&account), uncount).map(drop) };
-        within(Box::pin(all)).await
+        within(all).await
     }
 }
 

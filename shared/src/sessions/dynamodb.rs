@@ -56,7 +56,7 @@ impl SessionTable {
         let user = new.user.id;
         let session = StoredSession::open(&new, now);
         let partition = partition(user);
-        within(Box::pin(async {
+        within(async {
             let ((), items) = tokio::try_join!(self.0.put(session.to_item(user)), self.0.query(&partition))?;
             let PartitionContent { minimum_version, live, ended } = PartitionContent::of(&items, now);
             if minimum_version > session.version {
@@ -71,7 +71,7 @@ impl SessionTable {
             let delete = async |id| self.0.delete(&session_key(user, id)).await.map(drop);
             stream::iter(evicted).map(Ok).try_for_each_concurrent(DELETIONS, delete).await?;
             Ok(Opened::Open(session.session(user, now)))
-        }))
+        })
         .await
     }
 
@@ -97,7 +97,7 @@ impl SessionTable {
         grace: Duration,
         now: UnixMillis,
     ) -> Result<Refreshed, DbError> {
-        within(Box::pin(async {
+        within(async {
             let (minimum, mut read) = self.minimum_version_and_session(token).await?;
             for _ in 0..CONFLICTS {
                 let Some(session) = read.filter(|session| session.is_live(minimum, now)) else {
@@ -128,7 +128,7 @@ impl SessionTable {
                 }
             }
             Err(DbError::Away("a session of the state table changed too often".into()))
-        }))
+        })
         .await
     }
 
@@ -166,7 +166,7 @@ impl SessionTable {
     pub(super) async fn end(&self, token: VerifiedToken, now: UnixMillis) -> Result<Ended, DbError> {
         let (account, session) = (account_key(token.user_id), session_key(token.user_id, token.session_id));
         let (deleted, account) =
-            within(Box::pin(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) })).await?;
+            within(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) }).await?;
         let deleted = deleted.as_ref().and_then(StoredSession::read);
         let was_live = deleted.is_some_and(|session| session.is_live(minimum_version(account.as_ref()), now));
         Ok(if was_live { Ended::Now } else { Ended::Before })

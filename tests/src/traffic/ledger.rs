@@ -14,12 +14,13 @@ use tokio_postgres::Row;
 use super::{SimulatedUser, Traffic, client_state::Certainty};
 
 /// All accounts, with the counts and the token hash that are compared.
-const ACCOUNTS: &str = "SELECT u.id::bigint, u.email, (u.credential_version - 1)::bigint AS resets,
-            (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
-            (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
-            coalesce((SELECT attempts::bigint FROM throttle
-                WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
-        FROM users u";
+const ACCOUNTS: &str = "
+    SELECT u.id, u.email, (u.credential_version - 1)::bigint AS resets,
+        (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
+        (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
+        coalesce((SELECT attempts::bigint FROM throttle
+            WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
+    FROM users u";
 
 /// The number of rows that must not exist: duplicate accounts, rows without an account, and negative counters.
 const INVALID_ROWS: &str = "
@@ -37,9 +38,6 @@ const FAILED_SIGN_INS: &str = "
 /// The number of running statements. Those of killed functions run to their end.
 const RUNNING_STATEMENTS: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE usename = current_database() AND state = 'active'";
-
-/// What `sweep` must complete.
-const OWED: &str = "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM session_endings)";
 
 const RESET_LINKS: &str = "reset links";
 const PASSWORD_CHANGES: &str = "password changes";
@@ -111,8 +109,8 @@ impl<'a> Traffic<'a> {
         let mut mails = 0;
         for user in &users {
             let row = accounts.remove(&user.person.email);
-            let live = row.as_ref().and_then(|row| live.get(&row.get("id"))).copied().unwrap_or_default();
-            user.compare_sessions(row.as_ref(), live, self.stack.state_table.is_some(), &mut ledger);
+            let live = row.as_ref().and_then(|row| live.get(&row.get("id"))).map_or(0, Vec::len);
+            user.compare_sessions(row.as_ref(), live, &mut ledger);
             user.compare_with_database(row.as_ref(), exact, &mut ledger);
             mails += self.ses.accepted_for(&user.person.email).len();
         }
@@ -155,9 +153,10 @@ impl<'a> Traffic<'a> {
         }
         self.stack.make_mails_due().await;
         let report = self.stack.invoke("sweep", &json!({})).await;
-        if self.stack.sql_number(OWED).await > 0 {
-            self.answers
-                .report_violation(format!("mails or ends of sessions are owed after the last sweep: {report:?}"));
+        for (what, table) in [("mails are pending", "outbox"), ("sessions must still end", "session_endings")] {
+            if self.stack.sql_number(&format!("SELECT count(*) FROM {table}")).await > 0 {
+                self.answers.report_violation(format!("{what} after the last sweep: {report:?}"));
+            }
         }
         report.ok().and_then(|report| usize::try_from(report["mails_sent"].as_u64()?).ok()).unwrap_or_default()
     }
@@ -177,27 +176,25 @@ impl<'a> Traffic<'a> {
     }
 }
 
-/// A count in a row. 0 if there is no row.
 fn number(row: Option<&Row>, name: &str) -> usize {
     row.map_or(0, |row| usize::try_from(row.get::<_, i64>(name)).expect("a count"))
 }
 
 impl SimulatedUser<'_> {
-    /// Compares this user's sessions with those that are stored. DynamoDB does not store a session that has ended.
-    fn compare_sessions(&self, row: Option<&Row>, live: usize, are_in_table: bool, ledger: &mut Ledger) {
-        let known = |certainty| self.sessions.iter().filter(|session| session.alive == certainty).count();
-        let SimulatedUser { sign_ins, .. } = self;
-        let comparisons = if are_in_table {
-            vec![("live sessions", [known(Certainty::Yes), known(Certainty::Unknown) + sign_ins.unanswered, live])]
+    /// Compares this user's sessions with those that are stored. An ended session is deleted from DynamoDB, so only the live ones are compared there.
+    fn compare_sessions(&self, row: Option<&Row>, live: usize, ledger: &mut Ledger) {
+        let alive = |certainty| self.sessions.iter().filter(|session| session.alive == certainty).count();
+        let entries = if self.traffic.stack.state_table.is_some() {
+            let uncertain = alive(Certainty::Unknown) + self.sign_ins.unanswered;
+            vec![("live sessions", [alive(Certainty::Yes), uncertain, live])]
         } else {
-            let sessions = number(row, "sessions");
-            let unacknowledged = sessions.saturating_sub(self.sessions.len());
-            vec![
-                ("sessions", [sign_ins.acknowledged, sign_ins.unanswered, sessions]),
-                ("ended sessions", [known(Certainty::No), known(Certainty::Unknown) + unacknowledged, sessions - live]),
-            ]
+            let stored = number(row, "sessions");
+            let unacknowledged = stored.saturating_sub(self.sessions.len());
+            let ended = [alive(Certainty::No), alive(Certainty::Unknown) + unacknowledged, stored - live];
+            let opened = [self.sign_ins.acknowledged, self.sign_ins.unanswered, stored];
+            vec![("sessions", opened), ("ended sessions", ended)]
         };
-        for (what, numbers) in comparisons {
+        for (what, numbers) in entries {
             if !ledger.add(what, numbers) {
                 self.report_violation(&format!("{what}: acknowledged, without an answer, stored: {numbers:?}"));
             }

@@ -21,7 +21,7 @@ const RESET_MAILS_PER_HOUR: usize = 3;
 /// A person, and the record of what their requests changed.
 pub struct SimulatedUser<'a> {
     pub(super) person: Person<'a>,
-    traffic: &'a Traffic<'a>,
+    pub(super) traffic: &'a Traffic<'a>,
     rng: SeededRng,
     pub(super) has_account: Certainty,
     pub(super) sign_ups: Changes,

@@ -1,10 +1,17 @@
-//! Functions whose clocks are wrong. A function uses its own clock only to check the times in a token (`exp`, `nbf`, `iat`). PostgreSQL's clock
-//! sets the times in new tokens, and decides when the grace period, a session or a reset link is over.
+//! Functions whose clocks are wrong. A function uses its own clock to check the times in a token (`exp`, `nbf`, `iat`). The clock of the store sets
+//! the times in new tokens, and decides when the grace period or a session is over. In PostgreSQL, that is PostgreSQL's clock. In DynamoDB, it is the
+//! function's, which is compared with DynamoDB's clock at every call.
 
 use std::{fs, path::Path};
 
+use reqwest::Method;
 use rstest::rstest;
-use tests::{Reply, Stack, StackBuilder, Tokens};
+use tests::{
+    Reply, Stack, StackBuilder,
+    Store::{DynamoDb, PostgreSql},
+    Tokens,
+    database::TestDatabase,
+};
 
 use crate::fault::Fault;
 
@@ -20,7 +27,7 @@ fn with_clock_shifted(builder: StackBuilder, function: &str, seconds: i32) -> St
 
 /// Removes the shared memory that libfaketime created. A process that is killed does not remove it itself.
 async fn remove_faketime_memory(stack: &Stack) {
-    for function in ["dashboard", "refresh", "reset-password", "signin"] {
+    for function in ["authorizer", "dashboard", "logout", "refresh", "reset-password", "signin"] {
         stack.kill(function).await;
     }
     for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
@@ -54,7 +61,11 @@ async fn token_checks_tolerate_a_clock_thirty_seconds_behind_and_accept_no_expir
             "The clock of the functions that check tokens is shifted by {seconds:+} s. Tokens live for {lifetime} s"
         ),
     );
-    let builder = with_clock_shifted(with_clock_shifted(Stack::builder(), "dashboard", seconds), "refresh", seconds);
+    let builder = with_clock_shifted(
+        with_clock_shifted(Stack::builder().state_in(PostgreSql), "dashboard", seconds),
+        "refresh",
+        seconds,
+    );
     let builder = builder.with("JWT_ACCESS_TOKEN_EXPIRES", lifetime).with("JWT_REFRESH_TOKEN_EXPIRES", lifetime);
     let stack = builder.start().await;
     let ada = stack.user("Ada").await;
@@ -72,7 +83,7 @@ async fn token_checks_tolerate_a_clock_thirty_seconds_behind_and_accept_no_expir
 #[tokio::test]
 async fn issuing_tokens_does_not_depend_on_the_clock_of_the_function(#[values(-120, 120)] seconds: i32) {
     let mut fault = Fault::new(16, format!("The clock of the function that issues tokens is shifted by {seconds:+} s"));
-    let stack = with_clock_shifted(Stack::builder(), "signin", seconds).start().await;
+    let stack = with_clock_shifted(Stack::builder().state_in(PostgreSql), "signin", seconds).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     fault.record_served(&ada.dashboard(&tokens.access).await);
@@ -84,8 +95,13 @@ async fn issuing_tokens_does_not_depend_on_the_clock_of_the_function(#[values(-1
 #[tokio::test]
 async fn sessions_and_links_expire_by_the_clock_of_postgresql() {
     let mut fault = Fault::new(16, "The clocks of `refresh` and `reset-password` are shifted by +120 s and +2 h");
-    let stack =
-        with_clock_shifted(with_clock_shifted(Stack::builder(), "refresh", 120), "reset-password", 7200).start().await;
+    let stack = with_clock_shifted(
+        with_clock_shifted(Stack::builder().state_in(PostgreSql), "refresh", 120),
+        "reset-password",
+        7200,
+    )
+    .start()
+    .await;
     let ada = stack.user("Ada").await;
     let parent = ada.signs_in().await;
     let first = Tokens::from(&ada.refreshes(&parent.refresh).await);
@@ -99,4 +115,53 @@ async fn sessions_and_links_expire_by_the_clock_of_postgresql() {
     let link = ada.receives_reset_mail(1).await.reset_token();
     fault.record_served(&ada.resets_password(&link, "another password").await);
     remove_faketime_memory(&stack).await;
+}
+
+/// The functions share a table with others whose clock is right. Without the check, a clock that is ahead would take a repeated refresh for a stolen
+/// token, and end the session.
+// Fault 16.
+#[rstest]
+#[case::minutes_behind(-120, 401)]
+#[case::seconds_behind(-20, 503)]
+#[case::minutes_ahead(120, 503)]
+#[tokio::test]
+async fn a_function_whose_clock_is_wrong_ends_no_session_in_dynamodb(#[case] seconds: i32, #[case] status: u16) {
+    let mut fault =
+        Fault::new(16, format!("Sessions are in DynamoDB, and the functions' clock is shifted by {seconds:+} s"));
+    let right = Stack::with_state_in(DynamoDb).await;
+    let shifted = ["authorizer", "dashboard", "logout", "refresh", "signin"]
+        .into_iter()
+        .fold(Stack::builder(), |builder, function| with_clock_shifted(builder, function, seconds));
+    let wrong = shifted
+        .state_in(DynamoDb)
+        .with_table_of(&right)
+        .with("DATABASE_URL", &right.database.functions_url())
+        .with_unprepared_database(TestDatabase::empty().await)
+        .start()
+        .await;
+    let ada = right.user("Ada").await;
+    let there = wrong.stranger("Ada").with_email(&ada.email);
+    let (parent, logged_out) = (ada.signs_in().await, ada.signs_in().await);
+    let first = Tokens::from(&ada.refreshes(&parent.refresh).await);
+
+    for reply in [
+        there.refreshes(&parent.refresh).await,
+        there.refreshes(&first.refresh).await,
+        there.dashboard(&first.access).await,
+        // The session of a logout may end, because its user wants that.
+        there.logs_out(&logged_out.access).await,
+    ] {
+        fault.record(&reply);
+        assert_eq!(reply.status, status, "{}", reply.text);
+    }
+    let at_authorizer = wrong.with_token(Method::GET, "/api/example", &first.access).await;
+    assert_eq!(at_authorizer.status, if status == 401 { 403 } else { 500 }, "{}", at_authorizer.text);
+    fault.record_unavailable(&[there.tries_to_sign_in().await]);
+    assert!(wrong.log_of("signin").contains("clock_off"), "{}", wrong.log_of("signin"));
+
+    let again = ada.refreshes(&parent.refresh).await;
+    assert_eq!(Tokens::from(&again).refresh, first.refresh, "the session is live, and nobody has used the successor");
+    fault.record_served(&ada.dashboard(&first.access).await);
+    fault.record_served(&ada.tries_to_sign_in().await);
+    remove_faketime_memory(&wrong).await;
 }

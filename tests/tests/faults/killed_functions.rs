@@ -1,127 +1,76 @@
-//! A function is killed, or its database connection is closed, before or after each of its SQL statements.
+//! A function is killed before or after each of its requests to PostgreSQL and DynamoDB, or its connection to PostgreSQL is closed there.
+
+use std::collections::BTreeSet;
 
 use rstest::rstest;
 use tests::{
     InterruptionPoint::{self, AfterCommit, BeforeExecution},
-    Person, PostgresProxy, Reply, Stack, Tokens, mailbox,
+    PostgresProxy, Stack, StateTable,
+    Store::{self, DynamoDb, PostgreSql},
+    Tokens,
 };
 
-use crate::fault::{Fault, wait_for_blocked_statement};
+use crate::{
+    fault::{Fault, wait_for_blocked_statement},
+    operation::{Client, NEW_PASSWORD, Operation},
+};
 
-/// The request that is interrupted.
-#[derive(Debug, Clone, Copy)]
-enum Operation {
-    SignUp,
-    SignIn,
-    Refresh,
-    LogOut,
-    ForgotPassword,
-    ResetPassword,
+/// A server whose requests can be held.
+#[derive(Clone, Copy)]
+enum Server<'a> {
+    PostgreSql(&'a PostgresProxy),
+    DynamoDb(&'a StateTable),
 }
 
-/// A person with the tokens that an operation needs.
-struct Client<'a> {
-    ada: Person<'a>,
-    tokens: Option<Tokens>,
-    /// The token in the link of the reset mail.
-    reset_token: Option<String>,
-}
+impl<'a> Server<'a> {
+    /// The servers that the functions of a stack use.
+    fn of(stack: &'a Stack, proxy: &'a PostgresProxy) -> Vec<Self> {
+        let table = stack.state_table.as_deref().map(Self::DynamoDb);
+        [Self::PostgreSql(proxy)].into_iter().chain(table).collect()
+    }
 
-const NEW_PASSWORD: &str = "another password";
-
-impl Operation {
-    fn function(self) -> &'static str {
+    /// Kills the function of an operation while the server holds the request with this number. Returns `false` if the function answered without
+    /// sending a request with this number.
+    async fn kill_at(
+        self,
+        stack: &Stack,
+        operation: Operation,
+        client: &Client<'_>,
+        number: usize,
+        point: InterruptionPoint,
+    ) -> bool {
         match self {
-            Self::SignUp => "signup",
-            Self::SignIn => "signin",
-            Self::Refresh => "refresh",
-            Self::LogOut => "logout",
-            Self::ForgotPassword => "forgot-password",
-            Self::ResetPassword => "reset-password",
+            Self::PostgreSql(proxy) => proxy.hold_statement(number, point),
+            Self::DynamoDb(table) => table.hold_request(number, point),
         }
-    }
-
-    async fn prepare(self, stack: &Stack) -> Client<'_> {
-        let ada = match self {
-            Self::SignUp => stack.stranger("Ada"),
-            _ => stack.user("Ada").await,
+        let held = async {
+            match self {
+                Self::PostgreSql(proxy) => proxy.wait_until_held().await,
+                Self::DynamoDb(table) => table.wait_until_held().await,
+            }
         };
-        let tokens = match self {
-            Self::Refresh | Self::LogOut => Some(ada.signs_in().await),
-            _ => None,
+        let answered = tokio::select! {
+            reply = operation.send(client) => Some(reply),
+            () = held => None,
         };
-        let reset_token = match self {
-            Self::ResetPassword => Some(ada.receives_reset_mail(1).await.reset_token()),
-            _ => None,
-        };
-        Client { ada, tokens, reset_token }
-    }
-
-    async fn send(self, Client { ada, tokens, reset_token }: &Client<'_>) -> Reply {
-        match (self, tokens, reset_token) {
-            (Self::SignUp, ..) => ada.signs_up().await,
-            (Self::SignIn, ..) => ada.tries_to_sign_in().await,
-            (Self::Refresh, Some(tokens), _) => ada.refreshes(&tokens.refresh).await,
-            (Self::LogOut, Some(tokens), _) => ada.logs_out(&tokens.access).await,
-            (Self::ForgotPassword, ..) => ada.forgets_password().await,
-            (Self::ResetPassword, _, Some(token)) => ada.resets_password(token, NEW_PASSWORD).await,
-            _ => unreachable!("`prepare` sets the fields that the operation needs"),
+        if answered.is_none() {
+            stack.kill(operation.function()).await;
         }
-    }
-
-    /// Sends the request again, like a client that got no answer. Asserts that the operation has then been done completely and
-    /// exactly once. If the first request already completed the operation, the retry may be refused (for example
-    /// `user_already_exists`).
-    async fn retry(self, stack: &Stack, client: &Client<'_>) -> Reply {
-        let ada = &client.ada;
-        let reply = self.send(client).await;
-        match (self, reply.status) {
-            (Self::SignUp, 201 | 400) => {
-                assert!(reply.status == 201 || reply.text_at("code") == "user_already_exists");
-                ada.signs_in().await;
-            }
-            (Self::SignIn, 200) => assert_eq!(ada.dashboard(&Tokens::from(&reply).access).await.status, 200),
-            (Self::Refresh, 200) => {
-                let successor = Tokens::from(&reply);
-                assert_eq!(ada.dashboard(&successor.access).await.status, 200);
-                assert_eq!(ada.refreshes(&successor.refresh).await.status, 200);
-            }
-            (Self::LogOut, 200 | 401) => {
-                let tokens = client.tokens.as_ref().unwrap();
-                let revoked = ada.dashboard(&tokens.access).await;
-                revoked.assert_refused(401, "token_revoked", "Token has been revoked");
-                assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
-            }
-            (Self::ForgotPassword, 200) => {
-                send_pending_mails(stack).await;
-                let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
-                assert_eq!(ada.resets_password(&newest.reset_token(), NEW_PASSWORD).await.status, 200);
-                ada.with_password(NEW_PASSWORD).signs_in().await;
-            }
-            (Self::ResetPassword, 200 | 400) => {
-                ada.with_password(NEW_PASSWORD).signs_in().await;
-                assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password is refused");
-                send_pending_mails(stack).await;
-                let mails = mailbox::mails_to(&ada.email).await;
-                assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice was sent");
-            }
-            (_, status) => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
+        match self {
+            Self::PostgreSql(proxy) => proxy.stop_interrupting(),
+            Self::DynamoDb(table) => table.stop_interrupting(),
         }
-        assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE due_at <= now()").await, 0);
-        reply
+        if let Some(reply) = &answered {
+            assert!(reply.status < 300, "{}", reply.text);
+        }
+        answered.is_none()
     }
-}
-
-/// Sends all pending mails.
-async fn send_pending_mails(stack: &Stack) {
-    stack.make_mails_due().await;
-    assert_eq!(stack.sweep().await["mails_owed"], 0);
 }
 
 // Fault 12.
 #[rstest]
 #[tokio::test]
-async fn if_a_function_is_killed_at_any_statement_a_retry_completes_the_operation(
+async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_the_operation(
     #[values(
         Operation::SignUp,
         Operation::SignIn,
@@ -131,47 +80,67 @@ async fn if_a_function_is_killed_at_any_statement_a_retry_completes_the_operatio
         Operation::ResetPassword
     )]
     operation: Operation,
+    #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
     let proxy = PostgresProxy::to_the_shared_server().await;
-    let stack = Stack::builder().database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
-    let description =
-        format!("`{}` is killed before or after each statement; the client retries", operation.function());
+    let stack = stack_in(store, &proxy).await;
+    let description = format!(
+        "`{}` is killed before or after each request to a server; the client retries; sessions in {store:?}",
+        operation.function()
+    );
     let mut fault = Fault::new(12, description);
-    for point in [BeforeExecution, AfterCommit] {
-        // The number of statements is not fixed here, so the test also covers statements that are added later.
-        for number in 1.. {
-            let client = operation.prepare(&stack).await;
-            if !kill_at_statement(&proxy, &stack, operation, &client, number, point).await {
-                assert!(number > 1, "the operation has at least one statement");
-                break;
+    let mut kills = 0;
+    for server in Server::of(&stack, &proxy) {
+        for point in [BeforeExecution, AfterCommit] {
+            // The number of requests is not fixed here, so the test also covers requests that are added later.
+            for number in 1.. {
+                let client = operation.prepare(&stack).await;
+                if !server.kill_at(&stack, operation, &client, number, point).await {
+                    break;
+                }
+                kills += 1;
+                fault.record(&operation.retry(&stack, &client).await);
             }
-            fault.record(&operation.retry(&stack, &client).await);
         }
     }
+    assert!(kills >= 2, "the operation sends at least one request");
 }
 
-/// Kills the function at one of its statements. Returns `false` if the function answered without executing a statement with this
-/// number.
-async fn kill_at_statement(
-    proxy: &PostgresProxy,
-    stack: &Stack,
-    operation: Operation,
-    client: &Client<'_>,
-    number: usize,
-    point: InterruptionPoint,
-) -> bool {
-    proxy.hold_statement(number, point);
-    let answered = tokio::select! {
-        reply = operation.send(client) => Some(reply),
-        () = proxy.wait_until_held() => None,
-    };
-    proxy.stop_interrupting();
-    if let Some(reply) = answered {
-        assert!(reply.status < 300, "{}", reply.text);
-        return false;
+async fn stack_in(store: Store, proxy: &PostgresProxy) -> Stack {
+    Stack::builder().state_in(store).database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await
+}
+
+/// Here nobody repeats the request. Either the reset is complete after one sweep, or it has not begun.
+// Fault 12.
+#[tokio::test]
+async fn one_sweep_completes_a_reset_whose_function_was_killed() {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = stack_in(DynamoDb, &proxy).await;
+    let mut fault = Fault::new(12, "`reset-password` is killed before or after each request to a server; `sweep` runs");
+    let reset = Operation::ResetPassword;
+    let mut outcomes = BTreeSet::new();
+    for server in Server::of(&stack, &proxy) {
+        for point in [BeforeExecution, AfterCommit] {
+            for number in 1.. {
+                let client = reset.prepare(&stack).await;
+                if !server.kill_at(&stack, reset, &client, number, point).await {
+                    break;
+                }
+                let report = stack.sweep().await;
+                assert_eq!(report["sessions_owed"], 0, "{report}");
+                let (ada, tokens) = (&client.ada, client.tokens.as_ref().unwrap());
+                let refreshed = ada.refreshes(&tokens.refresh).await;
+                let is_reset = refreshed.status == 401;
+                let current = if is_reset { ada.with_password(NEW_PASSWORD) } else { ada.clone() };
+                fault.record_served(&current.tries_to_sign_in().await);
+                if !is_reset {
+                    fault.record_served(&refreshed);
+                }
+                outcomes.insert(is_reset);
+            }
+        }
     }
-    stack.kill(operation.function()).await;
-    true
+    assert_eq!(outcomes.len(), 2, "some resets were complete, and some had not begun");
 }
 
 // Fault 7.
@@ -189,7 +158,7 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
     operation: Operation,
 ) {
     let proxy = PostgresProxy::to_the_shared_server().await;
-    let stack = Stack::builder().database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let stack = stack_in(PostgreSql, &proxy).await;
     let mut fault =
         Fault::new(7, format!("The connection of `{}` is closed before or after each statement", operation.function()));
     for point in [BeforeExecution, AfterCommit] {
@@ -218,7 +187,7 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
 #[tokio::test]
 async fn a_statement_of_a_killed_function_does_not_block_the_retry() {
     let mut fault = Fault::new(12, "`refresh` is killed while its statement waits for a lock");
-    let stack = Stack::start().await;
+    let stack = Stack::with_state_in(PostgreSql).await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     let mut other_connection = stack.database.connect().await;

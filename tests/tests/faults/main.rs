@@ -6,12 +6,14 @@
 mod clocks;
 mod conflicts;
 mod connection_limits;
-mod dynamodb_and_ses;
 mod failover;
 mod fault;
 mod frozen_functions;
 mod killed_functions;
+mod operation;
 mod postgresql_outages;
 mod query_plans;
+mod ses;
 mod slow_database;
+mod state_table;
 mod tls;

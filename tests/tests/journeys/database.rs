@@ -1,6 +1,13 @@
 //! The database is unreachable, slow to answer, or lacks a table.
 
-use tests::{Stack, Store::PostgreSql, database::TestDatabase};
+use tests::{
+    Stack,
+    Store::{DynamoDb, PostgreSql},
+    Tokens,
+    database::TestDatabase,
+};
+
+use crate::support::get_example;
 
 // Requirement 18.
 #[tokio::test]
@@ -23,6 +30,31 @@ async fn without_the_database_functions_answer_503_and_public_pages_work() {
         stack.log_of("signin").contains("the database is not available")
             || stack.log_of("signin").contains("service_unavailable")
     );
+}
+
+/// Only answers that contain something of the account need PostgreSQL.
+// Requirement 18.
+#[tokio::test]
+async fn with_sessions_in_dynamodb_refresh_logout_and_the_authorizer_work_without_the_database() {
+    let well = Stack::with_state_in(DynamoDb).await;
+    let (email, tokens) = {
+        let ada = well.user("Ada").await;
+        (ada.email.clone(), ada.signs_in().await)
+    };
+    let stack = Stack::builder()
+        .state_in(DynamoDb)
+        .with_table_of(&well)
+        .with("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:9/none")
+        .with_unprepared_database(TestDatabase::empty().await);
+    let stack = stack.start().await;
+    let ada = stack.stranger("Ada").with_email(&email);
+    let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
+    assert_eq!(get_example(&stack, &tokens.access).await.status, 200);
+    for reply in [ada.dashboard(&tokens.access).await, ada.tries_to_sign_in().await] {
+        reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
+    }
+    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    assert_eq!(get_example(&stack, &tokens.access).await.status, 403);
 }
 
 #[tokio::test]

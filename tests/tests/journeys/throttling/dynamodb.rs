@@ -2,44 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rstest::rstest;
 use tests::{DynamoDbHealth, DynamoDbRequest, Reply, Stack, Store::DynamoDb, Tokens};
-
-use crate::support::{assert_gateway_answer, get_example};
 
 #[track_caller]
 fn assert_unavailable(reply: &Reply) {
     reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
     assert!(reply.header("retry-after").is_some());
-}
-
-// Requirement 18.
-#[rstest]
-#[tokio::test]
-async fn without_the_table_every_request_that_needs_it_is_unavailable_and_nothing_is_lost(
-    #[values(DynamoDbHealth::Throttled, DynamoDbHealth::Hanging)] health: DynamoDbHealth,
-) {
-    let stack = Stack::with_state_in(DynamoDb).await;
-    let table = stack.state_table.as_ref().unwrap();
-    let ada = stack.user("Ada").await;
-    let tokens = ada.signs_in().await;
-    let link = ada.receives_reset_mail(1).await.reset_token();
-    table.set_health(health);
-    assert_unavailable(&ada.tries_to_sign_in().await);
-    assert_unavailable(&stack.stranger("Bob").signs_up().await);
-    assert_unavailable(&ada.resets_password(&link, "another password").await);
-    assert_unavailable(&ada.dashboard(&tokens.access).await);
-    assert_unavailable(&ada.refreshes(&tokens.refresh).await);
-    assert_unavailable(&ada.logs_out(&tokens.access).await);
-    assert_gateway_answer(&get_example(&stack, &tokens.access).await, 500, "Internal Server Error");
-
-    table.set_health(DynamoDbHealth::Healthy);
-    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
-    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
-    assert_gateway_answer(&get_example(&stack, &tokens.access).await, 403, "Forbidden");
-    ada.signs_in().await;
-    assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
 }
 
 /// The function opens the session before it clears the counters. If it cannot clear them, the client gets no tokens of the session. So nobody

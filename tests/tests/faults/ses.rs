@@ -1,9 +1,8 @@
-//! Failures of DynamoDB and SES, and events that are delivered twice.
+//! Failures of SES, and events that are delivered twice.
 
-use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
-use tests::{DynamoDbHealth, Ses, SesHealth, Stack, Store, Tokens, mailbox, sample_event};
+use tests::{Ses, SesHealth, Stack, mailbox, sample_event};
 
 use crate::fault::Fault;
 
@@ -44,11 +43,7 @@ async fn an_event_that_is_delivered_twice_takes_effect_once() {
     );
     assert_eq!(statuses(&twice("dashboard", with("dashboard", &first["access_token"])).await), [200, 200]);
     assert_eq!(statuses(&twice("logout", with("logout", &first["access_token"])).await), [200, 401]);
-    assert_eq!(
-        stack.sql_number("SELECT count(*) FROM sessions WHERE revoked_at IS NULL").await,
-        1,
-        "only the second session is alive"
-    );
+    assert_eq!(stack.sessions().live().await.len(), 1, "only the second session is alive");
 
     let email = stack.sql_text("SELECT email::text FROM users").await;
     let links = mailbox::mails_to(&email).await.len();
@@ -96,49 +91,4 @@ async fn clients_do_not_notice_that_ses_fails_and_the_next_sweep_sends_the_mails
     assert_eq!((&report["mails_sent"], &report["mails_owed"]), (&json!(2), &json!(0)), "{report}");
     ada.mails(2).await;
     bob.mails(1).await;
-}
-
-// Fault 15.
-#[rstest]
-#[tokio::test]
-async fn without_the_counter_table_only_throttled_requests_are_unavailable(
-    #[values(DynamoDbHealth::Throttled, DynamoDbHealth::Hanging)] health: DynamoDbHealth,
-) {
-    let mut fault = Fault::new(15, format!("The table of counters in DynamoDB: {health:?}"));
-    let stack = Stack::with_state_in(Store::DynamoDb).await;
-    let table = stack.state_table.as_ref().unwrap();
-    let ada = stack.stranger("Ada");
-    // The first requests to DynamoDB Local may be slow, which is not the fault under test.
-    while ada.signs_up().await.status == 503 {}
-    let signed_in = loop {
-        let reply = ada.tries_to_sign_in().await;
-        if reply.status != 503 {
-            break reply;
-        }
-    };
-    let tokens = Tokens::from(&signed_in);
-    let bob = stack.stranger("Bob");
-    let unknown = "A".repeat(43);
-
-    table.set_health(health);
-    let (signed_up, signed_in, forgot, reset) = tokio::join!(
-        bob.signs_up(),
-        ada.tries_to_sign_in(),
-        ada.forgets_password(),
-        ada.resets_password(&unknown, "another password"),
-    );
-    fault.record_unavailable(&[signed_up, signed_in, forgot, reset]);
-    for reply in [
-        ada.refreshes(&tokens.refresh).await,
-        ada.dashboard(&tokens.access).await,
-        stack.with_token(Method::GET, "/api/example", &tokens.access).await,
-        ada.logs_out(&tokens.access).await,
-        stack.get("/api/public").await,
-    ] {
-        fault.record_served(&reply);
-    }
-    table.set_health(DynamoDbHealth::Healthy);
-    fault.wait_for_recovery(|| Box::pin(ada.tries_to_sign_in())).await;
-    fault.wait_for_recovery(|| Box::pin(bob.signs_up())).await;
-    fault.record_served(&ada.forgets_password().await);
 }

@@ -1,0 +1,238 @@
+//! Failures of DynamoDB, where the sessions and the counters are. No failure may lose a session, or end one that nobody ended.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use rstest::rstest;
+use tests::{
+    DynamoDbHealth::{self, Hanging, Healthy, Late, LeavingKeysUnprocessed, Throttled, Unreachable},
+    InterruptionPoint::BeforeExecution,
+    Person, Reply, Stack, StateTable,
+    Store::DynamoDb,
+    Tokens,
+};
+
+use crate::{
+    fault::{Fault, request_every_endpoint, warm_up},
+    operation::{NEW_PASSWORD, Operation},
+};
+
+/// A stack whose functions have their connections. The first requests to DynamoDB Local may be slow, which is not the fault under test.
+async fn warm_stack() -> Stack {
+    let stack = Stack::builder().state_in(DynamoDb).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let warm = stack.stranger("Warm");
+    while warm.signs_up().await.status == 503 {}
+    while warm.tries_to_sign_in().await.status != 200 {}
+    // Begins the window in which resets are counted. Each further reset then sends one request to count itself.
+    while warm.resets_password(&"A".repeat(43), NEW_PASSWORD).await.status != 400 {}
+    stack
+}
+
+fn table_of(stack: &Stack) -> &StateTable {
+    stack.state_table.as_deref().expect("the sessions are in DynamoDB")
+}
+
+/// The authorizer's answer to a request with an access token.
+async fn ask_authorizer(stack: &Stack, tokens: &Tokens) -> Reply {
+    stack.with_token(Method::GET, "/api/example", &tokens.access).await
+}
+
+// Fault 15.
+// Requirement 18.
+#[rstest]
+#[tokio::test]
+async fn without_the_table_requests_are_unavailable_and_no_session_is_lost(
+    #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,
+) {
+    let mut fault = Fault::new(15, format!("The table in DynamoDB: {health:?}"));
+    let stack = warm_stack().await;
+    let (ada, eve) = (stack.user("Ada").await, stack.user("Eve").await);
+    let (kept, of_eve) = (warm_up(&ada).await, eve.signs_in().await);
+
+    table_of(&stack).set_health(health);
+    let replies = request_every_endpoint(&eve, &stack.stranger("Bob"), &of_eve).await;
+    fault.record_unavailable(&replies);
+    fault.record_unavailable(&[ada.dashboard(&kept.access).await, ada.refreshes(&kept.refresh).await]);
+    let authorizer = ask_authorizer(&stack, &kept).await;
+    assert_eq!(authorizer.status, 500, "the authorizer lets nobody in: {}", authorizer.text);
+    fault.record_served(&stack.get("/api/public").await);
+
+    table_of(&stack).set_health(Healthy);
+    fault.wait_for_recovery(|| Box::pin(ada.tries_to_sign_in())).await;
+    assert_eq!(ask_authorizer(&stack, &kept).await.status, 200);
+    fault.assert_recovered(&ada, &stack.stranger("Cid"), &kept).await;
+}
+
+/// DynamoDB fails from the first request of an operation on, then from the second one on, and so on.
+// Fault 15.
+#[rstest]
+#[tokio::test]
+async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
+    #[values(
+        Operation::SignUp,
+        Operation::SignIn,
+        Operation::Refresh,
+        Operation::LogOut,
+        Operation::ForgotPassword,
+        Operation::ResetPassword
+    )]
+    operation: Operation,
+    #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,
+) {
+    let mut fault = Fault::new(15, format!("{health:?} from any request of `{}` on", operation.function()));
+    let stack = warm_stack().await;
+    for number in 1.. {
+        let client = operation.prepare(&stack).await;
+        table_of(&stack).set_health_from(number, health);
+        let reply = operation.send(&client).await;
+        let has_failed = table_of(&stack).requests_since_fault_was_set() >= number;
+        table_of(&stack).set_health(Healthy);
+        if !has_failed {
+            assert!(number > 1, "the operation sends at least one request");
+            fault.record_served(&reply);
+            break;
+        }
+        fault.record_unavailable(&[reply]);
+        fault.record(&operation.retry(&stack, &client).await);
+    }
+}
+
+/// The functions read sessions and counters in batches. They must not take an unread item for a missing one.
+// Fault 15.
+#[tokio::test]
+async fn an_item_that_dynamodb_left_unread_does_not_count_as_missing() {
+    let mut fault = Fault::new(15, "DynamoDB leaves items unread");
+    let stack = warm_stack().await;
+    let ada = stack.user("Ada").await;
+    let (tokens, ended) = (ada.signs_in().await, ada.signs_in().await);
+    table_of(&stack).set_health(LeavingKeysUnprocessed);
+    fault.record_unavailable(&[
+        ada.tries_to_sign_in().await,
+        ada.dashboard(&tokens.access).await,
+        ada.refreshes(&tokens.refresh).await,
+    ]);
+    assert_eq!(ask_authorizer(&stack, &tokens).await.status, 500);
+    fault.record_served(&ada.logs_out(&ended.access).await);
+    table_of(&stack).set_health(Healthy);
+    fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
+}
+
+/// A refresh reads the session, and then changes it under a condition. Here something else changes the session in between.
+async fn refresh_while(stack: &Stack, ada: &Person<'_>, tokens: &Tokens, change: impl AsyncFnOnce()) -> Reply {
+    let table = table_of(stack);
+    table.hold_request(2, BeforeExecution);
+    let (reply, ()) = tokio::join!(ada.refreshes(&tokens.refresh), async {
+        table.wait_until_held().await;
+        change().await;
+        table.stop_interrupting();
+    });
+    let held = table.requests().into_iter().rev().find(|request| request.operation == "UpdateItem");
+    assert!(held.is_some(), "the second request of a refresh changes the session");
+    reply
+}
+
+// Fault 10.
+#[tokio::test]
+async fn a_refresh_whose_condition_fails_decides_by_the_changed_session() {
+    let mut fault = Fault::new(10, "Something changes a session in DynamoDB between the two requests of `refresh`");
+    let stack = warm_stack().await;
+    let ada = stack.user("Ada").await;
+
+    // Another refresh: both get the same successor, which works.
+    let tokens = ada.signs_in().await;
+    let mut other = None;
+    let reply = refresh_while(&stack, &ada, &tokens, async || {
+        other = Some(Tokens::from(&ada.refreshes(&tokens.refresh).await));
+    })
+    .await;
+    fault.record_served(&reply);
+    let successor = Tokens::from(&reply);
+    assert_eq!(successor.refresh, other.unwrap().refresh);
+    fault.record_served(&ada.refreshes(&successor.refresh).await);
+
+    // Two refreshes: the token is older than the parent, so this is a reuse, and the session ends.
+    let tokens = ada.signs_in().await;
+    let reply = refresh_while(&stack, &ada, &tokens, async || {
+        let next = Tokens::from(&ada.refreshes(&tokens.refresh).await);
+        assert_eq!(ada.refreshes(&next.refresh).await.status, 200);
+    })
+    .await;
+    reply.assert_refused(401, "invalid_refresh_token", "Invalid or expired refresh token");
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 401);
+
+    // A logout: the refresh does not create the session again.
+    let tokens = ada.signs_in().await;
+    let reply = refresh_while(&stack, &ada, &tokens, async || {
+        assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    })
+    .await;
+    reply.assert_refused(401, "invalid_refresh_token", "Invalid or expired refresh token");
+    assert_eq!(ask_authorizer(&stack, &tokens).await.status, 403);
+
+    // A reset: the refresh may succeed, because it could have come first. The session is not live any more.
+    let tokens = ada.signs_in().await;
+    let link = ada.receives_reset_mail(1).await.reset_token();
+    let reply = refresh_while(&stack, &ada, &tokens, async || {
+        assert_eq!(ada.resets_password(&link, NEW_PASSWORD).await.status, 200);
+    })
+    .await;
+    let refreshed = Tokens::from(&reply);
+    assert_eq!(ask_authorizer(&stack, &refreshed).await.status, 403);
+    assert_eq!(ada.refreshes(&refreshed.refresh).await.status, 401);
+}
+
+/// PostgreSQL has the new password, and DynamoDB does not know that the sessions have to end. The authorizer reads only DynamoDB.
+// Fault 15.
+#[tokio::test]
+async fn a_reset_that_could_not_end_the_sessions_is_completed_by_the_next_sweep() {
+    let mut fault = Fault::new(15, "DynamoDB throttles after a reset has set the password");
+    let stack = warm_stack().await;
+    let ada = stack.user("Ada").await;
+    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
+    let table = table_of(&stack);
+    // The first request counts the reset, and the second one would end the sessions.
+    table.set_health_from(2, Throttled);
+    fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 1);
+    assert_eq!(stack.sweep().await["sessions_owed"], 1, "the table still throttles");
+
+    table.set_health(Healthy);
+    fault.record(&ada.dashboard(&tokens.access).await);
+    ada.dashboard(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
+    assert_eq!(ask_authorizer(&stack, &tokens).await.status, 200, "the authorizer learns of the reset with the sweep");
+    let other = ada.resets_password(&link, "a third password").await;
+    other.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
+
+    assert_eq!(stack.sweep().await["sessions_owed"], 0);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
+    assert_eq!(ask_authorizer(&stack, &tokens).await.status, 403);
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
+    fault.record_served(&ada.with_password(NEW_PASSWORD).tries_to_sign_in().await);
+    let again = ada.resets_password(&link, NEW_PASSWORD).await;
+    again.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
+}
+
+/// Simultaneous repetitions of a reset, and sweeps, settle one debt.
+// Fault 15.
+#[tokio::test]
+async fn concurrent_sweeps_and_repeated_resets_settle_a_debt_once() {
+    let mut fault = Fault::new(15, "After a reset that could not end the sessions, sweeps and repetitions run at once");
+    let stack = warm_stack().await;
+    let ada = stack.user("Ada").await;
+    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
+    table_of(&stack).set_health_from(2, Unreachable);
+    fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
+    table_of(&stack).set_health(Healthy);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 1);
+    let (replies, _) = tokio::join!(
+        join_all((0..4).map(|_| ada.resets_password(&link, NEW_PASSWORD))),
+        join_all((0..4).map(|_| stack.sweep())),
+    );
+    for reply in &replies {
+        fault.record(reply);
+        assert!([200, 400].contains(&reply.status), "{}", reply.text);
+    }
+    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
+    assert_eq!(stack.sql_number("SELECT credential_version::bigint FROM users WHERE name = 'Ada'").await, 2);
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
+    ada.with_password(NEW_PASSWORD).signs_in().await;
+}
