@@ -214,6 +214,25 @@ async fn a_reset_that_could_not_end_the_sessions_is_completed_by_the_next_sweep(
     again.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
 }
 
+// Fault 15.
+#[tokio::test]
+async fn a_sign_in_ends_the_sessions_that_a_reset_could_not_end() {
+    let mut fault = Fault::new(15, "DynamoDB throttles after a reset has set the password; the user signs in");
+    let stack = warm_stack().await;
+    let ada = stack.user("Ada").await;
+    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
+    table_of(&stack).set_health_from(2, Throttled);
+    fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
+    table_of(&stack).set_health(Healthy);
+    ada.tries_to_sign_in().await.assert_refused(401, "invalid_credentials", "Invalid credentials");
+    let reply = ada.with_password(NEW_PASSWORD).tries_to_sign_in().await;
+    fault.record_served(&reply);
+    assert_eq!(ask_authorizer(&stack, &tokens).await.status, 403);
+
+    assert_eq!(stack.sweep().await["sessions_owed"], 0);
+    assert_eq!(ask_authorizer(&stack, &Tokens::from(&reply)).await.status, 200, "the sweep ends only older sessions");
+}
+
 /// Simultaneous repetitions of a reset, and sweeps, settle one debt.
 // Fault 15.
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tests::{Stack, Tokens};
+use tests::{Stack, Store::DynamoDb, Tokens};
 
 use crate::support::{assert_session_ended, claims, get_example};
 
@@ -136,4 +136,18 @@ async fn concurrent_sign_ins_may_exceed_fifty_sessions_until_the_next_sign_in() 
     for tokens in replies.iter().map(Tokens::from).chain([last]) {
         assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the newest sessions are alive");
     }
+}
+
+/// PostgreSQL assigns the credential versions. After a restore, an account may have the id of another one, whose sessions are in the table.
+#[tokio::test]
+async fn a_sign_in_is_unavailable_if_the_state_table_is_newer_than_the_database() {
+    let stack = Stack::with_state_in(DynamoDb).await;
+    let ada = stack.user("Ada").await;
+    let link = ada.receives_reset_mail(1).await.reset_token();
+    assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
+    stack.sql("UPDATE users SET credential_version = 1").await;
+    let reply = ada.with_password("another password").tries_to_sign_in().await;
+    reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
+    assert!(stack.log_of("signin").contains("the state table is newer than the database"));
+    assert!(stack.sessions().live().await.is_empty());
 }
