@@ -44,6 +44,8 @@ impl DynamoDb {
         };
         let url = format!("http://127.0.0.1:{port}");
         step(format_args!("Starting DynamoDB Local on {url}"));
+        // DynamoDB Local writes a file into its working directory.
+        command.current_dir(run_folder.path());
         // DynamoDB Local listens on every address of this machine. It has no option to restrict that.
         command.args(["-sharedDb", "-disableTelemetry", "-port", &port.to_string()]);
         if run_folder.is_kept() {
