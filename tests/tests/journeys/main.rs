@@ -12,6 +12,7 @@ mod example;
 mod forged_tokens;
 mod forgot_password;
 mod http;
+mod isolation_levels;
 mod jwks;
 mod logout;
 mod logs;
