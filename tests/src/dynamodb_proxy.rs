@@ -75,11 +75,11 @@ struct State {
     /// How many requests are under way.
     under_way: usize,
     requests: Vec<DynamoDbRequest>,
-    /// How many requests came before those that `interruption` and `later_health` count.
+    /// The number of requests before `interruption` or `later_health` was set. Their numbers of requests begin after these.
     counted_from: usize,
     /// The number of the request to hold. The first one has the number 1.
     interruption: Option<(usize, InterruptionPoint)>,
-    /// The number of the first request that meets this health.
+    /// From the request with this number on, the proxy behaves like this.
     later_health: Option<(usize, DynamoDbHealth)>,
 }
 
@@ -157,7 +157,7 @@ impl DynamoDbProxy {
     }
 
     async fn hold(&self) {
-        // The future counts from its creation, so a release between the two statements is not missed.
+        // The future is woken by every release after its creation, so a release before the `await` is not missed.
         let released = self.released.notified();
         self.held.notify_one();
         released.await;

@@ -2,8 +2,8 @@
 //!
 //! PostgreSQL alone assigns credential versions. If the sessions are in PostgreSQL, a higher version in `users` ends the sessions of the lower ones,
 //! in the same statement. If they are in DynamoDB, the account's minimum version there must be raised, too. The statement that assigns the version
-//! writes this debt into the table `session_endings`. The request raises the minimum version and deletes the debt, or it is answered with 503. Then
-//! `sweep`, or a repetition of the request, completes it.
+//! also writes a row into the table `session_endings`, which says that the minimum version must still be raised. Here it is called a debt. The request
+//! raises the minimum version and deletes the debt. If it cannot, it is answered with 503, and `sweep`, or a repetition of the request, does both.
 
 use super::dynamodb::SessionTable;
 use crate::{
@@ -41,12 +41,12 @@ impl SessionEndings {
     /// are in PostgreSQL, where the version in `users` has ended them.
     ///
     /// # Errors
-    /// If a store fails. The debt stays, and `sweep` completes it.
+    /// If a store fails. The debt stays, and `sweep` tries again.
     pub async fn settle(&self, user: UserId, version: i32) -> Result<(), DbError> {
         if self.table.is_some() { self.settle_owed(user, version).await } else { Ok(()) }
     }
 
-    /// Like [`Self::settle`], and also deletes a debt from a time when the sessions were in DynamoDB.
+    /// Like [`Self::settle`], but deletes the debt even if the sessions are in PostgreSQL now. It is left from a time when they were in DynamoDB.
     ///
     /// # Errors
     /// If a store fails. The debt stays.

@@ -16,7 +16,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.write_packages("first", &[])?;
     requests_that_are_refused(rehearsal)?;
 
-    // The access log has a name of its own, so a group of this name stops the creation of the application.
+    // The template gives the log group of the access log a fixed name. If a group with this name exists, CloudFormation cannot create the stack.
     let log_group = json!({ "logGroupName": format!("/aws/vendedlogs/{STACK}") });
     rehearsal.aws("logs", "create_log_group", &log_group)?;
     rehearsal.deploy_fails(&REQUIRED, &["sam deploy", "There was no alias `live` before"])?;
@@ -51,7 +51,7 @@ fn requests_that_are_refused(rehearsal: &mut Rehearsal) -> Result<()> {
     Ok(())
 }
 
-/// The application has the outputs of the database's stack, whose zones have the endpoint of SES.
+/// The application's parameters are the outputs of the database's stack. Its zones are two in which AWS offers an endpoint for SES.
 pub fn check_parameters_of_the_database(rehearsal: &mut Rehearsal) -> Result<()> {
     let outputs =
         ["DatabaseAddress", "DatabaseResourceId", "DatabaseOwnerSecret", "DatabaseSubnets", "DatabaseSecurityGroups"];
