@@ -68,7 +68,7 @@ impl<'a> DataStack<'a> {
         let mut parameters = application.parameters.clone();
         parameters.extend(request.for_application());
         let has = |parameter: &&str| !request.application.value(&parameters, parameter).is_empty();
-        // If there is a stack, the address is its output.
+        // If the database has a stack, DatabaseAddress is an output of this stack, so it does not mean another database.
         let is_foreign = |parameter: &&str| *parameter == URL_SECRET || deployed.is_none();
         let other = [URL_SECRET, ADDRESS].into_iter().filter(is_foreign).find(has);
         if other.is_some() {
@@ -112,13 +112,11 @@ impl<'a> DataStack<'a> {
         )
     }
 
-    /// Returns an error if sessions would be in DynamoDB, and the database's network would not let the functions reach all of its operations, because
-    /// an earlier `database.yaml` made it.
-    pub fn check_reaches_sessions(&self) -> Result<()> {
-        let Self { request, .. } = self;
-        let is_in_table = request.application.value(&self.application, "StateStore") == "dynamodb";
-        let is_outdated = self.deployed.as_ref().is_some_and(|stack| !stack.is_of(&request.database));
-        if self.is_used && is_in_table && is_outdated && !self.is_deployed {
+    /// Returns an error if the database's stack was not made from this `database.yaml`. An earlier one may not let the functions use all operations
+    /// of DynamoDB that sessions need.
+    pub fn check_is_current(&self) -> Result<()> {
+        let is_outdated = self.deployed.as_ref().is_some_and(|stack| !stack.is_of(&self.request.database));
+        if self.is_used && is_outdated && !self.is_deployed {
             bail!(
                 "database.yaml differs from the stack {}, and sessions in DynamoDB need its newest version. Add --database",
                 self.name
@@ -172,12 +170,13 @@ impl<'a> DataStack<'a> {
     }
 }
 
-/// A stack that has a database overrides the address of another one, so the application would change to the new database at once.
+/// The outputs of the database's stack replace DatabaseAddress, so the application would change to the new, empty database at once.
 fn refuse_second_address(request: &Request, other: Option<&str>) -> Result<()> {
     if request.with_database && other == Some(ADDRESS) {
         bail!(
-            "--database: this stage uses a database of its own ({ADDRESS}), and would use the new, empty one instead. First change to passwords \
-             (docs/deploying.md, A database of your own). If the database of {ADDRESS} does not exist any more, add --set {ADDRESS}="
+            "--database: this stage uses a database of its own ({ADDRESS}), and would use the new, empty one instead. First let the \
+             application log in with a password (DatabaseUrlSecret; docs/deploying.md, A database of your own). If the database of \
+             {ADDRESS} does not exist any more, add --set {ADDRESS}="
         );
     }
     Ok(())
@@ -206,8 +205,8 @@ fn refuse_empty_database(request: &Request, application: &Description) -> Result
     Ok(())
 }
 
-/// A database with passwords gets no subnets from a stack. Functions that stay in the subnets of the former database keep its stack from being
-/// deleted.
+/// If the application changes to a database with passwords, no output sets DatabaseSubnets, so the functions would stay in the former subnets. The
+/// former stack could then not be deleted.
 fn refuse_network_of_former_database(request: &Request, application: &Description) -> Result<()> {
     let before = |parameter| !request.application.value(&application.parameters, parameter).is_empty();
     let is_given = |parameter| request.given.contains_key(parameter);
@@ -245,7 +244,7 @@ fn refuse_replacement_without_consent(request: &Request, stack: &Description) ->
     let is_other = |snapshot: &String| stack.parameters.get(SNAPSHOT).is_none_or(|deployed| deployed != snapshot);
     if request.given.get(SNAPSHOT).is_some_and(is_other) && !request.signs_everybody_out {
         bail!(
-            "--set {SNAPSHOT} replaces the database by an earlier state, in which sessions that have ended since then are live. Add \
+            "--set {SNAPSHOT} replaces the database by an earlier state. Sessions that have ended since then could be live again. Add \
              --sign-everybody-out (docs/deploying.md, A restore)"
         );
     }
@@ -332,7 +331,7 @@ Mappings: { Connections: { small: { Maximum: '60' }, medium: { Maximum: '200' },
         let flag = request(&[], true);
         assert_eq!(decision(&flag, None, &[("DatabaseUrlSecret", "database")]), Ok([true, false]));
         let refusal = decision(&flag, None, &[("DatabaseAddress", "host:5432/auth")]).unwrap_err();
-        assert!(refusal.contains("First change to passwords"), "{refusal}");
+        assert!(refusal.contains("First let the application log in with a password"), "{refusal}");
         let gone = request(&[("DatabaseAddress", "")], true);
         assert_eq!(decision(&gone, None, &[("DatabaseAddress", "host:5432/auth")]), Ok([true, true]));
     }

@@ -105,9 +105,10 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
     let mut database = DataStack::plan(request, &mut stack.aws, &stack.name, &application)?;
     let endpoints = endpoints(&workspace.root)?;
     database.check_connections(needed_connections(&endpoints))?;
-    database.check_reaches_sessions()?;
     let before = stack.aliases()?;
-    sign_out::check(request, &mut stack, &before, &parameters)?;
+    if sign_out::check(request, &mut stack, &before, &parameters)? {
+        database.check_is_current()?;
+    }
     say(format_args!("live: {}", list(before.iter().map(|(name, alias)| (name, &alias.function_version)))));
 
     let from_database = database.deploy(workspace, &mut stack.aws)?;

@@ -14,7 +14,8 @@ use crate::{
 /// A function that uses sessions. All functions use the same ones.
 const FUNCTION: &str = "refresh";
 
-/// The parameters of `template.yaml` that get a new value when everybody is signed out: one for each signing secret, and one for the table of sessions.
+/// The parameters of `template.yaml` that get a new value when everybody is signed out: one for each signing secret, and one for the table of
+/// sessions.
 const GENERATIONS: [&str; 3] = ["JwtGenerationA", "JwtGenerationB", "StateGeneration"];
 
 /// New values for the parameters that sign everybody out.
@@ -25,14 +26,15 @@ pub fn new_generations() -> Parameters {
     GENERATIONS.map(|name| (name.to_owned(), now.clone())).into()
 }
 
-/// Returns an error if a deployment would move the sessions and was not asked to sign everybody out, or if it would use a table that is out of use.
-/// `before` is what was live before, and `parameters` are those of the application after the deployment.
+/// Whether a deployment moves the sessions to a new table. Returns an error if it would move them and was not asked to sign everybody out, or if it
+/// would use a table that exists already and is not the live one. `before` is what was live before, and `parameters` are those of the application
+/// after the deployment.
 pub fn check(
     request: &Request,
     stack: &mut DeployedStack<'_>,
     before: &Aliases,
     parameters: &Parameters,
-) -> Result<()> {
+) -> Result<bool> {
     let live = match before.get(FUNCTION) {
         Some(live) => stack.session_table(FUNCTION, &live.function_version)?,
         None => None,
@@ -43,7 +45,7 @@ pub fn check(
         _ => String::new(),
     };
     if live.as_ref() == Some(&after) {
-        return Ok(());
+        return Ok(false);
     }
     if live.is_some() && !request.signs_everybody_out {
         bail!(
@@ -54,10 +56,10 @@ pub fn check(
     if !after.is_empty() && !stack.aws.call("dynamodb", "describe_table", &json!({ "TableName": after }))?.is_null() {
         bail!(
             "the table {after} exists already. It may contain sessions that have ended in the meantime, so it must not be used again. Choose another \
-             one: --set StateGeneration=…, or --sign-everybody-out"
+             name (--set StateGeneration=…), or leave this parameter out with --sign-everybody-out"
         );
     }
-    Ok(())
+    Ok(!after.is_empty())
 }
 
 /// Returns an error if the stack of the database has another database than before, and the deployment was not asked to sign everybody out. A replaced

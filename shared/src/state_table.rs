@@ -123,8 +123,8 @@ impl StateTable {
         Ok(items.map_err(away)?.into_iter().map(Item).collect())
     }
 
-    /// Creates an item, and replaces one with the same key. The SDK does not try again. So a copy of the request that is still on its way when the
-    /// caller gives up arrives at most once.
+    /// Creates an item, and replaces one with the same key. The SDK sends the request only once. If the caller stops waiting, the
+    /// request may still arrive later, but not twice.
     pub(crate) async fn put(&self, item: Item) -> Result<(), DbError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(item.0));
         let once = Config::builder().retry_config(RetryConfig::disabled());
@@ -218,7 +218,8 @@ pub(crate) fn within<T, E: From<DbError>>(
     }
 }
 
-/// The client is told to try again after every failure of the table. An operator must fix lasting causes, such as a missing permission.
+/// The answer to the HTTP client is 503, so it tries again after every failure of the table. An operator must fix lasting causes, such as a missing
+/// permission.
 fn away<E>(problem: SdkError<E>) -> DbError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -66,7 +66,7 @@ async fn replace_outdated_hash(
     Ok(())
 }
 
-/// Opens the session and undoes the counting of the attempt. If both are in PostgreSQL, one statement does both.
+/// Opens the session and undoes the counting of the attempt. If sessions and counters are in PostgreSQL, one statement does both.
 async fn open_session(
     app: &App,
     request: &Request,

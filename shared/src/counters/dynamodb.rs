@@ -94,8 +94,8 @@ impl DynamoDbCounters {
                 return Err(wait.into());
             }
             let attempts = attempts(&before) + 1;
-            // If there is no wait, this is 0. It is not `now`, because a concurrent request that began a second earlier would take that time for the
-            // end of a wait and would be refused.
+            // Without a wait, `blocked_until` is 0. With `now`, a concurrent request that began a second earlier would see a time in the future, and
+            // would be refused.
             let wait = policy::signin_wait(i32::try_from(attempts).unwrap_or(i32::MAX));
             let blocked_until = wait.map_or(0, |wait| now.plus(wait).0);
             let change = "SET attempts = :attempts, blocked_until = :blocked_until, expires_at = :end";
@@ -131,8 +131,8 @@ impl DynamoDbCounters {
     }
 
     /// Counts an attempt to sign in as a failure. The counter of this account and source comes first. If it counts the attempt, and one of the other
-    /// two is full, the attempt is refused and taken back. Otherwise the other two count it. If one of these has become full in the meantime, the
-    /// attempt is refused, and the other counters may have counted it.
+    /// two is full, the attempt is refused and taken back. If neither is full, the other two count it. If one of these has become full in the
+    /// meantime, the attempt is refused, and the other counters may have counted it.
     async fn count_failure(
         &self,
         counters: &SignInCounters,
@@ -169,8 +169,8 @@ impl DynamoDbCounters {
         }
     }
 
-    /// Whether the account's owner has a live session that was opened from this source. Asks DynamoDB for an address without an account, too, so that the
-    /// duration does not reveal whether there is one.
+    /// Whether the account's owner has a live session that was opened from this source. Also asks DynamoDB if the address has no account, so that the
+    /// duration does not reveal this.
     async fn is_signed_in_here(
         &self,
         owner: Option<UserId>,

@@ -90,7 +90,7 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 pub const RESET_TOKEN_BYTES: usize = 32;
 /// Lifetime of a reset token. It is enough time to find the mail.
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
-/// The minimum duration of every answer of forgot-password. SES usually needs less, so the time reveals nothing.
+/// The minimum duration of an answer of forgot-password, if the attempt was counted. SES usually needs less, so the time reveals nothing.
 pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
 /// An attempt to send a mail is given up this long before the minimum duration ends. The remaining time is for deleting the sent mail from the
 /// outbox.
@@ -122,14 +122,14 @@ pub fn signin_wait(failures: i32) -> Option<Duration> {
     let wait = SIGNIN_FIRST_WAIT.checked_mul(2_u32.saturating_pow(doublings)).unwrap_or(SIGNIN_LONGEST_WAIT);
     Some(wait.min(SIGNIN_LONGEST_WAIT))
 }
-/// How long the failures of one account from one source are kept after the last one. An attacker who makes nine guesses, and then pauses until
-/// the failures are deleted, has nine guesses in six hours. An attacker who waits after each failure has more. They are not kept longer, because
-/// anybody can create such a counter for any address.
+/// How long the failures of one account from one source are kept after the last one. After the tenth failure the wait is the longest. An attacker who
+/// stops before, and pauses until the failures are deleted, has nine guesses in six hours. An attacker who waits after each failure has more. They
+/// are not kept longer, because anybody can create such a counter for any address.
 pub const SIGNIN_MEMORY: Duration = Duration::from_hours(6);
 /// Failed sign-ins from one source, at all accounts together. Credential stuffing exceeds it, an office with one address does not.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
 /// Failed sign-ins in a row to one account, from all sources together. NIST SP 800-63B-4 §3.2.2: at most 100. After that, only sources where the
-/// account has a live session may try, until a sign-in or a reset succeeds.
+/// account has a live session may try, until a sign-in or a reset succeeds, or the counter expires.
 pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// By how much each failure extends the life of an account's counter. A hundred failures at the same time keep the counter full for 30 days. So an
 /// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
@@ -137,8 +137,8 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
 /// Maximum number of live sessions of an account. A user has a few devices. A program that signs in for every call would have thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
-/// Maximum number of sessions that are deleted when one is opened. One would suffice, except for accounts that had more sessions before there was a
-/// limit.
+/// Maximum number of sessions that are deleted in PostgreSQL when one is opened. One would suffice, except for accounts that had more sessions before
+/// there was a limit.
 pub const SESSIONS_EVICTED: i64 = 1_000;
 /// New accounts from one source. It allows a class of students to sign up.
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
@@ -169,8 +169,8 @@ pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DATABASE_ACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Maximum time of one statement, with its connection and its retries.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
-/// Maximum of the first pause after a conflict with another transaction (SQLSTATE 40001, 40P01). The pause doubles with each conflict. A statement
-/// takes a millisecond or two, so the other transaction has usually ended after the pause.
+/// The first pause is random and at most this long. It follows a conflict with another transaction (SQLSTATE 40001, 40P01). The pause doubles with
+/// each conflict. A statement takes a millisecond or two, so the other transaction has usually ended after the pause.
 pub const CONFLICT_FIRST_PAUSE: Duration = Duration::from_millis(4);
 /// The longest pause after a conflict. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries
 /// many times. The pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
@@ -179,13 +179,13 @@ pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 /// Maximum time of one operation on sessions or counters in DynamoDB, with all its calls and retries. A sign-in has three such operations.
 pub const STATE_DEADLINE: Duration = Duration::from_secs(2);
-/// By how much the clocks of a function and of DynamoDB may differ. The function's clock decides when a session in DynamoDB expires, and when the grace
-/// of a refresh token ends.
+/// By how much the clocks of a function and of DynamoDB may differ. The function's clock decides when a session in DynamoDB expires, and when the
+/// grace of a refresh token ends.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 /// Maximum time of one call to DynamoDB, with its connection. DynamoDB usually answers in a few milliseconds.
 pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
 /// The time after which `sweep` first tries to send a mail that a request could not send. It is longer than a request takes, so that `sweep` and the
-/// request never send the mail at the same time. The wait doubles with each attempt.
+/// request never send the mail at the same time. The later waits double, and each is up to a quarter shorter or longer.
 pub const MAIL_FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait between two attempts. When SES throttles, it asks to wait up to ten minutes.
 pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
@@ -195,7 +195,7 @@ pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
 pub const SWEEP_BATCH: i64 = 1_000;
 /// After this many failures of DynamoDB, a sweep leaves the other users' sessions to the next one.
 pub const SWEEP_FAILURES: usize = 3;
-/// The part of its time that `sweep` reserves for everything except mails.
+/// The part of its time that `sweep` reserves for everything except ending sessions and sending mails.
 pub const SWEEP_RESERVE: Duration = Duration::from_secs(15);
 
 /// The time at the end of an attempt to send a mail. It is reserved for deleting the mail from the outbox.

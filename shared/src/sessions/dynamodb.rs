@@ -1,10 +1,11 @@
 //! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
 //!
 //! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
-//! version is live. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending a session deletes
-//! its item. Every update of a session demands that the item exists, so no late request brings an ended session back.
+//! version is live. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending one session
+//! deletes its item. Every update of a session demands that the item exists, so no late request brings an ended session back.
 //!
-//! The function's clock decides, in milliseconds. It is read once for each request, and checked against DynamoDB's clock at every call.
+//! The function's clock decides whether a session has expired and whether the grace has ended. It is read once for each request, and checked against
+//! DynamoDB's clock at every call.
 
 mod stored;
 
@@ -34,8 +35,8 @@ pub(super) enum Opened {
     Outdated { minimum_version: i32 },
 }
 
-/// How many sessions that have ended a sign-in deletes at most. DynamoDB deletes expired items late, and nothing else deletes the sessions that a change
-/// of credentials has ended. So without this, a partition could grow without a limit.
+/// A sign-in deletes at most this many ended sessions. Before they expire, almost nothing else deletes the sessions that a change of credentials has
+/// ended. So without this, a partition could become very large.
 const ENDED: usize = 25;
 
 /// How many sessions are deleted at the same time.
