@@ -8,12 +8,9 @@ CREATE TABLE session_endings (
     owed_since      timestamptz NOT NULL DEFAULT now()
 );
 
--- `sweep` takes the oldest row first.
-CREATE INDEX session_endings_owed_since_idx ON session_endings (owed_since);
-
 COMMENT ON COLUMN password_resets.redeemed_at IS
     'When the token was used, if sessions in DynamoDB must still end. The row is kept until then, so that the user can repeat the request.';
 COMMENT ON TABLE session_endings IS 'One row for each user whose sessions in DynamoDB must still end. It has no foreign key, because it outlives the user.';
 COMMENT ON COLUMN session_endings.user_id IS 'The user.';
 COMMENT ON COLUMN session_endings.minimum_version IS 'The lowest credential version whose sessions stay live.';
-COMMENT ON COLUMN session_endings.owed_since IS 'When the credentials changed.';
+COMMENT ON COLUMN session_endings.owed_since IS 'When the first of these changes was made. Only operators read it.';
