@@ -33,7 +33,7 @@ pub struct DataStack<'a> {
     name: String,
     /// `None` if there is no stack.
     deployed: Option<Description>,
-    /// The parameters of the application after the deployment, without those that this stack's outputs set.
+    /// See [`parameters_after`].
     application: Parameters,
     /// Whether the application uses this database after the deployment.
     is_used: bool,
@@ -50,11 +50,9 @@ impl<'a> DataStack<'a> {
         application: &Description,
     ) -> Result<Self> {
         let name = format!("{application_stack}-database");
-        let mut parameters = application.parameters.clone();
-        parameters.extend(request.for_application());
-        let concerns_stack = request.with_database || !request.only_for_database().is_empty();
+        let uses_passwords = !request.application.value(&parameters_after(request, application), URL_SECRET).is_empty();
         // A stack that the application does not use may be in any state. For example, somebody may be deleting it.
-        let is_ignored = !concerns_stack && !request.application.value(&parameters, URL_SECRET).is_empty();
+        let is_ignored = uses_passwords && !request.concerns_database();
         let deployed = if is_ignored { None } else { describe_ready(aws, &name)? };
         Self::decide(request, name, deployed, application)
     }
@@ -65,8 +63,7 @@ impl<'a> DataStack<'a> {
         deployed: Option<Description>,
         application: &Description,
     ) -> Result<Self> {
-        let mut parameters = application.parameters.clone();
-        parameters.extend(request.for_application());
+        let parameters = parameters_after(request, application);
         let has = |parameter: &&str| !request.application.value(&parameters, parameter).is_empty();
         // If the database has a stack, DatabaseAddress is an output of this stack, so it does not mean another database.
         let is_foreign = |parameter: &&str| *parameter == URL_SECRET || deployed.is_none();
@@ -89,7 +86,7 @@ impl<'a> DataStack<'a> {
             }
         }
         let is_needed = deployed.is_none() && other.is_none();
-        let is_deployed = is_needed || request.with_database || !request.only_for_database().is_empty();
+        let is_deployed = is_needed || request.concerns_database();
         Ok(Self { request, name, deployed, application: parameters, is_used: other.is_none(), is_deployed })
     }
 
@@ -115,14 +112,18 @@ impl<'a> DataStack<'a> {
     /// Returns an error if the database's stack was not made from this `database.yaml`. An earlier one may not let the functions use all operations
     /// of DynamoDB that sessions need.
     pub fn check_is_current(&self) -> Result<()> {
-        let is_outdated = self.deployed.as_ref().is_some_and(|stack| !stack.is_of(&self.request.database));
-        if self.is_used && is_outdated && !self.is_deployed {
+        if self.is_used && self.is_outdated() && !self.is_deployed {
             bail!(
                 "database.yaml differs from the stack {}, and sessions in DynamoDB need its newest version. Add --database",
                 self.name
             );
         }
         Ok(())
+    }
+
+    /// Whether the stack was made from another `database.yaml`.
+    fn is_outdated(&self) -> bool {
+        self.deployed.as_ref().is_some_and(|stack| !stack.is_of(&self.request.database))
     }
 
     /// The number of connections to the database after the deployment. `None` if the class does not exist.
@@ -148,7 +149,7 @@ impl<'a> DataStack<'a> {
                 .run(workspace)
                 .with_context(|| format!("the database was not deployed. Look at the stack {}", self.name))?;
             self.deployed = describe_ready(aws, &self.name)?;
-        } else if self.deployed.as_ref().is_some_and(|stack| !stack.is_of(&self.request.database)) {
+        } else if self.is_outdated() {
             say(format_args!(
                 "database.yaml differs from the stack {}. To deploy it: cargo delivery deploy --stage {} --database",
                 self.name, self.request.stage
@@ -168,6 +169,13 @@ impl<'a> DataStack<'a> {
         }
         Ok(parameters)
     }
+}
+
+/// The parameters of the application after the deployment. Those that the outputs of the database's stack set still have their earlier values.
+fn parameters_after(request: &Request, application: &Description) -> Parameters {
+    let mut parameters = application.parameters.clone();
+    parameters.extend(request.for_application());
+    parameters
 }
 
 /// The outputs of the database's stack replace DatabaseAddress, so the application would change to the new, empty database at once.

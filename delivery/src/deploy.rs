@@ -113,7 +113,7 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
 
     let from_database = database.deploy(workspace, &mut stack.aws)?;
     let moved = changed(&from_database, &application);
-    sign_out::check_moved(request, &moved, &application)?;
+    sign_out::refuse_replaced_database(request, &moved, &application)?;
     let mut set = request.for_application();
     set.extend(from_database);
     parameters.extend(set.clone());
@@ -151,8 +151,10 @@ fn changed(from_database: &Parameters, application: &Description) -> Vec<String>
 
 /// Whether the application uses another database after the deployment.
 fn is_other_database(request: &Request, application: &Description, after: &Parameters) -> bool {
-    let value = |parameters, name| request.application.value(parameters, name).to_owned();
-    [ADDRESS, URL_SECRET].iter().any(|name| value(&application.parameters, name) != value(after, name))
+    let template = &request.application;
+    [ADDRESS, URL_SECRET]
+        .iter()
+        .any(|name| template.value(&application.parameters, name) != template.value(after, name))
 }
 
 /// Why the template is deployed. `None` if it need not be.

@@ -78,6 +78,11 @@ impl Request {
         Ok(parameters)
     }
 
+    /// Whether `database.yaml` must be deployed: on request, or because of a parameter that only it has.
+    pub fn concerns_database(&self) -> bool {
+        self.with_database || !self.only_for_database().is_empty()
+    }
+
     /// The names of the given parameters that only the database has.
     pub fn only_for_database(&self) -> Vec<&str> {
         let application = self.application.parameters();

@@ -64,7 +64,7 @@ pub fn check(
 
 /// Returns an error if the stack of the database has another database than before, and the deployment was not asked to sign everybody out. A replaced
 /// database usually comes from a snapshot. `moved` names the parameters that the database sets to another value.
-pub fn check_moved(request: &Request, moved: &[String], application: &Description) -> Result<()> {
+pub fn refuse_replaced_database(request: &Request, moved: &[String], application: &Description) -> Result<()> {
     let had_database = !request.application.value(&application.parameters, ADDRESS).is_empty();
     if had_database && moved.iter().any(|name| name == ADDRESS) && !request.signs_everybody_out {
         bail!(
