@@ -66,10 +66,14 @@ impl Function<'_> {
                 "",
             ));
         }
-        let network = self.properties["VpcConfig"].is_null();
-        if self.endpoint.uses_database(SessionStore::PostgreSql) == network {
-            let what = "is in the database's network and does not use the database, or the other way around";
-            problems.push(self.write(what, network_line(self.endpoint), ""));
+        match (self.endpoint.uses_database(SessionStore::PostgreSql), self.properties["VpcConfig"].is_null()) {
+            (true, true) => {
+                problems.push(self.write("uses the database and is in no network", network_line(self.endpoint), ""));
+            }
+            (false, false) => {
+                problems.push(self.delete("is in the database's network and does not use the database", "VpcConfig"));
+            }
+            _ => {}
         }
         self.condition(problems);
         self.reserved(problems);
