@@ -181,6 +181,27 @@ async fn a_refresh_whose_condition_fails_decides_by_the_changed_session() {
     assert_eq!(ada.refreshes(&refreshed.refresh).await.status, 401);
 }
 
+/// Sets a new password while DynamoDB fails, so that the sessions cannot end. Returns the tokens of such a session, and the token of the reset link.
+/// DynamoDB still fails afterwards.
+async fn reset_that_ends_no_session(
+    fault: &mut Fault,
+    stack: &Stack,
+    ada: &Person<'_>,
+    health: DynamoDbHealth,
+) -> (Tokens, String) {
+    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
+    // The first request counts the reset, and the second one would end the sessions.
+    table_of(stack).set_health_from(2, health);
+    fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
+    assert_eq!(debts(stack).await, 1);
+    (tokens, link)
+}
+
+/// The number of users whose sessions in DynamoDB must still end.
+async fn debts(stack: &Stack) -> i64 {
+    stack.sql_number("SELECT count(*) FROM session_endings").await
+}
+
 /// PostgreSQL has the new password, and DynamoDB does not know that the sessions have to end. The authorizer reads only DynamoDB.
 // Fault 15.
 #[tokio::test]
@@ -188,17 +209,12 @@ async fn a_reset_that_could_not_end_the_sessions_is_completed_by_the_next_sweep(
     let mut fault = Fault::new(15, "DynamoDB throttles after a reset has set the password");
     let stack = warm_stack().await;
     let ada = stack.user("Ada").await;
-    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
-    let table = table_of(&stack);
-    // The first request counts the reset, and the second one would end the sessions.
-    table.set_health_from(2, Throttled);
-    fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
-    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 1);
+    let (tokens, link) = reset_that_ends_no_session(&mut fault, &stack, &ada, Throttled).await;
     let swept = stack.invoke("sweep", &json!({})).await;
     assert!(swept.is_err(), "an alarm goes off while the table still throttles");
-    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 1);
+    assert_eq!(debts(&stack).await, 1);
 
-    table.set_health(Healthy);
+    table_of(&stack).set_health(Healthy);
     fault.record(&ada.dashboard(&tokens.access).await);
     ada.dashboard(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
     assert_eq!(ask_authorizer(&stack, &tokens).await.status, 200, "the authorizer learns of the reset with the sweep");
@@ -206,7 +222,7 @@ async fn a_reset_that_could_not_end_the_sessions_is_completed_by_the_next_sweep(
     other.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
 
     assert_eq!(stack.sweep().await["sessions_owed"], 0);
-    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
+    assert_eq!(debts(&stack).await, 0);
     assert_eq!(ask_authorizer(&stack, &tokens).await.status, 403);
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
     fault.record_served(&ada.with_password(NEW_PASSWORD).tries_to_sign_in().await);
@@ -220,9 +236,7 @@ async fn a_sign_in_ends_the_sessions_that_a_reset_could_not_end() {
     let mut fault = Fault::new(15, "DynamoDB throttles after a reset has set the password; the user signs in");
     let stack = warm_stack().await;
     let ada = stack.user("Ada").await;
-    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
-    table_of(&stack).set_health_from(2, Throttled);
-    fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
+    let (tokens, _) = reset_that_ends_no_session(&mut fault, &stack, &ada, Throttled).await;
     table_of(&stack).set_health(Healthy);
     ada.tries_to_sign_in().await.assert_refused(401, "invalid_credentials", "Invalid credentials");
     let reply = ada.with_password(NEW_PASSWORD).tries_to_sign_in().await;
@@ -240,11 +254,8 @@ async fn concurrent_sweeps_and_repeated_resets_settle_a_debt_once() {
     let mut fault = Fault::new(15, "After a reset that could not end the sessions, sweeps and repetitions run at once");
     let stack = warm_stack().await;
     let ada = stack.user("Ada").await;
-    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
-    table_of(&stack).set_health_from(2, Unreachable);
-    fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
+    let (tokens, link) = reset_that_ends_no_session(&mut fault, &stack, &ada, Unreachable).await;
     table_of(&stack).set_health(Healthy);
-    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 1);
     let (replies, _) = tokio::join!(
         join_all((0..4).map(|_| ada.resets_password(&link, NEW_PASSWORD))),
         join_all((0..4).map(|_| stack.sweep())),
@@ -253,7 +264,7 @@ async fn concurrent_sweeps_and_repeated_resets_settle_a_debt_once() {
         fault.record(reply);
         assert!([200, 400].contains(&reply.status), "{}", reply.text);
     }
-    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
+    assert_eq!(debts(&stack).await, 0);
     assert_eq!(stack.sql_number("SELECT credential_version::bigint FROM users WHERE name = 'Ada'").await, 2);
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
     ada.with_password(NEW_PASSWORD).signs_in().await;
