@@ -21,15 +21,15 @@ const SAMPLES: usize = 200;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    const USAGE: &str = "usage: load <seconds> <users> <processes> <connections> postgresql|dynamodb";
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let store = match arguments.pop().as_deref() {
+        Some("postgresql") => Store::PostgreSql,
         Some("dynamodb") => Store::DynamoDb,
-        _ => Store::PostgreSql,
+        _ => panic!("{USAGE}"),
     };
     let numbers: Vec<usize> = arguments.iter().map(|number| number.parse().expect("a number")).collect();
-    let [seconds, users, processes, connections] = numbers[..] else {
-        panic!("usage: load <seconds> <users> <processes> <connections> postgresql|dynamodb");
-    };
+    let [seconds, users, processes, connections] = numbers[..] else { panic!("{USAGE}") };
     let seed = Uuid::new_v4().as_u64_pair().0 >> 32;
     println!(
         "{seconds} s, {users} users at once, {processes} processes for each function, {connections} connections, sessions in {store:?}"

@@ -7,7 +7,7 @@ use tests::{DynamoDbRequest, Stack, Store::DynamoDb, Tokens};
 use crate::support::get_example;
 
 /// The costs of one operation.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Costs {
     trips: usize,
     reads: f64,
