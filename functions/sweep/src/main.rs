@@ -1,4 +1,4 @@
-//! `sweep` runs every minute. It sends mails that a request could not send, ends sessions that a request could not end, and deletes expired rows.
+//! `sweep` runs every minute. It ends sessions that a request could not end, sends mails that a request could not send, and deletes expired rows.
 //!
 //! Concurrent invocations do no harm, because only one of them takes a mail or a row. An interrupted invocation does no harm either, because the
 //! invocation of the next minute does what is left.

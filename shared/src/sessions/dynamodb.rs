@@ -42,7 +42,7 @@ const ENDED: usize = 25;
 /// How many sessions are deleted at the same time.
 const DELETIONS: usize = 16;
 
-/// How often a refresh is tried, if other requests change the session in the meantime. Each try sees the session as the previous one left it.
+/// How often a refresh is tried, if other requests change the session in the meantime. Each further try begins with the changed session.
 const CONFLICTS: usize = 100;
 
 impl SessionTable {
@@ -173,7 +173,8 @@ impl SessionTable {
         Ok(if was_live { Ended::Now } else { Ended::Before })
     }
 
-    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is as high already.
+    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high
+    /// or higher.
     pub(crate) async fn raise_minimum_version(&self, user: UserId, version: i32) -> Result<(), DbError> {
         let key = account_key(user);
         let raise = self.0.update(Update {

@@ -69,7 +69,7 @@ pub struct StackArgs {
     #[arg(long, value_name = "N", default_value_t = 5004)]
     database_port: u16,
 
-    /// Count attempts in DynamoDB Local instead of PostgreSQL, in a table `state` (needs Java 17)
+    /// Keep sessions and count attempts in DynamoDB Local instead of PostgreSQL, in a table `state` (needs Java 17)
     #[arg(long)]
     pub state_table: bool,
 
