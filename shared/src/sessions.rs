@@ -214,7 +214,7 @@ impl Sessions {
     pub async fn end(&self, request: &Request) -> Result<(), ApiError> {
         let token = self.tokens.verify_access_of_any_age(request.bearer_token()?, request.now())?;
         let ended = match &self.store {
-            Store::PostgreSql(database) => sessions::end(database, token).await?,
+            Store::PostgreSql(database) => sessions::end(database, token, TokenId::random(&mut request.rng())).await?,
             Store::DynamoDb(table) => table.end(token, request.arrived_at()).await?,
         };
         match ended {

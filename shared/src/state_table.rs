@@ -5,7 +5,14 @@
 
 mod clock;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
@@ -51,6 +58,16 @@ pub(crate) struct Update<'a> {
     pub(crate) condition: &'a str,
     /// The values of both expressions.
     pub(crate) values: Vec<(&'a str, AttributeValue)>,
+}
+
+/// The result of a deletion.
+pub(crate) enum Deleted {
+    /// There was this item.
+    Item(Item),
+    /// There was no item. But an earlier try may have deleted one: the SDK sent the request again, because it did not receive the first answer.
+    Perhaps,
+    /// There was no item.
+    Nothing,
 }
 
 /// The result of an [`Update`].
@@ -158,11 +175,20 @@ impl StateTable {
         }
     }
 
-    /// Deletes an item. Returns the item, if there was one.
-    pub(crate) async fn delete(&self, key: &Key) -> Result<Option<Item>, DbError> {
+    /// Deletes an item.
+    pub(crate) async fn delete(&self, key: &Key) -> Result<Deleted, DbError> {
         let request = self.client.delete_item().table_name(&self.name).set_key(Some(key.attributes()));
-        let deleted = request.return_values(ReturnValue::AllOld).send().await.map_err(away)?;
-        Ok(deleted.attributes.map(Item))
+        let tries = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&tries);
+        let request = request.return_values(ReturnValue::AllOld).customize().mutate_request(move |_| {
+            counting.fetch_add(1, Ordering::Relaxed);
+        });
+        let deleted = request.send().await.map_err(away)?;
+        Ok(match deleted.attributes {
+            Some(attributes) => Deleted::Item(Item(attributes)),
+            None if tries.load(Ordering::Relaxed) > 1 => Deleted::Perhaps,
+            None => Deleted::Nothing,
+        })
     }
 }
 

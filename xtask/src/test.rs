@@ -5,6 +5,7 @@ mod local_stack;
 mod part;
 mod rust_tests;
 mod servers;
+mod transcript;
 
 use std::{
     fs,
@@ -23,12 +24,7 @@ use toolkit::{
     workspace::{Workspace, cargo},
 };
 
-use self::{
-    count::Count,
-    part::Part,
-    rust_tests::{RustTests, count_lines},
-    servers::Servers,
-};
+use self::{count::Count, part::Part, rust_tests::RustTests, servers::Servers, transcript::Transcript};
 use crate::{requirements, stack::postgres, tools};
 
 /// Run all tests, or some parts of them. The tests use real servers, which this command starts, stops and deletes.
@@ -67,10 +63,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut servers = Servers::start(&workspace, &run_folder, parts, version)?;
 
     let mut results = Vec::new();
+    let mut failures = Vec::new();
     for part in parts {
         say(format_args!("\n==== {}: {}\n", part.name(), part.covers()));
         let began = Instant::now();
-        let count = match run_part(*part, &workspace, &servers, version(part), &args.libtest) {
+        let transcript = Transcript::default();
+        let count = match run_part(*part, &workspace, &servers, version(part), &args.libtest, &transcript) {
             Ok(Count { passed: 0, failed: 0 }) if args.libtest.is_empty() => {
                 print_error(format_args!("the part `{}` ran no test", part.name()));
                 Count { passed: 0, failed: 1 }
@@ -83,11 +81,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
         };
         results.push((*part, count, began.elapsed()));
+        if count.failed > 0 {
+            failures.push((*part, transcript));
+        }
         servers.check()?;
     }
     drop(servers);
     drop(run_folder);
-    Ok(report(&results))
+    let result = report(&results);
+    for (part, transcript) in failures {
+        let lines = transcript.take();
+        if !lines.is_empty() {
+            say(format_args!("\n==== The end of what `{}` printed\n", part.name()));
+            lines.iter().for_each(say);
+        }
+    }
+    Ok(result)
 }
 
 fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
@@ -103,8 +112,16 @@ fn report(results: &[(Part, Count, Duration)]) -> ExitCode {
     if all.failed == 0 && all.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_part(part: Part, workspace: &Workspace, servers: &Servers, postgres: u32, libtest: &[String]) -> Result<Count> {
-    let rust_tests = RustTests { workspace, servers, postgres, libtest };
+fn run_part(
+    part: Part,
+    workspace: &Workspace,
+    servers: &Servers,
+    postgres: u32,
+    libtest: &[String],
+    transcript: &Transcript,
+) -> Result<Count> {
+    let rust_tests = RustTests { workspace, servers, postgres, libtest, transcript };
+    let delivery = |arguments: &[&str]| delivery(workspace, arguments, transcript);
     match part {
         Part::Unit => Ok(rust_tests.of(&["--lib", "--bins"])? + rust_tests.of(&["--doc"])?),
         Part::Isolation => rust_tests.isolation(),
@@ -115,10 +132,10 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, postgres: u32,
         }
         Part::Soak => rust_tests.soak(),
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
-        Part::Template => delivery(workspace, &["check-template"]),
+        Part::Template => delivery(&["check-template"]),
         // Only two functions are packaged, because packaging all of them would take longer than all other parts together.
-        Part::Package => delivery(workspace, &["package", "reset-password", "public"]),
-        Part::Delivery => delivery(workspace, &["rehearse"]),
+        Part::Package => delivery(&["package", "reset-password", "public"]),
+        Part::Delivery => delivery(&["rehearse"]),
         Part::Workflows => workflows(workspace),
         Part::Dependencies => dependencies(workspace),
         Part::Collection => local_stack::collection(workspace, servers.built),
@@ -127,10 +144,10 @@ fn run_part(part: Part, workspace: &Workspace, servers: &Servers, postgres: u32,
 }
 
 /// Runs `cargo delivery`, whose last line is the count of its checks.
-fn delivery(workspace: &Workspace, arguments: &[&str]) -> Result<Count> {
+fn delivery(workspace: &Workspace, arguments: &[&str], transcript: &Transcript) -> Result<Count> {
     let mut command = cargo();
     command.current_dir(&workspace.root).arg("delivery").args(arguments);
-    count_lines(&format!("cargo delivery {}", arguments[0]), &mut command, Count::of_delivery)
+    transcript.count_lines(&format!("cargo delivery {}", arguments[0]), &mut command, Count::of_delivery)
 }
 
 fn workflows(workspace: &Workspace) -> Result<Count> {

@@ -214,24 +214,27 @@ async fn wait_to_refresh(db: &Database, token: VerifiedToken) -> Result<Option<T
     Ok(db.query_opt(&WAIT_TO_REFRESH, values).await?.map(|row| TooMany::wait(row.get("wait"))))
 }
 
-static END: Statement<2> = Statement {
+/// The ended session gets `$3` as its `refresh_id`. If a session has it already, an earlier run of this statement has ended the session and its answer
+/// was lost.
+static END: Statement<3> = Statement {
     sql: concat!(
         "
     WITH ended AS (
-        UPDATE sessions s SET revoked_at = now() FROM users u
+        UPDATE sessions s SET revoked_at = now(), refresh_id = $3 FROM users u
         WHERE s.id = $1 AND s.user_id = $2 AND ",
         session_is_live!(),
         "
         RETURNING s.id
     )
-    SELECT EXISTS (SELECT FROM ended) AS has_ended, EXISTS (SELECT FROM users WHERE id = $2) AS user_exists"
+    SELECT EXISTS (SELECT FROM ended) OR EXISTS (SELECT FROM sessions WHERE id = $1 AND refresh_id = $3) AS has_ended,
+        EXISTS (SELECT FROM users WHERE id = $2) AS user_exists"
     ),
-    types: [Type::UUID, Type::INT8],
+    types: [Type::UUID, Type::INT8, Type::UUID],
 };
 
-/// Ends the session of a token.
-pub async fn end(db: &Database, token: VerifiedToken) -> Result<Ended, DbError> {
-    let row = db.query_one(&END, [&token.session_id.0, &token.user_id.0]).await?;
+/// Ends the session of a token. `last_refresh_id` is a new id, which no token has.
+pub async fn end(db: &Database, token: VerifiedToken, last_refresh_id: TokenId) -> Result<Ended, DbError> {
+    let row = db.query_one(&END, [&token.session_id.0, &token.user_id.0, &last_refresh_id.0]).await?;
     Ok(match (row.get("has_ended"), row.get("user_exists")) {
         (true, _) => Ended::Now,
         (false, true) => Ended::Before,

@@ -20,7 +20,7 @@ use crate::{
     db::DbError,
     domain::{Ended, ListedSession, NewSession, Refreshed, Session, TokenId, UnixMillis, UserId, VerifiedToken},
     security::policy,
-    state_table::{StateTable, Update, Updated, number, within},
+    state_table::{Deleted, StateTable, Update, Updated, number, within},
 };
 
 /// The sessions in the table.
@@ -113,7 +113,10 @@ impl SessionTable {
                 let may_repeat = is_parent && now.since(session.refreshed_at) <= grace;
                 if !is_current && !may_repeat {
                     let deleted = self.0.delete(&session_key(token.user_id, token.session_id)).await?;
-                    return Ok(if deleted.is_some() { Refreshed::Reused } else { Refreshed::Gone });
+                    return Ok(match deleted {
+                        Deleted::Item(_) | Deleted::Perhaps => Refreshed::Reused,
+                        Deleted::Nothing => Refreshed::Gone,
+                    });
                 }
                 let counting = match Counting::of(&session, now) {
                     Ok(counting) => counting,
@@ -168,8 +171,12 @@ impl SessionTable {
         let (account, session) = (account_key(token.user_id), session_key(token.user_id, token.session_id));
         let (deleted, account) =
             within(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) }).await?;
-        let deleted = deleted.as_ref().and_then(StoredSession::read);
-        let was_live = deleted.is_some_and(|session| session.is_live(minimum_version(account.as_ref()), now));
+        let is_live = |session: StoredSession| session.is_live(minimum_version(account.as_ref()), now);
+        let was_live = match &deleted {
+            Deleted::Item(item) => StoredSession::read(item).is_some_and(is_live),
+            Deleted::Perhaps => true,
+            Deleted::Nothing => false,
+        };
         Ok(if was_live { Ended::Now } else { Ended::Before })
     }
 

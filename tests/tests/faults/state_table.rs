@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::json;
 use tests::{
     DynamoDbHealth::{self, Hanging, Healthy, Late, LeavingKeysUnprocessed, Throttled, Unreachable},
-    InterruptionPoint::BeforeExecution,
+    InterruptionPoint::{AfterCommit, BeforeExecution},
     Person, Reply, Stack, StateTable,
     Store::DynamoDb,
     Tokens,
@@ -61,6 +61,44 @@ async fn without_the_table_requests_are_unavailable_and_no_session_is_lost(
     fault.wait_for_recovery(|| Box::pin(ada.tries_to_sign_in())).await;
     assert_eq!(ask_authorizer(&stack, &kept).await.status, 200);
     fault.assert_recovered(&ada, &stack.stranger("Cid"), &kept).await;
+}
+
+/// DynamoDB executes a request of an operation, and its answer is lost. The SDK sends the request again.
+// Fault 15.
+#[rstest]
+#[tokio::test]
+async fn clients_do_not_notice_a_lost_answer_of_the_table(
+    #[values(
+        Operation::SignUp,
+        Operation::SignIn,
+        Operation::Refresh,
+        Operation::LogOut,
+        Operation::ForgotPassword,
+        Operation::ResetPassword
+    )]
+    operation: Operation,
+) {
+    let mut fault = Fault::new(15, format!("An answer to a request of `{}` is lost", operation.function()));
+    let stack = warm_stack().await;
+    for number in 1.. {
+        let client = operation.prepare(&stack).await;
+        table_of(&stack).hold_request(number, AfterCommit);
+        let reply = operation.send(&client).await;
+        let sent = table_of(&stack).requests_since_fault_was_set();
+        table_of(&stack).stop_interrupting();
+        if sent < number {
+            assert!(number > 1, "the operation sends at least one request");
+            break;
+        }
+        let requests = table_of(&stack).requests();
+        if requests[requests.len() - sent + number - 1].operation == "PutItem" {
+            // The item of a session is sent only once. The client signs in again.
+            fault.record_unavailable(&[reply]);
+            operation.retry(&stack, &client).await;
+        } else {
+            fault.record_served(&reply);
+        }
+    }
 }
 
 /// DynamoDB fails from the first request of an operation on, then from the second one on, and so on.

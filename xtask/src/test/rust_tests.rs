@@ -4,12 +4,11 @@ use std::{fs, process::Command};
 
 use anyhow::Result;
 use toolkit::{
-    console::{print_error, say},
-    process,
+    console::say,
     workspace::{Workspace, cargo},
 };
 
-use super::{count::Count, servers::Servers};
+use super::{count::Count, servers::Servers, transcript::Transcript};
 
 /// Runs Rust tests.
 pub struct RustTests<'a> {
@@ -19,6 +18,7 @@ pub struct RustTests<'a> {
     pub postgres: u32,
     /// Arguments for the test programs.
     pub libtest: &'a [String],
+    pub transcript: &'a Transcript,
 }
 
 impl RustTests<'_> {
@@ -63,8 +63,7 @@ impl RustTests<'_> {
     /// Runs the soak test for a minute. Each run uses another seed, and prints it.
     pub fn soak(&self) -> Result<Count> {
         let mut soak = Command::new(self.workspace.binary("examples/soak"));
-        process::run("soak", soak.arg("60").envs(self.servers.environment(self.postgres)))?;
-        Ok(Count { passed: 1, failed: 0 })
+        self.transcript.count_one("soak", soak.arg("60").envs(self.servers.environment(self.postgres)))
     }
 
     fn run(&self, environment: &[(&str, &str)], targets: &[&str], libtest: &[String]) -> Result<Count> {
@@ -74,22 +73,6 @@ impl RustTests<'_> {
             .envs(self.servers.environment(self.postgres))
             .envs(environment.iter().copied());
         command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).arg("--").args(libtest);
-        count_lines("cargo test", &mut command, Count::of_cargo_test)
+        self.transcript.count_lines("cargo test", &mut command, Count::of_cargo_test)
     }
-}
-
-/// Runs a program, prints its lines, and adds up the counts that `read` finds in them.
-pub fn count_lines(what: &str, command: &mut Command, read: fn(&str) -> Option<Count>) -> Result<Count> {
-    let mut count = Count::default();
-    let succeeded = process::lines(what, command, |line| {
-        say(line);
-        if let Some(found) = read(line) {
-            count = count + found;
-        }
-    })?;
-    if !succeeded && count.failed == 0 {
-        print_error(format_args!("{what} failed although no test failed, see above"));
-        count.failed = 1;
-    }
-    Ok(count)
 }

@@ -1,0 +1,88 @@
+//! What the tests of a part have printed.
+
+use std::{collections::VecDeque, process::Command, sync::Mutex};
+
+use anyhow::Result;
+use toolkit::{
+    console::{print_error, say},
+    process,
+};
+
+use super::count::Count;
+
+/// The number of lines that are kept.
+const KEPT: usize = 60;
+
+/// The last lines that the programs of a part have printed. They are printed again below the counts if the part failed, so that they are not lost
+/// in the output of the parts after it.
+#[derive(Default)]
+pub struct Transcript(Mutex<VecDeque<String>>);
+
+impl Transcript {
+    /// Runs a program, prints its lines, and adds up the counts that `read` finds in them.
+    pub fn count_lines(&self, what: &str, command: &mut Command, read: fn(&str) -> Option<Count>) -> Result<Count> {
+        let mut count = Count::default();
+        let succeeded = process::lines(what, command, |line| {
+            say(line);
+            self.keep(line);
+            if let Some(found) = read(line) {
+                count = count + found;
+            }
+        })?;
+        if !succeeded && count.failed == 0 {
+            print_error(format_args!("{what} failed although no test failed, see above"));
+            count.failed = 1;
+        }
+        Ok(count)
+    }
+
+    /// Runs a program that is one test, and prints its lines.
+    pub fn count_one(&self, what: &str, command: &mut Command) -> Result<Count> {
+        let succeeded = process::lines(what, command, |line| {
+            say(line);
+            self.keep(line);
+        })?;
+        Ok(Count { passed: succeeded.into(), failed: (!succeeded).into() })
+    }
+
+    /// The kept lines. Forgets them.
+    pub fn take(&self) -> Vec<String> {
+        self.0.lock().map(|mut lines| lines.drain(..).collect()).unwrap_or_default()
+    }
+
+    fn keep(&self, line: &str) {
+        if let Ok(mut lines) = self.0.lock() {
+            lines.push_back(line.to_owned());
+            if lines.len() > KEPT {
+                lines.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, Count, KEPT, Transcript};
+
+    fn bash(script: &str) -> Command {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script]);
+        bash
+    }
+
+    #[test]
+    fn the_last_lines_of_a_failed_program_are_kept_once() {
+        let transcript = Transcript::default();
+        let count = transcript.count_one("bash", &mut bash("seq 100; exit 1")).unwrap();
+        assert_eq!(count, Count { passed: 0, failed: 1 });
+        let kept = transcript.take();
+        assert_eq!((kept.len(), kept.last().map(String::as_str)), (KEPT, Some("100")));
+        assert!(transcript.take().is_empty());
+    }
+
+    #[test]
+    fn a_program_that_fails_without_a_failed_test_counts_as_a_failure() {
+        let count = Transcript::default().count_lines("bash", &mut bash("exit 1"), Count::of_delivery).unwrap();
+        assert_eq!(count, Count { passed: 0, failed: 1 });
+    }
+}
