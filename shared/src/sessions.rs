@@ -213,18 +213,32 @@ impl Sessions {
     /// any more and the sessions are in PostgreSQL.
     pub async fn end(&self, request: &Request) -> Result<(), ApiError> {
         let token = self.tokens.verify_access_of_any_age(request.bearer_token()?, request.now())?;
-        let ended = match &self.store {
-            Store::PostgreSql(database) => sessions::end(database, token, TokenId::random(&mut request.rng())).await?,
-            Store::DynamoDb(table) => table.end(token, request.arrived_at()).await?,
-        };
-        match ended {
-            Ended::Now => {
-                audit::record(Event::SignedOut, Some(token.user_id));
-                Ok(())
-            }
+        match self.end_one(request, token.user_id, token.session_id).await? {
+            Ended::Now => Ok(()),
             Ended::Before => Err(ApiError::TokenRevoked),
             Ended::UserGone => Err(ApiError::UserNotFound),
         }
+    }
+
+    /// Ends the session of a user's tokens, which the client has not received.
+    ///
+    /// # Errors
+    /// If the store fails. Then the session may stay open until it expires.
+    pub async fn withdraw(&self, request: &Request, user: UserId, tokens: &TokenReply) -> Result<(), ApiError> {
+        self.end_one(request, user, tokens.session_id).await.map(drop)
+    }
+
+    async fn end_one(&self, request: &Request, user: UserId, session: SessionId) -> Result<Ended, ApiError> {
+        let ended = match &self.store {
+            Store::PostgreSql(database) => {
+                sessions::end(database, user, session, TokenId::random(&mut request.rng())).await?
+            }
+            Store::DynamoDb(table) => table.end(user, session, request.arrived_at()).await?,
+        };
+        if ended == Ended::Now {
+            audit::record(Event::SignedOut, Some(user));
+        }
+        Ok(ended)
     }
 }
 

@@ -18,7 +18,7 @@ use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client, Config,
     error::{ProvideErrorMetadata, SdkError},
-    operation::update_item::UpdateItemError,
+    operation::{delete_item::DeleteItemError, update_item::UpdateItemError},
     types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 
@@ -189,6 +189,31 @@ impl StateTable {
             None if tries.load(Ordering::Relaxed) > 1 => Deleted::Perhaps,
             None => Deleted::Nothing,
         })
+    }
+
+    /// Deletes an item if the condition holds. Returns the item if the condition does not hold. `values` are those of the condition.
+    pub(crate) async fn delete_if(
+        &self,
+        key: &Key,
+        condition: &str,
+        values: Vec<(&str, AttributeValue)>,
+    ) -> Result<Option<Item>, DbError> {
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key.attributes()))
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(None),
+            Err(problem) => match problem.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(failed)) => Ok(failed.item.clone().map(Item)),
+                _ => Err(away(problem)),
+            },
+        }
     }
 }
 

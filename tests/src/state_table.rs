@@ -10,10 +10,14 @@ use std::{
 
 use reqwest::Client;
 use serde_json::{Value, json};
+use shared::domain::CounterKey;
 use uuid::Uuid;
 
 use crate::{
-    DynamoDbHealth, DynamoDbRequest, InterruptionPoint, dynamodb_proxy::DynamoDbProxy, server, stored_sessions::add_to,
+    DynamoDbHealth, DynamoDbRequest, InterruptionPoint,
+    dynamodb_proxy::DynamoDbProxy,
+    server,
+    stored_sessions::{add_to, now_in_millis},
 };
 
 /// Where the functions keep sessions and count attempts.
@@ -115,6 +119,18 @@ impl StateTable {
     /// The items that are counters of attempts.
     pub async fn counters(&self) -> Vec<Value> {
         self.items().await.into_iter().filter(is_counter).collect()
+    }
+
+    /// Sets the counter whose name is these words, for an hour.
+    pub async fn set_counter(&self, words: &[&str], attempts: i64) {
+        let key = hex::encode(CounterKey::of(words).as_bytes());
+        let counter = json!({
+            "pk": { "S": format!("c#{key}") },
+            "sk": { "S": "counter" },
+            "attempts": { "N": attempts.to_string() },
+            "expires_at": { "N": (now_in_millis() / 1000 + 3600).to_string() },
+        });
+        self.put(&counter).await;
     }
 
     /// Simulates that this number of seconds passes for every counter: moves its times into the past.

@@ -64,6 +64,14 @@ impl<'a> StoredSessions<'a> {
         }
     }
 
+    /// Simulates that every session was opened this number of seconds earlier than it was.
+    pub async fn move_opening_back(&self, seconds: i64) {
+        match &self.stack.state_table {
+            Some(table) => change(table, |item| add_to(item, "created_at", -1000 * seconds)).await,
+            None => self.update(&format!("created_at = created_at - interval '{seconds} seconds'")).await,
+        }
+    }
+
     /// Simulates that the refreshes of every session have been counted since this number of seconds earlier than they were.
     pub async fn move_refresh_count_back(&self, seconds: i64) {
         match &self.stack.state_table {
@@ -153,7 +161,7 @@ pub(crate) fn add_to(item: &mut Value, attribute: &str, difference: i64) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the harness writes what a function with the same clock would write")]
-fn now_in_millis() -> i64 {
+pub(crate) fn now_in_millis() -> i64 {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
     i64::try_from(since_1970.as_millis()).expect("it is before the year 292 million")
 }

@@ -11,7 +11,7 @@ use shared::{
         throttle::CountedSignIn,
         users::{self, Account},
     },
-    domain::{EmailLookup, SignInCounters, User},
+    domain::{EmailLookup, User},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
@@ -37,18 +37,19 @@ async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
 
 async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Result<Reply, ApiError> {
     let Credentials { email, password } = credentials;
-    let source = request.source();
-    let CountedSignIn { account, counters } = app.counters.count_sign_in(&email, &source, request.arrived_at()).await?;
+    let (source, now) = (request.source(), request.arrived_at());
+    let counted = app.counters.count_sign_in(&email, &source, now).await?;
+    let account = counted.account.as_ref();
     // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account.
-    let is_right = app.hasher.verify(&password, account.as_ref().map(|account| &account.password_hash)).await?;
-    if !is_right {
+    let is_right = app.hasher.verify(&password, account.map(|account| &account.password_hash)).await?;
+    let Some(account) = account.filter(|_| is_right) else {
         audit::record(Event::SignInFailed, account.map(|account| account.user.id));
+        app.counters.count_failure(&counted, &source, now).await?;
         return Err(ApiError::InvalidCredentials);
-    }
-    let account = account.ok_or(ApiError::InvalidCredentials)?;
-    replace_outdated_hash(app, request, &account, &password).await?;
-    let tokens = open_session(app, request, &account.user, &counters).await?;
-    let profile = Profile { name: account.user.name, email: account.user.email };
+    };
+    replace_outdated_hash(app, request, account, &password).await?;
+    let tokens = open_session(app, request, &account.user, &counted).await?;
+    let profile = Profile { name: account.user.name.clone(), email: account.user.email.clone() };
     Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user: profile }))
 }
 
@@ -71,14 +72,21 @@ async fn open_session(
     app: &App,
     request: &Request,
     user: &User,
-    counters: &SignInCounters,
+    counted: &CountedSignIn,
 ) -> Result<TokenReply, ApiError> {
     if app.counters.are_in_database() {
-        return app.sessions.open(request, &app.database, user, Some(counters)).await;
+        return app.sessions.open(request, &app.database, user, Some(&counted.counters)).await;
     }
-    let forgive = async { Ok(app.counters.forgive_sign_in(counters).await?) };
-    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, user, None), forgive)?;
-    Ok(tokens)
+    let source = request.source();
+    let (opened, forgiven) = tokio::join!(
+        app.sessions.open(request, &app.database, user, None),
+        app.counters.forgive_sign_in(counted, &source, request.arrived_at()),
+    );
+    if let (Ok(tokens), Err(_)) = (&opened, &forgiven) {
+        app.sessions.withdraw(request, user.id, tokens).await?;
+    }
+    forgiven?;
+    opened
 }
 
 struct Credentials {

@@ -1,5 +1,10 @@
 //! Counters in [`StateTable`]. The partition `c#<key>` holds one item. `attempts` is the count, and `blocked_until` is the end of a wait, in seconds
 //! since 1970.
+//!
+//! A sign-in waits for DynamoDB twice: before and after the password is verified. Before, it counts the attempt for the account and the source
+//! together, and reads the other two counters. After, a wrong password is counted there, and a right one clears the counters. Both are refused if
+//! one of the two has become full in the meantime, so attempts at the same time reveal no more than attempts one after the other. A success never
+//! writes the counter of the source. So many users behind one address do not write the same item.
 
 use async_trait::async_trait;
 
@@ -8,14 +13,15 @@ use crate::{
     db::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
+        users::Account,
     },
-    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
+    domain::{CounterKey, EmailLookup, Source, TooMany, UnixMillis, UnixTime, UserId},
     security::{
         Attempt,
         policy::{self, Limit},
     },
     sessions::SessionTable,
-    state_table::{Item, Key, StateTable, Update, Updated, number, within},
+    state_table::{Deleted, Item, Key, StateTable, Update, Updated, number, within},
 };
 
 /// The counters in the table. The accounts are in PostgreSQL.
@@ -33,6 +39,10 @@ const CONFLICTS: usize = 10;
 /// No account has this id, because PostgreSQL assigns ids from 1 on.
 const NOBODY: UserId = UserId(0);
 
+/// The failures of one account from all sources.
+const OF_ACCOUNT: Limit =
+    Limit { attempts: policy::SIGNIN_FAILURES_OF_ACCOUNT, window: policy::SIGNIN_MEMORY_OF_ACCOUNT };
+
 /// How long a counter remembers its attempts.
 #[derive(Clone, Copy)]
 enum Memory {
@@ -47,40 +57,38 @@ impl DynamoDbCounters {
         Self { sessions: SessionTable::new(table.clone()), table, database }
     }
 
-    /// Counts up to a limit. DynamoDB adds in one atomic update, so attempts at the same time are all counted. `is_running` says whether a window has
-    /// probably begun, so that the first update usually succeeds.
+    /// Counts up to a limit. DynamoDB adds in one atomic update, so attempts at the same time are all counted.
     async fn count_up_to(
         &self,
         counter: CounterKey,
         limit: Limit,
         memory: Memory,
-        mut is_running: bool,
         now: UnixTime,
     ) -> Result<(), NotCounted> {
         let (one, at, end) = ((":one", 1), (":now", now.0), (":end", now.plus(limit.window).0));
-        let below = [one, at, (":limit", limit.attempts.into())];
-        let window = (":window", limit.window.as_secs().cast_signed());
+        let mut has_expired = false;
         for _ in 0..CONFLICTS {
-            let updated = if is_running {
-                let condition = "expires_at > :now AND attempts < :limit";
-                match memory {
-                    Memory::Window => self.update(counter, "ADD attempts :one", condition, &below).await?,
-                    Memory::WindowEach => {
-                        let change = "SET expires_at = expires_at + :window ADD attempts :one";
-                        self.update(counter, change, condition, &[&below[..], &[window]].concat()).await?
-                    }
-                }
-            } else {
+            let updated = if has_expired {
                 let begin = "SET attempts = :one, expires_at = :end";
-                let over = "attribute_not_exists(expires_at) OR expires_at <= :now";
-                self.update(counter, begin, over, &[one, at, end]).await?
+                self.update(counter, begin, "expires_at <= :now", &[one, at, end]).await?
+            } else {
+                let (expires_at, value) = match memory {
+                    Memory::Window => ("if_not_exists(expires_at, :end)", end),
+                    Memory::WindowEach => {
+                        ("if_not_exists(expires_at, :now) + :window", (":window", limit.window.as_secs().cast_signed()))
+                    }
+                };
+                let change = format!("SET attempts = if_not_exists(attempts, :none) + :one, expires_at = {expires_at}");
+                let below = "attribute_not_exists(expires_at) OR (expires_at > :now AND attempts < :limit)";
+                let values = [(":none", 0), one, at, (":limit", limit.attempts.into()), value];
+                self.update(counter, &change, below, &values).await?
             };
             let Updated::Refused(found) = updated else { return Ok(()) };
-            let found = running(found, now);
-            if let Some(full) = full(found.as_ref(), limit, now) {
+            let running = running(found, now);
+            if let Some(full) = full(running.as_ref(), limit, now) {
                 return Err(full.into());
             }
-            is_running = found.is_some();
+            has_expired = running.is_none();
         }
         Err(contended())
     }
@@ -130,54 +138,37 @@ impl DynamoDbCounters {
         self.update(counter, change, "attempts = :counted", &values).await.map(drop)
     }
 
-    /// Counts an attempt to sign in as a failure. The counter of this account and source comes first. If it counts the attempt, and one of the other
-    /// two is full, the attempt is refused and taken back. If neither is full, the other two count it. If one of these has become full in the
-    /// meantime, the attempt is refused, and the other counters may have counted it.
-    async fn count_failure(
+    /// Counts an attempt for the account and the source together, unless one of the other two counters is full. Then it takes the count back.
+    async fn begin_sign_in(
         &self,
-        counters: &SignInCounters,
-        owner: Option<UserId>,
+        CountedSignIn { account, counters }: &CountedSignIn,
         source: &Source,
         now: UnixMillis,
     ) -> Result<(), NotCounted> {
-        let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
-        let of_account =
-            Limit { attempts: policy::SIGNIN_FAILURES_OF_ACCOUNT, window: policy::SIGNIN_MEMORY_OF_ACCOUNT };
-        let at = now.seconds();
-        let others = async { Ok(self.read([counters.source, counters.account], at).await?) };
-        let (before, [read_source, read_account]) = tokio::try_join!(self.count_with_waits(counters.both, at), others)?;
-
-        let source_is_full = full(read_source.as_ref(), of_source, at);
-        let mut account_is_closed = full(read_account.as_ref(), of_account, at);
-        if account_is_closed.is_some() && self.is_signed_in_here(owner, source, now).await? {
+        let others = async { Ok(self.read([counters.source, counters.account], now.seconds()).await?) };
+        let both = self.count_with_waits(counters.both, now.seconds());
+        let (before, [of_source, of_account]) = tokio::try_join!(both, others)?;
+        let source_is_full = full(of_source.as_ref(), policy::SIGNIN_FAILURES_OF_SOURCE, now.seconds());
+        let mut account_is_closed = full(of_account.as_ref(), OF_ACCOUNT, now.seconds());
+        if account_is_closed.is_some() && self.is_signed_in_here(account.as_ref(), source, now).await? {
             account_is_closed = None;
         }
-        if let Some(wait) = [source_is_full, account_is_closed].into_iter().flatten().max() {
+        let refusal = refusal(source_is_full, account_is_closed);
+        if refusal.is_err() {
             self.take_back(counters.both, &before).await?;
-            let reset_helps = account_is_closed.is_some() && source_is_full.is_none();
-            return Err(TooMany { reset_helps, ..wait }.into());
         }
-        let (of_source, of_account) = tokio::join!(
-            self.count_up_to(counters.source, of_source, Memory::Window, read_source.is_some(), at),
-            self.count_up_to(counters.account, of_account, Memory::WindowEach, read_account.is_some(), at),
-        );
-        of_source?;
-        match of_account {
-            Err(NotCounted::TooMany(_)) if self.is_signed_in_here(owner, source, now).await? => Ok(()),
-            Err(NotCounted::TooMany(too_many)) => Err(TooMany { reset_helps: true, ..too_many }.into()),
-            counted => counted,
-        }
+        refusal
     }
 
     /// Whether the account's owner has a live session that was opened from this source. Also asks DynamoDB if the address has no account, so that the
     /// duration does not reveal this.
     async fn is_signed_in_here(
         &self,
-        owner: Option<UserId>,
+        account: Option<&Account>,
         source: &Source,
         now: UnixMillis,
     ) -> Result<bool, DbError> {
-        let owner = owner.unwrap_or(NOBODY);
+        let owner = account.map_or(NOBODY, |account| account.user.id);
         self.sessions.is_signed_in_from(owner, source.as_str(), now).await
     }
 
@@ -206,7 +197,7 @@ impl DynamoDbCounters {
 #[async_trait]
 impl Counters for DynamoDbCounters {
     async fn count(&self, attempt: Attempt, source: &Source, now: UnixMillis) -> Result<(), NotCounted> {
-        within(self.count_up_to(attempt.counter(source), attempt.limit(), Memory::Window, true, now.seconds())).await
+        within(self.count_up_to(attempt.counter(source), attempt.limit(), Memory::Window, now.seconds())).await
     }
 
     async fn count_sign_in(
@@ -216,21 +207,67 @@ impl Counters for DynamoDbCounters {
         now: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted> {
         let counted = throttle::find_account(&self.database, email, source).await?;
-        let owner = counted.account.as_ref().map(|account| account.user.id);
-        within(self.count_failure(&counted.counters, owner, source, now)).await?;
+        within(self.begin_sign_in(&counted, source, now)).await?;
         Ok(counted)
+    }
+
+    async fn count_failure(
+        &self,
+        CountedSignIn { account, counters }: &CountedSignIn,
+        source: &Source,
+        now: UnixMillis,
+    ) -> Result<(), NotCounted> {
+        let at = now.seconds();
+        within(async {
+            let (of_source, of_account) = tokio::join!(
+                self.count_up_to(counters.source, policy::SIGNIN_FAILURES_OF_SOURCE, Memory::Window, at),
+                self.count_up_to(counters.account, OF_ACCOUNT, Memory::WindowEach, at),
+            );
+            of_source?;
+            match of_account {
+                Err(NotCounted::TooMany(_)) if self.is_signed_in_here(account.as_ref(), source, now).await? => Ok(()),
+                Err(NotCounted::TooMany(too_many)) => refusal(None, Some(too_many)),
+                counted => counted,
+            }
+        })
+        .await
     }
 
     fn are_in_database(&self) -> bool {
         false
     }
 
-    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
-        let (both, account) = (key(counters.both), key(counters.account));
-        let uncount =
-            self.update(counters.source, "ADD attempts :less", "attempts > :none", &[(":less", -1), (":none", 0)]);
-        let all = async { tokio::try_join!(self.table.delete(&both), self.table.delete(&account), uncount).map(drop) };
-        within(all).await
+    /// Clears the counters, and checks at the same time that neither the source's nor the account's was full already.
+    async fn forgive_sign_in(
+        &self,
+        CountedSignIn { account, counters }: &CountedSignIn,
+        source: &Source,
+        now: UnixMillis,
+    ) -> Result<(), NotCounted> {
+        let at = now.seconds();
+        let (key_of_both, key_of_account) = (key(counters.both), key(counters.account));
+        let limit = vec![(":limit", number(OF_ACCOUNT.attempts.into())), (":now", number(at.0))];
+        let below = "attribute_not_exists(attempts) OR attempts < :limit OR expires_at <= :now";
+        within(async {
+            let (both, kept, [of_source]) = tokio::try_join!(
+                self.table.delete(&key_of_both),
+                self.table.delete_if(&key_of_account, below, limit),
+                self.read([counters.source], at),
+            )?;
+            let source_is_full = full(of_source.as_ref(), policy::SIGNIN_FAILURES_OF_SOURCE, at);
+            let mut account_is_closed = full(running(kept, at).as_ref(), OF_ACCOUNT, at);
+            if account_is_closed.is_some() && self.is_signed_in_here(account.as_ref(), source, now).await? {
+                self.table.delete(&key_of_account).await?;
+                account_is_closed = None;
+            }
+            let refusal = refusal(source_is_full, account_is_closed);
+            // Without this, an attacker could see from the later waits that the password was right.
+            if let (Err(_), Deleted::Item(both)) = (&refusal, both) {
+                self.table.put(both).await?;
+            }
+            refusal
+        })
+        .await
     }
 }
 
@@ -246,6 +283,13 @@ fn attempts(counter: &Item) -> i64 {
 fn full(counter: Option<&Item>, limit: Limit, now: UnixTime) -> Option<TooMany> {
     let counter = counter.filter(|counter| attempts(counter) >= limit.attempts.into())?;
     Some(until(counter.number("expires_at")?, now))
+}
+
+/// Refuses an attempt because one of these counters is full.
+fn refusal(source_is_full: Option<TooMany>, account_is_closed: Option<TooMany>) -> Result<(), NotCounted> {
+    let Some(wait) = source_is_full.max(account_is_closed) else { return Ok(()) };
+    let reset_helps = account_is_closed.is_some() && source_is_full.is_none();
+    Err(TooMany { reset_helps, ..wait }.into())
 }
 
 fn blocked(counter: &Item, now: UnixTime) -> Option<TooMany> {

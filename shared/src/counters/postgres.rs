@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use super::Counters;
 use crate::{
     db::{
-        Database, DbError,
+        Database,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
+    domain::{EmailLookup, Source, UnixMillis},
     security::Attempt,
 };
 
@@ -27,11 +27,16 @@ impl Counters for Database {
         throttle::count_sign_in(self, email, source).await
     }
 
+    /// Does nothing, because `count_sign_in` has counted the attempt completely.
+    async fn count_failure(&self, _: &CountedSignIn, _: &Source, _: UnixMillis) -> Result<(), NotCounted> {
+        Ok(())
+    }
+
     fn are_in_database(&self) -> bool {
         true
     }
 
-    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
-        throttle::forgive(self, counters).await
+    async fn forgive_sign_in(&self, counted: &CountedSignIn, _: &Source, _: UnixMillis) -> Result<(), NotCounted> {
+        Ok(throttle::forgive(self, &counted.counters).await?)
     }
 }

@@ -232,9 +232,9 @@ static END: Statement<3> = Statement {
     types: [Type::UUID, Type::INT8, Type::UUID],
 };
 
-/// Ends the session of a token. `last_refresh_id` is a new id, which no token has.
-pub async fn end(db: &Database, token: VerifiedToken, last_refresh_id: TokenId) -> Result<Ended, DbError> {
-    let row = db.query_one(&END, [&token.session_id.0, &token.user_id.0, &last_refresh_id.0]).await?;
+/// Ends a session of a user. `last_refresh_id` is a new id, which no token has.
+pub async fn end(db: &Database, user: UserId, session: SessionId, last_refresh_id: TokenId) -> Result<Ended, DbError> {
+    let row = db.query_one(&END, [&session.0, &user.0, &last_refresh_id.0]).await?;
     Ok(match (row.get("has_ended"), row.get("user_exists")) {
         (true, _) => Ended::Now,
         (false, true) => Ended::Before,

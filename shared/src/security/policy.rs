@@ -135,6 +135,10 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
 /// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
+/// A session in DynamoDB shows only after this time that its source belongs to the account's owner. A sign-in that is refused at its end, because the
+/// account was closed in the meantime, deletes its session. Until then, that session must not help other attempts. The time is longer than a
+/// request and the difference of two clocks.
+pub const SESSION_PROVES_SOURCE_AFTER: Duration = Duration::from_secs(10);
 /// Maximum number of live sessions of an account. A user has a few devices. A program that signs in for every call would have thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
 /// Maximum number of sessions that are deleted in PostgreSQL when one is opened. One would suffice, except for accounts that had more sessions before

@@ -18,7 +18,9 @@ use self::stored::{
 };
 use crate::{
     db::DbError,
-    domain::{Ended, ListedSession, NewSession, Refreshed, Session, TokenId, UnixMillis, UserId, VerifiedToken},
+    domain::{
+        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, TokenId, UnixMillis, UserId, VerifiedToken,
+    },
     security::policy,
     state_table::{Deleted, StateTable, Update, Updated, number, within},
 };
@@ -82,10 +84,11 @@ impl SessionTable {
         Ok(session.filter(|session| session.is_live(minimum, now)).map(|session| session.version))
     }
 
-    /// Whether a user has a live session that was opened from this source.
+    /// Whether a user has a live session that was opened from this source, at least [`policy::SESSION_PROVES_SOURCE_AFTER`] ago.
     pub(crate) async fn is_signed_in_from(&self, user: UserId, source: &str, now: UnixMillis) -> Result<bool, DbError> {
         let items = within(self.0.query(&partition(user))).await?;
-        Ok(PartitionContent::of(&items, now).live.iter().any(|session| session.source.as_deref() == Some(source)))
+        let live = PartitionContent::of(&items, now).live;
+        Ok(live.iter().any(|session| session.proves(source, now)))
     }
 
     /// Presents a refresh token. `successor` becomes the id of the next refresh token if this call rotates.
@@ -166,9 +169,9 @@ impl SessionTable {
         Ok(PartitionContent::of(&items, now).live.into_iter().map(StoredSession::listed).collect())
     }
 
-    /// Ends the session of a token.
-    pub(super) async fn end(&self, token: VerifiedToken, now: UnixMillis) -> Result<Ended, DbError> {
-        let (account, session) = (account_key(token.user_id), session_key(token.user_id, token.session_id));
+    /// Ends a session of a user.
+    pub(super) async fn end(&self, user: UserId, session: SessionId, now: UnixMillis) -> Result<Ended, DbError> {
+        let (account, session) = (account_key(user), session_key(user, session));
         let (deleted, account) =
             within(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) }).await?;
         let is_live = |session: StoredSession| session.is_live(minimum_version(account.as_ref()), now);
