@@ -47,8 +47,8 @@ async fn redeem(
     let password = app.rules.accept(password, &user.name, &user.email)?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
     let notice = MailId::random(&mut request.rng());
-    let owed = app.endings.are_owed();
-    let version = password_resets::redeem(&app.database, token, user.id, &hash, notice, owed).await?;
+    let keep_token = app.endings.are_in_table();
+    let version = password_resets::redeem(&app.database, token, user.id, &hash, notice, keep_token).await?;
     let version = version.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::PasswordReset, Some(user.id));
     app.endings.settle(user.id, version).await?;

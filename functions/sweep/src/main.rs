@@ -11,7 +11,6 @@ use shared::{
         Database, DbError,
         expired::{self, ExpiringTable},
         outbox::{self, ClaimedMail, MailKind},
-        session_endings,
     },
     deadline,
     domain::{MailId, UserId},
@@ -60,8 +59,9 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     report.sessions_deleted = delete(app, ExpiringTable::Sessions).await?;
     report.password_resets_deleted = delete(app, ExpiringTable::PasswordResets).await?;
     report.counters_deleted = delete(app, ExpiringTable::Throttle).await?;
+    app.endings.forget_old().await?;
     report.mails_owed = outbox::count(&app.database).await?;
-    report.sessions_owed = session_endings::count(&app.database).await?;
+    report.sessions_owed = app.endings.count_owed().await?;
 
     if report.mails_given_up > 0 {
         error!(mails = report.mails_given_up, "mails expired before they could be sent");
@@ -112,7 +112,7 @@ async fn settle_session_endings(app: &App) -> Result<Option<DbError>, DbError> {
         && let Some((user, version)) = app.endings.next_owed(last).await?
     {
         last = user;
-        if let Err(problem) = app.endings.settle_owed(user, version).await {
+        if let Err(problem) = app.endings.settle(user, version).await {
             error!(user_id = user.0, %problem, "sessions could not be ended after a change of credentials, and are ended by a later sweep");
             failures.push(problem);
         }

@@ -142,7 +142,7 @@ static REDEEM: Statement<7> = Statement {
         FROM (SELECT * FROM deleted UNION ALL SELECT * FROM marked) AS redeemed WHERE users.id = redeemed.user_id
         RETURNING users.id, users.credential_version
     ), ",
-        owe_session_ending!("changed", "$7"),
+        owe_session_ending!("changed"),
         ", mail AS (
         INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
         SELECT id, 'password_changed', $4, now() + $5 * interval '1 second', now() + $6 * interval '1 second' FROM changed
@@ -157,14 +157,15 @@ static REDEEM: Statement<7> = Statement {
 };
 
 /// Uses the token up, sets the password, and writes the notice of the change into the outbox. Returns the user's new credential version, which ends
-/// every session in PostgreSQL. With `owed`, writes that the sessions in DynamoDB must end. `None` if the token is not valid any more.
+/// every session in PostgreSQL. Also writes that the sessions in DynamoDB must end. With `keep_token`, the token is kept until they have ended. `None` if
+/// the token is not valid any more.
 pub async fn redeem(
     db: &Database,
     token: &ResetTokenHash,
     user: UserId,
     hash: &PasswordHash,
     notice: MailId,
-    owed: bool,
+    keep_token: bool,
 ) -> Result<Option<i32>, DbError> {
     let row = db
         .query_opt(
@@ -176,7 +177,7 @@ pub async fn redeem(
                 &notice.0,
                 &seconds(policy::MAIL_FIRST_RETRY),
                 &seconds(policy::NOTICE_LIFETIME),
-                &owed,
+                &keep_token,
             ],
         )
         .await?;

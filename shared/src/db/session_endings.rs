@@ -2,25 +2,24 @@
 
 use tokio_postgres::types::Type;
 
-use super::{AnyStatement, Database, DbError, statement::Statement};
-use crate::domain::UserId;
+use super::{AnyStatement, Database, DbError, seconds, statement::Statement};
+use crate::{domain::UserId, security::policy};
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&NEXT, &SETTLE, &COUNT];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&NEXT, &SETTLE, &COUNT, &FORGET];
 
-/// The part of a `WITH` that writes the debt for the rows of `$changed`, which have the `id` and the new `credential_version` of a user, if `$owed` is
-/// true.
+/// The part of a `WITH` that writes the debt for the rows of `$changed`, which have the `id` and the new `credential_version` of a user. It is also
+/// written while sessions are in PostgreSQL. During a move to a table, another function may already have opened a session there.
 macro_rules! owe_session_ending {
-    ($changed:literal, $owed:literal) => {
+    ($changed:literal) => {
         concat!(
             "owed AS (
         INSERT INTO session_endings AS e (user_id, minimum_version)
         SELECT id, credential_version FROM ",
             $changed,
-            " WHERE ",
-            $owed,
             "
-        ON CONFLICT (user_id) DO UPDATE SET minimum_version = greatest(e.minimum_version, excluded.minimum_version)
+        ON CONFLICT (user_id) DO UPDATE SET
+            minimum_version = greatest(e.minimum_version, excluded.minimum_version), owed_since = excluded.owed_since
     )"
         )
     };
@@ -53,6 +52,23 @@ static SETTLE: Statement<2> = Statement {
 /// Deletes the debt of a user, unless a higher version is owed meanwhile.
 pub async fn settle(db: &Database, user: UserId, version: i32) -> Result<(), DbError> {
     db.query_one(&SETTLE, [&user.0, &version]).await.map(drop)
+}
+
+static FORGET: Statement<2> = Statement {
+    sql: "
+    WITH deleted AS (
+        DELETE FROM session_endings WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM session_endings WHERE owed_since <= now() - $2 * interval '1 second' LIMIT $1 FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
+    )
+    SELECT count(*) AS deleted FROM deleted",
+    types: [Type::INT8, Type::FLOAT8],
+};
+
+/// Deletes at most [`policy::SWEEP_BATCH`] debts that are older than [`policy::MOVE_OF_SESSIONS`]. Only for sessions in PostgreSQL, where nothing is
+/// owed.
+pub async fn forget(db: &Database) -> Result<(), DbError> {
+    db.query_one(&FORGET, [&policy::SWEEP_BATCH, &seconds(policy::MOVE_OF_SESSIONS)]).await.map(drop)
 }
 
 static COUNT: Statement<0> = Statement { sql: "SELECT count(*) AS owed FROM session_endings", types: [] };

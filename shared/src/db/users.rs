@@ -97,25 +97,25 @@ pub async fn replace_hash(db: &Database, user: UserId, read: &PasswordHash, new:
     db.query_opt(&REPLACE_HASH, [&user.0, &read.as_stored(), &new.as_stored()]).await.map(drop)
 }
 
-static END_ALL_SESSIONS: Statement<3> = Statement {
+static END_ALL_SESSIONS: Statement<2> = Statement {
     sql: concat!(
         "
     WITH changed AS (
         UPDATE users SET credential_version = credential_version + 1
         WHERE id = $1 AND credential_version = $2 RETURNING id, credential_version
     ), ",
-        owe_session_ending!("changed", "$3"),
+        owe_session_ending!("changed"),
         "
     SELECT credential_version FROM changed UNION ALL SELECT credential_version FROM users WHERE id = $1 AND credential_version > $2"
     ),
-    types: [Type::INT8, Type::INT4, Type::BOOL],
+    types: [Type::INT8, Type::INT4],
 };
 
 /// Ends every session in PostgreSQL that was opened under this credential version of the user, by increasing the version. Returns the higher version.
-/// `None` if the user does not exist any more. If the version in the database is already higher, nothing changes. With `owed`, writes that the
-/// sessions in DynamoDB must end.
-pub async fn end_all_sessions(db: &Database, user: &User, owed: bool) -> Result<Option<i32>, DbError> {
-    let row = db.query_opt(&END_ALL_SESSIONS, [&user.id.0, &user.credential_version, &owed]).await?;
+/// `None` if the user does not exist any more. If the version in the database is already higher, nothing changes. Also writes that the sessions in
+/// DynamoDB must end.
+pub async fn end_all_sessions(db: &Database, user: &User) -> Result<Option<i32>, DbError> {
+    let row = db.query_opt(&END_ALL_SESSIONS, [&user.id.0, &user.credential_version]).await?;
     Ok(row.map(|row| row.get("credential_version")))
 }
 

@@ -4,6 +4,9 @@
 //! in the same statement. If they are in DynamoDB, the account's minimum version there must be raised, too. The statement that assigns the version
 //! also writes a row into the table `session_endings`, which says that the minimum version must still be raised. Here it is called a debt. The request
 //! raises the minimum version and deletes the debt. If it cannot, it is answered with 503, and `sweep`, or a repetition of the request, does both.
+//!
+//! The debt is also written if the sessions are in PostgreSQL. `sweep` deletes it after an hour, unless the sessions have moved to a table meanwhile. While
+//! they move, functions of both kinds run. One may open a session in the table while another changes the credentials.
 
 use super::dynamodb::SessionTable;
 use crate::{
@@ -31,9 +34,9 @@ impl SessionEndings {
         Ok(Self { database: database.clone(), table })
     }
 
-    /// Whether a statement that assigns a credential version must write a debt.
+    /// Whether [`Self::settle`] must follow a change of credentials, because the sessions are in DynamoDB.
     #[must_use]
-    pub fn are_owed(&self) -> bool {
+    pub fn are_in_table(&self) -> bool {
         self.table.is_some()
     }
 
@@ -43,17 +46,8 @@ impl SessionEndings {
     /// # Errors
     /// If a store fails. The debt stays, and `sweep` tries again.
     pub async fn settle(&self, user: UserId, version: i32) -> Result<(), DbError> {
-        if self.table.is_some() { self.settle_owed(user, version).await } else { Ok(()) }
-    }
-
-    /// Like [`Self::settle`], but deletes the debt even if the sessions are in PostgreSQL now. It is left from a time when they were in DynamoDB.
-    ///
-    /// # Errors
-    /// If a store fails. The debt stays.
-    pub async fn settle_owed(&self, user: UserId, version: i32) -> Result<(), DbError> {
-        if let Some(table) = &self.table {
-            table.raise_minimum_version(user, version).await?;
-        }
+        let Some(table) = &self.table else { return Ok(()) };
+        table.raise_minimum_version(user, version).await?;
         session_endings::settle(&self.database, user, version).await
     }
 
@@ -62,18 +56,34 @@ impl SessionEndings {
     /// # Errors
     /// If a store fails. Then the sessions have ended, or none has, or `sweep` ends them.
     pub async fn end_all(&self, user: &User) -> Result<(), ApiError> {
-        if let Some(version) = users::end_all_sessions(&self.database, user, self.are_owed()).await? {
+        if let Some(version) = users::end_all_sessions(&self.database, user).await? {
             self.settle(user.id, version).await?;
         }
         audit::record(Event::AllSessionsEnded, Some(user.id));
         Ok(())
     }
 
-    /// The first user after this one whose sessions must still end, and the version for [`Self::settle_owed`]. `None` if there is none.
+    /// The first user after this one whose sessions must still end, and the version for [`Self::settle`]. `None` if there is none.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn next_owed(&self, after: UserId) -> Result<Option<(UserId, i32)>, DbError> {
-        session_endings::next(&self.database, after).await
+        if self.are_in_table() { session_endings::next(&self.database, after).await } else { Ok(None) }
+    }
+
+    /// The number of users whose sessions must still end.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_owed(&self) -> Result<i64, DbError> {
+        if self.are_in_table() { session_endings::count(&self.database).await } else { Ok(0) }
+    }
+
+    /// Deletes old debts if the sessions are in PostgreSQL, where their versions have ended them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn forget_old(&self) -> Result<(), DbError> {
+        if self.are_in_table() { Ok(()) } else { session_endings::forget(&self.database).await }
     }
 }
