@@ -213,8 +213,18 @@ impl Sessions {
     /// any more and the sessions are in PostgreSQL.
     pub async fn end(&self, request: &Request) -> Result<(), ApiError> {
         let token = self.tokens.verify_access_of_any_age(request.bearer_token()?, request.now())?;
-        match self.end_one(request, token.user_id, token.session_id).await? {
-            Ended::Now => Ok(()),
+        let (user, session) = (token.user_id, token.session_id);
+        let ended = match &self.store {
+            Store::PostgreSql(database) => {
+                sessions::end(database, user, session, TokenId::random(&mut request.rng())).await?
+            }
+            Store::DynamoDb(table) => table.end(user, session, request.arrived_at()).await?,
+        };
+        match ended {
+            Ended::Now => {
+                audit::record(Event::SignedOut, Some(user));
+                Ok(())
+            }
             Ended::Before => Err(ApiError::TokenRevoked),
             Ended::UserGone => Err(ApiError::UserNotFound),
         }
@@ -225,20 +235,15 @@ impl Sessions {
     /// # Errors
     /// If the store fails. Then the session may stay open until it expires.
     pub async fn withdraw(&self, request: &Request, user: UserId, tokens: &TokenReply) -> Result<(), ApiError> {
-        self.end_one(request, user, tokens.session_id).await.map(drop)
-    }
-
-    async fn end_one(&self, request: &Request, user: UserId, session: SessionId) -> Result<Ended, ApiError> {
-        let ended = match &self.store {
+        match &self.store {
             Store::PostgreSql(database) => {
-                sessions::end(database, user, session, TokenId::random(&mut request.rng())).await?
+                let last_refresh_id = TokenId::random(&mut request.rng());
+                sessions::end(database, user, tokens.session_id, last_refresh_id).await.map(drop)?;
             }
-            Store::DynamoDb(table) => table.end(user, session, request.arrived_at()).await?,
-        };
-        if ended == Ended::Now {
-            audit::record(Event::SignedOut, Some(user));
+            Store::DynamoDb(table) => table.delete(user, tokens.session_id).await?,
         }
-        Ok(ended)
+        audit::record(Event::SignedOut, Some(user));
+        Ok(())
     }
 }
 

@@ -59,6 +59,23 @@ pub struct DynamoDbRequest {
     pub units: f64,
 }
 
+impl DynamoDbRequest {
+    /// The partition keys of the items that it reads or writes.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<&str> {
+        let keys: Vec<&Value> = match self.operation.as_str() {
+            "BatchGetItem" => {
+                let tables = self.body["RequestItems"].as_object().into_iter().flat_map(|tables| tables.values());
+                tables.filter_map(|table| table["Keys"].as_array()).flatten().map(|key| &key["pk"]).collect()
+            }
+            "PutItem" => vec![&self.body["Item"]["pk"]],
+            "Query" => vec![&self.body["ExpressionAttributeValues"][":pk"]],
+            _ => vec![&self.body["Key"]["pk"]],
+        };
+        keys.into_iter().map(|key| key["S"].as_str().expect("a partition key")).collect()
+    }
+}
+
 /// A running proxy. It stops with the runtime of its test.
 pub(crate) struct DynamoDbProxy {
     state: Mutex<State>,

@@ -138,6 +138,18 @@ impl DynamoDbCounters {
         self.update(counter, change, "attempts = :counted", &values).await.map(drop)
     }
 
+    /// Creates a counter again that was deleted, unless another attempt has been counted since.
+    async fn put_back(&self, counter: CounterKey, deleted: &Item) -> Result<(), DbError> {
+        let value = |name| deleted.number(name).unwrap_or(0);
+        let values = [
+            (":attempts", value("attempts")),
+            (":blocked_until", value("blocked_until")),
+            (":end", value("expires_at")),
+        ];
+        let change = "SET attempts = :attempts, blocked_until = :blocked_until, expires_at = :end";
+        self.update(counter, change, "attribute_not_exists(attempts)", &values).await.map(drop)
+    }
+
     /// Counts an attempt for the account and the source together, unless one of the other two counters is full. Then it takes the count back.
     async fn begin_sign_in(
         &self,
@@ -263,7 +275,7 @@ impl Counters for DynamoDbCounters {
             let refusal = refusal(source_is_full, account_is_closed);
             // Without this, an attacker could see from the later waits that the password was right.
             if let (Err(_), Deleted::Item(both)) = (&refusal, both) {
-                self.table.put(both).await?;
+                self.put_back(counters.both, &both).await?;
             }
             refusal
         })

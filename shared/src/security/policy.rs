@@ -197,6 +197,9 @@ pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
 pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
 /// The number of expired rows that one statement deletes. It takes about 10 ms.
 pub const SWEEP_BATCH: i64 = 1_000;
+/// Longer than a deployment that moves sessions to a table. For this time, PostgreSQL remembers whose sessions a change of credentials has ended, so
+/// that `sweep` can end them in the table, too.
+pub const MOVE_OF_SESSIONS: Duration = Duration::from_hours(1);
 /// After this many failures of DynamoDB, a sweep leaves the other users' sessions to the next one.
 pub const SWEEP_FAILURES: usize = 3;
 /// The part of its time that `sweep` reserves for everything except ending sessions and sending mails.

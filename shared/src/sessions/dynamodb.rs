@@ -183,6 +183,11 @@ impl SessionTable {
         Ok(if was_live { Ended::Now } else { Ended::Before })
     }
 
+    /// Ends a session of a user, whether it is live or not.
+    pub(super) async fn delete(&self, user: UserId, session: SessionId) -> Result<(), DbError> {
+        within(self.0.delete(&session_key(user, session))).await.map(drop)
+    }
+
     /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high
     /// or higher.
     pub(crate) async fn raise_minimum_version(&self, user: UserId, version: i32) -> Result<(), DbError> {

@@ -3,11 +3,28 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Reply, Stack, Tokens};
+use tests::{DynamoDbRequest, Reply, Stack, Tokens, documents};
+use toolkit::needs::Need;
 
 /// Calls the route behind the authorizer.
 pub async fn get_example(stack: &Stack, access_token: &str) -> Reply {
     stack.with_token(Method::GET, "/api/example", access_token).await
+}
+
+/// Asserts that the role of a function allows these requests to DynamoDB: the actions of its needs, in their partitions.
+#[track_caller]
+pub fn assert_role_allows(function: &str, requests: &[DynamoDbRequest]) {
+    let needs = &documents::endpoints().iter().find(|endpoint| endpoint.name == function).expect("a function").needs;
+    for request in requests {
+        let action = format!("dynamodb:{}", request.operation);
+        for partition in request.partitions() {
+            let allows = |need: &&Need| {
+                let prefix = need.partitions().map(|pattern| pattern.trim_end_matches('*'));
+                need.actions().contains(&&*action) && prefix.is_some_and(|prefix| partition.starts_with(prefix))
+            };
+            assert!(needs.iter().any(|need| allows(&need)), "{function} may not call {action} in {partition}");
+        }
+    }
 }
 
 /// The header of a JWT, unverified.

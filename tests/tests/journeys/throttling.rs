@@ -2,6 +2,7 @@
 
 mod closed_accounts;
 mod dynamodb;
+mod hot_items;
 mod request_limits;
 mod reset_mails;
 mod wrong_passwords;

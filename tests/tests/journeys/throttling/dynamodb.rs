@@ -7,6 +7,8 @@ use tests::{
     DynamoDbHealth, DynamoDbRequest, InterruptionPoint::AfterCommit, Person, Reply, Stack, Store::DynamoDb, Tokens,
 };
 
+use crate::support::assert_role_allows;
+
 #[track_caller]
 fn assert_unavailable(reply: &Reply) {
     reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
@@ -65,7 +67,9 @@ async fn a_counter_that_becomes_full_while_the_password_is_verified_refuses_the_
     let guess = ada.with_password(if password_is_right { &ada.password } else { "a guess" });
     assert_eq!(ada.with_password("a guess").tries_to_sign_in().await.status, 401);
 
+    let before = table.requests().len();
     let reply = sign_in_while(&stack, &guess, async || table.set_counter(&name, 100).await).await;
+    assert_role_allows("signin", &table.requests()[before..]);
     assert_eq!((reply.status, reply.text_at("code").as_str()), (429, "too_many_attempts"), "{}", reply.text);
     assert_eq!(reply.text.contains("Reset your password"), counter == "account", "{}", reply.text);
     assert!(stack.sessions().live().await.is_empty());
