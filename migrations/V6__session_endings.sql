@@ -1,5 +1,5 @@
 -- Sessions may be in a DynamoDB table. Then a new password must end them there, after PostgreSQL has committed it. These rows say for which users that
--- is still to be done. While sessions are in PostgreSQL, a row is kept for an hour, in case the sessions are just being moved to a table. All changes are
+-- is still to be done. While sessions are in PostgreSQL, a row is kept for a day, in case the sessions are just being moved to a table. All changes are
 -- instant, and code from before this migration does not use them.
 ALTER TABLE password_resets ADD COLUMN redeemed_at timestamptz;
 

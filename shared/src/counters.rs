@@ -14,17 +14,17 @@ use async_trait::async_trait;
 use self::dynamodb::DynamoDbCounters;
 use crate::{
     db::{
-        Database,
+        Database, DbError,
         throttle::{CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, Source, UnixMillis},
+    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
     environment::{ConfigError, Environment},
     security::Attempt,
     state_table::StateTable,
 };
 
 /// Counts attempts. An attempt is counted before the request is processed, so fifty attempts at the same time count as fifty. A refused attempt is
-/// not counted. A sign-in may be counted in two steps, which [`Self::count_sign_in`] and [`Self::count_failure`] take.
+/// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] and [`Self::complete_sign_in_count`].
 ///
 /// `now` is the time of the function's clock. Only the counters in DynamoDB use it. PostgreSQL uses its own clock.
 #[async_trait]
@@ -41,22 +41,21 @@ pub trait Counters: Send + Sync {
         now: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted>;
 
-    /// Completes the counting of an attempt to sign in with a wrong password. Refuses the attempt if there were too many failures in the meantime: then
-    /// the answer must not say that the password was wrong.
-    async fn count_failure(&self, counted: &CountedSignIn, source: &Source, now: UnixMillis) -> Result<(), NotCounted>;
+    /// Completes the counting of an attempt to sign in, whatever its password, or refuses the attempt. May run while the password is verified. Returns
+    /// the counters for [`Self::forgive_sign_in`].
+    async fn complete_sign_in_count(
+        &self,
+        counted: &CountedSignIn,
+        source: &Source,
+        now: UnixMillis,
+    ) -> Result<SignInCounters, NotCounted>;
 
     /// Whether the counters are in PostgreSQL. Then [`crate::sessions::Sessions::open`] can undo the counting of a sign-in in the statement that
     /// opens the session.
     fn are_in_database(&self) -> bool;
 
-    /// Undoes the counting of an attempt to sign in with the right password. Refuses the attempt if there were too many failures in the meantime: then
-    /// the answer must not say that the password was right.
-    async fn forgive_sign_in(
-        &self,
-        counted: &CountedSignIn,
-        source: &Source,
-        now: UnixMillis,
-    ) -> Result<(), NotCounted>;
+    /// Undoes the counting of an attempt to sign in that succeeded.
+    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 
 /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. The counters are in that table if there is one, else in the

@@ -37,7 +37,7 @@ pub use self::{
 use crate::{
     deadline,
     environment::{ConfigError, Environment},
-    security::policy,
+    security::policy::{self, Pauses},
     system,
 };
 
@@ -108,6 +108,13 @@ impl Database {
         Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts"), tls }
     }
 
+    /// The connection of this request, which is closed when the returned value is dropped. Functions that are rarely called begin with this. Between two
+    /// requests, their processes would otherwise keep connections that other functions need.
+    #[must_use = "the connection is closed when this value is dropped"]
+    pub fn connection_of_request(&self) -> ConnectionOfRequest<'_> {
+        ConnectionOfRequest(&self.pool)
+    }
+
     /// Runs a statement and returns its rows, within [`policy::DATABASE_DEADLINE`] and the time that the request has left.
     async fn query<const N: usize>(
         &self,
@@ -116,11 +123,11 @@ impl Database {
     ) -> Result<Vec<Row>, DbError> {
         let deadline = deadline::at_most(policy::DATABASE_DEADLINE);
         let parameters: Vec<_> = values.into_iter().zip(statement.types.iter().cloned()).collect();
-        let (mut conflicts, mut connections, mut ran_again) = (0, 1, false);
+        let (mut conflicts, mut refusals, mut connections, mut ran_again) = (0, 0, 1, false);
         loop {
             match self.run(deadline, statement.sql, &parameters).await {
                 Err(Failure::Conflict(cause)) => {
-                    let pause = backoff(conflicts, system::rng().next_u32());
+                    let pause = backoff(policy::CONFLICT_PAUSES, conflicts);
                     if Instant::now() + pause >= deadline {
                         return Err(DbError::Away(cause));
                     }
@@ -130,6 +137,17 @@ impl Database {
                     }
                     sleep(pause).await;
                     conflicts += 1;
+                }
+                Err(Failure::NoConnection(cause)) => {
+                    let pause = backoff(policy::CONNECTION_PAUSES, refusals);
+                    if Instant::now() + pause >= deadline {
+                        return Err(DbError::Away(cause));
+                    }
+                    if refusals == 0 {
+                        tracing::warn!(%cause, "all connections are in use, so this function waits for one");
+                    }
+                    sleep(pause).await;
+                    refusals += 1;
                 }
                 Err(Failure::Disconnected(cause)) if connections < Self::CONNECTIONS => {
                     tracing::warn!(connections, %cause, "a connection died during a statement, which runs again on another");
@@ -167,7 +185,7 @@ impl Database {
     async fn run(&self, deadline: Instant, sql: &str, parameters: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Failure> {
         let client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
-            Ok(Err(PoolError::Backend(problem))) => return Err(Failure::Away(Box::new(LoggedError::from(&problem)))),
+            Ok(Err(PoolError::Backend(problem))) => return Err(Failure::of_connecting(&problem)),
             Ok(Err(problem)) => return Err(Failure::Away(problem.into())),
             Err(_) => return Err(Failure::Away("PostgreSQL accepted no connection in time".into())),
         };
@@ -191,29 +209,47 @@ impl Database {
     }
 }
 
+/// Closes the connection when it is dropped.
+pub struct ConnectionOfRequest<'a>(&'a Pool);
+
+impl Drop for ConnectionOfRequest<'_> {
+    fn drop(&mut self) {
+        self.0.retain(|_, _| false);
+    }
+}
+
 /// Closes a connection, because its next answer might belong to an earlier statement.
 fn discard(client: Client) {
     drop(Object::take(client));
 }
 
-/// How long a statement waits before it runs again after a conflict. The wait doubles with each conflict. `random` chooses between half of it
-/// and all of it, so that statements that conflicted do not run at the same time again.
-fn backoff(conflicts: u32, random: u32) -> Duration {
-    let longest =
-        policy::CONFLICT_FIRST_PAUSE.saturating_mul(1 << conflicts.min(16)).min(policy::CONFLICT_LONGEST_PAUSE);
-    longest / 2 + (longest / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+/// How long a statement waits before it is tried again. The wait doubles with each failure. It is chosen at random between half of this and all of it,
+/// so that statements that failed at the same time are not tried at the same time again.
+fn backoff(Pauses { first, longest }: Pauses, failures: u32) -> Duration {
+    let longest = first.saturating_mul(1 << failures.min(16)).min(longest);
+    longest / 2 + (longest / 2).mul_f64(f64::from(system::rng().next_u32()) / f64::from(u32::MAX))
 }
 
 /// Why one run of a statement failed.
 enum Failure {
     /// PostgreSQL rolled it back because of another transaction. It should run again while there is time.
     Conflict(Cause),
+    /// PostgreSQL has no free connection. The statement should be tried again while there is time.
+    NoConnection(Cause),
     /// Its connection died, or its server is shutting down. It should run again on another connection.
     Disconnected(Cause),
     /// The database is not available.
     Away(Cause),
     /// The statement itself is wrong.
     Defect(Cause),
+}
+
+impl Failure {
+    fn of_connecting(problem: &tokio_postgres::Error) -> Self {
+        let cause = Box::new(LoggedError::from(problem));
+        let is_full = problem.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
+        if is_full { Self::NoConnection(cause) } else { Self::Away(cause) }
+    }
 }
 
 impl From<tokio_postgres::Error> for Failure {

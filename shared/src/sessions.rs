@@ -229,22 +229,6 @@ impl Sessions {
             Ended::UserGone => Err(ApiError::UserNotFound),
         }
     }
-
-    /// Ends the session of a user's tokens, which the client has not received.
-    ///
-    /// # Errors
-    /// If the store fails. Then the session may stay open until it expires.
-    pub async fn withdraw(&self, request: &Request, user: UserId, tokens: &TokenReply) -> Result<(), ApiError> {
-        match &self.store {
-            Store::PostgreSql(database) => {
-                let last_refresh_id = TokenId::random(&mut request.rng());
-                sessions::end(database, user, tokens.session_id, last_refresh_id).await.map(drop)?;
-            }
-            Store::DynamoDb(table) => table.delete(user, tokens.session_id).await?,
-        }
-        audit::record(Event::SignedOut, Some(user));
-        Ok(())
-    }
 }
 
 impl Authenticated {

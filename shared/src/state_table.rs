@@ -18,7 +18,7 @@ use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client, Config,
     error::{ProvideErrorMetadata, SdkError},
-    operation::{delete_item::DeleteItemError, update_item::UpdateItemError},
+    operation::update_item::UpdateItemError,
     types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 
@@ -104,8 +104,8 @@ impl StateTable {
     ///
     /// # Errors
     /// If DynamoDB left an item unread, because that item must not be taken for a missing one.
-    pub(crate) async fn get<const N: usize>(&self, keys: [&Key; N]) -> Result<[Option<Item>; N], DbError> {
-        let wanted = keys.iter().map(|key| key.attributes()).collect();
+    pub(crate) async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, DbError> {
+        let wanted = keys.iter().map(Key::attributes).collect();
         let wanted = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(wanted)).build();
         let wanted = wanted.map_err(|problem| DbError::Failed(problem.into()))?;
         let found = self.client.batch_get_item().request_items(&self.name, wanted).send().await.map_err(away)?;
@@ -114,10 +114,11 @@ impl StateTable {
         }
         let items = found.responses.unwrap_or_default().remove(&self.name).unwrap_or_default();
         let mut items: Vec<_> = items.into_iter().map(Item).collect();
-        Ok(keys.map(|key| {
+        let found = keys.iter().map(|key| {
             let place = items.iter().position(|item| item.has_key(key))?;
             Some(items.swap_remove(place))
-        }))
+        });
+        Ok(found.collect())
     }
 
     /// The item with this key.
@@ -189,31 +190,6 @@ impl StateTable {
             None if tries.load(Ordering::Relaxed) > 1 => Deleted::Perhaps,
             None => Deleted::Nothing,
         })
-    }
-
-    /// Deletes an item if the condition holds. Returns the item if the condition does not hold. `values` are those of the condition.
-    pub(crate) async fn delete_if(
-        &self,
-        key: &Key,
-        condition: &str,
-        values: Vec<(&str, AttributeValue)>,
-    ) -> Result<Option<Item>, DbError> {
-        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let request = self
-            .client
-            .delete_item()
-            .table_name(&self.name)
-            .set_key(Some(key.attributes()))
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
-            Ok(_) => Ok(None),
-            Err(problem) => match problem.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(failed)) => Ok(failed.item.clone().map(Item)),
-                _ => Err(away(problem)),
-            },
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use reqwest::Client;
 use serde_json::{Value, json};
-use shared::domain::CounterKey;
+use shared::{domain::CounterKey, security::policy};
 use uuid::Uuid;
 
 use crate::{
@@ -121,9 +121,17 @@ impl StateTable {
         self.items().await.into_iter().filter(is_counter).collect()
     }
 
-    /// Sets the counter whose name is these words, for an hour.
-    pub async fn set_counter(&self, words: &[&str], attempts: i64) {
-        let key = hex::encode(CounterKey::of(words).as_bytes());
+    /// Sets the counter of failed sign-ins of a source, for an hour. Each of its items gets an equal part.
+    pub async fn set_failures_of_source(&self, source: &str, attempts: i64) {
+        for number in 0..policy::ITEMS_OF_SOURCE {
+            let item = CounterKey::of(&["signin", "source", source]).item(number);
+            self.set_counter(item, attempts / i64::from(policy::ITEMS_OF_SOURCE)).await;
+        }
+    }
+
+    /// Sets a counter, for an hour.
+    pub async fn set_counter(&self, counter: CounterKey, attempts: i64) {
+        let key = hex::encode(counter.as_bytes());
         let counter = json!({
             "pk": { "S": format!("c#{key}") },
             "sk": { "S": "counter" },

@@ -64,14 +64,6 @@ impl<'a> StoredSessions<'a> {
         }
     }
 
-    /// Simulates that every session was opened this number of seconds earlier than it was.
-    pub async fn move_opening_back(&self, seconds: i64) {
-        match &self.stack.state_table {
-            Some(table) => change(table, |item| add_to(item, "created_at", -1000 * seconds)).await,
-            None => self.update(&format!("created_at = created_at - interval '{seconds} seconds'")).await,
-        }
-    }
-
     /// Simulates that the refreshes of every session have been counted since this number of seconds earlier than they were.
     pub async fn move_refresh_count_back(&self, seconds: i64) {
         match &self.stack.state_table {

@@ -25,6 +25,7 @@ async fn main() -> ExitCode {
 }
 
 async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
     let email = email(&request)?;
     let minimum = MinimumDuration::start(app.minimum_duration);
     // This refusal depends on the source alone and reveals nothing about the address, so it does not wait.

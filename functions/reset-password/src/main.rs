@@ -23,6 +23,7 @@ async fn main() -> ExitCode {
 }
 
 async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
     let [password] = request.texts(["password"])?;
     let password = password.ok_or(ApiError::NewPasswordRequired)?;
     let token = request.path_token().and_then(ResetToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();

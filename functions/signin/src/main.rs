@@ -8,10 +8,9 @@ use shared::{
     counters::{self, Counters},
     db::{
         Database,
-        throttle::CountedSignIn,
         users::{self, Account},
     },
-    domain::{EmailLookup, User},
+    domain::{EmailLookup, SignInCounters, User},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
@@ -40,15 +39,19 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
     let (source, now) = (request.source(), request.arrived_at());
     let counted = app.counters.count_sign_in(&email, &source, now).await?;
     let account = counted.account.as_ref();
-    // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account.
-    let is_right = app.hasher.verify(&password, account.map(|account| &account.password_hash)).await?;
+    // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account. Nobody learns its result if
+    // the attempt is refused.
+    let (is_right, counters) = tokio::join!(
+        app.hasher.verify(&password, account.map(|account| &account.password_hash)),
+        app.counters.complete_sign_in_count(&counted, &source, now),
+    );
+    let (counters, is_right) = (counters?, is_right?);
     let Some(account) = account.filter(|_| is_right) else {
         audit::record(Event::SignInFailed, account.map(|account| account.user.id));
-        app.counters.count_failure(&counted, &source, now).await?;
         return Err(ApiError::InvalidCredentials);
     };
     replace_outdated_hash(app, request, account, &password).await?;
-    let tokens = open_session(app, request, &account.user, &counted).await?;
+    let tokens = open_session(app, request, &account.user, &counters).await?;
     let profile = Profile { name: account.user.name.clone(), email: account.user.email.clone() };
     Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user: profile }))
 }
@@ -72,21 +75,14 @@ async fn open_session(
     app: &App,
     request: &Request,
     user: &User,
-    counted: &CountedSignIn,
+    counters: &SignInCounters,
 ) -> Result<TokenReply, ApiError> {
     if app.counters.are_in_database() {
-        return app.sessions.open(request, &app.database, user, Some(&counted.counters)).await;
+        return app.sessions.open(request, &app.database, user, Some(counters)).await;
     }
-    let source = request.source();
-    let (opened, forgiven) = tokio::join!(
-        app.sessions.open(request, &app.database, user, None),
-        app.counters.forgive_sign_in(counted, &source, request.arrived_at()),
-    );
-    if let (Ok(tokens), Err(_)) = (&opened, &forgiven) {
-        app.sessions.withdraw(request, user.id, tokens).await?;
-    }
-    forgiven?;
-    opened
+    let forgive = async { Ok(app.counters.forgive_sign_in(counters).await?) };
+    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, user, None), forgive)?;
+    Ok(tokens)
 }
 
 struct Credentials {

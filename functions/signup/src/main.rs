@@ -20,6 +20,7 @@ async fn main() -> ExitCode {
 }
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
     let NewAccount { name, email, password } = NewAccount::parse(&request, &app.rules)?;
     app.counters.count(Attempt::SignUp, &request.source(), request.arrived_at()).await?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;

@@ -42,6 +42,7 @@ async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
 }
 
 async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbError> {
+    let _connection = app.database.connection_of_request();
     let mut report = Report::default();
     // This comes first, because many mails may need all the time.
     let failed = settle_session_endings(app).await?;

@@ -1,12 +1,14 @@
 //! Counters in [`StateTable`]. The partition `c#<key>` holds one item. `attempts` is the count, and `blocked_until` is the end of a wait, in seconds
 //! since 1970.
 //!
-//! A sign-in waits for DynamoDB twice: before and after the password is verified. Before, it counts the attempt for the account and the source
-//! together, and reads the other two counters. After, a wrong password is counted there, and a right one clears the counters. Both are refused if
-//! one of the two has become full in the meantime, so attempts at the same time reveal no more than attempts one after the other. A success never
-//! writes the counter of the source. So many users behind one address do not write the same item.
+//! A sign-in waits for DynamoDB before the password is verified, and after. Before, it counts the attempt for the account and the source together, and
+//! reads the other two counters. They count the attempt while the password is verified.
+//!
+//! The counter of a source has [`policy::ITEMS_OF_SOURCE`] items, because many users may sign in from one source at the same time. Each item has an equal
+//! part of the limit, and a window of its own.
 
 use async_trait::async_trait;
+use rand::Rng as _;
 
 use super::Counters;
 use crate::{
@@ -15,13 +17,14 @@ use crate::{
         throttle::{self, CountedSignIn, NotCounted},
         users::Account,
     },
-    domain::{CounterKey, EmailLookup, Source, TooMany, UnixMillis, UnixTime, UserId},
+    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
     security::{
         Attempt,
         policy::{self, Limit},
     },
     sessions::SessionTable,
-    state_table::{Deleted, Item, Key, StateTable, Update, Updated, number, within},
+    state_table::{Item, Key, StateTable, Update, Updated, number, within},
+    system,
 };
 
 /// The counters in the table. The accounts are in PostgreSQL.
@@ -42,6 +45,16 @@ const NOBODY: UserId = UserId(0);
 /// The failures of one account from all sources.
 const OF_ACCOUNT: Limit =
     Limit { attempts: policy::SIGNIN_FAILURES_OF_ACCOUNT, window: policy::SIGNIN_MEMORY_OF_ACCOUNT };
+
+/// The failures in one item of a source.
+const OF_ITEM_OF_SOURCE: Limit = Limit {
+    attempts: policy::SIGNIN_FAILURES_OF_SOURCE.attempts / policy::ITEMS_OF_SOURCE as i32,
+    window: policy::SIGNIN_FAILURES_OF_SOURCE.window,
+};
+const _: () = assert!(
+    OF_ITEM_OF_SOURCE.attempts * policy::ITEMS_OF_SOURCE as i32 == policy::SIGNIN_FAILURES_OF_SOURCE.attempts,
+    "the items of a source share its limit equally"
+);
 
 /// How long a counter remembers its attempts.
 #[derive(Clone, Copy)]
@@ -70,7 +83,8 @@ impl DynamoDbCounters {
         for _ in 0..CONFLICTS {
             let updated = if has_expired {
                 let begin = "SET attempts = :one, expires_at = :end";
-                self.update(counter, begin, "expires_at <= :now", &[one, at, end]).await?
+                let over = "attribute_not_exists(expires_at) OR expires_at <= :now";
+                self.update(counter, begin, over, &[one, at, end]).await?
             } else {
                 let (expires_at, value) = match memory {
                     Memory::Window => ("if_not_exists(expires_at, :end)", end),
@@ -91,6 +105,22 @@ impl DynamoDbCounters {
             has_expired = running.is_none();
         }
         Err(contended())
+    }
+
+    /// Counts an attempt of a source in one of its items that are not full. Begins with any of them. Returns the item's key.
+    async fn count_source(&self, counter: CounterKey, now: UnixTime) -> Result<CounterKey, NotCounted> {
+        let mut items = items_of(counter);
+        let first = system::rng().next_u32() as usize % items.len();
+        items.rotate_left(first);
+        let mut waits = Vec::new();
+        for item in items {
+            match self.count_up_to(item, OF_ITEM_OF_SOURCE, Memory::Window, now).await {
+                Ok(()) => return Ok(item),
+                Err(NotCounted::TooMany(wait)) => waits.push(wait),
+                Err(failed) => return Err(failed),
+            }
+        }
+        Err(waits.into_iter().min().map_or_else(contended, NotCounted::from))
     }
 
     /// Counts a failure of one account from one source. Each failure makes the next wait longer. The item is written only if it has not
@@ -138,18 +168,6 @@ impl DynamoDbCounters {
         self.update(counter, change, "attempts = :counted", &values).await.map(drop)
     }
 
-    /// Creates a counter again that was deleted, unless another attempt has been counted since.
-    async fn put_back(&self, counter: CounterKey, deleted: &Item) -> Result<(), DbError> {
-        let value = |name| deleted.number(name).unwrap_or(0);
-        let values = [
-            (":attempts", value("attempts")),
-            (":blocked_until", value("blocked_until")),
-            (":end", value("expires_at")),
-        ];
-        let change = "SET attempts = :attempts, blocked_until = :blocked_until, expires_at = :end";
-        self.update(counter, change, "attribute_not_exists(attempts)", &values).await.map(drop)
-    }
-
     /// Counts an attempt for the account and the source together, unless one of the other two counters is full. Then it takes the count back.
     async fn begin_sign_in(
         &self,
@@ -157,10 +175,12 @@ impl DynamoDbCounters {
         source: &Source,
         now: UnixMillis,
     ) -> Result<(), NotCounted> {
-        let others = async { Ok(self.read([counters.source, counters.account], now.seconds()).await?) };
+        let others = [items_of(counters.source).as_slice(), &[counters.account]].concat();
+        let others = async { Ok(self.read(&others, now.seconds()).await?) };
         let both = self.count_with_waits(counters.both, now.seconds());
-        let (before, [of_source, of_account]) = tokio::try_join!(both, others)?;
-        let source_is_full = full(of_source.as_ref(), policy::SIGNIN_FAILURES_OF_SOURCE, now.seconds());
+        let (before, mut read) = tokio::try_join!(both, others)?;
+        let of_account = read.pop().flatten();
+        let source_is_full = source_is_full(&read, now.seconds());
         let mut account_is_closed = full(of_account.as_ref(), OF_ACCOUNT, now.seconds());
         if account_is_closed.is_some() && self.is_signed_in_here(account.as_ref(), source, now).await? {
             account_is_closed = None;
@@ -185,13 +205,10 @@ impl DynamoDbCounters {
     }
 
     /// The items of these counters that have not expired.
-    async fn read<const N: usize>(
-        &self,
-        counters: [CounterKey; N],
-        now: UnixTime,
-    ) -> Result<[Option<Item>; N], DbError> {
-        let keys = counters.map(key);
-        Ok(self.table.get(keys.each_ref()).await?.map(|item| running(item, now)))
+    async fn read(&self, counters: &[CounterKey], now: UnixTime) -> Result<Vec<Option<Item>>, DbError> {
+        let keys: Vec<_> = counters.iter().copied().map(key).collect();
+        let found = self.table.get(&keys).await?;
+        Ok(found.into_iter().map(|item| running(item, now)).collect())
     }
 
     async fn update(
@@ -223,23 +240,25 @@ impl Counters for DynamoDbCounters {
         Ok(counted)
     }
 
-    async fn count_failure(
+    async fn complete_sign_in_count(
         &self,
         CountedSignIn { account, counters }: &CountedSignIn,
         source: &Source,
         now: UnixMillis,
-    ) -> Result<(), NotCounted> {
-        let at = now.seconds();
+    ) -> Result<SignInCounters, NotCounted> {
         within(async {
             let (of_source, of_account) = tokio::join!(
-                self.count_up_to(counters.source, policy::SIGNIN_FAILURES_OF_SOURCE, Memory::Window, at),
-                self.count_up_to(counters.account, OF_ACCOUNT, Memory::WindowEach, at),
+                self.count_source(counters.source, now.seconds()),
+                self.count_up_to(counters.account, OF_ACCOUNT, Memory::WindowEach, now.seconds()),
             );
-            of_source?;
+            let counted = SignInCounters { source: of_source?, ..*counters };
             match of_account {
-                Err(NotCounted::TooMany(_)) if self.is_signed_in_here(account.as_ref(), source, now).await? => Ok(()),
-                Err(NotCounted::TooMany(too_many)) => refusal(None, Some(too_many)),
-                counted => counted,
+                Ok(()) => Ok(counted),
+                Err(NotCounted::TooMany(_)) if self.is_signed_in_here(account.as_ref(), source, now).await? => {
+                    Ok(counted)
+                }
+                Err(NotCounted::TooMany(too_many)) => refusal(None, Some(too_many)).map(|()| counted),
+                Err(failed) => Err(failed),
             }
         })
         .await
@@ -249,37 +268,12 @@ impl Counters for DynamoDbCounters {
         false
     }
 
-    /// Clears the counters, and checks at the same time that neither the source's nor the account's was full already.
-    async fn forgive_sign_in(
-        &self,
-        CountedSignIn { account, counters }: &CountedSignIn,
-        source: &Source,
-        now: UnixMillis,
-    ) -> Result<(), NotCounted> {
-        let at = now.seconds();
-        let (key_of_both, key_of_account) = (key(counters.both), key(counters.account));
-        let limit = vec![(":limit", number(OF_ACCOUNT.attempts.into())), (":now", number(at.0))];
-        let below = "attribute_not_exists(attempts) OR attempts < :limit OR expires_at <= :now";
-        within(async {
-            let (both, kept, [of_source]) = tokio::try_join!(
-                self.table.delete(&key_of_both),
-                self.table.delete_if(&key_of_account, below, limit),
-                self.read([counters.source], at),
-            )?;
-            let source_is_full = full(of_source.as_ref(), policy::SIGNIN_FAILURES_OF_SOURCE, at);
-            let mut account_is_closed = full(running(kept, at).as_ref(), OF_ACCOUNT, at);
-            if account_is_closed.is_some() && self.is_signed_in_here(account.as_ref(), source, now).await? {
-                self.table.delete(&key_of_account).await?;
-                account_is_closed = None;
-            }
-            let refusal = refusal(source_is_full, account_is_closed);
-            // Without this, an attacker could see from the later waits that the password was right.
-            if let (Err(_), Deleted::Item(both)) = (&refusal, both) {
-                self.put_back(counters.both, &both).await?;
-            }
-            refusal
-        })
-        .await
+    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        let (both, account) = (key(counters.both), key(counters.account));
+        let uncount =
+            self.update(counters.source, "ADD attempts :less", "attempts > :none", &[(":less", -1), (":none", 0)]);
+        let all = async { tokio::try_join!(self.table.delete(&both), self.table.delete(&account), uncount).map(drop) };
+        within(all).await
     }
 }
 
@@ -295,6 +289,17 @@ fn attempts(counter: &Item) -> i64 {
 fn full(counter: Option<&Item>, limit: Limit, now: UnixTime) -> Option<TooMany> {
     let counter = counter.filter(|counter| attempts(counter) >= limit.attempts.into())?;
     Some(until(counter.number("expires_at")?, now))
+}
+
+/// The keys of the items of a source's counter.
+fn items_of(counter: CounterKey) -> [CounterKey; policy::ITEMS_OF_SOURCE as usize] {
+    std::array::from_fn(|number| counter.item(u8::try_from(number).unwrap_or(0)))
+}
+
+/// A source is full if all its items are. It must wait until the first of them expires.
+fn source_is_full(items: &[Option<Item>], now: UnixTime) -> Option<TooMany> {
+    let waits: Option<Vec<_>> = items.iter().map(|item| full(item.as_ref(), OF_ITEM_OF_SOURCE, now)).collect();
+    waits?.into_iter().min()
 }
 
 /// Refuses an attempt because one of these counters is full.

@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use super::Counters;
 use crate::{
     db::{
-        Database,
+        Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, Source, UnixMillis},
+    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
     security::Attempt,
 };
 
@@ -28,15 +28,20 @@ impl Counters for Database {
     }
 
     /// Does nothing, because `count_sign_in` has counted the attempt completely.
-    async fn count_failure(&self, _: &CountedSignIn, _: &Source, _: UnixMillis) -> Result<(), NotCounted> {
-        Ok(())
+    async fn complete_sign_in_count(
+        &self,
+        counted: &CountedSignIn,
+        _: &Source,
+        _: UnixMillis,
+    ) -> Result<SignInCounters, NotCounted> {
+        Ok(counted.counters)
     }
 
     fn are_in_database(&self) -> bool {
         true
     }
 
-    async fn forgive_sign_in(&self, counted: &CountedSignIn, _: &Source, _: UnixMillis) -> Result<(), NotCounted> {
-        Ok(throttle::forgive(self, &counted.counters).await?)
+    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        throttle::forgive(self, counters).await
     }
 }

@@ -20,6 +20,13 @@ impl CounterKey {
         Self(key.try_into().expect("a SHA-256 has 32 bytes"))
     }
 
+    /// The key of one of the items that together are this counter. The item 0 has this key.
+    #[must_use]
+    pub fn item(mut self, number: u8) -> Self {
+        self.0[31] ^= number;
+        self
+    }
+
     /// The key's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -28,6 +35,7 @@ impl CounterKey {
 }
 
 /// The three counters of an attempt to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignInCounters {
     /// Counts the attempts at this account from this source.
     pub both: CounterKey,

@@ -128,6 +128,9 @@ pub fn signin_wait(failures: i32) -> Option<Duration> {
 pub const SIGNIN_MEMORY: Duration = Duration::from_hours(6);
 /// Failed sign-ins from one source, at all accounts together. Credential stuffing exceeds it, an office with one address does not.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
+/// In DynamoDB, the failures of one source are counted in this number of items, because one item takes 1,000 writes a second. Each item has an equal
+/// part of the limit.
+pub const ITEMS_OF_SOURCE: u8 = 4;
 /// Failed sign-ins in a row to one account, from all sources together. NIST SP 800-63B-4 §3.2.2: at most 100. After that, only sources where the
 /// account has a live session may try, until a sign-in or a reset succeeds, or the counter expires.
 pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
@@ -135,10 +138,6 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
 /// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
-/// A session in DynamoDB shows only after this time that its source belongs to the account's owner. A sign-in that is refused at its end, because the
-/// account was closed in the meantime, deletes its session. Until then, that session must not help other attempts. The time is longer than a
-/// request and the difference of two clocks.
-pub const SESSION_PROVES_SOURCE_AFTER: Duration = Duration::from_secs(10);
 /// Maximum number of live sessions of an account. A user has a few devices. A program that signs in for every call would have thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
 /// Maximum number of sessions that are deleted in PostgreSQL when one is opened. One would suffice, except for accounts that had more sessions before
@@ -173,12 +172,21 @@ pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DATABASE_ACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Maximum time of one statement, with its connection and its retries.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
-/// The first pause is random and at most this long. It follows a conflict with another transaction (SQLSTATE 40001, 40P01). The pause doubles with
-/// each conflict. A statement takes a millisecond or two, so the other transaction has usually ended after the pause.
-pub const CONFLICT_FIRST_PAUSE: Duration = Duration::from_millis(4);
-/// The longest pause after a conflict. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries
-/// many times. The pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
-pub const CONFLICT_LONGEST_PAUSE: Duration = Duration::from_millis(128);
+/// Pauses between the tries of a statement. They double, and each is random and up to a half shorter.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses {
+    /// The first pause.
+    pub first: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+}
+
+/// After a conflict with another transaction (SQLSTATE 40001, 40P01). A statement takes a millisecond or two, so the other transaction has usually ended
+/// after the first pause. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries many times. The
+/// longest pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
+pub const CONFLICT_PAUSES: Pauses = Pauses { first: Duration::from_millis(4), longest: Duration::from_millis(128) };
+/// While PostgreSQL has no free connection. Each try costs PostgreSQL a process, so the pauses are longer.
+pub const CONNECTION_PAUSES: Pauses = Pauses { first: Duration::from_millis(25), longest: Duration::from_millis(400) };
 /// Maximum time to cancel a statement.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 /// Maximum time of one operation on sessions or counters in DynamoDB, with all its calls and retries. A sign-in has three such operations.
@@ -197,9 +205,9 @@ pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
 pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
 /// The number of expired rows that one statement deletes. It takes about 10 ms.
 pub const SWEEP_BATCH: i64 = 1_000;
-/// Longer than a deployment that moves sessions to a table. For this time, PostgreSQL remembers whose sessions a change of credentials has ended, so
+/// Longer than a deployment that moves sessions to a table, or a move that fails. For this time, PostgreSQL remembers whose sessions a change of credentials has ended, so
 /// that `sweep` can end them in the table, too.
-pub const MOVE_OF_SESSIONS: Duration = Duration::from_hours(1);
+pub const MOVE_OF_SESSIONS: Duration = Duration::from_hours(24);
 /// After this many failures of DynamoDB, a sweep leaves the other users' sessions to the next one.
 pub const SWEEP_FAILURES: usize = 3;
 /// The part of its time that `sweep` reserves for everything except ending sessions and sending mails.

@@ -103,9 +103,6 @@ pub struct TokenReply {
     pub token_type: &'static str,
     /// Seconds until the access token expires.
     pub expires_in: u64,
-    /// The session of the tokens. The reply does not contain it.
-    #[serde(skip)]
-    pub(crate) session_id: SessionId,
 }
 
 /// Whether the user has just entered the password: the claim `fresh` of Flask-JWT-Extended.
@@ -187,7 +184,6 @@ impl Tokens {
             refresh_token: self.refresh_signer.sign(&refresh)?,
             token_type: "Bearer",
             expires_in: expires_at.seconds_since(session.now),
-            session_id: session.id,
         })
     }
 

@@ -84,11 +84,10 @@ impl SessionTable {
         Ok(session.filter(|session| session.is_live(minimum, now)).map(|session| session.version))
     }
 
-    /// Whether a user has a live session that was opened from this source, at least [`policy::SESSION_PROVES_SOURCE_AFTER`] ago.
+    /// Whether a user has a live session that was opened from this source.
     pub(crate) async fn is_signed_in_from(&self, user: UserId, source: &str, now: UnixMillis) -> Result<bool, DbError> {
         let items = within(self.0.query(&partition(user))).await?;
-        let live = PartitionContent::of(&items, now).live;
-        Ok(live.iter().any(|session| session.proves(source, now)))
+        Ok(PartitionContent::of(&items, now).live.iter().any(|session| session.source.as_deref() == Some(source)))
     }
 
     /// Presents a refresh token. `successor` becomes the id of the next refresh token if this call rotates.
@@ -183,11 +182,6 @@ impl SessionTable {
         Ok(if was_live { Ended::Now } else { Ended::Before })
     }
 
-    /// Ends a session of a user, whether it is live or not.
-    pub(super) async fn delete(&self, user: UserId, session: SessionId) -> Result<(), DbError> {
-        within(self.0.delete(&session_key(user, session))).await.map(drop)
-    }
-
     /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high
     /// or higher.
     pub(crate) async fn raise_minimum_version(&self, user: UserId, version: i32) -> Result<(), DbError> {
@@ -202,9 +196,9 @@ impl SessionTable {
     }
 
     async fn minimum_version_and_session(&self, token: VerifiedToken) -> Result<(i32, Option<StoredSession>), DbError> {
-        let (account, session) = (account_key(token.user_id), session_key(token.user_id, token.session_id));
-        let [account, session] = self.0.get([&account, &session]).await?;
-        Ok((minimum_version(account.as_ref()), session.as_ref().and_then(StoredSession::read)))
+        let keys = [account_key(token.user_id), session_key(token.user_id, token.session_id)];
+        let found = self.0.get(&keys).await?;
+        Ok((minimum_version(found[0].as_ref()), found[1].as_ref().and_then(StoredSession::read)))
     }
 }
 

@@ -5,7 +5,7 @@
 //! also writes a row into the table `session_endings`, which says that the minimum version must still be raised. Here it is called a debt. The request
 //! raises the minimum version and deletes the debt. If it cannot, it is answered with 503, and `sweep`, or a repetition of the request, does both.
 //!
-//! The debt is also written if the sessions are in PostgreSQL. `sweep` deletes it after an hour, unless the sessions have moved to a table meanwhile. While
+//! The debt is also written if the sessions are in PostgreSQL. `sweep` deletes it after a day, unless the sessions have moved to a table meanwhile. While
 //! they move, functions of both kinds run. One may open a session in the table while another changes the credentials.
 
 use super::dynamodb::SessionTable;

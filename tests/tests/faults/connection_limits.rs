@@ -1,7 +1,10 @@
 //! More function processes than database connections.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
-use tests::{PgBouncer, Postgres, Stack, database::TestDatabase, server, walk_through};
+use tests::{PgBouncer, Postgres, Stack, Store::PostgreSql, database::TestDatabase, server, walk_through};
+use tokio::time::sleep;
 use tokio_postgres::{Config, NoTls, error::SqlState};
 
 use crate::fault::{Fault, request_every_endpoint};
@@ -33,6 +36,39 @@ async fn the_service_answers_503_until_a_database_connection_is_free() {
     drop(others);
     fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
+}
+
+/// A function that finds no free connection waits for one.
+// Fault 6.
+#[tokio::test]
+async fn a_request_waits_for_a_connection_until_the_deadline() {
+    let mut fault = Fault::new(6, "A connection becomes free after a second");
+    let stack = Stack::with_state_in(PostgreSql).await;
+    let ada = stack.user("Ada").await;
+    let role = stack.database.name();
+    stack.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 0")).await;
+    let (reply, ()) = tokio::join!(ada.tries_to_sign_in(), async {
+        sleep(Duration::from_secs(1)).await;
+        stack.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1")).await;
+    });
+    fault.record_served(&reply);
+}
+
+/// Otherwise each process would keep its connection between two requests.
+// Fault 6.
+#[tokio::test]
+async fn functions_that_are_rarely_called_keep_no_connection() {
+    let mut fault = Fault::new(6, "Fewer connections than processes: one for all functions that are rarely called");
+    let stack = Stack::with_state_in(PostgreSql).await;
+    let ada = stack.user("Ada").await;
+    let role = stack.database.name();
+    stack.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1")).await;
+    for round in 0..3 {
+        fault.record_served(&stack.stranger("Bob").signs_up().await);
+        let token = ada.receives_reset_mail(2 * round + 1).await.reset_token();
+        fault.record_served(&ada.resets_password(&token, "another password").await);
+        stack.sweep().await;
+    }
 }
 
 // Fault 6.

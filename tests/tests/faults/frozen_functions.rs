@@ -49,7 +49,7 @@ async fn clients_do_not_notice_a_connection_closed_while_its_function_was_frozen
         let role = stack.database.name();
         let ended =
             format!("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = '{role}'");
-        assert!(stack.sql_number(&ended).await >= 6);
+        assert!(stack.sql_number(&ended).await >= 3, "the functions that are often called keep a connection");
     };
     assert_unnoticed_while_frozen(&mut fault, &stack, close_connections).await;
 }

@@ -29,9 +29,9 @@ async fn sets_new_password(person: &Person<'_>) {
     assert_eq!(person.resets_password(&token, NEW_PASSWORD).await.status, 200);
 }
 
-/// Lets `sweep` run an hour later.
+/// Lets `sweep` run a day later.
 async fn stack_forgets_debts(stack: &Stack) {
-    stack.sql("UPDATE session_endings SET owed_since = owed_since - interval '1 hour'").await;
+    stack.sql("UPDATE session_endings SET owed_since = owed_since - interval '1 day'").await;
     stack.sweep().await;
     assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
 }

@@ -121,12 +121,6 @@ impl StoredSession {
         self.version >= minimum_version && self.expires_at > now.seconds()
     }
 
-    /// Whether the account's owner uses this source, as far as this session shows.
-    pub(super) fn proves(&self, source: &str, now: UnixMillis) -> bool {
-        let is_settled = self.created_at.plus(policy::SESSION_PROVES_SOURCE_AFTER) <= now;
-        is_settled && self.source.as_deref() == Some(source)
-    }
-
     /// The values from which its tokens are created. The time is not before the last refresh, whichever function's clock wrote that.
     pub(super) fn session(&self, user_id: UserId, now: UnixMillis) -> Session {
         Session {

@@ -40,7 +40,6 @@ async fn a_distributed_attack_closes_an_account_except_to_the_source_of_its_owne
     let ada = stack.user("Ada").await;
     let owner = ada.from_source("192.0.2.10");
     owner.signs_in().await;
-    stack.sessions().move_opening_back(60).await;
     for ten in 0..10 {
         join_all((0..10).map(|n| {
             let robot = ada.from_source(&format!("198.51.{ten}.{n}"));
