@@ -4,8 +4,13 @@
 //! They are examples, so that only `cargo xtask bench` and clippy compile them.
 
 use lambda_http::{Error, Request, run, service_fn};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, NoTls, Statement, types::Type};
+use tokio_postgres::{Client, Config, NoTls, Statement, config::SslMode, types::Type};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The value of an environment variable.
 ///
@@ -34,8 +39,7 @@ pub async fn serve_statement(sql: &'static str) -> Result<(), Error> {
 async fn query(connection: &mut Option<Connection>, sql: &str) -> Result<String, Error> {
     const ID: i64 = 1;
     let Some((client, prepared)) = connection else {
-        let (client, driver) = tokio_postgres::connect(&variable("DATABASE_URL")?, NoTls).await?;
-        tokio::spawn(driver);
+        let client = connect().await?;
         let rows = client.query_typed(sql, &[(&ID, Type::INT8)]).await?;
         *connection = Some((client, None));
         return Ok(rows.first().ok_or("there is no row")?.get(0));
@@ -45,4 +49,21 @@ async fn query(connection: &mut Option<Connection>, sql: &str) -> Result<String,
         None => prepared.insert(client.prepare(sql).await?),
     };
     Ok(client.query_one(&*statement, &[&ID]).await?.get(0))
+}
+
+/// Connects with TLS if `DATABASE_CA` names a file with the certificate of an authority.
+async fn connect() -> Result<Client, Error> {
+    let url = variable("DATABASE_URL")?;
+    let Ok(authority) = variable("DATABASE_CA") else {
+        let (client, driver) = tokio_postgres::connect(&url, NoTls).await?;
+        tokio::spawn(driver);
+        return Ok(client);
+    };
+    let mut authorities = RootCertStore::empty();
+    authorities.add(CertificateDer::from_pem_file(authority)?)?;
+    let tls = ClientConfig::builder().with_root_certificates(authorities).with_no_client_auth();
+    let mut config: Config = url.parse()?;
+    let (client, driver) = config.ssl_mode(SslMode::Require).connect(MakeRustlsConnect::new(tls)).await?;
+    tokio::spawn(driver);
+    Ok(client)
 }

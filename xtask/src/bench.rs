@@ -10,6 +10,7 @@ mod requests;
 mod samples;
 mod service;
 mod subject;
+mod tls;
 
 use std::{fs, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 

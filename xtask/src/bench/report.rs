@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     machine::Machine,
     measurement::{Figures, Measurement},
-    subject::Subject,
+    subject::{Setup, Subject},
 };
 
 /// The result of a run.
@@ -64,7 +64,8 @@ impl Report {
                 });
                 json!({
                     "program": subject.program,
-                    "state_table": subject.with_table,
+                    "tls": subject.setup == Setup::Tls,
+                    "state_table": subject.setup == Setup::StateTable,
                     "figures": figures,
                     "ratios": ratios,
                 })
@@ -145,8 +146,12 @@ fn kibibytes_as_mebibytes(kibibytes: u64) -> f64 {
 
 /// How the table and the plot name a program. The names of bare programs are in italics in Markdown.
 pub fn label(subject: Subject) -> String {
-    let store = if subject.with_table { ", state table" } else { "" };
-    if subject.is_bare() { format!("_{}_", subject.program) } else { format!("{}{store}", subject.program) }
+    let setup = match subject.setup {
+        Setup::Plain => "",
+        Setup::Tls => ", TLS",
+        Setup::StateTable => ", state table",
+    };
+    if subject.is_bare() { format!("_{}_{setup}", subject.program) } else { format!("{}{setup}", subject.program) }
 }
 
 fn write_row(f: &mut fmt::Formatter<'_>, cells: &[&str], widths: &[usize]) -> fmt::Result {
@@ -190,14 +195,15 @@ pub mod tests {
             assert_eq!(compared.is_none(), subject.is_bare(), "{}", subject.name());
             let Some((limit, ratios)) = compared else { continue };
             assert_eq!(ratios, Ratios { start: 1.5, call: 1.5, processor: 1.5 });
-            let expected = match (subject.program, subject.with_table) {
+            let expected = match (subject.program, subject.setup == Setup::StateTable) {
                 ("welcome" | "public", _) => "hello",
                 ("signin", _) => "hash",
                 ("dashboard", false) => "select",
                 ("refresh", false) => "update",
                 _ => "get-items",
             };
-            assert_eq!((limit.program, limit.with_table), (expected, subject.with_table));
+            assert_eq!(limit.program, expected);
+            assert!(limit.setup == subject.setup);
         }
     }
 

@@ -11,7 +11,7 @@ use toolkit::workspace::Workspace;
 
 use super::{
     service::Service,
-    subject::{Subject, Work},
+    subject::{Setup, Subject, Work},
 };
 
 const PASSWORD: &str = "password123";
@@ -34,7 +34,7 @@ pub fn create_accounts(workspace: &Workspace, service: &Service, count: usize) -
          FROM generate_series(0, $1::integer - 1) AS n",
         &[&accounts, &OLD_HASH],
     )?;
-    let first = Subject { program: "signin", work: Work::SignIn, with_table: false };
+    let first = Subject { program: "signin", work: Work::SignIn, setup: Setup::Plain };
     Requests::prepare(workspace, service, first, 1)?.send(service)?;
     let copy = "UPDATE users SET password = new.password FROM users AS new WHERE new.email = 'test0@example.com'";
     sql.execute(copy, &[])?;
@@ -70,7 +70,8 @@ impl Requests {
             Work::Protected | Work::Authorize => ("access_token", 1),
             Work::Refresh => ("refresh_token", shares(count)),
         };
-        let signin = Subject { program: "signin", work: Work::SignIn, with_table: subject.with_table };
+        let setup = if subject.setup == Setup::StateTable { Setup::StateTable } else { Setup::Plain };
+        let signin = Subject { program: "signin", work: Work::SignIn, setup };
         let mut sign_ins = Self::prepare(workspace, service, signin, count)?;
         for _ in 0..sessions {
             requests.tokens.push(token(&sign_ins.send(service)?.0, field)?);

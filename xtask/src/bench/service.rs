@@ -20,7 +20,10 @@ use toolkit::{
     workspace::Workspace,
 };
 
-use super::subject::Subject;
+use super::{
+    subject::{Setup, Subject},
+    tls::Authorities,
+};
 use crate::stack::{
     dynamodb::DynamoDb,
     postgres::{Purpose, Server},
@@ -55,6 +58,7 @@ pub struct Service {
     functions: Arc<Functions>,
     last_lines: Arc<LastLines>,
     environment: Vec<(String, String)>,
+    authorities: Authorities,
     pub dynamodb: Option<DynamoDb>,
     pub database: Server,
 }
@@ -63,10 +67,12 @@ impl Service {
     /// Starts the servers, creates the tables, and prepares the programs.
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, subjects: &[Subject]) -> Result<Self> {
         let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
-        let with_table = subjects.iter().any(|subject| subject.with_table);
+        let with_table = subjects.iter().any(|subject| subject.setup == Setup::StateTable);
         let dynamodb = with_table.then(|| DynamoDb::start(workspace, run_folder, None)).transpose()?;
         dynamodb.as_ref().map_or(Ok(()), create_table)?;
-        let environment = environment(&database.ensure_database(DATABASE)?)?;
+        let url = database.ensure_database(DATABASE)?;
+        let authorities = Authorities::create(workspace, run_folder, &database, &mut Client::connect(&url, NoTls)?)?;
+        let environment = environment(&url)?;
 
         let template = Template::read(&workspace.root)?;
         let settings = |function: &str, name: String, binary: &str, environment: Vec<(String, String)>| {
@@ -82,13 +88,13 @@ impl Service {
         };
         let mut programs = vec![settings(MIGRATE, MIGRATE.to_owned(), MIGRATE, environment.clone())?];
         for subject in subjects {
-            let environment = with_store(&environment, *subject, dynamodb.as_ref().map(DynamoDb::url));
+            let environment = with_setup(&environment, *subject, &authorities, dynamodb.as_ref().map(DynamoDb::url));
             programs.push(settings(subject.program, subject.name(), &subject.binary(), environment)?);
         }
         let last_lines = Arc::new(LastLines::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let functions = runtime.block_on(Functions::open(programs, Arc::<LastLines>::clone(&last_lines)))?;
-        let service = Self { runtime, functions, last_lines, environment, dynamodb, database };
+        let service = Self { runtime, functions, last_lines, environment, authorities, dynamodb, database };
         step("Creating the tables");
         service.invoke(MIGRATE, json!({}))?;
         service.kill(MIGRATE)?;
@@ -123,7 +129,7 @@ impl Service {
 
     /// Starts a new process of a program, which reaches DynamoDB at this address.
     pub fn restart_with_dynamodb_at(&self, subject: Subject, url: Option<&str>) -> Result<()> {
-        let environment = with_store(&self.environment, subject, url);
+        let environment = with_setup(&self.environment, subject, &self.authorities, url);
         Ok(self.runtime.block_on(self.function(&subject.name())?.restart(Some(environment)))?)
     }
 
@@ -177,9 +183,20 @@ fn environment(database: &str) -> Result<Vec<(String, String)>> {
     Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
 }
 
-/// These variables, and those of the state table if the program uses it.
-fn with_store(variables: &[(String, String)], subject: Subject, dynamodb: Option<&str>) -> Vec<(String, String)> {
-    let table = dynamodb.filter(|_| subject.with_table).map(|url| [("STATE_TABLE", STATE_TABLE), (DYNAMODB_URL, url)]);
-    let table = table.into_iter().flatten().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    variables.iter().cloned().chain(table).collect()
+/// These variables, and those of the program's setup.
+fn with_setup(
+    variables: &[(String, String)],
+    subject: Subject,
+    authorities: &Authorities,
+    dynamodb: Option<&str>,
+) -> Vec<(String, String)> {
+    let authorities = if subject.is_bare() { &authorities.ours } else { &authorities.ours_and_rds };
+    let own = match (subject.setup, dynamodb) {
+        (Setup::Tls, _) => {
+            vec![("DATABASE_TLS", "verify".to_owned()), ("DATABASE_CA", authorities.display().to_string())]
+        }
+        (Setup::StateTable, Some(url)) => vec![("STATE_TABLE", STATE_TABLE.to_owned()), (DYNAMODB_URL, url.to_owned())],
+        _ => Vec::new(),
+    };
+    variables.iter().cloned().chain(own.into_iter().map(|(name, value)| (name.to_owned(), value))).collect()
 }

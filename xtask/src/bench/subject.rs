@@ -17,14 +17,24 @@ pub enum Work {
     Authorize,
 }
 
-/// A program with its store.
+/// With which servers a program works, and how.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Setup {
+    /// Sessions and counters are in PostgreSQL. The connection is not encrypted.
+    Plain,
+    /// The same with an encrypted connection.
+    Tls,
+    /// Sessions and counters are in DynamoDB.
+    StateTable,
+}
+
+/// A program with its setup.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Subject {
     /// The name of the function, or of the program in `limits/examples/`.
     pub program: &'static str,
     pub work: Work,
-    /// Whether sessions and counters are in DynamoDB.
-    pub with_table: bool,
+    pub setup: Setup,
 }
 
 impl Subject {
@@ -40,40 +50,46 @@ impl Subject {
 
     /// A name that no other subject has, of characters that an address may have.
     pub fn name(self) -> String {
-        format!("{}{}", self.program, if self.with_table { "-with-table" } else { "" })
+        let setup = match self.setup {
+            Setup::Plain => "",
+            Setup::Tls => "-tls",
+            Setup::StateTable => "-state-table",
+        };
+        format!("{}{setup}", self.program)
     }
 }
 
-const fn without_table(program: &'static str, work: Work) -> Subject {
-    Subject { program, work, with_table: false }
-}
-
-const fn with_table(program: &'static str, work: Work) -> Subject {
-    Subject { program, work, with_table: true }
+const fn subject(program: &'static str, work: Work, setup: Setup) -> Subject {
+    Subject { program, work, setup }
 }
 
 /// Each bare program, followed by the functions that are compared with it.
-const GROUPS: [&[Subject]; 4] = [
-    &[without_table("hello", Work::Bare), without_table("welcome", Work::Open), without_table("public", Work::Open)],
-    &[without_table("select", Work::Bare), without_table("dashboard", Work::Protected)],
-    &[without_table("update", Work::Bare), without_table("refresh", Work::Refresh)],
-    &[without_table("hash", Work::Bare), without_table("signin", Work::SignIn)],
+const GROUPS: [&[Subject]; 5] = [
+    &[
+        subject("hello", Work::Bare, Setup::Plain),
+        subject("welcome", Work::Open, Setup::Plain),
+        subject("public", Work::Open, Setup::Plain),
+    ],
+    &[subject("select", Work::Bare, Setup::Plain), subject("dashboard", Work::Protected, Setup::Plain)],
+    &[subject("select", Work::Bare, Setup::Tls), subject("dashboard", Work::Protected, Setup::Tls)],
+    &[subject("update", Work::Bare, Setup::Plain), subject("refresh", Work::Refresh, Setup::Plain)],
+    &[subject("hash", Work::Bare, Setup::Plain), subject("signin", Work::SignIn, Setup::Plain)],
 ];
 
 /// The same with sessions and counters in DynamoDB.
 const GROUPS_WITH_TABLE: [&[Subject]; 2] = [
     &[
-        with_table("get-items", Work::Bare),
-        with_table("authorizer", Work::Authorize),
-        with_table("dashboard", Work::Protected),
-        with_table("refresh", Work::Refresh),
+        subject("get-items", Work::Bare, Setup::StateTable),
+        subject("authorizer", Work::Authorize, Setup::StateTable),
+        subject("dashboard", Work::Protected, Setup::StateTable),
+        subject("refresh", Work::Refresh, Setup::StateTable),
     ],
-    &[with_table("hash", Work::Bare), with_table("signin", Work::SignIn)],
+    &[subject("hash", Work::Bare, Setup::StateTable), subject("signin", Work::SignIn, Setup::StateTable)],
 ];
 
 /// All programs. Each bare program comes before the functions that are compared with it.
-pub fn all(with_table: bool) -> Vec<Subject> {
-    let more = if with_table { &GROUPS_WITH_TABLE[..] } else { &[] };
+pub fn all(state_table: bool) -> Vec<Subject> {
+    let more = if state_table { &GROUPS_WITH_TABLE[..] } else { &[] };
     GROUPS.iter().chain(more).flat_map(|group| group.iter().copied()).collect()
 }
 
@@ -95,6 +111,6 @@ mod tests {
             assert!(group.len() > 1 && group[0].is_bare() && !group[1..].iter().any(|subject| subject.is_bare()));
         }
         assert_eq!(all.iter().map(|subject| subject.name()).collect::<BTreeSet<_>>().len(), all.len());
-        assert!(!super::all(false).iter().any(|subject| subject.with_table));
+        assert!(!super::all(false).iter().any(|subject| subject.setup == Setup::StateTable));
     }
 }
