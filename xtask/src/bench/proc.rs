@@ -3,7 +3,6 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
-use nix::unistd::{SysconfVar, sysconf};
 
 /// The largest amount of physical memory that the process had so far, in KiB.
 pub fn peak_memory(process: u32) -> Result<u64> {
@@ -11,12 +10,14 @@ pub fn peak_memory(process: u32) -> Result<u64> {
     parse_peak_memory(&status).context("/proc/<process>/status has no VmHWM")
 }
 
-/// The processor time of the process so far, in user and in kernel mode, in steps of 10 ms.
+/// The processor time that the threads of the process have used so far. The time of threads that have ended is missing.
 pub fn processor_time(process: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).context("the command works on Linux only")?;
-    let ticks = parse_ticks(&stat).context("/proc/<process>/stat has no times")?;
-    let per_second = sysconf(SysconfVar::CLK_TCK)?.context("the system does not say how long a tick is")?;
-    Ok(Duration::from_secs(ticks) / u32::try_from(per_second)?)
+    let threads = fs::read_dir(format!("/proc/{process}/task")).context("the command works on Linux only")?;
+    let time = threads.map(|thread| {
+        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        parse_time(&schedstat).context("/proc/<process>/task/<thread>/schedstat has no time")
+    });
+    time.sum()
 }
 
 fn parse_peak_memory(status: &str) -> Option<u64> {
@@ -24,13 +25,9 @@ fn parse_peak_memory(status: &str) -> Option<u64> {
     value.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// The sum of utime and stime, in ticks.
-fn parse_ticks(stat: &str) -> Option<u64> {
-    // The second field is the program's name in parentheses, which may contain spaces and parentheses.
-    let (_, after_name) = stat.rsplit_once(") ")?;
-    let mut times = after_name.split(' ').skip(11);
-    let [user, kernel] = [times.next()?, times.next()?].map(|ticks| ticks.parse::<u64>().ok());
-    Some(user? + kernel?)
+/// The first number, which is the time on a processor in nanoseconds.
+fn parse_time(schedstat: &str) -> Option<Duration> {
+    schedstat.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
 #[cfg(test)]
@@ -45,16 +42,15 @@ mod tests {
     }
 
     #[test]
-    fn processor_time_is_the_sum_of_fields_14_and_15_whatever_the_name() {
-        let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 17 25 0 0 20 0 3 0 12345 1000 200";
-        assert_eq!(parse_ticks(stat), Some(42));
-        assert_eq!(parse_ticks("42 (short) S 1"), None);
+    fn processor_time_is_the_first_number() {
+        assert_eq!(parse_time("1500000 20 3\n"), Some(Duration::from_micros(1500)));
+        assert_eq!(parse_time("\n"), None);
     }
 
     #[test]
-    fn this_process_has_memory() {
+    fn this_process_has_memory_and_processor_time() {
         let process = std::process::id();
         assert!(peak_memory(process).unwrap() > 0);
-        processor_time(process).unwrap();
+        assert!(processor_time(process).unwrap() > Duration::ZERO);
     }
 }
