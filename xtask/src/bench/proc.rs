@@ -1,8 +1,9 @@
-//! What Linux counts for a process, in `/proc`.
+//! What Linux counts for a process, in `/proc`, and on which processor core it runs.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
+use toolkit::process;
 
 /// The largest amount of physical memory that the process had so far, in KiB.
 pub fn peak_memory(process: u32) -> Result<u64> {
@@ -18,6 +19,24 @@ pub fn processor_time(process: u32) -> Result<Duration> {
         parse_time(&schedstat).context("/proc/<process>/task/<thread>/schedstat has no time")
     });
     time.sum()
+}
+
+/// Lets this program, and every program that it starts from now on, run on one processor core only.
+///
+/// A program and those that it waits for take turns, so they need no second core. Without this limit, a call of one program took twice as long in one
+/// run as in the next, depending on the cores that Linux chose.
+pub fn use_one_core() -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status").context("the command works on Linux only")?;
+    let core = parse_first_core(&status).context("/proc/self/status has no Cpus_allowed_list")?;
+    let this = std::process::id().to_string();
+    let mut taskset = Command::new("taskset");
+    process::output("taskset", taskset.args(["--all-tasks", "--cpu-list", "--pid", core, &this])).map(drop)
+}
+
+/// The first number of a list such as `2-5,7`.
+fn parse_first_core(status: &str) -> Option<&str> {
+    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    cores.trim().split(['-', ',']).next().filter(|core| !core.is_empty())
 }
 
 fn parse_peak_memory(status: &str) -> Option<u64> {
@@ -39,6 +58,13 @@ mod tests {
         let status = "VmPeak:\t  9999 kB\nVmHWM:\t    8124 kB\nVmRSS:\t    4321 kB\n";
         assert_eq!(parse_peak_memory(status), Some(8124));
         assert_eq!(parse_peak_memory("VmRSS:\t    4321 kB\n"), None);
+    }
+
+    #[test]
+    fn the_first_core_is_the_first_number_of_the_list() {
+        assert_eq!(parse_first_core("Cpus_allowed:\tff\nCpus_allowed_list:\t2-5,7\n"), Some("2"));
+        assert_eq!(parse_first_core("Cpus_allowed_list:\t11\n"), Some("11"));
+        assert_eq!(parse_first_core("Cpus_allowed:\tff\n"), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use toolkit::{
 };
 
 use super::{
+    proc,
     subject::{Setup, Subject},
     tls::Authorities,
 };
@@ -66,10 +67,12 @@ pub struct Service {
 impl Service {
     /// Starts the servers, creates the tables, and prepares the programs.
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, subjects: &[Subject]) -> Result<Self> {
-        let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
         let with_table = subjects.iter().any(|subject| subject.setup == Setup::StateTable);
         let dynamodb = with_table.then(|| DynamoDb::start(workspace, run_folder, None)).transpose()?;
         dynamodb.as_ref().map_or(Ok(()), create_table)?;
+        // DynamoDB Local has threads that work at the same time, so it may use all cores.
+        proc::use_one_core()?;
+        let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
         let url = database.ensure_database(DATABASE)?;
         let authorities = Authorities::create(workspace, run_folder, &database, &mut Client::connect(&url, NoTls)?)?;
         let environment = environment(&url)?;
