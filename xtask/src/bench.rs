@@ -29,7 +29,8 @@ use self::{machine::Machine, report::Report, service::Service, subject::Subject}
 ///
 /// Builds release programs, which takes 15 minutes the first time. Starts them as Lambda does, with one process for each function, a PostgreSQL
 /// server and, with --state-table, DynamoDB Local. Prints a table of times, processor time, memory and sizes, each with its ratio to the bare
-/// program. The machine should be idle. docs/measurements.md has such a table and explains it. No figure makes the command fail.
+/// program. The machine should be idle. docs/measurements.md has such a table and explains it. No figure makes the command fail. Works on Linux
+/// only, with gzip, openssl and taskset.
 #[derive(clap::Args)]
 pub struct Args {
     /// How often each program is started
