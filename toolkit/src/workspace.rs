@@ -65,6 +65,12 @@ impl Workspace {
         self.target.join("debug").join(name)
     }
 
+    /// A program of the release build.
+    #[must_use]
+    pub fn release_binary(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
     /// The zip file of a function, which `cargo lambda build` creates.
     #[must_use]
     pub fn package(&self, function: &str) -> PathBuf {

@@ -1,10 +1,11 @@
 //! The commands for everyday development: [`up`] runs the service on this machine, [`test`] runs the tests, [`sam_local`] runs
-//! template.yaml in `sam local`, [`measure`] and [`load`] measure, [`soak`] injects faults for a while, [`fuzz`] sends random events,
+//! template.yaml in `sam local`, [`measure`], [`load`] and [`bench`] measure, [`soak`] injects faults for a while, [`fuzz`] sends random events,
 //! [`requirements`] lists the tests of each requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the
 //! commands that package and deploy the service.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
+mod bench;
 mod fuzz;
 mod load;
 mod measure;
@@ -40,6 +41,7 @@ enum Command {
     SamLocal(sam_local::Args),
     Measure(measure::Args),
     Load(load::Args),
+    Bench(bench::Args),
     Soak(soak::Args),
     Fuzz(fuzz::Args),
     Requirements(requirements::Args),
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::SamLocal(args) => sam_local::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Requirements(args) => requirements::run(&args),

@@ -102,6 +102,14 @@ impl DynamoDb {
         }
     }
 
+    /// Writes an item into a table.
+    pub fn put(&self, table: &str, item: &Value) -> Result<()> {
+        match self.call("PutItem", &json!({ "TableName": table, "Item": item }))? {
+            Answer::Done => Ok(()),
+            Answer::Refused(reason) => bail!("DynamoDB did not write an item into the table `{table}`: {reason}"),
+        }
+    }
+
     fn call(&self, operation: &str, input: &Value) -> Result<Answer> {
         // DynamoDB Local reads the access key id, but does not check the signature.
         const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \

@@ -1,0 +1,51 @@
+//! What the figures depend on: the machine, and the versions of programs.
+
+use std::{fmt, fs, process::Command, thread};
+
+use anyhow::Result;
+use serde::Serialize;
+use toolkit::process;
+
+#[derive(Serialize)]
+pub struct Machine {
+    processor: String,
+    cores: usize,
+    rustc: String,
+    postgres: String,
+}
+
+impl Machine {
+    /// The machine that runs this program, with this version of PostgreSQL.
+    pub fn of_this_run(postgres: &str) -> Result<Self> {
+        let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        Ok(Self {
+            processor: parse_model(&processors).unwrap_or(std::env::consts::ARCH).to_owned(),
+            cores: thread::available_parallelism()?.get(),
+            rustc: process::output("rustc", Command::new("rustc").arg("--version"))?.trim().to_owned(),
+            postgres: postgres.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} cores; {}; PostgreSQL {}", self.processor, self.cores, self.rustc, self.postgres)
+    }
+}
+
+/// The first model name in `/proc/cpuinfo`, which processors of Arm do not have.
+fn parse_model(processors: &str) -> Option<&str> {
+    let (_, model) = processors.lines().find_map(|line| line.strip_prefix("model name"))?.split_once(':')?;
+    Some(model.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_model;
+
+    #[test]
+    fn the_model_is_the_first_one_of_the_file() {
+        assert_eq!(parse_model("processor\t: 0\nmodel name\t: AMD EPYC\nmodel name\t: other\n"), Some("AMD EPYC"));
+        assert_eq!(parse_model("processor\t: 0\nBogoMIPS\t: 243.75\n"), None);
+    }
+}

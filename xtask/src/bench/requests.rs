@@ -1,0 +1,129 @@
+//! The requests that are sent to a program. Each one succeeds: sign-ins use the right password, and requests with a token use a valid one.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use toolkit::workspace::Workspace;
+
+use super::{
+    service::Service,
+    subject::{Setup, Subject, Work},
+};
+
+const PASSWORD: &str = "password123";
+/// How often one account signs in, and how often one session is refreshed. Both are below the limits in `shared/src/security/policy.rs`.
+const USES: usize = 40;
+
+/// The number of accounts, and of sessions, for this number of requests.
+const fn shares(requests: usize) -> usize {
+    requests / USES + 1
+}
+
+/// Creates the accounts for this number of requests to each program.
+pub fn create_accounts(workspace: &Workspace, service: &Service, count: usize) -> Result<()> {
+    // One round of PBKDF2. The first sign-in replaces this hash by one with the parameters of the policy.
+    const OLD_HASH: &str = "pbkdf2:sha256:1$bench$e9b1bc548ab0ff222089222d56754158ab8ebed9f6b1fe3e270404a38a769ae4";
+    let mut sql = service.sql()?;
+    let accounts = i32::try_from(shares(count))?;
+    sql.execute(
+        "INSERT INTO users (name, email, password) SELECT 'Test', 'test' || n || '@example.com', $2
+         FROM generate_series(0, $1::integer - 1) AS n",
+        &[&accounts, &OLD_HASH],
+    )?;
+    let first = Subject { program: "signin", work: Work::SignIn, setup: Setup::Plain };
+    Requests::prepare(workspace, service, first, 1)?.send(service)?;
+    let copy = "UPDATE users SET password = new.password FROM users AS new WHERE new.email = 'test0@example.com'";
+    sql.execute(copy, &[])?;
+    Ok(())
+}
+
+/// Makes the requests of one program.
+pub struct Requests {
+    /// The program's name.
+    name: String,
+    work: Work,
+    event: Value,
+    /// The tokens that the requests present in turn.
+    tokens: Vec<String>,
+    /// The number of accounts that sign in, in turn.
+    accounts: usize,
+    /// The number of successful requests so far.
+    sent: usize,
+}
+
+impl Requests {
+    /// Signs in as often as needed for this number of requests.
+    pub fn prepare(workspace: &Workspace, service: &Service, subject: Subject, count: usize) -> Result<Self> {
+        // The bare programs ignore the content of their requests.
+        let sample = if subject.is_bare() { "public" } else { subject.program };
+        let path = workspace.root.join("events").join(sample).with_extension("json");
+        let event = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let event = serde_json::from_str(&event)?;
+        let (name, work, accounts) = (subject.name(), subject.work, shares(count));
+        let mut requests = Self { name, work, event, tokens: Vec::new(), accounts, sent: 0 };
+        let (field, sessions) = match subject.work {
+            Work::Bare | Work::Open | Work::SignIn => return Ok(requests),
+            Work::Protected | Work::Authorize => ("access_token", 1),
+            Work::Refresh => ("refresh_token", shares(count)),
+        };
+        let setup = if subject.setup == Setup::StateTable { Setup::StateTable } else { Setup::Plain };
+        let signin = Subject { program: "signin", work: Work::SignIn, setup };
+        let mut sign_ins = Self::prepare(workspace, service, signin, count)?;
+        for _ in 0..sessions {
+            requests.tokens.push(token(&sign_ins.send(service)?.0, field)?);
+        }
+        Ok(requests)
+    }
+
+    /// Sends the next request. Returns its answer and how long it took. Returns an error if the answer is not a success.
+    pub fn send(&mut self, service: &Service) -> Result<(Value, Duration)> {
+        let event = self.next();
+        let began = Instant::now();
+        let answer = service.invoke(&self.name, event)?;
+        let took = began.elapsed();
+        self.accept(&answer).with_context(|| format!("{} refused a request", self.name))?;
+        Ok((answer, took))
+    }
+
+    /// The event of the next request.
+    fn next(&mut self) -> Value {
+        let mut event = self.event.clone();
+        if let Some(token) = self.tokens.get(self.sent % self.tokens.len().max(1)) {
+            let authorization = format!("Bearer {token}");
+            event["headers"]["authorization"] = authorization.clone().into();
+            if self.work == Work::Authorize {
+                event["identitySource"] = json!([authorization]);
+            }
+        }
+        if self.work == Work::SignIn {
+            let email = format!("test{}@example.com", self.sent % self.accounts);
+            event["body"] = json!({ "email": email, "password": PASSWORD }).to_string().into();
+        }
+        event
+    }
+
+    /// Takes the answer to the last request. Returns an error if it is not a success.
+    fn accept(&mut self, answer: &Value) -> Result<()> {
+        let is_success = match self.work {
+            Work::Authorize => answer["isAuthorized"] == true,
+            _ => answer["statusCode"] == 200,
+        };
+        ensure!(is_success, "the answer is no success: {answer}");
+        if self.work == Work::Refresh {
+            let place = self.sent % self.tokens.len();
+            self.tokens[place] = token(answer, "refresh_token")?;
+        }
+        self.sent += 1;
+        Ok(())
+    }
+}
+
+/// A token in the body of an answer.
+fn token(answer: &Value, field: &str) -> Result<String> {
+    let body: Value = serde_json::from_str(answer["body"].as_str().context("an answer without a body")?)?;
+    Ok(body[field].as_str().with_context(|| format!("an answer without {field}"))?.to_owned())
+}

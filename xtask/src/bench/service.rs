@@ -1,0 +1,205 @@
+//! The servers, and the release programs behind a runtime interface.
+
+use std::{
+    collections::BTreeMap,
+    process::ExitStatus,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result, bail};
+use postgres::{Client, NoTls};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use toolkit::{
+    console::step,
+    interrupt,
+    lambda::{Function, FunctionSettings, Functions, Observer, Outcome},
+    postgres::NEWEST,
+    run_folder::RunFolder,
+    template::Template,
+    workspace::Workspace,
+};
+
+use super::{
+    proc,
+    subject::{Setup, Subject},
+    tls::Authorities,
+};
+use crate::stack::{
+    dynamodb::DynamoDb,
+    postgres::{Purpose, Server},
+    settings,
+};
+
+/// The function that creates the tables.
+pub const MIGRATE: &str = "migrate";
+/// The name of the database.
+pub const DATABASE: &str = "auth";
+const STATE_TABLE: &str = "state";
+/// The variable with DynamoDB's address.
+const DYNAMODB_URL: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+
+/// The last line that each function wrote, for error messages.
+#[derive(Default)]
+struct LastLines(Mutex<BTreeMap<String, String>>);
+
+impl Observer for LastLines {
+    fn line_written(&self, function: &str, line: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(function.to_owned(), line.to_owned());
+    }
+
+    fn process_ended(&self, function: &str, status: ExitStatus, _restarted: bool) {
+        self.line_written(function, &format!("a process ended by itself ({status})"));
+    }
+}
+
+/// The running servers, and the programs. Each program has at most one process.
+pub struct Service {
+    runtime: Runtime,
+    functions: Arc<Functions>,
+    last_lines: Arc<LastLines>,
+    environment: Vec<(String, String)>,
+    authorities: Authorities,
+    pub dynamodb: Option<DynamoDb>,
+    pub database: Server,
+}
+
+impl Service {
+    /// Starts the servers, creates the tables, and prepares the programs.
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, subjects: &[Subject]) -> Result<Self> {
+        let with_table = subjects.iter().any(|subject| subject.setup == Setup::StateTable);
+        let dynamodb = with_table.then(|| DynamoDb::start(workspace, run_folder, None)).transpose()?;
+        dynamodb.as_ref().map_or(Ok(()), create_table)?;
+        // DynamoDB Local has threads that work at the same time, so it may use all cores.
+        proc::use_one_core()?;
+        let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
+        let url = database.ensure_database(DATABASE)?;
+        let authorities = Authorities::create(workspace, run_folder, &database, &mut Client::connect(&url, NoTls)?)?;
+        let environment = environment(&url)?;
+
+        let template = Template::read(&workspace.root)?;
+        let settings = |function: &str, name: String, binary: &str, environment: Vec<(String, String)>| {
+            Ok::<_, anyhow::Error>(FunctionSettings {
+                name,
+                binary: workspace.release_binary(binary),
+                folder: workspace.root.clone(),
+                environment,
+                timeout: template.timeout(function)?,
+                max_processes: 1,
+                restart: false,
+            })
+        };
+        let mut programs = vec![settings(MIGRATE, MIGRATE.to_owned(), MIGRATE, environment.clone())?];
+        for subject in subjects {
+            let environment = with_setup(&environment, *subject, &authorities, dynamodb.as_ref().map(DynamoDb::url));
+            programs.push(settings(subject.program, subject.name(), &subject.binary(), environment)?);
+        }
+        let last_lines = Arc::new(LastLines::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let functions = runtime.block_on(Functions::open(programs, Arc::<LastLines>::clone(&last_lines)))?;
+        let service = Self { runtime, functions, last_lines, environment, authorities, dynamodb, database };
+        step("Creating the tables");
+        service.invoke(MIGRATE, json!({}))?;
+        service.kill(MIGRATE)?;
+        service.sql()?.batch_execute(
+            "CREATE TABLE limits (id bigint PRIMARY KEY, changes bigint NOT NULL) WITH (fillfactor = 80);
+             INSERT INTO limits VALUES (1, 0)",
+        )?;
+        Ok(service)
+    }
+
+    /// A connection of the owner of the tables.
+    pub fn sql(&self) -> Result<Client> {
+        Ok(Client::connect(&self.database.url(DATABASE), NoTls)?)
+    }
+
+    /// Sends an event to a program and returns its answer. Starts a process if there is none.
+    pub fn invoke(&self, name: &str, event: Value) -> Result<Value> {
+        interrupt::check()?;
+        match self.runtime.block_on(self.function(name)?.invoke(event, None)) {
+            Ok(Outcome::Answer(answer)) => Ok(answer),
+            Ok(Outcome::Error(error)) => bail!("{name} failed: {error}"),
+            Ok(Outcome::Killed) => bail!("{name} was killed"),
+            Err(reason) => bail!("{name} {reason}. Its last line: {}", self.last_line(name)),
+        }
+    }
+
+    /// Kills the process of a program. The next event starts another.
+    pub fn kill(&self, name: &str) -> Result<()> {
+        self.runtime.block_on(self.function(name)?.kill());
+        Ok(())
+    }
+
+    /// Starts a new process of a program, which reaches DynamoDB at this address.
+    pub fn restart_with_dynamodb_at(&self, subject: Subject, url: Option<&str>) -> Result<()> {
+        let environment = with_setup(&self.environment, subject, &self.authorities, url);
+        Ok(self.runtime.block_on(self.function(&subject.name())?.restart(Some(environment)))?)
+    }
+
+    /// The operating system's id of the process of a program.
+    pub fn process(&self, name: &str) -> Result<u32> {
+        self.function(name)?.process_ids().first().copied().with_context(|| format!("{name} has no process"))
+    }
+
+    pub fn last_line(&self, name: &str) -> String {
+        self.last_lines.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned().unwrap_or_default()
+    }
+
+    pub fn postgres_version(&self) -> Result<String> {
+        Ok(self.sql()?.query_one("SHOW server_version", &[])?.get(0))
+    }
+
+    fn function(&self, name: &str) -> Result<&Arc<Function>> {
+        self.functions.get(name).with_context(|| format!("there is no program `{name}`"))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        for function in self.functions.iter() {
+            self.runtime.block_on(function.end());
+        }
+    }
+}
+
+/// Creates the state table, with the two items that the bare program reads.
+fn create_table(dynamodb: &DynamoDb) -> Result<()> {
+    dynamodb.ensure_table(STATE_TABLE)?;
+    ["1", "2"].iter().try_for_each(|sort_key| {
+        let item = json!({ "pk": { "S": "limit" }, "sk": { "S": sort_key }, "text": { "S": "test@example.com" } });
+        dynamodb.put(STATE_TABLE, &item)
+    })
+}
+
+/// The environment variables of all programs.
+fn environment(database: &str) -> Result<Vec<(String, String)>> {
+    let variables = [
+        ("DATABASE_URL", database),
+        ("JWT_SECRET_KEY", &settings::random_hex(32)?),
+        // As in template.yaml.
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        ("AWS_REGION", "us-east-1"),
+        // DynamoDB Local accepts any credentials.
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ];
+    Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+}
+
+/// These variables, and those of the program's setup.
+fn with_setup(
+    variables: &[(String, String)],
+    subject: Subject,
+    authorities: &Authorities,
+    dynamodb: Option<&str>,
+) -> Vec<(String, String)> {
+    let authorities = if subject.is_bare() { &authorities.ours } else { &authorities.ours_and_rds };
+    let own = match (subject.setup, dynamodb) {
+        (Setup::Tls, _) => {
+            vec![("DATABASE_TLS", "verify".to_owned()), ("DATABASE_CA", authorities.display().to_string())]
+        }
+        (Setup::StateTable, Some(url)) => vec![("STATE_TABLE", STATE_TABLE.to_owned()), (DYNAMODB_URL, url.to_owned())],
+        _ => Vec::new(),
+    };
+    variables.iter().cloned().chain(own.into_iter().map(|(name, value)| (name.to_owned(), value))).collect()
+}
