@@ -24,7 +24,8 @@ use crate::{
 };
 
 /// Counts attempts. An attempt is counted before the request is processed, so fifty attempts at the same time count as fifty. A refused attempt is
-/// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] and [`Self::complete_sign_in_count`].
+/// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] and [`Self::complete_sign_in_count`]. In DynamoDB, an attempt that the second
+/// one refuses stays counted where it was counted before.
 ///
 /// `now` is the time of the function's clock. Only the counters in DynamoDB use it. PostgreSQL uses its own clock.
 #[async_trait]

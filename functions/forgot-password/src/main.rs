@@ -25,12 +25,13 @@ async fn main() -> ExitCode {
 }
 
 async fn forgot_password(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let _connection = app.database.connection_of_request();
+    let connection = app.database.connection_of_request();
     let email = email(&request)?;
     let minimum = MinimumDuration::start(app.minimum_duration);
     // This refusal depends on the source alone and reveals nothing about the address, so it does not wait.
     app.counters.count(Attempt::ForgotPassword, &request.source(), request.arrived_at()).await?;
     let outcome = send_link(app, &request, &email, minimum).await;
+    drop(connection);
     minimum.wait().await;
     outcome.map(|()| Reply::ok(&Message { message: "Password reset email sent" }))
 }

@@ -72,7 +72,10 @@ impl Connect for Connector {
         let connected = self.connect().map(|connected| {
             let (client, connection) = connected?;
             // If the connection has ended, the next statement on the client fails. So the result of the connection is not needed.
-            Ok((client, tokio::spawn(connection.map(drop))))
+            tokio::spawn(connection.map(drop));
+            // The pool aborts the task that it gets when it drops the client. The connection must not be aborted: it still has to tell PostgreSQL that it
+            // ends, else PostgreSQL logs an error.
+            Ok((client, tokio::spawn(std::future::pending())))
         });
         connected.boxed()
     }

@@ -1,4 +1,5 @@
-//! The table `session_endings`: users whose sessions in DynamoDB must still end. A row outlives its user.
+//! The table `session_endings`: users whose sessions in DynamoDB must still end. While sessions are in PostgreSQL, it has the users of the last day whose
+//! credentials have changed. A row outlives its user.
 
 use tokio_postgres::types::Type;
 

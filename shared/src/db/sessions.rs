@@ -10,6 +10,7 @@ use super::{
     seconds,
     statement::Statement,
     throttle::clear_counters,
+    users,
 };
 use crate::{
     domain::{
@@ -226,20 +227,17 @@ static END: Statement<3> = Statement {
         "
         RETURNING s.id
     )
-    SELECT EXISTS (SELECT FROM ended) OR EXISTS (SELECT FROM sessions WHERE id = $1 AND refresh_id = $3) AS has_ended,
-        EXISTS (SELECT FROM users WHERE id = $2) AS user_exists"
+    SELECT id FROM ended UNION ALL SELECT id FROM sessions WHERE id = $1 AND refresh_id = $3"
     ),
     types: [Type::UUID, Type::INT8, Type::UUID],
 };
 
 /// Ends a session of a user. `last_refresh_id` is a new id, which no token has.
 pub async fn end(db: &Database, user: UserId, session: SessionId, last_refresh_id: TokenId) -> Result<Ended, DbError> {
-    let row = db.query_one(&END, [&session.0, &user.0, &last_refresh_id.0]).await?;
-    Ok(match (row.get("has_ended"), row.get("user_exists")) {
-        (true, _) => Ended::Now,
-        (false, true) => Ended::Before,
-        (false, false) => Ended::UserGone,
-    })
+    if db.query_opt(&END, [&session.0, &user.0, &last_refresh_id.0]).await?.is_some() {
+        return Ok(Ended::Now);
+    }
+    Ok(if users::find(db, user).await?.is_some() { Ended::Before } else { Ended::UserGone })
 }
 
 /// The session of a row that has [`session_columns!`].

@@ -185,8 +185,8 @@ pub struct Pauses {
 /// after the first pause. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries many times. The
 /// longest pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
 pub const CONFLICT_PAUSES: Pauses = Pauses { first: Duration::from_millis(4), longest: Duration::from_millis(128) };
-/// While PostgreSQL has no free connection. Each try costs PostgreSQL a process, so the pauses are longer.
-pub const CONNECTION_PAUSES: Pauses = Pauses { first: Duration::from_millis(25), longest: Duration::from_millis(400) };
+/// While PostgreSQL has no free connection. Each try costs PostgreSQL a process and, with IAM, a login. So the pauses are longer.
+pub const CONNECTION_PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 /// Maximum time to cancel a statement.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 /// Maximum time of one operation on sessions or counters in DynamoDB, with all its calls and retries. A sign-in has three such operations.
@@ -205,8 +205,8 @@ pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
 pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
 /// The number of expired rows that one statement deletes. It takes about 10 ms.
 pub const SWEEP_BATCH: i64 = 1_000;
-/// Longer than a deployment that moves sessions to a table, or a move that fails. For this time, PostgreSQL remembers whose sessions a change of credentials has ended, so
-/// that `sweep` can end them in the table, too.
+/// Longer than a deployment that moves sessions to a table, or a move that fails. For this time, PostgreSQL remembers whose sessions a change of
+/// credentials has ended, so that `sweep` can end them in the table, too.
 pub const MOVE_OF_SESSIONS: Duration = Duration::from_hours(24);
 /// After this many failures of DynamoDB, a sweep leaves the other users' sessions to the next one.
 pub const SWEEP_FAILURES: usize = 3;
