@@ -1,6 +1,6 @@
 //! What the figures depend on: the machine, and the versions of programs.
 
-use std::{fmt, fs, process::Command, thread};
+use std::{fmt, fs, process::Command};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -20,7 +20,7 @@ impl Machine {
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Ok(Self {
             processor: parse_model(&processors).unwrap_or(std::env::consts::ARCH).to_owned(),
-            cores: thread::available_parallelism()?.get(),
+            cores: count_cores(&processors),
             rustc: process::output("rustc", Command::new("rustc").arg("--version"))?.trim().to_owned(),
             postgres: postgres.to_owned(),
         })
@@ -39,9 +39,22 @@ fn parse_model(processors: &str) -> Option<&str> {
     Some(model.trim())
 }
 
+/// The number of all processor cores, also of those that this program must not use.
+fn count_cores(processors: &str) -> usize {
+    processors.lines().filter(|line| line.starts_with("processor")).count()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_model;
+    use super::*;
+
+    #[test]
+    fn each_core_has_a_line() {
+        assert_eq!(
+            count_cores("processor\t: 0\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel name\t: AMD EPYC\n"),
+            2
+        );
+    }
 
     #[test]
     fn the_model_is_the_first_one_of_the_file() {
