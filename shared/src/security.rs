@@ -1,5 +1,6 @@
 //! The rules of security. This module reads no request and no database. Its functions get values as parameters and decide.
 
+mod argon2_memory;
 pub mod attempts;
 pub mod issuer;
 pub mod keys;

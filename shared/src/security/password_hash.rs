@@ -1,8 +1,10 @@
 //! Hashing passwords, and comparing passwords with stored hashes.
 
+use std::sync::Arc;
+
 use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{Error, PasswordHasher as _, PasswordVerifier as _, phc},
+    ARGON2ID_IDENT, Params, Version,
+    password_hash::{CustomizedPasswordHasher as _, Error, PasswordVerifier as _, phc},
 };
 use rand::CryptoRng;
 use secrecy::{ExposeSecret, SecretString};
@@ -10,7 +12,7 @@ use thiserror::Error;
 use tracing::Span;
 use unicode_normalization::UnicodeNormalization;
 
-use super::{NewPassword, policy, werkzeug};
+use super::{NewPassword, argon2_memory::Argon2Memory, policy, werkzeug};
 
 /// A password that a client sends, unchanged.
 #[derive(Clone)]
@@ -57,11 +59,11 @@ impl PasswordHash {
     }
 
     /// Whether the password matches. `None` if the kind of the hash is not known, or if checking the hash needs more work than the policy allows.
-    fn verifies(&self, password: &Password) -> Option<bool> {
+    fn verifies(&self, password: &Password, memory: &Argon2Memory) -> Option<bool> {
         let (received, normalised) = (&password.0, password.normalised());
         let stored = self.as_stored();
         if let Ok(hash) = phc::PasswordHash::new(stored) {
-            return argon2_verifies(&hash, &normalised);
+            return argon2_verifies(&hash, &normalised, memory);
         }
         let verifies = |form: &SecretString| werkzeug::verifies(stored, form.expose_secret().as_bytes());
         let another_form = received.expose_secret() != normalised.expose_secret();
@@ -73,12 +75,12 @@ fn work(params: &Params) -> (u32, u32, u32) {
     (params.m_cost(), params.t_cost(), params.p_cost())
 }
 
-fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString) -> Option<bool> {
-    let (memory, passes, lanes) = policy::ARGON2_MAX;
+fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString, memory: &Argon2Memory) -> Option<bool> {
+    let (kib, passes, lanes) = policy::ARGON2_MAX;
     let bearable = Params::try_from(hash)
-        .is_ok_and(|params| params.m_cost() <= memory && params.t_cost() <= passes && params.p_cost() <= lanes);
+        .is_ok_and(|params| params.m_cost() <= kib && params.t_cost() <= passes && params.p_cost() <= lanes);
     let checkable = bearable && hash.salt.is_some() && hash.hash.is_some();
-    match checkable.then(|| Argon2::default().verify_password(password.expose_secret().as_bytes(), hash))? {
+    match checkable.then(|| memory.verify_password(password.expose_secret().as_bytes(), hash))? {
         Ok(()) => Some(true),
         Err(Error::PasswordInvalid) => Some(false),
         Err(_) => None,
@@ -91,13 +93,15 @@ fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString) -> Option<
 pub struct HashingFailed(String);
 
 /// Makes and checks hashes on a thread for blocking work, because each takes tens of milliseconds of processor time.
-pub struct PasswordHasher(());
+pub struct PasswordHasher {
+    memory: Arc<Argon2Memory>,
+}
 
 impl PasswordHasher {
     /// A hasher with the policy's parameters.
     #[must_use]
     pub fn new() -> Self {
-        Self(())
+        Self { memory: Arc::default() }
     }
 
     /// The argon2id PHC string of the password, with a salt from `rng`.
@@ -107,7 +111,8 @@ impl PasswordHasher {
     pub async fn hash(&self, password: NewPassword, rng: &mut impl CryptoRng) -> Result<PasswordHash, HashingFailed> {
         let mut salt = [0; policy::SALT_BYTES];
         rng.fill_bytes(&mut salt);
-        on_a_blocking_thread(move || hash_with_salt(password.expose_secret().as_bytes(), &salt)).await
+        self.on_a_blocking_thread(move |memory| hash_with_salt(password.expose_secret().as_bytes(), &salt, memory))
+            .await
     }
 
     /// Hashes the NFC form of a password that was just verified, to replace a hash that is no longer current.
@@ -118,7 +123,8 @@ impl PasswordHasher {
         let mut salt = [0; policy::SALT_BYTES];
         rng.fill_bytes(&mut salt);
         let normalised = password.normalised();
-        on_a_blocking_thread(move || hash_with_salt(normalised.expose_secret().as_bytes(), &salt)).await
+        self.on_a_blocking_thread(move |memory| hash_with_salt(normalised.expose_secret().as_bytes(), &salt, memory))
+            .await
     }
 
     /// Whether the password matches the hash.
@@ -132,11 +138,20 @@ impl PasswordHasher {
     pub async fn verify(&self, password: &Password, hash: Option<&PasswordHash>) -> Result<bool, HashingFailed> {
         let tried = password.0.expose_secret().len() <= policy::PASSWORD_MAX_TRIED_BYTES;
         let (password, hash) = (password.clone(), hash.filter(|_| tried).cloned());
-        on_a_blocking_thread(move || match hash.and_then(|hash| hash.verifies(&password)) {
+        self.on_a_blocking_thread(move |memory| match hash.and_then(|hash| hash.verifies(&password, memory)) {
             Some(right) => Ok(right),
-            None => hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES]).map(|_| false),
+            None => hash_with_salt(b"no account has this", &[0; policy::SALT_BYTES], memory).map(|_| false),
         })
         .await
+    }
+
+    async fn on_a_blocking_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Argon2Memory) -> Result<T, HashingFailed> + Send + 'static,
+    ) -> Result<T, HashingFailed> {
+        let (span, memory) = (Span::current(), Arc::clone(&self.memory));
+        let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&memory))).await;
+        done.unwrap_or_else(|_| Err(HashingFailed("the thread panicked".to_owned())))
     }
 }
 
@@ -146,20 +161,13 @@ impl Default for PasswordHasher {
     }
 }
 
-fn hash_with_salt(password: &[u8], salt: &[u8]) -> Result<PasswordHash, HashingFailed> {
+fn hash_with_salt(password: &[u8], salt: &[u8], memory: &Argon2Memory) -> Result<PasswordHash, HashingFailed> {
     let failed = |problem: &dyn std::fmt::Display| HashingFailed(problem.to_string());
     let params = Params::new(policy::ARGON2_MEMORY_KIB, policy::ARGON2_PASSES, policy::ARGON2_LANES, None);
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.map_err(|problem| failed(&problem))?);
-    let hash = argon2.hash_password_with_salt(password, salt).map_err(|problem| failed(&problem))?;
-    Ok(PasswordHash(hash.to_string().into()))
-}
-
-async fn on_a_blocking_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, HashingFailed> + Send + 'static,
-) -> Result<T, HashingFailed> {
-    let span = Span::current();
-    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
-    done.unwrap_or_else(|_| Err(HashingFailed("the thread panicked".to_owned())))
+    let params = params.map_err(|problem| failed(&problem))?;
+    let (algorithm, version) = (Some(ARGON2ID_IDENT.as_str()), Some(Version::V0x13.into()));
+    let hash = memory.hash_password_customized(password, salt, algorithm, version, params);
+    Ok(PasswordHash(hash.map_err(|problem| failed(&problem))?.to_string().into()))
 }
 
 #[cfg(test)]
@@ -191,7 +199,10 @@ mod tests {
 
     #[property_test]
     fn a_hash_that_needs_more_work_than_the_policy_allows_is_not_checked(#[strategy = beyond()] work: (u32, u32, u32)) {
-        assert_eq!(stored("argon2id", 19, work).verifies(&Password::new("password123")), None);
+        assert_eq!(
+            stored("argon2id", 19, work).verifies(&Password::new("password123"), &Argon2Memory::default()),
+            None
+        );
     }
 
     /// Memory, passes and lanes, of which one is too high.
@@ -210,7 +221,7 @@ mod tests {
         text: String,
     ) {
         let hash = PasswordHash::from_stored(text);
-        assert!(hash.verifies(&Password::new("password123")).is_none() && !hash.is_current());
+        assert!(hash.verifies(&Password::new("password123"), &Argon2Memory::default()).is_none() && !hash.is_current());
     }
 
     // Requirement 26.
