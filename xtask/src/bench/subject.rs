@@ -3,7 +3,7 @@
 /// How a program gets its requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Any request. The answer is not checked, except that it is one.
+    /// Any request, because a bare program ignores its content.
     Bare,
     /// A request without a token.
     Open,
