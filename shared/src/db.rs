@@ -189,6 +189,10 @@ impl Database {
             Ok(Err(problem)) => return Err(Failure::Away(problem.into())),
             Err(_) => return Err(Failure::Away("PostgreSQL accepted no connection in time".into())),
         };
+        // `timeout_at` would begin the statement even if no time is left for it.
+        if Instant::now() >= deadline {
+            return Err(Failure::Away("no time is left for the statement".into()));
+        }
         match timeout_at(deadline, client.query_typed(sql, parameters)).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(problem)) => {
@@ -223,8 +227,8 @@ fn discard(client: Client) {
     drop(Object::take(client));
 }
 
-/// How long a statement waits before it is tried again. The wait doubles with each failure. It is chosen at random between half of this and all of it,
-/// so that statements that failed at the same time are not tried at the same time again.
+/// How long a statement waits before it is tried again. The longest possible wait doubles with each failure. The wait is a random time between half of
+/// it and all of it, so that statements that failed at the same time are not tried at the same time again.
 fn backoff(Pauses { first, longest }: Pauses, failures: u32) -> Duration {
     let longest = first.saturating_mul(1 << failures.min(16)).min(longest);
     longest / 2 + (longest / 2).mul_f64(f64::from(system::rng().next_u32()) / f64::from(u32::MAX))

@@ -82,8 +82,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Replaces this process by a release build of this command. It contains the runtime interface, whose time is part of every time that the
-/// command measures.
+/// Replaces this process by a release build of this command. The command contains the local server of the Lambda runtime interface. Every measured
+/// time includes the time of this server, so it must be a release build, too.
 fn run_release_build(workspace: &Workspace) -> Result<ExitCode> {
     step("Building this command as a release");
     let mut build = cargo();

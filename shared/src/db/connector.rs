@@ -1,6 +1,7 @@
 //! Connecting to PostgreSQL, with the password of the URL or with a token that IAM signs for each connection.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -15,7 +16,11 @@ use deadpool_postgres::Connect;
 use futures_util::{FutureExt, future::BoxFuture};
 use lambda_http::http;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use tokio::{sync::OnceCell, task::JoinHandle};
+use tokio::{
+    sync::{OnceCell, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_postgres::{
     Client, Config, Connection, Socket,
     config::{Host, SslMode},
@@ -24,7 +29,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Cause, ConnectionSettings};
-use crate::{domain::UnixTime, system};
+use crate::{domain::UnixTime, security::policy, system};
 
 type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
@@ -71,11 +76,23 @@ impl Connect for Connector {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let connected = self.connect().map(|connected| {
             let (client, connection) = connected?;
-            // If the connection has ended, the next statement on the client fails. So the result of the connection is not needed.
-            tokio::spawn(connection.map(drop));
-            // The pool aborts the task that it gets when it drops the client. The connection must not be aborted: it still has to tell PostgreSQL that it
-            // ends, else PostgreSQL logs an error.
-            Ok((client, tokio::spawn(std::future::pending())))
+            // The pool aborts the task that it gets when it drops the client. It gets this task instead of the connection, which still has to tell
+            // PostgreSQL that it ends. Otherwise PostgreSQL logs an error.
+            let (of_client, client_dropped) = oneshot::channel::<()>();
+            let held_by_pool = tokio::spawn(async move {
+                let _of_client = of_client;
+                std::future::pending::<()>().await;
+            });
+            tokio::spawn(async move {
+                // If the connection has ended, the next statement on the client fails. So the result of the connection is not needed.
+                let mut connection = pin!(connection);
+                tokio::select! {
+                    _ = &mut connection => {}
+                    // A server that does not answer must not keep the connection open.
+                    _ = client_dropped => drop(timeout(policy::DATABASE_CANCEL, connection).await),
+                }
+            });
+            Ok((client, held_by_pool))
         });
         connected.boxed()
     }

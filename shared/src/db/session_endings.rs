@@ -38,7 +38,8 @@ pub async fn next(db: &Database, after: UserId) -> Result<Option<(UserId, i32)>,
     Ok(row.map(|row| (UserId(row.get("user_id")), row.get("minimum_version"))))
 }
 
-/// A reset token that was used is kept until then, so that the user can repeat the request. See [`super::password_resets`].
+/// Deletes the debt and the used reset token of a user. The token is kept until the debt is settled, so that the user can repeat the request. See
+/// [`super::password_resets`].
 static SETTLE: Statement<2> = Statement {
     sql: "
     WITH settled AS (
@@ -66,8 +67,8 @@ static FORGET: Statement<2> = Statement {
     types: [Type::INT8, Type::FLOAT8],
 };
 
-/// Deletes at most [`policy::SWEEP_BATCH`] debts that are older than [`policy::MOVE_OF_SESSIONS`]. Only for sessions in PostgreSQL, where nothing is
-/// owed.
+/// Deletes at most [`policy::SWEEP_BATCH`] debts that are older than [`policy::MOVE_OF_SESSIONS`]. Only for sessions in
+/// PostgreSQL, where these rows are kept in case the sessions are just being moved to a table.
 pub async fn forget(db: &Database) -> Result<(), DbError> {
     db.query_one(&FORGET, [&policy::SWEEP_BATCH, &seconds(policy::MOVE_OF_SESSIONS)]).await.map(drop)
 }

@@ -23,17 +23,27 @@ impl Argon2Memory {
     /// Lends this number of blocks of 1 KiB to `work`.
     fn lend<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> Result<T>) -> Result<T> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = blocks.saturating_sub(kept.len());
-        kept.try_reserve_exact(missing).map_err(|_| Error::OutOfMemory)?;
-        kept.extend(std::iter::repeat_n(Block::new(), missing));
-        let lent = &mut kept[..blocks];
-        let result = work(lent);
-        lent.fill(Block::new());
+        if kept.len() < blocks {
+            *kept = Vec::new();
+            kept.try_reserve_exact(blocks).map_err(|_| Error::OutOfMemory)?;
+            kept.resize(blocks, Block::new());
+        }
+        work(&mut Lent(&mut kept).0[..blocks])
+    }
+}
+
+/// Memory that is overwritten when the hash is complete, also after a panic.
+struct Lent<'a>(&'a mut Vec<Block>);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.fill(Block::new());
+        // The compiler must not leave the writes out, although the memory may be freed here.
+        std::hint::black_box(self.0.as_mut_slice());
         // A hash of another service may need more. That memory is not kept.
-        let usual = policy::ARGON2_MEMORY_KIB as usize;
-        kept.truncate(usual);
-        kept.shrink_to(usual);
-        result
+        if self.0.len() > policy::ARGON2_MEMORY_KIB as usize {
+            *self.0 = Vec::new();
+        }
     }
 }
 
@@ -102,14 +112,30 @@ mod tests {
     }
 
     #[test]
+    fn whatever_the_crate_refuses_is_refused_alike() {
+        let memory = Argon2Memory::default();
+        for (length, version, salt) in [
+            (None, None, SALT),
+            (Some(4), Some(16), SALT),
+            (Some(10), Some(19), SALT),
+            (Some(64), Some(20), SALT),
+            (Some(65), Some(19), SALT),
+            (None, Some(19), &b"short"[..]),
+        ] {
+            let work = Params::new(67, 2, 3, length).unwrap();
+            let expected = Argon2::default().hash_password_customized(b"password", salt, None, version, work.clone());
+            assert_eq!(memory.hash_password_customized(b"password", salt, None, version, work), expected);
+        }
+    }
+
+    #[test]
     fn the_kept_memory_is_limited_and_contains_nothing_of_a_password() {
         let memory = Argon2Memory::default();
         for kib in [64, policy::ARGON2_MEMORY_KIB + 8, 128] {
             memory.hash_password_customized(b"password", SALT, None, None, params(kib, 1, 1)).unwrap();
         }
         let kept = memory.0.lock().unwrap();
-        let usual = policy::ARGON2_MEMORY_KIB as usize;
-        assert_eq!((kept.len(), kept.capacity()), (usual, usual));
+        assert_eq!((kept.len(), kept.capacity()), (128, 128), "the larger memory was not kept");
         assert!(kept.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
     }
 }

@@ -54,7 +54,7 @@ async fn a_request_waits_for_a_connection_until_the_deadline() {
     fault.record_served(&reply);
 }
 
-/// Otherwise each process would keep its connection between two requests.
+/// A function that is rarely called closes its connection after each request. If it did not, each of its processes would keep one between two requests.
 // Fault 6.
 #[tokio::test]
 async fn functions_that_are_rarely_called_keep_no_connection() {

@@ -40,7 +40,8 @@ fn items_of_source(source: &str) -> Vec<String> {
     (0..policy::ITEMS_OF_SOURCE).map(|number| format!("c#{}", hex::encode(counter.item(number).as_bytes()))).collect()
 }
 
-/// Simulates attempts at random times, at this average rate. The units at the items of the source change places at random. Returns how many of them an item refused.
+/// Simulates attempts at random times, at this average rate. Each begins with a random item of
+/// the source: what the recorded attempt needed at these items is moved to others by a random number. Returns how many attempts an item refused.
 fn refused(attempt: &Attempt, items_of_source: &[String], rate: f64) -> usize {
     let mut rng = SeededRng::new(1);
     let (mut refused, mut now) = (0, 0.0);
