@@ -127,27 +127,12 @@ impl Database {
         loop {
             match self.run(deadline, statement.sql, &parameters).await {
                 Err(Failure::Conflict(cause)) => {
-                    let pause = backoff(policy::CONFLICT_PAUSES, conflicts);
-                    if Instant::now() + pause >= deadline {
-                        return Err(DbError::Away(cause));
-                    }
-                    // Logged once for each statement, because conflicts are frequent where every transaction is `repeatable read`.
-                    if conflicts == 0 {
-                        tracing::warn!(%cause, "a statement conflicted with another transaction and runs again");
-                    }
-                    sleep(pause).await;
-                    conflicts += 1;
+                    let why = "a statement conflicted with another transaction and runs again";
+                    wait_to_retry(policy::CONFLICT_PAUSES, &mut conflicts, deadline, why, cause).await?;
                 }
                 Err(Failure::NoConnection(cause)) => {
-                    let pause = backoff(policy::CONNECTION_PAUSES, refusals);
-                    if Instant::now() + pause >= deadline {
-                        return Err(DbError::Away(cause));
-                    }
-                    if refusals == 0 {
-                        tracing::warn!(%cause, "all connections are in use, so this function waits for one");
-                    }
-                    sleep(pause).await;
-                    refusals += 1;
+                    let why = "all connections are in use, so this function waits for one";
+                    wait_to_retry(policy::CONNECTION_PAUSES, &mut refusals, deadline, why, cause).await?;
                 }
                 Err(Failure::Disconnected(cause)) if connections < Self::CONNECTIONS => {
                     tracing::warn!(connections, %cause, "a connection died during a statement, which runs again on another");
@@ -225,6 +210,27 @@ impl Drop for ConnectionOfRequest<'_> {
 /// Closes a connection, because its next answer might belong to an earlier statement.
 fn discard(client: Client) {
     drop(Object::take(client));
+}
+
+/// Waits before a statement is tried again. Returns an error instead if no time is left until the deadline. Logs `why` only once for each statement,
+/// because conflicts are frequent where every transaction is `repeatable read`.
+async fn wait_to_retry(
+    pauses: Pauses,
+    failures: &mut u32,
+    deadline: Instant,
+    why: &str,
+    cause: Cause,
+) -> Result<(), DbError> {
+    let pause = backoff(pauses, *failures);
+    if Instant::now() + pause >= deadline {
+        return Err(DbError::Away(cause));
+    }
+    if *failures == 0 {
+        tracing::warn!(%cause, "{why}");
+    }
+    sleep(pause).await;
+    *failures += 1;
+    Ok(())
 }
 
 /// How long a statement waits before it is tried again. The longest possible wait doubles with each failure. The wait is a random time between half of

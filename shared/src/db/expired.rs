@@ -9,32 +9,39 @@ use crate::security::policy;
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&SESSIONS, &PASSWORD_RESETS, &THROTTLE, &OUTBOX];
 
-/// Rows are deleted by their place in the table (`ctid`), which works for every primary key. The rows are locked, so their places do not change.
-macro_rules! delete_from {
-    ($table:literal) => {
-        Statement {
-            sql: concat!(
-                "
+/// Deletes at most `$1` rows that fulfil the condition. Rows are deleted by their place in the table (`ctid`), which works for every primary key. The rows
+/// are locked, so their places do not change.
+macro_rules! delete_rows {
+    ($table:literal where $condition:literal) => {
+        concat!(
+            "
     WITH deleted AS (
         DELETE FROM ",
-                $table,
-                " WHERE ctid = ANY (ARRAY(
+            $table,
+            " WHERE ctid = ANY (ARRAY(
             SELECT ctid FROM ",
-                $table,
-                " WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED
+            $table,
+            " WHERE ",
+            $condition,
+            " LIMIT $1 FOR UPDATE SKIP LOCKED
         )) RETURNING 1
     )
     SELECT count(*) AS deleted FROM deleted"
-            ),
-            types: [Type::INT8],
-        }
+        )
+    };
+}
+pub(super) use delete_rows;
+
+macro_rules! delete_expired_from {
+    ($table:literal) => {
+        Statement { sql: delete_rows!($table where "expires_at <= now()"), types: [Type::INT8] }
     };
 }
 
-static SESSIONS: Statement<1> = delete_from!("sessions");
-static PASSWORD_RESETS: Statement<1> = delete_from!("password_resets");
-static THROTTLE: Statement<1> = delete_from!("throttle");
-static OUTBOX: Statement<1> = delete_from!("outbox");
+static SESSIONS: Statement<1> = delete_expired_from!("sessions");
+static PASSWORD_RESETS: Statement<1> = delete_expired_from!("password_resets");
+static THROTTLE: Statement<1> = delete_expired_from!("throttle");
+static OUTBOX: Statement<1> = delete_expired_from!("outbox");
 
 /// A table whose rows expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::{AnyStatement, Database, DbError, seconds, statement::Statement};
+use super::{AnyStatement, Database, DbError, expired::delete_rows, seconds, statement::Statement};
 use crate::{domain::UserId, security::policy};
 
 /// All statements of this module.
@@ -57,13 +57,7 @@ pub async fn settle(db: &Database, user: UserId, version: i32) -> Result<(), DbE
 }
 
 static FORGET: Statement<2> = Statement {
-    sql: "
-    WITH deleted AS (
-        DELETE FROM session_endings WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM session_endings WHERE owed_since <= now() - $2 * interval '1 second' LIMIT $1 FOR UPDATE SKIP LOCKED
-        )) RETURNING 1
-    )
-    SELECT count(*) AS deleted FROM deleted",
+    sql: delete_rows!("session_endings" where "owed_since <= now() - $2 * interval '1 second'"),
     types: [Type::INT8, Type::FLOAT8],
 };
 
