@@ -43,8 +43,7 @@ async fn main() -> ExitCode {
         ("one hash", hash().await),
         ("`GET /api/public`", public_endpoint(&stack).await),
     ];
-    let limit = |connections| format!("ALTER ROLE {} CONNECTION LIMIT {connections}", stack.database.name());
-    stack.sql(&limit(connections.to_string())).await;
+    stack.limit_connections(connections.try_into().expect("a small number")).await;
     let traffic = Traffic::new(&stack, &ses, seed, Duration::ZERO);
     let until = Instant::now() + Duration::from_secs(seconds as u64);
     let (users, ()) = join!(traffic.run(users, until), async {
@@ -56,7 +55,7 @@ async fn main() -> ExitCode {
     println!("\n{}", traffic.answers);
     report(&traffic, &baselines);
 
-    stack.sql(&limit("-1".to_owned())).await;
+    stack.limit_connections(-1).await;
     let ledger = traffic.verify(users, true).await;
     let (violations, defects) = (traffic.answers.violations(), traffic.answers.count(Some(500)));
     println!("\n{ledger}\n{defects} answers with status 500, {} violations", violations.len());

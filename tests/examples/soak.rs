@@ -143,10 +143,10 @@ impl Faults<'_> {
         match fault {
             ConnectionsClosed => stack.sql(CLOSE_CONNECTIONS).await,
             NoConnections => {
-                stack.sql(&format!("ALTER ROLE {name} CONNECTION LIMIT 0")).await;
+                stack.limit_connections(0).await;
                 stack.sql(CLOSE_CONNECTIONS).await;
                 sleep(duration).await;
-                stack.sql(&format!("ALTER ROLE {name} CONNECTION LIMIT -1")).await;
+                stack.limit_connections(-1).await;
             }
             // As after a failover: new connections reach a server that is read-only.
             ReadOnly => {

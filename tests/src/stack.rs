@@ -229,6 +229,11 @@ impl Stack {
         self.database.connect().await.batch_execute(statement).await.expect("the statement runs");
     }
 
+    /// Limits the connections of the functions' role. -1 means no limit.
+    pub async fn limit_connections(&self, limit: i32) {
+        self.sql(&format!("ALTER ROLE {} CONNECTION LIMIT {limit}", self.database.name())).await;
+    }
+
     /// The single text value that a query returns.
     pub async fn sql_text(&self, query: &str) -> String {
         self.database.connect().await.query_one(query, &[]).await.expect("the query returns a row").get(0)

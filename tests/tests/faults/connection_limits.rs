@@ -45,11 +45,10 @@ async fn a_request_waits_for_a_connection_until_the_deadline() {
     let mut fault = Fault::new(6, "A connection becomes free after a second");
     let stack = Stack::with_state_in(PostgreSql).await;
     let ada = stack.user("Ada").await;
-    let role = stack.database.name();
-    stack.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 0")).await;
+    stack.limit_connections(0).await;
     let (reply, ()) = tokio::join!(ada.tries_to_sign_in(), async {
         sleep(Duration::from_secs(1)).await;
-        stack.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1")).await;
+        stack.limit_connections(1).await;
     });
     fault.record_served(&reply);
 }
@@ -61,8 +60,7 @@ async fn functions_that_are_rarely_called_keep_no_connection() {
     let mut fault = Fault::new(6, "Fewer connections than processes: one for all functions that are rarely called");
     let stack = Stack::with_state_in(PostgreSql).await;
     let ada = stack.user("Ada").await;
-    let role = stack.database.name();
-    stack.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 1")).await;
+    stack.limit_connections(1).await;
     for round in 0..3 {
         fault.record_served(&stack.stranger("Bob").signs_up().await);
         let token = ada.receives_reset_mail(2 * round + 1).await.reset_token();

@@ -22,9 +22,7 @@ impl Transcript {
     /// Runs a program, prints its lines, and adds up the counts that `read` finds in them.
     pub fn count_lines(&self, what: &str, command: &mut Command, read: fn(&str) -> Option<Count>) -> Result<Count> {
         let mut count = Count::default();
-        let succeeded = process::lines(what, command, |line| {
-            say(line);
-            self.keep(line);
+        let succeeded = self.print_lines(what, command, |line| {
             if let Some(found) = read(line) {
                 count = count + found;
             }
@@ -38,16 +36,22 @@ impl Transcript {
 
     /// Runs a program that is one test, and prints its lines.
     pub fn count_one(&self, what: &str, command: &mut Command) -> Result<Count> {
-        let succeeded = process::lines(what, command, |line| {
-            say(line);
-            self.keep(line);
-        })?;
+        let succeeded = self.print_lines(what, command, |_| {})?;
         Ok(Count { passed: succeeded.into(), failed: (!succeeded).into() })
     }
 
     /// The kept lines. Forgets them.
     pub fn take(&self) -> Vec<String> {
         self.0.lock().map(|mut lines| lines.drain(..).collect()).unwrap_or_default()
+    }
+
+    /// Runs a program, and prints, keeps and passes on each line. Returns whether it succeeded.
+    fn print_lines(&self, what: &str, command: &mut Command, mut see: impl FnMut(&str) + Send) -> Result<bool> {
+        process::lines(what, command, |line| {
+            say(line);
+            self.keep(line);
+            see(line);
+        })
     }
 
     fn keep(&self, line: &str) {
