@@ -71,7 +71,9 @@ impl RustTests<'_> {
         command
             .current_dir(&self.workspace.root)
             .envs(self.servers.environment(self.postgres))
-            .envs(environment.iter().copied());
+            .envs(environment.iter().copied())
+            // An assertion says where it failed. A backtrace would only be longer than what the transcript keeps.
+            .env("RUST_BACKTRACE", "0");
         command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).arg("--").args(libtest);
         self.transcript.count_lines("cargo test", &mut command, Count::of_cargo_test)
     }
