@@ -1,15 +1,15 @@
 //! The SQL: a file for each table, and for each query a constant and a function. The SQL contains no security rules, except rules that must be
 //! checked in the statement that reads or changes the data.
 //!
-//! Every statement is a transaction of its own. It is not prepared by name (`query_typed`), so that connection poolers work. If the answer of a
-//! statement was lost, [`Database`] runs the statement again. This is safe, because constraints and conditions in the statement decide what it does:
-//! the second run finds what the first run did. Only counters may count twice.
+//! Every statement is a transaction of its own. If the answer of a statement was lost, [`Database`] runs the statement again. This is safe, because
+//! constraints and conditions in the statement decide what it does: the second run finds what the first run did. Only counters may count twice.
 
 mod connection_settings;
 mod connector;
 pub mod expired;
 pub mod outbox;
 pub mod password_resets;
+mod prepared_statements;
 mod rules;
 pub mod session_endings;
 pub mod sessions;
@@ -19,7 +19,7 @@ pub mod users;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use deadpool_postgres::{Client, Hook, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use rand::Rng;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -30,10 +30,10 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use self::statement::Statement;
 pub use self::{
     connection_settings::ConnectionSettings, connector::Connector, rules::SESSION_IS_LIVE, statement::AnyStatement,
 };
+use self::{prepared_statements::PreparedStatements, statement::Statement};
 use crate::{
     deadline,
     environment::{ConfigError, Environment},
@@ -76,6 +76,8 @@ pub fn statements() -> Vec<&'static dyn AnyStatement> {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    /// `None` if statements are never prepared.
+    prepared: Option<PreparedStatements>,
     tls: MakeRustlsConnect,
 }
 
@@ -101,11 +103,18 @@ impl Database {
         // A check before every use would cost each request a round trip. If the connection died while the process was frozen, its first
         // statement fails and runs again on a new connection.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let prepared = settings.prepared_statements.then(PreparedStatements::default);
         let connector = Connector::new(settings);
         let tls = connector.tls();
         // The connector has the configuration, so the manager's is empty.
         let manager = Manager::from_connect(tokio_postgres::Config::new(), connector, recycling);
-        Self { pool: Pool::builder(manager).max_size(1).build().expect("a pool without timeouts"), tls }
+        let of_connection = prepared.clone();
+        let new_connection = Hook::sync_fn(move |_, _| {
+            of_connection.iter().for_each(PreparedStatements::clear);
+            Ok(())
+        });
+        let pool = Pool::builder(manager).max_size(1).post_create(new_connection).build();
+        Self { pool: pool.expect("a pool without timeouts"), prepared, tls }
     }
 
     /// The connection of this request, which is closed when the returned value is dropped. Functions that are rarely called begin with this. Between two
@@ -167,7 +176,12 @@ impl Database {
         row.ok_or_else(|| DbError::Failed("a statement that always returns a row returned none".into()))
     }
 
-    async fn run(&self, deadline: Instant, sql: &str, parameters: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Failure> {
+    async fn run(
+        &self,
+        deadline: Instant,
+        sql: &'static str,
+        parameters: &[(Value<'_>, Type)],
+    ) -> Result<Vec<Row>, Failure> {
         let client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
             Ok(Err(PoolError::Backend(problem))) => return Err(Failure::of_connecting(&problem)),
@@ -178,7 +192,13 @@ impl Database {
         if Instant::now() >= deadline {
             return Err(Failure::Away("no time is left for the statement".into()));
         }
-        match timeout_at(deadline, client.query_typed(sql, parameters)).await {
+        let rows = async {
+            match &self.prepared {
+                Some(prepared) => prepared.query(&client, sql, parameters).await,
+                None => client.query_typed(sql, parameters).await,
+            }
+        };
+        match timeout_at(deadline, rows).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(problem)) => {
                 let failure = Failure::from(problem);

@@ -77,13 +77,14 @@ impl Environment {
         }
     }
 
-    /// A switch, which is on by default.
+    /// A switch, or the default.
     ///
     /// # Errors
     /// If it is neither `on` nor `off`.
-    pub fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
+    pub fn switch(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
         match self.optional(name) {
-            None | Some("on") => Ok(true),
+            None => Ok(default),
+            Some("on") => Ok(true),
             Some("off") => Ok(false),
             Some(_) => Err(ConfigError::Malformed { name, expected: "`on` or `off`" }),
         }

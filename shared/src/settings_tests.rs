@@ -69,12 +69,13 @@ fn an_error_names_the_variable_and_not_its_value() {
 }
 
 /// Every variable, with a valid value.
-const GOOD: [(&str, &str); 22] = [
+const GOOD: [(&str, &str); 23] = [
     SECRET,
     ("AWS_ENDPOINT_URL", ""),
     ("AWS_ENDPOINT_URL_DYNAMODB", ""),
     ("AWS_ENDPOINT_URL_SES", ""),
     ("DATABASE_AUTH", "password"),
+    ("DATABASE_PREPARED_STATEMENTS", "on"),
     ("DATABASE_TLS", "off"),
     ("DATABASE_URL", "postgres://user:password@db.internal/database"),
     ("FORGOT_PASSWORD_FLOOR_MS", "1000"),

@@ -4,6 +4,7 @@
 //! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -73,6 +74,8 @@ struct Shared {
 struct State {
     /// The statements since the list was last cleared.
     statements: Vec<Statement>,
+    /// How often the functions have sent the text of a statement to be parsed, since the list was last cleared.
+    parsed: usize,
     /// The number of the statement to interrupt, and how to interrupt it. The first statement has the number 1.
     interruption: Option<(usize, InterruptionPoint, Disturbance)>,
     /// The SQLSTATE with which the proxy answers statements instead of running them, and for how many more statements it does so.
@@ -123,9 +126,17 @@ impl PostgresProxy {
         self.state().statements.clone()
     }
 
+    /// How often the functions have sent the text of a statement to be parsed, since [`PostgresProxy::clear_statements`].
+    #[must_use]
+    pub fn parsed(&self) -> usize {
+        self.state().parsed
+    }
+
     /// Clears the list of statements.
     pub fn clear_statements(&self) {
-        self.state().statements.clear();
+        let mut state = self.state();
+        state.statements.clear();
+        state.parsed = 0;
     }
 
     /// Answers the next statements with an error of this SQLSTATE instead of running them. `times` is the number of these
@@ -212,10 +223,16 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             return;
         }
         let (mut batch, mut statement) = (Vec::new(), None);
+        // The statements that the client has prepared, by their names. The one without a name lasts until the next one.
+        let mut prepared = HashMap::new();
         while let Some(message) = read_message(&mut client, true).await {
             batch.extend_from_slice(&message);
             match message[0] {
-                b'P' => statement = Some(Statement::from_parse_message(&message)),
+                b'P' => {
+                    prepared.extend([Statement::from_parse_message(&message)]);
+                    self.shared.state.lock().expect("no panic").parsed += 1;
+                }
+                b'B' => statement = prepared.get(&statement_of_bind_message(&message)).cloned(),
                 b'Q' => statement = Some(Statement { sql: read_string(&message[5..]).0, types: Vec::new() }),
                 _ => {}
             }
@@ -297,14 +314,20 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
 }
 
 impl Statement {
-    /// Reads a Parse message: type, length, the statement's name, its text, and the types of its parameters.
-    fn from_parse_message(message: &[u8]) -> Self {
-        let (_, rest) = read_string(&message[5..]);
+    /// Reads a Parse message: type, length, the statement's name, its text, and the types of its parameters. Returns the name, too.
+    fn from_parse_message(message: &[u8]) -> (String, Self) {
+        let (name, rest) = read_string(&message[5..]);
         let (sql, rest) = read_string(rest);
         let types =
             rest[2..].chunks_exact(4).map(|id| u32::from_be_bytes(id.try_into().expect("four bytes"))).collect();
-        Self { sql, types }
+        (name, Self { sql, types })
     }
+}
+
+/// The name of the statement in a Bind message: type, length, the portal's name, the statement's name, and the values.
+fn statement_of_bind_message(message: &[u8]) -> String {
+    let (_, rest) = read_string(&message[5..]);
+    read_string(rest).0
 }
 
 /// A zero-terminated string, and the bytes after it.

@@ -76,6 +76,7 @@ impl Stack {
             ("MAIL_FROM", "no-reply@example.com"),
             ("PASSWORD_MIN_LENGTH", "8"),
             ("PASSWORD_BLOCKLIST", "off"),
+            ("DATABASE_PREPARED_STATEMENTS", "on"),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             ("AWS_REGION", REGION),

@@ -191,11 +191,12 @@ const fn text(name: &'static str, example: &'static str) -> Variable {
     Variable { name, required: false, example, malformed: None }
 }
 
-static DATABASE: [Variable; 4] = [
+static DATABASE: [Variable; 5] = [
     required("DATABASE_URL", "postgres://jwt_auth@db.example.com:5432/auth", "canary://user@db.example.com/auth"),
     optional("DATABASE_AUTH", "iam", "canary"),
     optional("DATABASE_TLS", "verify", "canary"),
     optional("DATABASE_CA", "rds", "/canary/is/no/file"),
+    optional("DATABASE_PREPARED_STATEMENTS", "on", "canary"),
 ];
 
 static TABLE_OWNER: [Variable; 2] =

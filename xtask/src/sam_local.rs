@@ -34,9 +34,10 @@ const HOST_NAME_IN_CONTAINERS: &str = "host.docker.internal";
 
 /// Variables that have a value only in a deployment. In the containers they are set to the empty string,
 /// unless the local settings have a value.
-const DEPLOYMENT_ONLY_VARIABLES: [&str; 8] = [
+const DEPLOYMENT_ONLY_VARIABLES: [&str; 9] = [
     "DATABASE_AUTH",
     "DATABASE_PASSWORD",
+    "DATABASE_PREPARED_STATEMENTS",
     "FUNCTIONS_ROLE",
     "JWT_ADDITIONAL_PUBLIC_KEYS",
     "JWT_ADDITIONAL_SECRET_KEYS",

@@ -130,7 +130,7 @@ impl App {
             sessions: Sessions::from_env(&env, Some(&database)).await?,
             database,
             hasher: PasswordHasher::new(),
-            replace_outdated_hashes: env.switch("PASSWORD_REHASH")?,
+            replace_outdated_hashes: env.switch("PASSWORD_REHASH", true)?,
             minimum_duration_of_failures: env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?,
         })
     }

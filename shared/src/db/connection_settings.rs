@@ -22,13 +22,15 @@ pub struct ConnectionSettings {
     pub authorities: Option<RootCertStore>,
     /// Whether the role logs in with a token that IAM signs, instead of a password.
     pub iam: bool,
+    /// Whether statements are prepared. Poolers that do not support this may run a statement that another client has prepared under the same name.
+    pub prepared_statements: bool,
 }
 
 /// The certificate authorities of Amazon RDS in every region. `cargo xtask rds-certificates` renews them.
 const RDS: &[u8] = include_bytes!("../../certificates/rds.pem");
 
 impl ConnectionSettings {
-    /// Reads `DATABASE_URL`, `DATABASE_TLS`, `DATABASE_CA` and `DATABASE_AUTH`.
+    /// Reads `DATABASE_URL`, `DATABASE_TLS`, `DATABASE_CA`, `DATABASE_AUTH` and `DATABASE_PREPARED_STATEMENTS`.
     ///
     /// The connection is encrypted and the server verified, unless the server is on this machine or `DATABASE_TLS` is `off`.
     ///
@@ -77,7 +79,9 @@ impl ConnectionSettings {
             Some("iam") => true,
             Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_AUTH", expected: "`password` or `iam`" }),
         };
-        Ok(Self { connection, authorities, iam })
+        // Only RDS and RDS Proxy accept IAM. Both support prepared statements.
+        let prepared_statements = env.switch("DATABASE_PREPARED_STATEMENTS", iam)?;
+        Ok(Self { connection, authorities, iam, prepared_statements })
     }
 }
 
@@ -86,7 +90,7 @@ const PARAMETERS_OF_OTHERS: [(&str, &str); 5] = [
     ("sslmode", "without this `sslmode`: DATABASE_TLS=verify, the default, does the same as verify-full"),
     ("sslrootcert", "without `sslrootcert`: DATABASE_CA names the file of certificates"),
     ("sslcert", "without `sslcert`: clients log in with a password or IAM (DATABASE_AUTH), not with a certificate"),
-    ("pgbouncer", "without `pgbouncer`: poolers need no parameter, because statements are not prepared by name"),
+    ("pgbouncer", "without `pgbouncer`: DATABASE_PREPARED_STATEMENTS=off, the default, works with every pooler"),
     ("schema", "without `schema`: set the schema of the role with ALTER ROLE … SET search_path"),
 ];
 

@@ -44,7 +44,7 @@ impl Connector {
     /// A connector. It does not connect yet.
     #[must_use]
     pub fn new(settings: ConnectionSettings) -> Self {
-        let ConnectionSettings { connection: mut config, authorities, iam } = settings;
+        let ConnectionSettings { connection: mut config, authorities, iam, .. } = settings;
         config.ssl_mode(if authorities.is_some() { SslMode::Require } else { SslMode::Disable });
         Self { config, tls: MakeRustlsConnect::new(tls(authorities)), iam: iam.then(OnceCell::new) }
     }

@@ -43,7 +43,7 @@ impl PasswordRules {
             let recommended = policy::PASSWORD_MIN_LENGTH;
             warn!(min_length, "{name} is below {recommended}, the minimum that NIST SP 800-63B-4 allows");
         }
-        Ok(Self { min_length, blocklist: env.switch("PASSWORD_BLOCKLIST")? })
+        Ok(Self { min_length, blocklist: env.switch("PASSWORD_BLOCKLIST", true)? })
     }
 
     /// The minimum number of characters of a new password.

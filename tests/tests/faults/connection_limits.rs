@@ -76,7 +76,8 @@ async fn through_pgbouncer_many_functions_share_two_connections() {
     let shared_server: Config = server("TEST_DATABASE_URL").parse().unwrap();
     let database = TestDatabase::empty().await;
     let bouncer = PgBouncer::start(shared_server.get_ports()[0], 2, database.name()).await;
-    let stack = Stack::builder().with_database(database).database_port(bouncer.port).processes(4).start().await;
+    let builder = Stack::builder().with("DATABASE_PREPARED_STATEMENTS", "off").with_database(database);
+    let stack = builder.database_port(bouncer.port).processes(4).start().await;
     join_all((0..4).map(|_| walk_through(&stack))).await;
     let count_connections =
         format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", stack.database.name());

@@ -12,6 +12,7 @@ mod frozen_functions;
 mod killed_functions;
 mod operation;
 mod postgresql_outages;
+mod prepared_statements;
 mod query_plans;
 mod ses;
 mod slow_database;

@@ -59,6 +59,7 @@ fn a_malformed_variable_is_named_and_its_value_is_not() {
         ("signin", "DATABASE_URL", "canary://u:p@h/d"),
         ("signin", "DATABASE_TLS", "canary"),
         ("signin", "DATABASE_AUTH", "canary"),
+        ("signin", "DATABASE_PREPARED_STATEMENTS", "canary"),
         ("migrate", "FUNCTIONS_ROLE", "canary-"),
         ("signin", "PASSWORD_REHASH", "canary"),
         ("signup", "PASSWORD_MIN_LENGTH", "7"),

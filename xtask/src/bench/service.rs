@@ -178,6 +178,8 @@ fn environment(database: &str) -> Result<Vec<(String, String)>> {
         ("JWT_SECRET_KEY", &settings::random_hex(32)?),
         // As in template.yaml.
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        // As with IAM, which is the default of a deployment.
+        ("DATABASE_PREPARED_STATEMENTS", "on"),
         ("AWS_REGION", "us-east-1"),
         // DynamoDB Local accepts any credentials.
         ("AWS_ACCESS_KEY_ID", "local"),

@@ -45,6 +45,15 @@ fn iam_needs_one_host_a_plain_user_name_and_encryption() {
 }
 
 #[test]
+fn statements_are_prepared_with_iam_or_if_the_setting_says_so() {
+    let prepared = |auth: &str, setting: &str| {
+        let variables = [("DATABASE_AUTH", auth), ("DATABASE_PREPARED_STATEMENTS", setting)];
+        database(&variables, "db.internal").unwrap().prepared_statements
+    };
+    assert!(prepared("iam", "") && prepared("password", "on") && !prepared("password", "") && !prepared("iam", "off"));
+}
+
+#[test]
 fn a_database_url_is_a_url() {
     for url in
         ["", "localhost", "mysql://u@h/d", "host=localhost", "postgres://u@h:port/d", "postgres://", "postgres:///d"]

@@ -1,0 +1,61 @@
+//! Statements that PostgreSQL keeps prepared on a connection.
+
+use tests::{Person, PostgresProxy, Stack, Tokens};
+
+use crate::fault::Fault;
+
+/// A stack behind a proxy.
+async fn stack_behind(proxy: &PostgresProxy, setting: &str) -> Stack {
+    Stack::builder().with("DATABASE_PREPARED_STATEMENTS", setting).database_port(proxy.port).start().await
+}
+
+/// How often PostgreSQL had to parse a statement for one request to the dashboard.
+async fn parsed_for_dashboard(proxy: &PostgresProxy, ada: &Person<'_>, tokens: &Tokens) -> usize {
+    proxy.clear_statements();
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    assert_eq!(proxy.statements().len(), 1, "a request needs one statement");
+    proxy.parsed()
+}
+
+// Fault 6.
+#[tokio::test]
+async fn a_connection_prepares_a_statement_when_it_runs_for_the_second_time() {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    for (setting, expected) in [("on", [1, 2, 0, 0]), ("off", [1, 1, 1, 1])] {
+        let stack = stack_behind(&proxy, setting).await;
+        let ada = stack.user("Ada").await;
+        let tokens = ada.signs_in().await;
+        let mut parsed = Vec::new();
+        for _ in expected {
+            parsed.push(parsed_for_dashboard(&proxy, &ada, &tokens).await);
+        }
+        assert_eq!(parsed, expected, "{setting}");
+    }
+}
+
+// Fault 6.
+#[tokio::test]
+async fn a_prepared_statement_that_no_longer_works_is_prepared_again() {
+    let mut fault = Fault::new(
+        6,
+        "PostgreSQL has forgotten a prepared statement (26000), or a migration has changed a column (0A000)",
+    );
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = stack_behind(&proxy, "on").await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    for _ in 0..3 {
+        ada.dashboard(&tokens.access).await;
+    }
+    proxy.refuse_statements("26000", 1);
+    fault.record_served(&ada.dashboard(&tokens.access).await);
+    for expected in [1, 2, 0] {
+        assert_eq!(parsed_for_dashboard(&proxy, &ada, &tokens).await, expected);
+    }
+
+    proxy.clear_statements();
+    stack.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(200)").await;
+    fault.record_served(&ada.dashboard(&tokens.access).await);
+    assert_eq!(proxy.statements().len(), 2, "PostgreSQL refused to run the prepared statement");
+    assert!(!stack.log_of("dashboard").contains("WARN"), "{}", stack.log_of("dashboard"));
+}
