@@ -1,4 +1,4 @@
-//! Has the function built again when a migration is added: the macro that embeds them is a source file that does not change.
+//! Makes Cargo rebuild the function when a migration is added. Cargo does not see that the macro `embed_migrations!` reads that folder.
 
 fn main() {
     println!("cargo::rerun-if-changed=../../migrations");

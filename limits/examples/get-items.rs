@@ -1,4 +1,4 @@
-//! Reads two items of a DynamoDB table at the same time: the limit of functions that check a session there.
+//! Reads two items of a DynamoDB table at the same time: the lower bound for functions that check a session there.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::{Client, types::AttributeValue};

@@ -1,4 +1,4 @@
-//! Hashes a password with the parameters of the service: the limit of `signin`.
+//! Hashes a password with the parameters of the service: the lower bound for `signin`.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use lambda_http::{Error, Request, run, service_fn};

@@ -1,4 +1,4 @@
-//! Answers every event with a constant text: the limit of `welcome` and `public`.
+//! Answers every event with a constant text: the lower bound for `welcome` and `public`.
 
 use lambda_http::{Error, Request, run, service_fn};
 

@@ -1,4 +1,4 @@
-//! Connects to PostgreSQL and reads one row by its primary key: the limit of `dashboard`.
+//! Connects to PostgreSQL and reads one row by its primary key: the lower bound for `dashboard`.
 
 use lambda_http::Error;
 

@@ -1,4 +1,4 @@
-//! Connects to PostgreSQL and changes one row, found by its primary key: the limit of `refresh`.
+//! Connects to PostgreSQL and changes one row, found by its primary key: the lower bound for `refresh`.
 
 use lambda_http::Error;
 

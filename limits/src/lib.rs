@@ -1,7 +1,7 @@
-//! What the programs in `examples/` share. Each program is a Lambda function that does only one thing that functions of the service do. So its
-//! time is the limit that a function can reach. `cargo xtask bench` compares them.
+//! What the programs in `examples/` share. Each program is a Lambda function that does only the unavoidable part of the work of some functions of the
+//! service. So its time is a lower bound for their times. `cargo xtask bench` compares the two.
 //!
-//! They are examples, so that only `cargo xtask bench` and clippy compile them.
+//! The programs are Cargo examples, so that only `cargo xtask bench` and clippy compile them.
 
 use lambda_http::{Error, Request, run, service_fn};
 use rustls::{

@@ -1,4 +1,4 @@
-//! Strategies of property tests: input that may come from outside.
+//! Proptest strategies that generate input as a client may send it.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::Value;

@@ -24,7 +24,7 @@ pub enum Event {
     AllSessionsEnded,
     /// A reset mail was requested.
     PasswordResetRequested,
-    /// A password was reset, and every session ended.
+    /// A password was reset, which ends every session of the user.
     PasswordReset,
 }
 

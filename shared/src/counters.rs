@@ -1,10 +1,10 @@
 //! Counters of attempts. Each counter expires by itself.
 //!
 //! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. If `STATE_TABLE`
-//! names a table, attempts are counted in **DynamoDB**, where sessions are then, too.
+//! names a table, attempts are counted in that **DynamoDB** table, which then also contains the sessions.
 //!
-//! Two numbers are not counted here, because a request that must be sent anyway can count them: the refreshes of a session, in its row or item, and the
-//! reset mails of an account, in PostgreSQL.
+//! Two kinds of attempts are counted elsewhere, by a write that is necessary anyway: refreshes, in the row or item of the session, and reset mails of
+//! an account, in PostgreSQL.
 
 mod dynamodb;
 mod postgres;
@@ -24,8 +24,8 @@ use crate::{
 };
 
 /// Counts attempts. An attempt is counted before the request is processed, so fifty attempts at the same time count as fifty. A refused attempt is
-/// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] and [`Self::complete_sign_in_count`]. In DynamoDB, an attempt that the second
-/// one refuses stays counted where it was counted before.
+/// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] and [`Self::complete_sign_in_count`]. In DynamoDB, if
+/// `complete_sign_in_count` refuses an attempt, what was already counted stays counted.
 ///
 /// `now` is the time of the function's clock. Only the counters in DynamoDB use it. PostgreSQL uses its own clock.
 #[async_trait]
@@ -42,8 +42,8 @@ pub trait Counters: Send + Sync {
         now: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted>;
 
-    /// Completes the counting of an attempt to sign in, whatever its password, or refuses the attempt. May run while the password is verified. Returns
-    /// the counters for [`Self::forgive_sign_in`].
+    /// Completes the counting of an attempt to sign in, whatever its password, or refuses the attempt. May run while the password is verified.
+    /// Returns the counters for [`Self::forgive_sign_in`].
     async fn complete_sign_in_count(
         &self,
         counted: &CountedSignIn,

@@ -1,4 +1,5 @@
-//! `GET /.well-known/jwks.json`: the public keys that verify access tokens (RFC 7517 §5). There are none while a secret signs access tokens.
+//! `GET /.well-known/jwks.json`: the public keys that verify access tokens (RFC 7517 §5). There are none if
+//! neither `JWT_PRIVATE_KEY` nor `JWT_ADDITIONAL_PUBLIC_KEYS` is set.
 
 use std::process::ExitCode;
 

@@ -80,7 +80,7 @@ pub enum Error {
     ),
     /// Several accounts have addresses that differ only in case.
     #[error(
-        "some users have addresses that differ only in upper and lower case, which may have only one account: ids {}{}. \
+        "some accounts have addresses that differ only in upper and lower case, but such addresses may have only one account: ids {}{}. \
          Change or delete all but one account of each group, then run migrate again (docs/taking-over.md)",
         groups(named),
         and_more(*unnamed)

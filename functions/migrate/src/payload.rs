@@ -9,7 +9,7 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Payload {
-    /// Whether to drop the old service's token tables. After that, the old service cannot run any more.
+    /// Whether to drop the old service's token tables. The old service cannot work without them.
     pub finish: bool,
 }
 

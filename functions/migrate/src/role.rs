@@ -55,7 +55,7 @@ pub async fn grant(transaction: &Transaction<'_>, role: &FunctionsRole, with_iam
 
 const ROLE: &str = "SELECT FROM pg_roles WHERE rolname = $1";
 
-/// The role and the owner, each if it was not granted `rds_iam`. None on a server without IAM, which has no role `rds_iam`.
+/// The role and the owner, each if it was not granted `rds_iam`. No rows on a server without IAM, which has no role `rds_iam`.
 const ROLES_WITHOUT_IAM: &str = "
     SELECT quote_ident(login.rolname) AS name
     FROM pg_roles login, pg_roles iam

@@ -45,8 +45,8 @@ async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> 
 /// Describes how a `users` table differs from the old service's. Empty if it does not differ in a way that matters.
 ///
 /// A column may be wider than in the old service, because our values fit into it too. The address is an exception: the migration
-/// changes its type to 254 characters. From a shorter type, PostgreSQL does this at once. From a longer type, it would rewrite the
-/// table and could truncate addresses. An additional column is accepted if an INSERT may omit it.
+/// changes its type to 254 characters. A shorter type can become longer at once. For a longer type, PostgreSQL would rewrite the
+/// table, and would fail at a longer address. An additional column is accepted if an INSERT may omit it.
 fn differences(columns: &[Column]) -> Vec<String> {
     let expected =
         |name: &'static str, check: &dyn Fn(&Column) -> Vec<String>| match columns.iter().find(|c| c.name == name) {
@@ -113,7 +113,7 @@ fn wrong_type(column: &Column, expected: &str) -> String {
     format!("{} is {}; expected {expected}", column.name, column.data_type)
 }
 
-/// How many groups of accounts an error message names at most. A longer list does not belong into a message.
+/// How many groups of accounts an error message names at most.
 const MAX_NAMED_GROUPS: i64 = 20;
 
 /// The first groups of accounts with equal addresses, and the number of all groups. The first SELECT changes ASCII letters to lower case
@@ -126,8 +126,7 @@ const SHARED_ADDRESSES: &str = "
     )
     SELECT ids, count(*) OVER () AS groups FROM shared ORDER BY ids LIMIT $1";
 
-/// Refuses accounts whose addresses differ only in upper and lower case. This is checked for ASCII letters only, and with the database's
-/// own collation.
+/// Refuses accounts whose addresses differ only in upper and lower case, by either of the two comparisons in `SHARED_ADDRESSES`.
 ///
 /// # Errors
 /// If there are such accounts. The error names their ids.

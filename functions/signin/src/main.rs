@@ -39,8 +39,8 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
     let (source, now) = (request.source(), request.arrived_at());
     let counted = app.counters.count_sign_in(&email, &source, now).await?;
     let account = counted.account.as_ref();
-    // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account. Nobody learns its result if
-    // the attempt is refused.
+    // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account. Nobody learns its result
+    // if the attempt is refused.
     let (is_right, counters) = tokio::join!(
         app.hasher.verify(&password, account.map(|account| &account.password_hash)),
         app.counters.complete_sign_in_count(&counted, &source, now),

@@ -44,7 +44,7 @@ async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
 async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbError> {
     let _connection = app.database.connection_of_request();
     let mut report = Report::default();
-    // This comes first, because many mails may need all the time.
+    // Sessions are ended before mails are sent, because sending many mails may use up the time.
     let failed = settle_session_endings(app).await?;
     while deadline::remaining() > policy::SWEEP_RESERVE
         && let Some(outcome) = attempt_next(app, invocation).await?
@@ -104,8 +104,8 @@ async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcom
     Ok(Some(Outcome::Attempted(attempted)))
 }
 
-/// Ends sessions in DynamoDB that a request could not end. Tries each user once. Stops after some failures, because DynamoDB is probably not available
-/// then. Returns the last failure.
+/// Ends sessions in DynamoDB that a request could not end. Tries each user once. Stops after some failures, because then DynamoDB is probably not
+/// available. Returns the last failure.
 async fn settle_session_endings(app: &App) -> Result<Option<DbError>, DbError> {
     let (mut last, mut failures) = (UserId(i64::MIN), Vec::new());
     while deadline::remaining() > policy::SWEEP_RESERVE
