@@ -45,7 +45,7 @@ fn iam_needs_one_host_a_plain_user_name_and_encryption() {
 }
 
 #[test]
-fn a_database_url_is_a_url() {
+fn a_malformed_database_url_is_refused() {
     for url in
         ["", "localhost", "mysql://u@h/d", "host=localhost", "postgres://u@h:port/d", "postgres://", "postgres:///d"]
     {
