@@ -12,8 +12,8 @@ use argon2::{
 
 use super::policy;
 
-/// Memory for one hash at a time. With new memory for each hash, a process would grow to six times as much, because the C library does not give
-/// freed memory back and does not reuse all of it.
+/// Memory for one hash at a time. With new memory for each hash, a process grows to more than four times its size (docs/measurements.md), because the
+/// C library does not give freed memory back and does not reuse all of it.
 ///
 /// The memory is overwritten after each hash, because it contains data that is derived from the password, and Lambda freezes the process afterwards.
 #[derive(Default)]
