@@ -72,7 +72,7 @@ pub fn statements() -> Vec<&'static dyn AnyStatement> {
     .concat()
 }
 
-/// The database. It connects for its first statement. Clones share one connection.
+/// The database. It connects when it runs its first statement. Clones share one connection.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
@@ -150,7 +150,7 @@ impl Database {
                 }
                 Err(Failure::Disconnected(cause) | Failure::Away(cause)) => return Err(DbError::Away(cause)),
                 Err(Failure::Defect(cause)) => return Err(DbError::Failed(cause)),
-                // The run on the dead connection may have committed after this run began. One more run sees what it committed.
+                // The run on the dead connection may have committed after this run took its snapshot. One more run sees the committed rows.
                 Ok(rows) if rows.is_empty() && connections > 1 && !ran_again => ran_again = true,
                 Ok(rows) => return Ok(rows),
             }

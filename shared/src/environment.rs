@@ -67,7 +67,7 @@ impl Environment {
     /// A duration of at most ten seconds, in milliseconds, or the default.
     ///
     /// # Errors
-    /// If it is not a whole number, or larger.
+    /// If it is not a whole number, or is larger than 10000.
     pub fn milliseconds(&self, name: &'static str, default: Duration) -> Result<Duration, ConfigError> {
         let malformed = ConfigError::Malformed { name, expected: "a whole number of milliseconds, at most 10000" };
         match self.optional(name).map(str::parse::<u64>) {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_absolute_http_url_is_one() {
+    fn only_an_absolute_http_url_is_accepted() {
         for url in ["http://", "http:// bad", "https://x/reset?a=b", "example.com", "ftp://x"] {
             assert_eq!(http_url(url), None, "{url}");
         }

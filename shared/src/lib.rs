@@ -13,8 +13,7 @@
 //! | [`environment`] | reads environment variables |
 //!
 //! Dependencies go in one direction: endpoints use `sessions`, `counters` and `mail`; these use `db`; `db` uses `security`; `security` uses
-//! `domain`. A module that has settings reads them itself from the
-//! [`environment`].
+//! `domain`. A module that has settings reads them itself from the [`environment`].
 
 #[cfg(test)]
 mod arbitrary;

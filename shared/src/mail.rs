@@ -52,7 +52,7 @@ impl Mailer {
                 }
             };
             if let Err(problem) = outbox::delete(&self.database, user, attempt).await {
-                error!(user_id = user.0, %problem, "a mail is finished but was not deleted from the outbox, so sweep sends it again");
+                error!(user_id = user.0, %problem, "a mail was sent or refused but not deleted from the outbox, so sweep tries it again");
             }
             attempted
         };

@@ -258,8 +258,8 @@ const LIBRARIES: &str =
 /// Starts logging to standard output, which Lambda collects. `AWS_LAMBDA_LOG_FORMAT=JSON` selects JSON instead of text, and `AWS_LAMBDA_LOG_LEVEL`
 /// the level, which is `INFO` by default. A panic is logged as one line with its place, without its message, which may quote a secret.
 ///
-/// A line of JSON contains the innermost span as `span`. Returns the span of the process, which names the function. (Its level is `ERROR`, because an `INFO` span would be missing from the lines of a
-/// function that logs only errors.)
+/// A line of JSON contains the innermost span as `span`. Returns the span of the process, which names the function. Its level is `ERROR`, because an
+/// `INFO` span would be missing from the lines of a function that logs only errors.
 pub fn init_logging(environment: &Environment) -> Span {
     let level = environment.optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
     let filter = EnvFilter::new(format!("{},{LIBRARIES}", level.unwrap_or(LevelFilter::INFO)));
@@ -274,9 +274,9 @@ pub fn init_logging(environment: &Environment) -> Span {
     error_span!("process", function = environment.optional("AWS_LAMBDA_FUNCTION_NAME"))
 }
 
-/// The span of one invocation. Each log line of the invocation has the fields of the span: the function, because all functions write to one log
-/// group, Lambda's request id and, if the event is a request of an HTTP API, the client's IP address and the request id that API Gateway writes into
-/// its access log. The span has no parent. Otherwise each line of text would name the function twice.
+/// The span of one invocation. Each log line of the invocation has the fields of the span: Lambda's request id, and the function, because all
+/// functions write to one log group. For a request of an HTTP API, these are also the client's IP address, and the request id that API Gateway writes
+/// into its access log. The span has no parent. Otherwise each line of text would name the function twice.
 #[must_use]
 pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Span {
     let request = &payload["requestContext"];

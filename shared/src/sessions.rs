@@ -85,8 +85,8 @@ impl Sessions {
         })
     }
 
-    /// Opens a session for a user who has authenticated with every factor that the account requires, and returns its tokens. With `forgive`, it also
-    /// clears these counters in PostgreSQL, in the same statement. `database` has the user's account.
+    /// Opens a session for a user who has authenticated with every factor that the account requires, and returns its tokens. `database` contains
+    /// the user's account. If sessions are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `forgive`.
     ///
     /// # Errors
     /// [`ApiError::InvalidCredentials`] if the user's credentials have changed since they were read.
@@ -136,7 +136,7 @@ impl Sessions {
         Ok(Authenticated::of(token))
     }
 
-    /// Like [`Self::authenticate`], and also returns the user's account, which `database` has.
+    /// Like [`Self::authenticate`], and also returns the user's account, which `database` contains.
     ///
     /// # Errors
     /// As [`Self::authenticate`]. [`ApiError::UserNotFound`] if the user does not exist any more.
@@ -245,8 +245,8 @@ fn owner_of(owner: SessionOwner) -> Result<User, ApiError> {
     }
 }
 
-/// Refuses a sign-in with 503 if the table has a higher version than the account itself. PostgreSQL assigns the versions, so it was restored to an
-/// earlier state. An account may then have the id of another one, so the table must not be used any more.
+/// Refuses a sign-in with 503 if the table has a higher version than the account in PostgreSQL. PostgreSQL assigns the versions, so this happens only
+/// if PostgreSQL was restored to an earlier state. A new account may then get the id of a lost one, so the table must not be used any more.
 async fn refuse_restored_database(database: &Database, user: &User, minimum_version: i32) -> Result<(), ApiError> {
     let now = users::find(database, user.id).await?.map(|user| user.credential_version);
     if now.is_some_and(|version| version < minimum_version) {

@@ -62,7 +62,7 @@ pub(crate) struct Update<'a> {
 
 /// The result of a deletion.
 pub(crate) enum Deleted {
-    /// There was this item.
+    /// This item was deleted.
     Item(Item),
     /// There was no item. But an earlier try may have deleted one: the SDK sent the request again, because it did not receive the first answer.
     Perhaps,
@@ -141,7 +141,7 @@ impl StateTable {
         Ok(items.map_err(away)?.into_iter().map(Item).collect())
     }
 
-    /// Creates an item, and replaces one with the same key. The SDK sends the request only once. If the caller stops waiting, the
+    /// Writes an item, and replaces an item with the same key. The SDK sends the request only once. If the caller stops waiting, the
     /// request may still arrive later, but not twice.
     pub(crate) async fn put(&self, item: Item) -> Result<(), DbError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(item.0));
@@ -245,8 +245,7 @@ pub(crate) fn within<T, E: From<DbError>>(
     }
 }
 
-/// The answer to the HTTP client is 503, so it tries again after every failure of the table. An operator must fix lasting causes, such as a missing
-/// permission.
+/// Every failure of the table is answered with 503, so the client tries again. An operator must fix lasting causes, such as a missing permission.
 fn away<E>(problem: SdkError<E>) -> DbError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

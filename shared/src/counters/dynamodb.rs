@@ -1,8 +1,8 @@
 //! Counters in [`StateTable`]. The partition `c#<key>` holds one item. `attempts` is the count, and `blocked_until` is the end of a wait, in seconds
 //! since 1970.
 //!
-//! A sign-in waits for DynamoDB before the password is verified, and after. Before, it counts the attempt for the account and the source together, and
-//! reads the other two counters. They count the attempt while the password is verified.
+//! Before the password is verified, a sign-in counts the attempt for the account and the source together, and reads the counter of the source and the
+//! counter of the account. These two count the attempt while the password is verified.
 //!
 //! The counter of a source has [`policy::ITEMS_OF_SOURCE`] items, because many users may sign in from one source at the same time. Each item has an equal
 //! part of the limit, and a window of its own.
@@ -56,12 +56,12 @@ const _: () = assert!(
     "the items of a source share its limit equally"
 );
 
-/// How long a counter remembers its attempts.
+/// When a counter expires.
 #[derive(Clone, Copy)]
 enum Memory {
-    /// It counts within one window, which begins with the first attempt.
+    /// One window after the first attempt.
     Window,
-    /// Each attempt extends its life by one window.
+    /// One window after the first attempt, and one window later for each further attempt.
     WindowEach,
 }
 
@@ -70,7 +70,7 @@ impl DynamoDbCounters {
         Self { sessions: SessionTable::new(table.clone()), table, database }
     }
 
-    /// Counts up to a limit. DynamoDB adds in one atomic update, so attempts at the same time are all counted.
+    /// Counts an attempt, or refuses it if the limit is reached. Each update is atomic, so concurrent attempts are counted correctly.
     async fn count_up_to(
         &self,
         counter: CounterKey,
@@ -107,7 +107,7 @@ impl DynamoDbCounters {
         Err(contended())
     }
 
-    /// Counts an attempt of a source in one of its items that are not full. Begins with any of them. Returns the item's key.
+    /// Counts an attempt of a source in a random item of its counter or, if that item is full, in another one. Returns the item's key.
     async fn count_source(&self, counter: CounterKey, now: UnixTime) -> Result<CounterKey, NotCounted> {
         let mut items = items_of(counter);
         let first = system::rng().next_u32() as usize % items.len();
@@ -123,8 +123,8 @@ impl DynamoDbCounters {
         Err(waits.into_iter().min().map_or_else(contended, NotCounted::from))
     }
 
-    /// Counts a failure of one account from one source. Each failure makes the next wait longer. The item is written only if it has not
-    /// changed since it was read. Returns the item as it was before.
+    /// Counts an attempt at one account from one source, or refuses it during a wait. Each counted attempt makes the next wait longer. The item is
+    /// written only if it has not changed since it was read. Returns the item as it was before.
     async fn count_with_waits(&self, counter: CounterKey, now: UnixTime) -> Result<Item, NotCounted> {
         let mut before = Item::default();
         for _ in 0..CONFLICTS {
@@ -132,8 +132,8 @@ impl DynamoDbCounters {
                 return Err(wait.into());
             }
             let attempts = attempts(&before) + 1;
-            // Without a wait, `blocked_until` is 0. With `now`, a concurrent request that began a second earlier would see a time in the future, and
-            // would be refused.
+            // Without a wait, `blocked_until` is 0. With `now` instead, a concurrent request that began a second earlier would be refused, because
+            // for this request the wait would not be over yet.
             let wait = policy::signin_wait(i32::try_from(attempts).unwrap_or(i32::MAX));
             let blocked_until = wait.map_or(0, |wait| now.plus(wait).0);
             let change = "SET attempts = :attempts, blocked_until = :blocked_until, expires_at = :end";
@@ -168,7 +168,7 @@ impl DynamoDbCounters {
         self.update(counter, change, "attempts = :counted", &values).await.map(drop)
     }
 
-    /// Counts an attempt for the account and the source together, unless one of the other two counters is full. Then it takes the count back.
+    /// Counts an attempt for the account and the source together. Takes the count back if one of the other two counters is full.
     async fn begin_sign_in(
         &self,
         CountedSignIn { account, counters }: &CountedSignIn,
@@ -192,8 +192,8 @@ impl DynamoDbCounters {
         refusal
     }
 
-    /// Whether the account's owner has a live session that was opened from this source. Also asks DynamoDB if the address has no account, so that the
-    /// duration does not reveal this.
+    /// Whether the account's owner has a live session that was opened from this source. Without an account, it sends the same query to DynamoDB, so
+    /// that the duration does not reveal whether there is an account.
     async fn is_signed_in_here(
         &self,
         account: Option<&Account>,
@@ -302,7 +302,7 @@ fn source_is_full(items: &[Option<Item>], now: UnixTime) -> Option<TooMany> {
     waits?.into_iter().min()
 }
 
-/// Refuses an attempt because one of these counters is full.
+/// Refuses an attempt if one of these counters is full.
 fn refusal(source_is_full: Option<TooMany>, account_is_closed: Option<TooMany>) -> Result<(), NotCounted> {
     let Some(wait) = source_is_full.max(account_is_closed) else { return Ok(()) };
     let reset_helps = account_is_closed.is_some() && source_is_full.is_none();

@@ -20,7 +20,7 @@ pub struct ConnectionSettings {
     pub connection: tokio_postgres::Config,
     /// The certificate authorities that verify the server. `None` if the connection is not encrypted.
     pub authorities: Option<RootCertStore>,
-    /// Whether the role logs in with a token that IAM signs, instead of a password.
+    /// Whether the role logs in with an IAM login token instead of a password.
     pub iam: bool,
     /// Whether statements are prepared. Poolers that do not support this may run a statement that another client has prepared under the same name.
     pub prepared_statements: bool,
@@ -35,7 +35,7 @@ impl ConnectionSettings {
     /// The connection is encrypted and the server verified, unless the server is on this machine or `DATABASE_TLS` is `off`.
     ///
     /// # Errors
-    /// If the URL is missing or malformed, if there are no certificate authorities, or if IAM cannot sign for this host or user.
+    /// If the URL is missing or malformed, if there are no certificate authorities, or if no IAM login token can be signed for this host or user.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let url = env.required(
             "DATABASE_URL",
@@ -118,7 +118,7 @@ fn authorities(env: &Environment) -> Result<RootCertStore, ConfigError> {
     if authorities.is_empty() { Err(malformed) } else { Ok(authorities) }
 }
 
-/// IAM signs for one host and one user. The user's name is a part of the signed URL, so it must contain only characters that need no encoding.
+/// An IAM login token is for one host and one user. The user's name is a part of the signed URL, so its characters must need no encoding.
 fn is_for_iam(connection: &tokio_postgres::Config) -> bool {
     let plain = |user: &str| user.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     matches!(connection.get_hosts(), [Host::Tcp(_)]) && connection.get_user().is_some_and(plain)

@@ -1,4 +1,4 @@
-//! Connecting to PostgreSQL, with the password of the URL or with a token that IAM signs for each connection.
+//! Connecting to PostgreSQL, with the password of the URL or with an IAM login token, which is signed for each connection.
 
 use std::{
     pin::pin,
@@ -64,8 +64,8 @@ impl Connector {
         if let Some(sdk) = &self.iam {
             match token(&config, sdk).await {
                 Ok(token) => drop(config.password(token)),
-                // The function connects without a password, and the server refuses the login.
-                Err(problem) => tracing::error!(%problem, "IAM did not sign a token for the database"),
+                // Without a token, the login fails.
+                Err(problem) => tracing::error!(%problem, "the IAM login token for the database could not be signed"),
             }
         }
         config.connect(self.tls()).await
@@ -76,8 +76,8 @@ impl Connect for Connector {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let connected = self.connect().map(|connected| {
             let (client, connection) = connected?;
-            // The pool aborts the task that it gets when it drops the client. It gets this task instead of the connection, which still has to tell
-            // PostgreSQL that it ends. Otherwise PostgreSQL logs an error.
+            // When the pool drops the client, it aborts the task that it got. An aborted connection could not tell PostgreSQL that it ends, and
+            // PostgreSQL would log an error. So the pool gets a task that only waits, and the connection runs in a task of its own.
             let (of_client, client_dropped) = oneshot::channel::<()>();
             let held_by_pool = tokio::spawn(async move {
                 let _of_client = of_client;

@@ -46,7 +46,7 @@ static OUTBOX: Statement<1> = delete_expired_from!("outbox");
 /// A table whose rows expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpiringTable {
-    /// Sessions. Those that were ended early stay until they expire.
+    /// Sessions. A session that was ended is kept until it expires or a sign-in deletes it.
     Sessions,
     /// Reset tokens.
     PasswordResets,

@@ -37,8 +37,8 @@ pub enum MailKind {
 }
 
 /// Takes the mail that has been due longest, and sets the time of its next attempt, so that two invocations of `sweep` do not send the same mail. A
-/// reset mail gets a new token, because the database has only the hash of the old one. Using a token deletes its
-/// row in `password_resets`. If the old token was used, that table has no row to update, and the mail is obsolete.
+/// reset mail gets a new token, because the database has only the hash of the old one. If the old token was used, its row in `password_resets` was
+/// deleted or marked. Then no row is updated, and the mail is obsolete.
 static CLAIM: Statement<5> = Statement {
     sql: "
     WITH due AS (

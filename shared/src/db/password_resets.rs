@@ -1,4 +1,4 @@
-//! The table `password_resets`: the reset token of a user. A user has one row, so a newer token replaces the older one.
+//! The table `password_resets`: the reset token of a user. A user has at most one row, so a newer token replaces the older one.
 
 use tokio_postgres::types::Type;
 
@@ -109,7 +109,7 @@ static FIND: Statement<1> = Statement {
 
 /// The account of a reset token.
 pub enum ResetToken {
-    /// The token can reset the password of this account. It stays valid.
+    /// The token can reset the password of this account. [`find`] does not use it up.
     Valid(User),
     /// The token has reset the password of this account, but the account's sessions in DynamoDB must still end.
     Redeemed(Account),

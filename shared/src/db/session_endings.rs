@@ -1,5 +1,5 @@
-//! The table `session_endings`: users whose sessions in DynamoDB must still end. While sessions are in PostgreSQL, it has the users of the last day whose
-//! credentials have changed. A row outlives its user.
+//! The table `session_endings`: users whose sessions in DynamoDB must still end. While sessions are in PostgreSQL, it has the users whose
+//! credentials have changed in the last day. If a user is deleted, the row stays.
 
 use tokio_postgres::types::Type;
 
@@ -10,7 +10,7 @@ use crate::{domain::UserId, security::policy};
 pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&NEXT, &SETTLE, &COUNT, &FORGET];
 
 /// The part of a `WITH` that writes the debt for the rows of `$changed`, which have the `id` and the new `credential_version` of a user. It is also
-/// written while sessions are in PostgreSQL. During a move to a table, another function may already have opened a session there.
+/// written while sessions are in PostgreSQL, because during a move to a table, another function may already have opened a session in the table.
 macro_rules! owe_session_ending {
     ($changed:literal) => {
         concat!(
@@ -51,7 +51,7 @@ static SETTLE: Statement<2> = Statement {
     types: [Type::INT8, Type::INT4],
 };
 
-/// Deletes the debt of a user, unless a higher version is owed meanwhile.
+/// Deletes the debt of a user, unless its minimum version has become higher than `version` in the meantime.
 pub async fn settle(db: &Database, user: UserId, version: i32) -> Result<(), DbError> {
     db.query_one(&SETTLE, [&user.0, &version]).await.map(drop)
 }
@@ -61,8 +61,8 @@ static FORGET: Statement<2> = Statement {
     types: [Type::INT8, Type::FLOAT8],
 };
 
-/// Deletes at most [`policy::SWEEP_BATCH`] debts that are older than [`policy::MOVE_OF_SESSIONS`]. Only for sessions in
-/// PostgreSQL, where these rows are kept in case the sessions are just being moved to a table.
+/// Deletes at most [`policy::SWEEP_BATCH`] debts that are older than [`policy::MOVE_OF_SESSIONS`]. Call it only while sessions are in PostgreSQL. The
+/// newer debts are kept, because sessions may be moving to a table.
 pub async fn forget(db: &Database) -> Result<(), DbError> {
     db.query_one(&FORGET, [&policy::SWEEP_BATCH, &seconds(policy::MOVE_OF_SESSIONS)]).await.map(drop)
 }

@@ -23,11 +23,11 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 5] = [&OPEN, &LIST, &REFRESH, &WAIT_TO_REFRESH, &END];
 
-/// The session opens only if the credential version is still the one that was read together with the password's hash. A reset in the meantime has
-/// increased it. The session ends on a whole second, so that a token can contain the exact time.
+/// The session opens only if the credential version is still the one that was read together with the password's hash. A password
+/// reset in the meantime increases it. The session ends on a whole second, so that a token can contain the exact time.
 ///
-/// `evicted` keeps the account below [`policy::SESSIONS_OF_ACCOUNT`] live sessions. It deletes ended sessions first, then the one that was
-/// signed in or refreshed longest ago. Sign-ins at the same moment may exceed the limit. The next sign-in corrects that.
+/// `evicted` limits the account to [`policy::SESSIONS_OF_ACCOUNT`] sessions. It deletes ended sessions first, then the live ones that were opened or
+/// refreshed longest ago. Concurrent sign-ins may exceed the limit until the next sign-in.
 ///
 /// The parts from `both_cleared` on undo the counting of the sign-in. This saves a round trip. They do nothing if the keys are NULL.
 static OPEN: Statement<11> = Statement {
@@ -71,8 +71,8 @@ static OPEN: Statement<11> = Statement {
     ],
 };
 
-/// Opens a session, and clears these counters of the sign-in. `None` if the user's credential version has changed, or if the user does not exist any
-/// more.
+/// Opens a session, and undoes the counting of the sign-in in the counters `forgive`. `None` if the user's credential version has changed, or if the
+/// user does not exist any more.
 pub async fn open(
     db: &Database,
     new: NewSession<'_>,
@@ -132,8 +132,8 @@ pub async fn list(db: &Database, user: UserId) -> Result<Vec<ListedSession>, DbE
 /// The statement locks the session's row before it decides. So of many calls with one token at the same time, one rotates the token and the others
 /// get the same successor. `now()` is the time when a call began, so the time that a call waits for the lock does not use up the grace.
 ///
-/// No column says whether the successor has been used, because a successor that is used becomes the parent itself. If `$4` is already the current
-/// token, an earlier run of this statement has rotated and its answer was lost.
+/// No column says whether the successor has been used, because its use makes it the parent. If `$4` is already the current token, an earlier run of
+/// this statement has rotated the token, and its answer was lost.
 ///
 /// The limit applies to the current token and its parent. Any other token revokes the session, however often it was refreshed.
 static REFRESH: Statement<7> = Statement {

@@ -20,7 +20,7 @@ impl CounterKey {
         Self(key.try_into().expect("a SHA-256 has 32 bytes"))
     }
 
-    /// The key of one of the items that together are this counter. The item 0 has this key.
+    /// The key of an item, if this counter consists of several items in DynamoDB. Item 0 has the key of the counter itself.
     #[must_use]
     pub fn item(mut self, number: u8) -> Self {
         self.0[31] ^= number;

@@ -4,7 +4,7 @@ use rand::CryptoRng;
 use serde::Serialize;
 use uuid::{Builder, Uuid};
 
-/// A user. An integer, because accounts that were taken over from the old service keep their ids.
+/// The id of a user. It is an integer, because accounts that were taken over from the old service keep their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserId(pub i64);
 
@@ -14,17 +14,17 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A session: each sign-in opens one. Tokens name it in the claim `sid`.
+/// The id of a session, the claim `sid` of its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
-/// A token. Its claim `jti` (RFC 7519 §4.1.7).
+/// The id of a token, its claim `jti` (RFC 7519 §4.1.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TokenId(pub Uuid);
 
-/// One attempt to send a mail in the outbox.
+/// The id of one attempt to send a mail in the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailId(pub Uuid);
 

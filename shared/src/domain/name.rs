@@ -2,7 +2,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::Rule;
 
-/// A person's name in NFC form, so that two names that look the same are equal.
+/// A person's name in NFC form, so that composed and decomposed accents make no difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(String);
 

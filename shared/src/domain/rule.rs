@@ -9,9 +9,9 @@ pub enum Rule {
     NameTooLong,
     /// The name has a control character. Terminals, logs and mail programs interpret such characters.
     NameHasControlCharacters,
-    /// The address has more than [`Email::MAX_LENGTH`] characters.
+    /// The address has more than [`Email::MAX_LENGTH`] bytes.
     EmailTooLong,
-    /// This is not an address that mail can be sent to.
+    /// The address does not have the form that [`Email::parse`] accepts.
     EmailInvalid,
     /// The password has fewer than `min_length` characters.
     PasswordTooShort {

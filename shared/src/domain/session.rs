@@ -15,7 +15,7 @@ pub struct Session {
     pub refreshed_at: UnixTime,
     /// When the session ends. A refresh does not change it. It is the `exp` of refresh tokens.
     pub expires_at: UnixTime,
-    /// The time of the store's clock when it returned this session.
+    /// The time at which its access token is issued: by PostgreSQL's clock, or for sessions in DynamoDB by the function's clock.
     pub now: UnixTime,
 }
 
@@ -53,9 +53,9 @@ pub struct ListedSession {
 pub enum Refreshed {
     /// It was the session's current token. The session now has a new one.
     Rotated(Session),
-    /// It was the parent of a token that has not been used yet, within the grace. The session still has that token.
+    /// It was the parent of the current token, within the grace. The current token stays.
     Repeated(Session),
-    /// It was an older token, or it came after the grace. The session has been revoked, because the token may have been stolen.
+    /// It was an older token, or the parent after the grace. The session has been revoked, because the token may have been stolen.
     Reused,
     /// The session is refreshed too often.
     TooMany(TooMany),
@@ -74,7 +74,7 @@ pub enum Ended {
     UserGone,
 }
 
-/// The ids in a token whose signature and claims are valid. Only the database knows whether its session is live.
+/// The ids in a token whose signature and claims are valid. Only the store of the sessions shows whether its session is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifiedToken {
     /// The claim `sub`.

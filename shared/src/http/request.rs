@@ -49,7 +49,7 @@ impl Request {
         self.arrived_at
     }
 
-    /// The same time, in whole seconds.
+    /// [`Self::arrived_at`] in whole seconds.
     #[must_use]
     pub fn now(&self) -> UnixTime {
         self.arrived_at.seconds()

@@ -48,7 +48,7 @@ const TEMPORARY: [&str; 12] = [
 impl MailError {
     /// The meaning of a status and a code that SES answered.
     fn of(status: u16, code: &str) -> Self {
-        // SES writes some codes with and some without the suffix.
+        // SES writes some codes with the suffix `Exception`, and some without.
         let is_temporary = TEMPORARY.contains(&code.trim_end_matches("Exception"));
         if status == 400 && !is_temporary { Self::Refused(code.to_owned()) } else { Self::NotAccepted(code.to_owned()) }
     }

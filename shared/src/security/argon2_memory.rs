@@ -12,8 +12,8 @@ use argon2::{
 
 use super::policy;
 
-/// The memory of one hash at a time. With new memory for each hash, a process would grow to six times as much, because the C library does not give
-/// freed memory back and does not reuse all of it.
+/// Memory for one hash at a time. With new memory for each hash, a process grows to more than four times its size (docs/measurements.md), because the
+/// C library does not give freed memory back and does not reuse all of it.
 ///
 /// The memory is overwritten after each hash, because it contains data that is derived from the password, and Lambda freezes the process afterwards.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// As in the crate `argon2`, which uses new memory.
+/// Does the same as the crate `argon2`, which allocates new memory for each hash.
 impl CustomizedPasswordHasher<PasswordHash> for Argon2Memory {
     type Params = Params;
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_crate_refuses_is_refused_alike() {
+    fn results_and_errors_are_those_of_the_crate() {
         let memory = Argon2Memory::default();
         for (length, version, salt) in [
             (None, None, SALT),

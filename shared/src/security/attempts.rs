@@ -1,4 +1,4 @@
-//! The attempts that are counted for their source alone.
+//! The attempts that are counted only for their source.
 
 use super::policy::{self, Limit};
 use crate::domain::{CounterKey, Source};
@@ -29,7 +29,7 @@ impl Attempt {
         CounterKey::of(&[self.name(), "source", source.as_str()])
     }
 
-    /// How often one source may take it.
+    /// How often one source may make this attempt.
     #[must_use]
     pub fn limit(self) -> Limit {
         match self {

@@ -87,7 +87,7 @@ fn argon2_verifies(hash: &phc::PasswordHash, password: &SecretString, memory: &A
     }
 }
 
-/// Hashing failed. Only a lack of memory can cause it.
+/// Hashing failed, for lack of memory or because of a defect.
 #[derive(Debug, Error)]
 #[error("the password could not be hashed: {0}")]
 pub struct HashingFailed(String);

@@ -54,7 +54,7 @@ impl PasswordRules {
 
     /// Accepts a new password for the account with this name and address, or returns the rule that it breaks.
     ///
-    /// The length is counted in characters of the NFC form. Every character except NUL is allowed, and no mixture of kinds is required
+    /// The length is counted in characters of the NFC form. Every character except NUL is allowed, and no mixture of kinds of characters is required
     /// (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 6.2.5). Comparisons with the list and with the account ignore case.
     pub fn accept(&self, text: &str, name: &str, email: &str) -> Result<NewPassword, Rule> {
         let password: String = text.nfc().collect();

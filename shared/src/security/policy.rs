@@ -52,8 +52,8 @@ pub const PUBLIC_MAIL_SERVICES: [&str; 32] = [
     "zoho",
 ];
 
-/// Memory of argon2id in KiB. With the passes and lanes below, it is the second choice of OWASP's Password Storage cheat sheet, the one with the
-/// least memory for one lane. A Lambda function has about one processor, so a second lane would only take more time.
+/// Memory of argon2id in KiB. With the passes and lanes below, it is the minimum configuration of OWASP's Password Storage cheat sheet. A Lambda
+/// function has about one processor, so a second lane would only take more time.
 pub const ARGON2_MEMORY_KIB: u32 = 19_456;
 /// See [`ARGON2_MEMORY_KIB`].
 pub const ARGON2_PASSES: u32 = 2;
@@ -65,7 +65,7 @@ pub const SALT_BYTES: usize = 16;
 /// Maximum memory in KiB, passes and lanes of a stored argon2 hash. A hash with more is not checked, so that a manipulated row cannot keep a
 /// function busy for minutes. OWASP's largest choice has 47104 KiB.
 pub const ARGON2_MAX: (u32, u32, u32) = (65_536, 10, 4);
-/// Maximum number of rounds of a stored PBKDF2 hash. Werkzeug 3 makes 1 000 000.
+/// Maximum number of rounds of a stored PBKDF2 hash. Werkzeug 3 uses 1,000,000.
 pub const PBKDF2_MAX_ROUNDS: u32 = 2_000_000;
 /// Maximum log2 N, r and p of a stored scrypt hash. Werkzeug 3 uses 15, 8 and 1, which need 32 MiB.
 pub const SCRYPT_MAX: (u8, u32, u32) = (16, 8, 4);
@@ -92,8 +92,8 @@ pub const RESET_TOKEN_BYTES: usize = 32;
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// The minimum duration of an answer of forgot-password, if the attempt was counted. SES usually needs less, so the time reveals nothing.
 pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
-/// An attempt to send a mail is given up this long before the minimum duration ends. The remaining time is for deleting the sent mail from the
-/// outbox.
+/// An attempt to send a mail, including the deletion of the sent mail from the outbox, must end this long before the minimum duration ends.
+/// Cancelling a slow deletion takes up to [`DATABASE_CANCEL`] more.
 pub const MINIMUM_DURATION_MARGIN: Duration = Duration::from_millis(300);
 
 /// Maximum number of bytes of a request body. The longest accepted password has 4096 bytes, and JSON escapes can make it longer. The limit is
@@ -122,14 +122,14 @@ pub fn signin_wait(failures: i32) -> Option<Duration> {
     let wait = SIGNIN_FIRST_WAIT.checked_mul(2_u32.saturating_pow(doublings)).unwrap_or(SIGNIN_LONGEST_WAIT);
     Some(wait.min(SIGNIN_LONGEST_WAIT))
 }
-/// How long the failures of one account from one source are kept after the last one. After the tenth failure the wait is the longest. An attacker who
-/// stops before, and pauses until the failures are deleted, has nine guesses in six hours. An attacker who waits after each failure has more. They
-/// are not kept longer, because anybody can create such a counter for any address.
+/// How long the failures of one account from one source are kept after the last one. The tenth failure causes the longest wait. An attacker who
+/// avoids it, and pauses after nine guesses until the failures are deleted, has nine guesses in six hours. An attacker who waits after each failure
+/// has more. The failures are not kept longer, because anybody can create such a counter for any address.
 pub const SIGNIN_MEMORY: Duration = Duration::from_hours(6);
 /// Failed sign-ins from one source, at all accounts together. Credential stuffing exceeds it, an office with one address does not.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
-/// In DynamoDB, the failures of one source are counted in this number of items, because one item takes 1,000 writes a second. Each item has an equal
-/// part of the limit.
+/// In DynamoDB, the failures of one source are counted in this number of items, because one item takes at most 1,000 writes a second. Each item has
+/// an equal part of the limit.
 pub const ITEMS_OF_SOURCE: u8 = 4;
 /// Failed sign-ins in a row to one account, from all sources together. NIST SP 800-63B-4 §3.2.2: at most 100. After that, only sources where the
 /// account has a live session may try, until a sign-in or a reset succeeds, or the counter expires.
@@ -140,8 +140,8 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
 /// Maximum number of live sessions of an account. A user has a few devices. A program that signs in for every call would have thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
-/// Maximum number of sessions that are deleted in PostgreSQL when one is opened. One would suffice, except for accounts that had more sessions before
-/// there was a limit.
+/// Maximum number of sessions that are deleted in PostgreSQL when one is opened. One would suffice, except after concurrent sign-ins, and for
+/// accounts that got more sessions from a version without a limit.
 pub const SESSIONS_EVICTED: i64 = 1_000;
 /// New accounts from one source. It allows a class of students to sign up.
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
@@ -197,7 +197,8 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 /// Maximum time of one call to DynamoDB, with its connection. DynamoDB usually answers in a few milliseconds.
 pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
 /// The time after which `sweep` first tries to send a mail that a request could not send. It is longer than a request takes, so that `sweep` and the
-/// request never send the mail at the same time. The later waits double, and each is up to a quarter shorter or longer.
+/// request never send the mail at the same time. After its first attempt, `sweep` waits as long again. The later waits double, and each is up to a
+/// quarter shorter or longer.
 pub const MAIL_FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait between two attempts. When SES throttles, it asks to wait up to ten minutes.
 pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
@@ -205,10 +206,10 @@ pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
 pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
 /// The number of expired rows that one statement deletes. It takes about 10 ms.
 pub const SWEEP_BATCH: i64 = 1_000;
-/// Longer than a deployment that moves sessions to a table, or a move that fails. For this time, PostgreSQL remembers whose sessions a change of
-/// credentials has ended, so that `sweep` can end them in the table, too.
+/// How long the table `session_endings` keeps a change of credentials while sessions are in PostgreSQL. So `sweep` can end sessions that were opened
+/// in DynamoDB during a move to a table. A move takes less time, even if it fails.
 pub const MOVE_OF_SESSIONS: Duration = Duration::from_hours(24);
-/// After this many failures of DynamoDB, a sweep leaves the other users' sessions to the next one.
+/// After this many failures of DynamoDB, an invocation of `sweep` leaves the other users' sessions to the next invocation.
 pub const SWEEP_FAILURES: usize = 3;
 /// The part of its time that `sweep` reserves for everything except ending sessions and sending mails.
 pub const SWEEP_RESERVE: Duration = Duration::from_secs(15);

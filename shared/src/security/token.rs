@@ -145,7 +145,7 @@ impl Tokens {
     }
 
     /// Mints the tokens of a session: a new access token with the id `access_id`, which expires with the session at the latest, and the session's
-    /// current refresh token. Minting the refresh token again gives the same bytes, because its claims depend only on the session's row.
+    /// current refresh token. Minting the refresh token again gives the same bytes, because its claims depend only on the stored session.
     ///
     /// # Errors
     /// If signing fails. Signing with a secret never fails.
@@ -187,7 +187,7 @@ impl Tokens {
         })
     }
 
-    /// The ids in an access token that is valid at `now`. The caller must still ask the database whether its session is live.
+    /// The ids in an access token that is valid at `now`. The caller must still check whether the token's session is live.
     pub fn verify_access(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, TokenError> {
         self.verify(token, TokenType::Access, &self.audience, now)
     }
@@ -197,7 +197,7 @@ impl Tokens {
         self.verify_all_but_expiry(token, TokenType::Access, &self.audience, now).map(|(verified, _)| verified)
     }
 
-    /// The ids in a refresh token that is valid at `now`. The caller must still ask the database whether its session is live.
+    /// The ids in a refresh token that is valid at `now`. The caller must still check whether the token's session is live.
     pub fn verify_refresh(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, TokenError> {
         self.verify(token, TokenType::Refresh, &self.refresh_audience, now)
     }

@@ -13,7 +13,7 @@ pub struct TokenSettings {
     pub secret: SecretString,
     /// Other secrets whose tokens are accepted, for example the previous or the next one.
     pub additional_secrets: Vec<SecretString>,
-    /// The key pair that signs access tokens in place of the secret, if there is one.
+    /// The key pairs. If there is a private key, it signs access tokens in place of the secret.
     pub key_pairs: KeyPairs,
     /// The claim `iss`.
     pub issuer: Issuer,

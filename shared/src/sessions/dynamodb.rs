@@ -37,14 +37,14 @@ pub(super) enum Opened {
     Outdated { minimum_version: i32 },
 }
 
-/// A sign-in deletes at most this many ended sessions. Before they expire, almost nothing else deletes the sessions that a change of credentials has
-/// ended. So without this, a partition could become very large.
+/// A sign-in deletes at most this many ended sessions. A change of credentials ends sessions without deleting their items, so a partition could
+/// otherwise become very large before the items expire.
 const ENDED: usize = 25;
 
 /// How many sessions are deleted at the same time.
 const DELETIONS: usize = 16;
 
-/// How often a refresh is tried, if other requests change the session in the meantime. Each further try begins with the changed session.
+/// The maximum number of times that a refresh is tried. A try fails if another request has changed the session in the meantime.
 const CONFLICTS: usize = 100;
 
 impl SessionTable {
@@ -109,7 +109,7 @@ impl SessionTable {
                 let is_current = session.refresh_id == token.token_id;
                 let is_parent = session.previous_refresh_id == Some(token.token_id);
                 if session.refresh_id == successor {
-                    // An earlier try of the SDK has rotated, and its answer was lost.
+                    // The SDK sent the update twice: the first one rotated the token, and its answer was lost.
                     return Ok(Refreshed::Rotated(session.session(token.user_id, now)));
                 }
                 let may_repeat = is_parent && now.since(session.refreshed_at) <= grace;
@@ -138,7 +138,8 @@ impl SessionTable {
         .await
     }
 
-    /// Counts a refresh. With `rotation`, it also gives the session this new refresh token. Refused if the session has changed since it was read.
+    /// Counts a refresh. With `rotation`, it also gives the session this new refresh token. Refused if the session has
+    /// ended, was rotated, has reached its limit or has begun a new window since it was read.
     async fn count_refresh(
         &self,
         token: VerifiedToken,
@@ -182,8 +183,7 @@ impl SessionTable {
         Ok(if was_live { Ended::Now } else { Ended::Before })
     }
 
-    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high
-    /// or higher.
+    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high or higher.
     pub(crate) async fn raise_minimum_version(&self, user: UserId, version: i32) -> Result<(), DbError> {
         let key = account_key(user);
         let raise = self.0.update(Update {

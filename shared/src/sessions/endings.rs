@@ -1,12 +1,12 @@
 //! Ending all sessions of a user, because the credentials have changed.
 //!
-//! PostgreSQL alone assigns credential versions. If the sessions are in PostgreSQL, a higher version in `users` ends the sessions of the lower ones,
+//! PostgreSQL alone assigns credential versions. If the sessions are in PostgreSQL, a higher version in `users` ends the sessions of lower versions
 //! in the same statement. If they are in DynamoDB, the account's minimum version there must be raised, too. The statement that assigns the version
 //! also writes a row into the table `session_endings`, which says that the minimum version must still be raised. Here it is called a debt. The request
 //! raises the minimum version and deletes the debt. If it cannot, it is answered with 503, and `sweep`, or a repetition of the request, does both.
 //!
-//! The debt is also written if the sessions are in PostgreSQL. `sweep` deletes it after a day, unless the sessions have moved to a table meanwhile. While
-//! they move, functions of both kinds run. One may open a session in the table while another changes the credentials.
+//! The debt is also written if the sessions are in PostgreSQL. During a move to a table, some functions already use the table and others do not. So
+//! one may open a session in the table while another changes the credentials. If the sessions have not moved after a day, `sweep` deletes the debt.
 
 use super::dynamodb::SessionTable;
 use crate::{
@@ -54,7 +54,7 @@ impl SessionEndings {
     /// Ends every session of a user, the request's own included.
     ///
     /// # Errors
-    /// If a store fails. Then the sessions have ended, or none has, or `sweep` ends them.
+    /// If a store fails. Then the caller does not know whether the version was increased. If it was, `sweep` ends the sessions in DynamoDB.
     pub async fn end_all(&self, user: &User) -> Result<(), ApiError> {
         if let Some(version) = users::end_all_sessions(&self.database, user).await? {
             self.settle(user.id, version).await?;
@@ -79,7 +79,7 @@ impl SessionEndings {
         if self.are_in_table() { session_endings::count(&self.database).await } else { Ok(0) }
     }
 
-    /// Deletes old debts if the sessions are in PostgreSQL, where their versions have ended them.
+    /// Deletes old debts if the sessions are in PostgreSQL, where the credential version has already ended them.
     ///
     /// # Errors
     /// If the database fails.

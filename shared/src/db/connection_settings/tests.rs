@@ -54,7 +54,7 @@ fn statements_are_prepared_with_iam_or_if_the_setting_says_so() {
 }
 
 #[test]
-fn a_database_url_is_a_url() {
+fn a_malformed_database_url_is_refused() {
     for url in
         ["", "localhost", "mysql://u@h/d", "host=localhost", "postgres://u@h:port/d", "postgres://", "postgres:///d"]
     {

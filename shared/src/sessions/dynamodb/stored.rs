@@ -121,7 +121,7 @@ impl StoredSession {
         self.version >= minimum_version && self.expires_at > now.seconds()
     }
 
-    /// The values from which its tokens are created. The time is not before the last refresh, whichever function's clock wrote that.
+    /// The values from which its tokens are created. The time is never before the last refresh, which another function's clock may have set.
     pub(super) fn session(&self, user_id: UserId, now: UnixMillis) -> Session {
         Session {
             id: self.id,
