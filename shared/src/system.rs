@@ -1,5 +1,5 @@
-//! The clock and the random number generator. Only this module uses them. Other code takes `now` or an `rng` as a parameter, which clippy
-//! enforces.
+//! The clock and the random number generator. Only this module uses them directly, which clippy enforces. Other code calls this module, or takes
+//! `now` or an `rng` as a parameter.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "only this module may use them")]
 

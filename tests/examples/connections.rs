@@ -7,9 +7,9 @@ use std::fs;
 use futures_util::future::join_all;
 use tests::{Person, Stack};
 
-/// The number of people who use the service at the same time. So each function has as many processes, and as many connections.
+/// The number of people who use the service at the same time, and of the processes of each function.
 const PEOPLE: usize = 4;
-/// How often each person uses everything. The memory of a connection does not grow any more after that.
+/// In each round, new people send every kind of request. After this number of rounds, the memory of a connection does not grow any more.
 const ROUNDS: usize = 20;
 
 #[tokio::main]
@@ -26,7 +26,7 @@ async fn main() {
     print_row("of a function", &memory(&stack, "'jwt-auth'").await);
 }
 
-/// Sends each kind of request once, as a new person from an address of their own.
+/// Sends each kind of request once, as a new person with a new IP address.
 async fn use_everything(stack: &Stack, number: usize) {
     const NEW: &str = "the new password";
     let person: Person = stack.stranger("Ada").from_source(&format!("192.0.2.{number}"));
@@ -41,7 +41,7 @@ async fn use_everything(stack: &Stack, number: usize) {
     stack.sweep().await;
 }
 
-/// The memory of each server process whose connection has this application name, in KiB: what no other process shares, and the page tables.
+/// The memory in KiB of each server process whose connection has this application name: its private pages, and its page tables.
 async fn memory(stack: &Stack, application: &str) -> Vec<u64> {
     let processes = format!(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = {application} AND pid <> pg_backend_pid()"
@@ -53,7 +53,7 @@ async fn memory(stack: &Stack, application: &str) -> Vec<u64> {
             let process: i32 = row.get("pid");
             let lines = ["smaps_rollup", "status"].map(|file| {
                 fs::read_to_string(format!("/proc/{process}/{file}"))
-                    .expect("Linux, and the user of the server or root")
+                    .expect("this program runs on Linux, as root or as the server's user")
             });
             ["Private_Clean:", "Private_Dirty:", "VmPTE:"].iter().map(|name| kibibytes(&lines.concat(), name)).sum()
         })

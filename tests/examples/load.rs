@@ -1,5 +1,5 @@
 //! Sends random requests to more processes than the database allows connections. Measures throughput, times and refusals. Afterwards it
-//! checks that no change was lost that an answer had confirmed. `cargo xtask load` runs this program. Results are in docs/measurements.md.
+//! checks that every change that an answer confirmed was stored. `cargo xtask load` runs this program. Results are in docs/measurements.md.
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::{

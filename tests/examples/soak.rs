@@ -1,4 +1,4 @@
-//! Sends random requests, and causes a fault every few seconds. Afterwards it checks that no change was lost that an answer had confirmed.
+//! Sends random requests, and causes a fault every few seconds. Afterwards it checks that every change that an answer confirmed was stored.
 //!
 //! A seed determines the requests, the faults and the store of sessions and counters, but not their exact timing. `cargo xtask soak` runs this program, and
 //! `cargo xtask test soak` runs it for a minute.

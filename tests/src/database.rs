@@ -98,7 +98,7 @@ impl TestDatabase {
         connect(&server).await.batch_execute(&end).await.expect("the owner of the server may end connections");
         let copy =
             Self::create_on(self.server.clone(), self.on_shared_server, &format!("TEMPLATE {}", self.name)).await;
-        // Otherwise this database's role could not be dropped before the copy.
+        // The role of this database has privileges in the copy. With these, PostgreSQL would refuse to drop the role while the copy exists.
         let revoke = format!("DROP OWNED BY {}", self.name);
         copy.connect().await.batch_execute(&revoke).await.expect("the owner may revoke privileges");
         copy

@@ -53,7 +53,7 @@ pub struct DynamoDbRequest {
     pub operation: String,
     /// The JSON body.
     pub body: Value,
-    /// The number of the round trip. Requests that are under way at the same time belong to the same one.
+    /// The number of the round trip. Requests that are under way at the same time belong to the same round trip.
     pub trip: usize,
     /// The read or write units that it consumed.
     pub units: f64,
@@ -92,7 +92,7 @@ struct State {
     /// How many requests are under way.
     under_way: usize,
     requests: Vec<DynamoDbRequest>,
-    /// The number of requests before `interruption` or `later_health` was set. Their numbers of requests begin after these.
+    /// How many requests had arrived when `interruption` or `later_health` was set. Both count only the requests after these.
     counted_from: usize,
     /// The number of the request to hold. The first one has the number 1.
     interruption: Option<(usize, InterruptionPoint)>,
@@ -180,7 +180,7 @@ impl DynamoDbProxy {
         released.await;
     }
 
-    /// Also asks DynamoDB for the units that the request consumes.
+    /// Forwards a request, and also asks DynamoDB how many units it consumes.
     async fn forward(&self, mut headers: HeaderMap, mut body: Value) -> (StatusCode, HeaderMap, Bytes) {
         body["ReturnConsumedCapacity"] = "TOTAL".into();
         headers.remove(CONTENT_LENGTH);

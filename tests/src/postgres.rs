@@ -29,7 +29,7 @@ pub enum Shutdown {
     Immediate,
 }
 
-/// A server with a data directory of its own. Both are removed with this value.
+/// A server with a data directory of its own. Dropping this value stops the server and removes the directory.
 pub struct Postgres {
     /// The port where the server listens.
     pub port: u16,
@@ -214,7 +214,7 @@ impl Drop for Postgres {
     }
 }
 
-/// `PgBouncer` in transaction mode in front of a server: each transaction may use another connection. It is stopped with this value.
+/// `PgBouncer` in transaction mode in front of a server: each transaction may use another connection. Dropping this value stops it.
 pub struct PgBouncer {
     /// The port of 127.0.0.1 where it listens.
     pub port: u16,
@@ -273,7 +273,7 @@ pub async fn unused_port() -> u16 {
 async fn template(version: u32) -> PathBuf {
     static CREATING: AsyncMutex<()> = AsyncMutex::const_new(());
     let _creating = CREATING.lock().await;
-    // The parts of `cargo xtask test` are processes, with passwords of their own.
+    // The template contains the password, and each process of `cargo xtask test` has a password of its own.
     let template = folder().join(format!("template-{version}-{}", std::process::id()));
     if !template.exists() {
         let file = folder().join("own-password");

@@ -30,9 +30,9 @@ pub enum Network {
 /// The point at which a proxy interrupts a statement, or a request to DynamoDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterruptionPoint {
-    /// It does not reach the server.
+    /// Before the server receives it.
     BeforeExecution,
-    /// The server has committed it, and the function does not receive the result.
+    /// After the server has committed it, and before the function receives the result.
     AfterCommit,
 }
 

@@ -1,14 +1,14 @@
 //! A PostgreSQL server on which users log in as on RDS.
 //!
-//! RDS refuses the password of every direct or indirect member of the role `rds_iam`, and asks AWS whether the login token of such a user is
-//! valid. Every other user logs in with a password. RDS does this with a line `+rds_iam … pam` in `pg_hba.conf` and a PAM module of its own.
-//! Here, a front accepts the connections to a real server and does the same.
+//! RDS refuses the password of every direct or indirect member of the role `rds_iam`. Such a user sends a login token instead, and RDS asks AWS
+//! whether the token is valid. Every other user logs in with a password. RDS does this with a line `+rds_iam … pam` in `pg_hba.conf` and its own
+//! PAM module. Here, a proxy in front of a real server does it.
 //!
 //! Three things differ from RDS:
 //!
-//! - On RDS, the owner may grant `rds_iam`, because AWS has changed PostgreSQL. An unchanged PostgreSQL 15 allows it to every role with
-//!   CREATEROLE. From version 16 on, it allows it only to members of `rds_iam` with ADMIN OPTION. So here the superuser grants the owner such a
-//!   membership, and the front ignores this membership when it decides how the owner logs in.
+//! - On RDS, the owner may grant `rds_iam`, because AWS has changed PostgreSQL. An unchanged PostgreSQL 15 allows this grant to every role with
+//!   CREATEROLE. Later versions allow it only to members of `rds_iam` with ADMIN OPTION. So here the superuser makes the owner such a member, and
+//!   the proxy ignores this membership when it decides how the owner logs in.
 //! - AWS also checks whether the signer of the token has the permission `rds-db:connect`.
 //! - The connections are not encrypted.
 
@@ -32,11 +32,11 @@ use crate::{
 /// A running server with a role `rds_iam` and an owner who is no superuser.
 pub struct Rds {
     server: Arc<Postgres>,
-    /// The port where the front listens.
+    /// The port where the proxy listens.
     port: u16,
 }
 
-/// The server lets every user in who connects from this address. Only the front does so, after it has checked a token.
+/// The server requires no password on connections from this address. Only the proxy connects from it, after it has checked a token.
 const TRUSTED: &str = "127.0.0.2";
 const HBA: &str = "host all all 127.0.0.2/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
 
@@ -111,7 +111,7 @@ impl Rds {
     }
 }
 
-/// Serves a client of the front at this port. Returns when either side closes the connection.
+/// Serves a client of the proxy at this port. Returns when either side closes the connection.
 async fn serve(mut client: TcpStream, port: u16, server: Arc<Postgres>) {
     let Some(startup) = read_message(&mut client, false).await else { return };
     let user = user(&startup);

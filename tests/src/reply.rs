@@ -53,8 +53,8 @@ impl Reply {
         assert_eq!(self.header("cache-control"), Some("no-store"));
     }
 
-    /// Asserts the security headers of every answer: caching (only the public keys are cacheable), `nosniff`, no referrer, and HSTS of at
-    /// least a year.
+    /// Asserts the security headers of every answer: caching (only documents in `/.well-known/` are cacheable), `nosniff`, no referrer, and
+    /// HSTS of at least a year.
     #[track_caller]
     pub(crate) fn assert_security_headers(&self, route: &Route) {
         let place = format!("{} {}, {}", route.method, route.path, self.status);

@@ -33,7 +33,7 @@ pub struct Stack {
     pub base_url: String,
     /// The stack's database.
     pub database: TestDatabase,
-    /// The DynamoDB table of sessions and counters, if they are there.
+    /// The DynamoDB table of sessions and counters. `None` if they are in PostgreSQL.
     pub state_table: Option<Arc<StateTable>>,
     functions: TestFunctions,
     client: Client,
@@ -275,7 +275,7 @@ impl StackBuilder {
         self
     }
 
-    /// Keeps sessions and counters where this stack does if they are in DynamoDB, instead of in a table of its own.
+    /// With sessions and counters in DynamoDB, uses the table of the other stack instead of creating one.
     #[must_use]
     pub fn with_table_of(mut self, other: &Stack) -> Self {
         self.shared_table.clone_from(&other.state_table);

@@ -121,7 +121,7 @@ impl StateTable {
         self.items().await.into_iter().filter(is_counter).collect()
     }
 
-    /// Sets the counter of failed sign-ins of a source, for an hour. Each of its items gets an equal part.
+    /// Sets the counter of failed sign-ins of a source, which consists of several items. Each item gets an equal part and expires in an hour.
     pub async fn set_failures_of_source(&self, source: &str, attempts: i64) {
         for number in 0..policy::ITEMS_OF_SOURCE {
             let item = CounterKey::of(&["signin", "source", source]).item(number);
@@ -129,7 +129,7 @@ impl StateTable {
         }
     }
 
-    /// Sets a counter, for an hour.
+    /// Sets a counter, which expires in an hour.
     pub async fn set_counter(&self, counter: CounterKey, attempts: i64) {
         let key = hex::encode(counter.as_bytes());
         let counter = json!({
@@ -150,7 +150,7 @@ impl StateTable {
         .await;
     }
 
-    /// Changes every item that `is_meant`. No function may write to the table meanwhile.
+    /// Changes every item for which `is_meant` is true. No function may write to the table meanwhile.
     pub(crate) async fn rewrite(&self, is_meant: impl Fn(&Value) -> bool, change: impl Fn(&mut Value)) {
         for mut item in self.items().await.into_iter().filter(is_meant) {
             change(&mut item);

@@ -56,7 +56,7 @@ impl<'a> StoredSessions<'a> {
         }
     }
 
-    /// Simulates that every session was refreshed this number of seconds earlier than it was.
+    /// Moves the time of the last refresh of every session back by this number of seconds.
     pub async fn move_refresh_back(&self, seconds: i64) {
         match &self.stack.state_table {
             Some(table) => change(table, |item| add_to(item, "refreshed_at", -1000 * seconds)).await,
@@ -64,7 +64,7 @@ impl<'a> StoredSessions<'a> {
         }
     }
 
-    /// Simulates that the refreshes of every session have been counted since this number of seconds earlier than they were.
+    /// Moves the time at which the count of refreshes of every session began back by this number of seconds.
     pub async fn move_refresh_count_back(&self, seconds: i64) {
         match &self.stack.state_table {
             Some(table) => change(table, |item| add_to(item, "refreshes_since", -1000 * seconds)).await,
@@ -72,7 +72,7 @@ impl<'a> StoredSessions<'a> {
         }
     }
 
-    /// Sets how often every session was refreshed, counted since now.
+    /// Sets the count of refreshes of every session, as if the count had begun at this moment.
     pub async fn set_refresh_count(&self, count: i64) {
         let Some(table) = &self.stack.state_table else {
             return self.update(&format!("refreshes = {count}, refreshes_since = now()")).await;
@@ -84,7 +84,7 @@ impl<'a> StoredSessions<'a> {
         .await;
     }
 
-    /// Lets every session end in this number of seconds, or that long ago if it is negative.
+    /// Makes every session expire in this number of seconds. With a negative number, it has already expired.
     pub async fn end_in(&self, seconds: i64) {
         let Some(table) = &self.stack.state_table else {
             return self

@@ -1,4 +1,4 @@
-//! One pass through every public route, for tests that need all of them to work.
+//! The requests of a typical user, for tests that need requests to most routes.
 
 use serde_json::json;
 

@@ -61,7 +61,7 @@ impl Intercept for ClockCheck {
         if off > 0 {
             error!(
                 clock_off = off,
-                "the function's clock and DynamoDB's clock differ by more than the tolerance, in seconds"
+                "the function's clock and DynamoDB's clock differ by more than the tolerance; clock_off is the excess in seconds"
             );
             return Err("the function's clock is wrong".into());
         }
@@ -69,9 +69,9 @@ impl Intercept for ClockCheck {
     }
 }
 
-/// By how many seconds `date`, which DynamoDB wrote during the call, lies outside the call and the tolerance. 0 if it lies inside.
+/// By how many seconds DynamoDB's `date` lies before the start of the call or after its end, beyond the tolerance. 0 if it lies within.
 fn seconds_off(date: UnixTime, sent_at: UnixMillis, answered_at: UnixMillis) -> u64 {
-    // `date` has whole seconds, so it may be almost a second before the time that it stands for.
+    // DynamoDB rounds `date` down to whole seconds, so the times of the function are rounded down, too.
     let tolerance = i64::try_from(policy::CLOCK_TOLERANCE.as_secs()).unwrap_or(i64::MAX);
     let (earliest, latest) = (UnixTime(sent_at.seconds().0 - tolerance), UnixTime(answered_at.seconds().0 + tolerance));
     earliest.seconds_since(date).max(date.seconds_since(latest))

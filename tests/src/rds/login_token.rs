@@ -49,7 +49,7 @@ impl LoginToken {
         let Some(Ok(time)) = time.map(|time| PrimitiveDateTime::parse(time, &format())) else { return false };
         let signed_at = time.assume_utc();
         let age = self.signed_at - signed_at;
-        // The text contains whole seconds.
+        // The text contains the time in whole seconds, rounded down. So the age of a new token is not negative.
         (Duration::ZERO..Duration::minutes(15)).contains(&age) && Self { signed_at, ..self.clone() }.sign() == text
     }
 }

@@ -16,7 +16,7 @@ pub(super) enum Certainty {
 pub(super) enum RequestResult {
     Done(Reply),
     Refused(u16),
-    /// There was no answer. The request may have taken effect, or may still take effect until the faults have ended.
+    /// The answer was 5xx. The request may have taken effect, or may still take effect until the faults have ended.
     Unknown,
 }
 

@@ -35,7 +35,7 @@ const FAILED_SIGN_INS: &str = "
     SELECT coalesce(sum(attempts), 0) FROM throttle
     WHERE key = sha256(convert_to('signin source ' || $1::text, 'UTF8'))";
 
-/// The number of running statements. Those of killed functions run to their end.
+/// The number of running statements. A statement continues to run after its function was killed.
 const RUNNING_STATEMENTS: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE usename = current_database() AND state = 'active'";
 
@@ -155,7 +155,7 @@ impl<'a> Traffic<'a> {
         let report = self.stack.invoke("sweep", &json!({})).await;
         let is_done = |report: &Value| report["mails_owed"] == 0 && report["sessions_owed"] == 0;
         if !report.as_ref().is_ok_and(is_done) {
-            self.answers.report_violation(format!("the last sweep left mails or sessions that must end: {report:?}"));
+            self.answers.report_violation(format!("the last sweep left mails to send or sessions to end: {report:?}"));
         }
         report.ok().and_then(|report| usize::try_from(report["mails_sent"].as_u64()?).ok()).unwrap_or_default()
     }

@@ -15,7 +15,7 @@ use crate::{Person, Reply, Tokens, ses::AcceptedMail};
 
 /// For this time, a used refresh token is certainly accepted again: the grace period minus a second for the request itself.
 const GRACE_PERIOD: Duration = Duration::from_secs(9);
-/// The number of reset mails that an account gets in an hour.
+/// The maximum number of reset mails that an account gets in an hour.
 const RESET_MAILS_PER_HOUR: usize = 3;
 
 /// A person, and the record of what their requests changed.
@@ -58,7 +58,7 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
-    /// Signs up. Then sends random requests until the given time, or until enough requests were sent.
+    /// Signs up. Then sends 10 to 39 random requests, but none after the given time.
     pub(super) async fn run(&mut self, until: Instant) {
         for _ in 0..5 {
             self.sign_up().await;

@@ -135,8 +135,7 @@ async fn a_refusal_is_shown_beside_the_field_and_the_link_stays_valid() {
     browser.close().await.unwrap();
 }
 
-/// Pastes a password into the field and submits it. Tests that the field has no `maxlength`, which would silently truncate pasted
-/// text.
+/// Pastes a password into the field and submits it. If the field had a `maxlength`, the browser would silently truncate pasted text.
 async fn submit_pasted(browser: &Client, text: &str) {
     let paste = "const field = document.getElementById('password'); field.value = ''; field.focus();
         document.execCommand('insertText', false, arguments[0]);";

@@ -67,7 +67,7 @@ fn the_deploy_role_trusts_no_repository_that_looks_like_its_own() {
         "repo:acme/auth:environment:production-evil",
         "repo:acme/auth:ref:refs/heads/main",
         "repo:acme/auth:pull_request",
-        // A repository of somebody else. The owner or the repository was deleted, and somebody else took the free name.
+        // A repository of somebody else, who took the name after the owner or the repository was deleted.
         "repo:acme@999999/auth@456789:environment:production",
         "repo:acme@123456/auth@999999:environment:production",
         "repo:acme@456789/auth@123456:environment:production",
@@ -84,7 +84,7 @@ fn the_deploy_role_trusts_no_repository_that_looks_like_its_own() {
 }
 
 #[test]
-fn the_names_and_ids_of_a_repository_hold_no_more_than_that() {
+fn a_parameter_for_a_name_or_an_id_accepts_nothing_else() {
     let template = documents::cloudformation("deploy-role.yaml");
     for (name, pattern) in [
         ("Owner", "[A-Za-z0-9_-]+"),

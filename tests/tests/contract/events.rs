@@ -59,7 +59,7 @@ async fn every_sample_event_gets_a_documented_answer() {
 }
 
 #[tokio::test]
-async fn the_bearer_events_serve_with_real_tokens() {
+async fn sample_events_that_need_a_token_succeed_with_a_valid_token() {
     let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
     answer(&stack, &event("signup"), "signup").await;
     let (_, tokens) = answer(&stack, &event("signin"), "signin").await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use tests::documents::{self, functions, template};
 
 #[test]
-fn no_decision_of_the_authorizer_is_kept() {
+fn no_decision_of_the_authorizer_is_cached() {
     let authorizer = &template()["Resources"]["Api"]["Properties"]["Auth"]["Authorizers"]["Authorizer"];
     assert_eq!(authorizer["Identity"]["ReauthorizeEvery"], 0);
     assert_eq!(authorizer["AuthorizerPayloadFormatVersion"], "2.0");
@@ -92,7 +92,7 @@ fn every_deployment_that_changes_something_publishes_a_version_and_keeps_the_one
     }
 }
 
-/// The installed version of SAM is the oldest one that was tested.
+/// The guide requires at least the version of SAM that the tests install, because they try no older one.
 #[test]
 fn the_guide_names_the_version_of_sam_that_the_template_needs() {
     let pins = documents::read("toolkit/tools/requirements-sam.txt");

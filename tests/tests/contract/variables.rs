@@ -18,8 +18,8 @@ const OF_THE_SDK: &str = "AWS_ENDPOINT_URL";
 const SET_BY_OTHERS: [&str; 4] =
     ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "CARGO_MANIFEST_DIR"];
 
-/// The default of a variable. If the default is not a constant, also the code that contains it. `None` if the README describes the default in
-/// words.
+/// The default of a variable. If no constant contains the default, the second value is the code that contains it. `None` if the README describes
+/// the default in words.
 fn default(name: &str) -> Option<(String, Option<&'static str>)> {
     let constant = |number: u128| Some((number.to_string(), None));
     let constant_text = |text: &str| Some((text.to_owned(), None));
@@ -190,7 +190,7 @@ fn the_parameters_of_optional_variables_are_empty_by_default() {
     for variable in variables {
         for value in values.get(variable.name).into_iter().flatten().filter_map(Value::as_str) {
             let Some(parameter) = documents::template()["Parameters"].get(value) else { continue };
-            assert_eq!(parameter["Default"], "", "template.yaml: the default of {value} belongs into the code alone");
+            assert_eq!(parameter["Default"], "", "template.yaml: the default of {value} must be empty, not the code's");
             compared.insert(value.to_owned());
         }
     }

@@ -47,13 +47,13 @@ fn a_release_says_what_is_in_each_function() {
 }
 
 #[test]
-fn a_release_says_how_to_tell_what_is_really_its_own() {
+fn a_release_contains_the_checksums_of_its_files() {
     let steps = steps("release");
     assert_eq!(position(&steps, "SHA256SUMS"), position(&steps, "gh release create"));
 }
 
 #[test]
-fn who_builds_for_a_deployment_may_not_deploy() {
+fn only_the_job_that_deploys_may_ask_for_a_token() {
     let deploy = workflow("deploy");
     assert_eq!(deploy["permissions"], serde_json::json!({ "contents": "read" }));
     assert_eq!(deploy["jobs"]["build"]["uses"], "./.github/workflows/packages.yml");
@@ -110,7 +110,7 @@ fn every_action_is_pinned_to_a_commit() {
 }
 
 #[test]
-fn nothing_ships_but_what_is_merged_tested_and_built_before() {
+fn ci_deploys_only_what_is_merged_tested_and_packaged() {
     let workflow = workflow("ci");
     let deploy = &workflow["jobs"]["deploy"];
     assert_eq!(deploy["needs"], serde_json::json!(["everything", "advisories", "packages"]));
@@ -119,7 +119,7 @@ fn nothing_ships_but_what_is_merged_tested_and_built_before() {
 }
 
 #[test]
-fn events_nobody_thought_of_are_sent_every_week() {
+fn the_fuzzer_runs_on_a_schedule() {
     assert!(documents::read(".github/workflows/fuzz.yml").contains("schedule:\n    - cron: "));
     position(&steps("fuzz"), "cargo xtask fuzz --rounds ");
 }

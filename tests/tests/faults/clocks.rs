@@ -1,6 +1,6 @@
-//! Functions whose clocks are wrong. A function uses its own clock to check the times in a token (`exp`, `nbf`, `iat`). The clock of the store sets
-//! the times in new tokens, and decides when the grace period or a session is over. In PostgreSQL, that is PostgreSQL's clock. In DynamoDB, it is the
-//! function's, which is compared with DynamoDB's clock at every call.
+//! Functions whose clocks are wrong. A function uses its own clock to check the times in a token (`exp`, `nbf`, `iat`). If sessions are in
+//! PostgreSQL, PostgreSQL's clock sets the times in new tokens, and decides when the grace period or a session is over. If sessions are in DynamoDB,
+//! the function's clock does this, and the function compares it with DynamoDB's clock at every call.
 
 use std::{fs, path::Path};
 
@@ -117,8 +117,8 @@ async fn sessions_and_links_expire_by_the_clock_of_postgresql() {
     remove_faketime_memory(&stack).await;
 }
 
-/// The functions share a table with others whose clock is right. Without the check, a clock that is ahead would take a repeated refresh for a stolen
-/// token, and end the session.
+/// The functions share a table with others whose clock is right. Without the check of the clock, a function whose clock is ahead would end the
+/// session at a repeated refresh, because the grace period would seem to be over.
 // Fault 16.
 #[rstest]
 #[case::minutes_behind(-120, 401)]

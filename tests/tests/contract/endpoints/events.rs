@@ -42,8 +42,8 @@ fn problem(endpoint: &Endpoint) -> Option<String> {
     }
     let Route { method, path, .. } = &routes[0];
     Some(format!(
-        "{file}: the event does not lead to a route of `{name}`. Write `\"version\": \"2.0\"`, `\"routeKey\": \"{method} {path}\"` in both places, \
-         a `rawPath` of that route, and the value of `{{token}}` under `pathParameters` if the route has one."
+        "{file}: the event does not lead to a route of `{name}`. Write `\"version\": \"2.0\"`, `\"routeKey\": \"{method} {path}\"` at the top \
+         and under `requestContext`, a `rawPath` of that route, and the value of `{{token}}` under `pathParameters` if the route has one."
     ))
 }
 
