@@ -16,7 +16,7 @@ async fn a_read_only_server_serves_requests_that_only_read() {
     for statement in ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"] {
         operator.batch_execute(statement).await.unwrap();
     }
-    // Server processes apply the setting before their next statement, so the first ones may still be served.
+    // `pg_reload_conf` returns before the open connections have the new setting. So some sign-ins may still succeed.
     while ada.tries_to_sign_in().await.status == 200 {}
     fault.record_unavailable(&[ada.tries_to_sign_in().await, ada.refreshes(&tokens.refresh).await]);
     fault.record_unavailable(&[stack.stranger("Bob").signs_up().await, ada.logs_out(&tokens.access).await]);

@@ -77,7 +77,7 @@ impl Fault {
         }
     }
 
-    /// Asserts that the first request to every function after the fault is successful.
+    /// Sends a request to every function after the fault, and asserts that none fails. The reset token is unknown, so its request is refused.
     pub async fn assert_recovered(&mut self, ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) {
         self.record_served(&stranger.signs_up().await);
         self.record_served(&stranger.tries_to_sign_in().await);
@@ -92,7 +92,7 @@ impl Fault {
 }
 
 impl Drop for Fault {
-    /// Appends the row to the table of results.
+    /// Appends a row for this fault to the table of results.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

@@ -9,8 +9,8 @@ use crate::fault::{Fault, warm_up};
 
 const FUNCTIONS: [&str; 6] = ["signup", "signin", "dashboard", "refresh", "forgot-password", "logout"];
 
-/// Freezes every function, lets `event` happen, and sends each function a request before it is thawed. A thawed function finds the request and
-/// the effect of the event at the same time.
+/// Freezes the functions, lets `event` happen, sends the requests, and only then thaws the functions. `logout` gets its request last, because it
+/// ends the session that the other requests use.
 async fn assert_unnoticed_while_frozen(fault: &mut Fault, stack: &Stack, event: impl Future<Output = ()>) {
     let ada = stack.user("Ada").await;
     let tokens = warm_up(&ada).await;

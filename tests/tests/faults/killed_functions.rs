@@ -1,4 +1,4 @@
-//! A function is killed before or after each of its requests to PostgreSQL and DynamoDB, or its connection to PostgreSQL is closed there.
+//! A function is killed before or after each of its requests to PostgreSQL and DynamoDB, or its connection to PostgreSQL is closed at a statement.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
     operation::{Client, NEW_PASSWORD, Operation},
 };
 
-/// A server whose requests can be held.
+/// A server that the functions use, behind a proxy that can hold a request to it.
 #[derive(Clone, Copy)]
 enum Server<'a> {
     PostgreSql(&'a PostgresProxy),
@@ -110,7 +110,7 @@ async fn stack_in(store: Store, proxy: &PostgresProxy) -> Stack {
     Stack::builder().state_in(store).database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await
 }
 
-/// Here nobody repeats the request. Either the reset is complete after one sweep, or it has not begun.
+/// The client does not repeat the request. After one sweep, either the reset is complete, or the old password still works.
 // Fault 12.
 #[tokio::test]
 async fn one_sweep_completes_a_reset_whose_function_was_killed() {
@@ -140,7 +140,7 @@ async fn one_sweep_completes_a_reset_whose_function_was_killed() {
             }
         }
     }
-    assert_eq!(outcomes.len(), 2, "some resets were complete, and some had not begun");
+    assert_eq!(outcomes.len(), 2, "some resets were complete, and after others the old password worked");
 }
 
 // Fault 7.

@@ -106,7 +106,7 @@ impl Operation {
         }
         assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE due_at <= now()").await, 0);
         if stack.state_table.is_some() {
-            assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0, "no session must still end");
+            assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0, "no debt is left");
         }
         reply
     }

@@ -24,7 +24,7 @@ async fn requests_are_unavailable_during_a_restart_of_postgresql_and_work_afterw
     fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     server.start_again().await;
     fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;
-    // Every other function has a closed connection. Its first request must be served.
+    // The other functions have not been called since the restart. The first request to each of them must be served.
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
 }
 
@@ -89,13 +89,13 @@ async fn requests_to_a_frozen_server_end_at_the_deadline() {
     let tokens = warm_up(&ada).await;
 
     server.freeze().await;
-    // First over the open connections, then over new ones.
+    // In the first round the functions use their open connections, in the second round new ones.
     for _ in 0..2 {
         fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);
     }
     server.thaw();
-    // The server now runs the statements that it received while frozen, and one of them may end the session. So this part needs
-    // new tokens.
+    // The server now runs the statements that it received while it was frozen. The statement of the logout may end the session,
+    // so the next requests need new tokens.
     fault.wait_for_recovery(|| Box::pin(ada.tries_to_sign_in())).await;
     let tokens = ada.signs_in().await;
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;

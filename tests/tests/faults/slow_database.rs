@@ -73,19 +73,19 @@ async fn requests_over_a_slow_network_are_served_within_the_deadline() {
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
 }
 
-/// Signs up while another transaction has inserted the same address and not committed. `outcome` is the statement that then ends the other
-/// transaction.
-async fn sign_up_beside_a_rival(stack: &Stack, outcome: &str) -> Reply {
+/// Signs up while another transaction has inserted the same address and not committed. When the sign-up has sent a statement, the other
+/// transaction runs `statement`, which ends it or keeps it open.
+async fn sign_up_beside_a_rival(stack: &Stack, statement: &str) -> Reply {
     let ada = stack.stranger("Ada");
     let mut rival = stack.database.connect().await;
     let rival = rival.transaction().await.unwrap();
     let taken = "INSERT INTO users (name, email, password) VALUES ('Rival', $1, '-')";
     rival.execute(taken, &[&ada.email.to_uppercase()]).await.unwrap();
-    let end_rival = async {
+    let run_statement = async {
         while running_statements(stack).await == 0 {}
-        rival.batch_execute(outcome).await.unwrap();
+        rival.batch_execute(statement).await.unwrap();
     };
-    let (reply, ()) = tokio::join!(ada.signs_up(), end_rival);
+    let (reply, ()) = tokio::join!(ada.signs_up(), run_statement);
     reply
 }
 

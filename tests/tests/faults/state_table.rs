@@ -17,13 +17,12 @@ use crate::{
     operation::{NEW_PASSWORD, Operation},
 };
 
-/// A stack whose functions have their connections. The first requests to DynamoDB Local may be slow, which is not the fault under test.
+/// A stack whose functions `signup`, `signin` and `reset-password` have already used DynamoDB Local, because its first answers may be too slow.
 async fn warm_stack() -> Stack {
     let stack = Stack::builder().state_in(DynamoDb).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let warm = stack.stranger("Warm");
     while warm.signs_up().await.status == 503 {}
     while warm.tries_to_sign_in().await.status != 200 {}
-    // Begins the window in which resets are counted. Each further reset then sends one request to count itself.
     while warm.resets_password(&"A".repeat(43), NEW_PASSWORD).await.status != 400 {}
     stack
 }
@@ -92,7 +91,7 @@ async fn clients_do_not_notice_a_lost_answer_of_the_table(
         }
         let requests = table_of(&stack).requests();
         if requests[requests.len() - sent + number - 1].operation == "PutItem" {
-            // The item of a session is sent only once. The client signs in again.
+            // The SDK does not repeat a `PutItem`, which stores a new session. So the sign-in fails, and the client repeats it.
             fault.record_unavailable(&[reply]);
             operation.retry(&stack, &client).await;
         } else {
@@ -135,7 +134,7 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
     }
 }
 
-/// The functions read sessions and counters in batches. They must not take an unread item for a missing one.
+/// The functions read sessions and counters in batches. They must not treat an unread item as a missing one.
 // Fault 15.
 #[tokio::test]
 async fn an_item_that_dynamodb_left_unread_does_not_count_as_missing() {
@@ -155,7 +154,7 @@ async fn an_item_that_dynamodb_left_unread_does_not_count_as_missing() {
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
 }
 
-/// A refresh reads the session, and then changes it under a condition. Here something else changes the session in between.
+/// Refreshes, and runs `change` after the refresh has read the session, but before its conditional update of the session.
 async fn refresh_while(stack: &Stack, ada: &Person<'_>, tokens: &Tokens, change: impl AsyncFnOnce()) -> Reply {
     let table = table_of(stack);
     table.hold_request(2, BeforeExecution);
@@ -176,7 +175,7 @@ async fn a_refresh_whose_condition_fails_decides_by_the_changed_session() {
     let stack = warm_stack().await;
     let ada = stack.user("Ada").await;
 
-    // Another refresh: both get the same successor, which works.
+    // Another refresh: both requests get the same successor, and it is accepted.
     let tokens = ada.signs_in().await;
     let mut other = None;
     let reply = refresh_while(&stack, &ada, &tokens, async || {
@@ -207,7 +206,7 @@ async fn a_refresh_whose_condition_fails_decides_by_the_changed_session() {
     reply.assert_refused(401, "invalid_refresh_token", "Invalid or expired refresh token");
     assert_eq!(ask_authorizer(&stack, &tokens).await.status, 403);
 
-    // A reset: the refresh may succeed, because it could have come first. The session is not live any more.
+    // A reset: it does not change the item of the session, so the refresh succeeds. But the session is below the minimum version.
     let tokens = ada.signs_in().await;
     let link = ada.receives_reset_mail(1).await.reset_token();
     let reply = refresh_while(&stack, &ada, &tokens, async || {
@@ -228,7 +227,7 @@ async fn reset_that_ends_no_session(
     health: DynamoDbHealth,
 ) -> (Tokens, String) {
     let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
-    // The first request counts the reset, and the second one would end the sessions.
+    // The first request to DynamoDB counts the attempt. The second one, which fails, would raise the minimum version.
     table_of(stack).set_health_from(2, health);
     fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
     assert_eq!(debts(stack).await, 1);
@@ -240,7 +239,7 @@ async fn debts(stack: &Stack) -> i64 {
     stack.sql_number("SELECT count(*) FROM session_endings").await
 }
 
-/// PostgreSQL has the new password, and DynamoDB does not know that the sessions have to end. The authorizer reads only DynamoDB.
+/// PostgreSQL has the new password, but the table still has the old minimum version. The authorizer reads only the table.
 // Fault 15.
 #[tokio::test]
 async fn a_reset_that_could_not_end_the_sessions_is_completed_by_the_next_sweep() {
@@ -249,13 +248,13 @@ async fn a_reset_that_could_not_end_the_sessions_is_completed_by_the_next_sweep(
     let ada = stack.user("Ada").await;
     let (tokens, link) = reset_that_ends_no_session(&mut fault, &stack, &ada, Throttled).await;
     let swept = stack.invoke("sweep", &json!({})).await;
-    assert!(swept.is_err(), "an alarm goes off while the table still throttles");
+    assert!(swept.is_err(), "while the table throttles, the sweep fails, which an alarm reports");
     assert_eq!(debts(&stack).await, 1);
 
     table_of(&stack).set_health(Healthy);
     fault.record(&ada.dashboard(&tokens.access).await);
     ada.dashboard(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
-    assert_eq!(ask_authorizer(&stack, &tokens).await.status, 200, "the authorizer learns of the reset with the sweep");
+    assert_eq!(ask_authorizer(&stack, &tokens).await.status, 200, "the authorizer accepts the session until a sweep");
     let other = ada.resets_password(&link, "a third password").await;
     other.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
 
@@ -285,7 +284,6 @@ async fn a_sign_in_ends_the_sessions_that_a_reset_could_not_end() {
     assert_eq!(ask_authorizer(&stack, &Tokens::from(&reply)).await.status, 200, "the sweep ends only older sessions");
 }
 
-/// Simultaneous repetitions of a reset, and sweeps, settle one debt.
 // Fault 15.
 #[tokio::test]
 async fn concurrent_sweeps_and_repeated_resets_settle_a_debt_once() {

@@ -26,7 +26,7 @@ impl CertificateAuthority {
         file
     }
 
-    /// Gives a server a certificate for this name that expires at the end of this year.
+    /// Gives a server a certificate for this name, which expires at the end of `expiry_year`.
     async fn issue_certificate(&self, server: &Postgres, name: &str, expiry_year: i32) {
         let (mut params, key) = (CertificateParams::new(vec![name.to_owned()]).unwrap(), KeyPair::generate().unwrap());
         params.not_after = date_time_ymd(expiry_year, 12, 31);
@@ -50,7 +50,7 @@ async fn a_server_is_trusted_only_with_the_right_certificate() {
         .with_database(database)
         .with("DATABASE_TLS", "verify")
         .with("DATABASE_CA", ca.to_str().unwrap());
-    // `migrate` connects in the same way.
+    // `start` invokes `migrate`, which connects with the same TLS settings.
     let stack = stack.start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;

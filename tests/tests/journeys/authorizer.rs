@@ -81,19 +81,19 @@ async fn the_authorizer_refuses_a_session_whose_refresh_token_was_reused() {
     }
 }
 
-/// Sessions in DynamoDB do not need PostgreSQL.
+/// With sessions in DynamoDB, the authorizer works without PostgreSQL until the table fails too.
 // Requirement 18.
 #[rstest]
 #[tokio::test]
 async fn the_authorizer_refuses_everyone_while_the_store_of_sessions_is_down(
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    let well = Stack::with_state_in(store).await;
-    let token = well.user("Ada").await.signs_in().await.access;
-    let away = Stack::builder().state_in(store).with_table_of(&well);
-    let away = away.with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
-    let stack = away.with_unprepared_database(TestDatabase::empty().await).start().await;
-    if let Some(table) = &well.state_table {
+    let healthy = Stack::with_state_in(store).await;
+    let token = healthy.user("Ada").await.signs_in().await.access;
+    let builder = Stack::builder().state_in(store).with_table_of(&healthy);
+    let builder = builder.with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    let stack = builder.with_unprepared_database(TestDatabase::empty().await).start().await;
+    if let Some(table) = &healthy.state_table {
         assert_eq!(get_example(&stack, &token).await.status, 200);
         table.set_health(DynamoDbHealth::Throttled);
     }
@@ -101,8 +101,8 @@ async fn the_authorizer_refuses_everyone_while_the_store_of_sessions_is_down(
     assert!(stack.log_of("authorizer").contains("service_unavailable"));
 }
 
-/// Here `JWT_ACCESS_TOKEN_EXPIRES` is shorter for `logout` than for `signin`, which issued the token. After the logout, the token must be refused until
-/// its own lifetime is over, and not only for the shorter time.
+/// Here `JWT_ACCESS_TOKEN_EXPIRES` is shorter for `logout` than for `signin`, which issued the token. After the logout, the token must be refused
+/// until its own lifetime is over, and not only for the shorter time.
 #[rstest]
 #[tokio::test]
 async fn a_logged_out_session_stays_refused_although_the_token_lifetime_was_shortened(

@@ -34,7 +34,7 @@ async fn tokens_of_a_deleted_user_are_refused(#[values(PostgreSql, DynamoDb)] st
     stack.sql("DELETE FROM users").await;
     ada.dashboard(&tokens.access).await.assert_refused(404, "user_not_found", "User not found");
     if store == DynamoDb {
-        // Only an endpoint that reads the account notices. The session in DynamoDB is live until it expires or ends.
+        // `refresh` and `logout` do not read the account, so they accept the tokens. The session stays live until it expires or is ended.
         let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
         assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
         assert_refresh_refused(&ada.refreshes(&tokens.refresh).await);

@@ -1,4 +1,4 @@
-//! The database is unreachable, slow to answer, or lacks a table.
+//! The database is unreachable, has closed a connection, or lacks a table.
 
 use tests::{
     Stack,
@@ -32,18 +32,18 @@ async fn without_the_database_functions_answer_503_and_public_pages_work() {
     );
 }
 
-/// Only answers that contain something of the account need PostgreSQL.
+/// These requests do not read the account. The dashboard and a sign-in read it, so they need PostgreSQL.
 // Requirement 18.
 #[tokio::test]
 async fn with_sessions_in_dynamodb_refresh_logout_and_the_authorizer_work_without_the_database() {
-    let well = Stack::with_state_in(DynamoDb).await;
+    let healthy = Stack::with_state_in(DynamoDb).await;
     let (email, tokens) = {
-        let ada = well.user("Ada").await;
+        let ada = healthy.user("Ada").await;
         (ada.email.clone(), ada.signs_in().await)
     };
     let stack = Stack::builder()
         .state_in(DynamoDb)
-        .with_table_of(&well)
+        .with_table_of(&healthy)
         .with("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:9/none")
         .with_unprepared_database(TestDatabase::empty().await);
     let stack = stack.start().await;
@@ -58,7 +58,7 @@ async fn with_sessions_in_dynamodb_refresh_logout_and_the_authorizer_work_withou
 }
 
 #[tokio::test]
-async fn clients_do_not_notice_a_connection_that_died_between_requests() {
+async fn clients_do_not_notice_a_connection_that_was_closed_between_requests() {
     let stack = Stack::builder().processes(1).start().await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;

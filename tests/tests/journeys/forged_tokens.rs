@@ -53,11 +53,11 @@ async fn assert_all_refused(forgeries: impl Fn(&UnsignedToken) -> Vec<ForgedToke
             }
         }
     }
-    assert_session_alive(&ada, &tokens).await;
+    assert_session_live(&ada, &tokens).await;
 }
 
-/// Asserts that the session is alive, and that its tokens are accepted when the test signs them again.
-async fn assert_session_alive(ada: &Person<'_>, tokens: &Tokens) {
+/// Asserts that the session is live, and that its tokens are accepted when the test signs them again.
+async fn assert_session_live(ada: &Person<'_>, tokens: &Tokens) {
     let access = UnsignedToken::of(&tokens.access);
     assert_eq!(ada.dashboard(&access.signed()).await.status, 200);
     assert_eq!(ada.dashboard(&access.claim("role", "admin").signed()).await.status, 200, "an unknown claim is ignored");
@@ -115,7 +115,7 @@ async fn access_and_refresh_tokens_are_not_interchangeable() {
         let expired = UnsignedToken::of(token).claim("exp", 1).signed();
         assert_refused(&stack, path, "the other kind, and expired", &expired, INVALID).await;
     }
-    assert_session_alive(&ada, &tokens).await;
+    assert_session_live(&ada, &tokens).await;
 }
 
 // Requirement 9.
@@ -148,7 +148,7 @@ async fn a_token_is_accepted_only_within_its_lifetime() {
             "30 seconds of clock skew are accepted"
         );
     }
-    assert_session_alive(&ada, &tokens).await;
+    assert_session_live(&ada, &tokens).await;
 }
 
 #[tokio::test]
@@ -178,8 +178,8 @@ async fn a_validly_signed_token_opens_no_session_of_another_user() {
         assert_refused(&stack, "/api/logout", name, &token, of_logout).await;
         assert_refused(&stack, "/api/refresh", name, &refresh.claim(claim, value).signed(), INVALID_REFRESH).await;
     }
-    assert_session_alive(&ada, &adas).await;
-    assert_session_alive(&grace, &graces).await;
+    assert_session_live(&ada, &adas).await;
+    assert_session_live(&grace, &graces).await;
 }
 
 #[tokio::test]

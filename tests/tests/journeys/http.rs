@@ -196,7 +196,7 @@ async fn invalid_headers_are_refused() {
     }
 }
 
-/// `Stack::send` asserts the headers of every answer. This test causes an answer of every status.
+/// `Stack::send` asserts the headers of every answer. This test causes answers with the statuses in its last line.
 // Requirement 41.
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {

@@ -1,9 +1,9 @@
-//! Concurrent requests at each isolation level of PostgreSQL.
+//! Concurrent requests at the isolation levels `read committed` and `repeatable read`.
 
 use futures_util::future::join_all;
 use tests::{Person, Stack, Store::PostgreSql, Tokens};
 
-/// At `repeatable read`, concurrent changes of one row fail with 40001 instead of waiting for each other.
+/// A change waits for a concurrent change of the same row. At `repeatable read`, it then fails with 40001 if the other one was committed.
 const ISOLATIONS: [&str; 2] = ["read committed", "repeatable read"];
 
 // Faults 8, 10.

@@ -1,4 +1,4 @@
-//! Concurrent requests of one user. Whatever their order, every endpoint must agree on which sessions are alive.
+//! Concurrent requests of one user. Whatever their order, every endpoint must agree on which sessions are live.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use tests::{
 /// Enough rounds that rare orders of events occur.
 const ROUNDS: u64 = 200;
 
-/// Whether a session is alive. The dashboard, the authorizer and refresh must agree.
-async fn is_alive(stack: &Stack, person: &Person<'_>, tokens: &Tokens) -> bool {
+/// Whether a session is live. The dashboard, the authorizer and refresh must agree.
+async fn is_live(stack: &Stack, person: &Person<'_>, tokens: &Tokens) -> bool {
     let at_function = person.dashboard(&tokens.access).await;
     let at_authorizer = stack.with_token(Method::GET, "/api/example", &tokens.access).await;
     let refreshed = person.refreshes(&tokens.refresh).await;
@@ -76,17 +76,17 @@ async fn round(stack: &Stack, number: u64) {
     for (password, reply) in &sign_ins {
         assert!([200, 401].contains(&reply.status), "{}", reply.text);
         if reply.status == 200 {
-            let alive = is_alive(stack, &ada, &Tokens::from(reply)).await;
+            let live = is_live(stack, &ada, &Tokens::from(reply)).await;
             assert_eq!(
-                alive,
+                live,
                 *password == current,
                 "a session opened with {password} while the password became {current}"
             );
         }
     }
     assert!(logout.status == 200 || (logout.status == 401 && current == NEW), "{}", logout.text);
-    assert!(!is_alive(stack, &ada, &logged_out).await, "a logged-out session is alive");
-    assert_eq!(is_alive(stack, &ada, &kept).await, current != NEW, "a session opened before the round");
+    assert!(!is_live(stack, &ada, &logged_out).await, "a logged-out session is live");
+    assert_eq!(is_live(stack, &ada, &kept).await, current != NEW, "a session opened before the round");
     ada.with_password(current).signs_in().await;
 }
 

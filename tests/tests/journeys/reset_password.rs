@@ -205,7 +205,6 @@ async fn a_concurrent_sign_in_with_the_old_password_leaves_no_live_session() {
     }
 }
 
-/// In neither store may a refused or failed reset end a session.
 #[rstest]
 #[tokio::test]
 async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -214,8 +213,8 @@ async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb
     let before = ada.signs_in().await;
     let link = ada.receives_reset_mail(1).await.reset_token();
 
-    // The rival transaction changes the row of the link and does not commit yet. So the reset finds the old link, and waits for the row when it uses
-    // the link. If the rival commits, the link is no longer valid. If the rival keeps the row locked, the reset fails.
+    // Another transaction changes the row of the link and does not commit yet. So the reset finds the old link, and waits for the row when it uses
+    // the link. If the other transaction commits, the link is no longer valid. If it keeps the row locked, the reset fails.
     let mut rival = stack.database.connect().await;
     for (supersedes, status) in [(false, 503), (true, 400)] {
         let rival = rival.transaction().await.unwrap();

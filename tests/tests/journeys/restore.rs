@@ -13,7 +13,7 @@ use crate::support::get_example;
 const NEW_PASSWORD: &str = "another password";
 const NEW_SECRET: (&str, &str) = ("JWT_SECRET_KEY", "a-new-secret-of-the-tests-0123456789abcdef");
 
-/// A deployment on another database, with sessions in DynamoDB.
+/// Starts a deployment on this database, which is already migrated.
 async fn on(database: TestDatabase, builder: StackBuilder) -> Stack {
     database.grant().await;
     builder.with_unprepared_database(database).start().await
@@ -29,8 +29,8 @@ async fn sets_new_password(person: &Person<'_>) {
     assert_eq!(person.resets_password(&token, NEW_PASSWORD).await.status, 200);
 }
 
-/// Lets `sweep` run a day later.
-async fn stack_forgets_debts(stack: &Stack) {
+/// Makes the debts a day old. Then `sweep` deletes them, because this stack has its sessions in PostgreSQL.
+async fn sweep_after_a_day(stack: &Stack) {
     stack.sql("UPDATE session_endings SET owed_since = owed_since - interval '1 day'").await;
     stack.sweep().await;
     assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
@@ -41,7 +41,7 @@ async fn assert_signed_out(person: &Person<'_>, tokens: &Tokens) {
     assert_eq!(person.refreshes(&tokens.refresh).await.status, 401);
 }
 
-/// The restored database gives ids and credential versions again. With a new table and a new secret, everybody signs in again.
+/// A restored database assigns the same ids and credential versions a second time. A new table and a new secret make all earlier tokens invalid.
 #[tokio::test]
 async fn a_restored_database_needs_a_new_table_and_a_new_secret() {
     let stack = Stack::with_state_in(DynamoDb).await;
@@ -53,8 +53,8 @@ async fn a_restored_database_needs_a_new_table_and_a_new_secret() {
     let linus = stack.user("Linus").await;
     let of_linus = linus.signs_in().await;
 
-    // With the earlier table, Grace gets the id of Linus, so his token opens her account. Ada cannot sign in, because her sessions end below a version
-    // that the restored database does not have.
+    // Grace gets the id that Linus had. With the earlier table, his token opens her account. Ada cannot sign in, because her minimum version in the
+    // table is above her credential version in the restored database.
     let earlier = Stack::builder().state_in(DynamoDb).with_table_of(&stack);
     let careless = on(backup.copy().await, earlier).await;
     careless.user("Grace").await.signs_in().await;
@@ -83,14 +83,14 @@ async fn a_reset_in_postgresql_during_a_move_ends_the_sessions_in_the_table_with
     let tokens = at(&new, &ada).signs_in().await;
     sets_new_password(&ada).await;
     old.sweep().await;
-    assert_eq!(get_example(&new, &tokens.access).await.status, 200, "the table does not know of the reset");
+    assert_eq!(get_example(&new, &tokens.access).await.status, 200, "the table still has the old minimum version");
     assert_eq!(new.sweep().await["sessions_owed"], 0);
     assert_eq!(get_example(&new, &tokens.access).await.status, 403);
     assert_eq!(at(&new, &ada).refreshes(&tokens.refresh).await.status, 401);
     at(&new, &ada).with_password(NEW_PASSWORD).signs_in().await;
 }
 
-/// Nothing else is lost, so the secret can stay.
+/// Only the table is lost, so the secret need not be replaced.
 #[tokio::test]
 async fn a_lost_table_only_signs_everybody_out() {
     let stack = Stack::with_state_in(DynamoDb).await;
@@ -109,7 +109,7 @@ async fn a_lost_table_only_signs_everybody_out() {
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
 }
 
-/// While sessions were in PostgreSQL, no session ended in the table. With a new table and a new secret, none comes back.
+/// While sessions are in PostgreSQL, nothing ends the sessions in the table. With the same table, they would be live again.
 #[tokio::test]
 async fn a_table_that_was_out_of_use_is_not_used_again() {
     let first = Stack::with_state_in(DynamoDb).await;
@@ -119,9 +119,9 @@ async fn a_table_that_was_out_of_use_is_not_used_again() {
     let ada = at(&second, &ada);
     assert_signed_out(&ada, &stolen).await;
     sets_new_password(&ada).await;
-    stack_forgets_debts(&second).await;
+    sweep_after_a_day(&second).await;
 
-    // The earlier table does not know that the password has changed.
+    // The earlier table still has the minimum version from before the reset.
     let earlier = Stack::builder().state_in(DynamoDb).with_table_of(&first);
     let careless = on(second.database.copy().await, earlier).await;
     assert_eq!(at(&careless, &ada).refreshes(&stolen.refresh).await.status, 200);

@@ -109,14 +109,14 @@ async fn the_fifty_first_sign_in_ends_the_session_that_was_unused_for_longest() 
     for _ in 0..48 {
         others.push(ada.signs_in().await);
     }
-    assert_eq!(ada.dashboard(&unused.access).await.status, 200, "fifty sessions may be alive");
+    assert_eq!(ada.dashboard(&unused.access).await.status, 200, "fifty sessions may be live");
     let newest = ada.signs_in().await;
     assert_session_ended(&stack, &unused).await;
     let example = async |tokens: &Tokens| get_example(&stack, &tokens.access).await.status;
     assert_eq!(example(&unused).await, 403, "the authorizer refuses it as well");
-    for lives in [&refreshed, &others[0], &others[47], &newest] {
-        assert_eq!(ada.dashboard(&lives.access).await.status, 200);
-        assert_eq!(example(lives).await, 200);
+    for tokens in [&refreshed, &others[0], &others[47], &newest] {
+        assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+        assert_eq!(example(tokens).await, 200);
     }
     // An ended session does not count.
     assert_eq!(ada.logs_out(&others[47].access).await.status, 200);
@@ -134,11 +134,11 @@ async fn concurrent_sign_ins_may_exceed_fifty_sessions_until_the_next_sign_in() 
     let last = ada.signs_in().await;
     assert_eq!(stack.sessions().live().await.len(), 50);
     for tokens in replies.iter().map(Tokens::from).chain([last]) {
-        assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the newest sessions are alive");
+        assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the newest sessions are live");
     }
 }
 
-/// PostgreSQL assigns the credential versions. After a restore, an account may have the id of another one, whose sessions are in the table.
+/// The minimum version in the table is above the credential version only after a restore of PostgreSQL. Then ids may belong to other accounts.
 #[tokio::test]
 async fn a_sign_in_is_unavailable_if_the_state_table_is_newer_than_the_database() {
     let stack = Stack::with_state_in(DynamoDb).await;

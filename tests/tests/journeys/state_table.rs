@@ -16,7 +16,7 @@ struct Costs {
     requests: String,
 }
 
-/// The requests after the first `before` ones.
+/// The costs of all requests except the first `before` ones.
 fn costs(requests: &[DynamoDbRequest], before: usize) -> Costs {
     let requests = &requests[before..];
     let units = |reads: bool| -> f64 {
@@ -38,13 +38,13 @@ fn costs(requests: &[DynamoDbRequest], before: usize) -> Costs {
     Costs { trips: trips.len(), reads: units(true), writes: units(false), requests: names.join(", then ") }
 }
 
-/// The documented number of trips, and the most read and write units, of each operation (`docs/scaling.md`).
+/// Asserts that each operation needs at most the documented trips (`docs/architecture.md`) and units (`docs/scaling.md`).
 #[tokio::test]
 async fn every_operation_makes_the_documented_round_trips_to_dynamodb() {
     let stack = Stack::builder().state_in(DynamoDb).processes(1).start().await;
     let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;
-    // Connections are open, and requests that are sent at once overlap.
+    // Opens the connections of the functions. The delay below makes requests that are sent together overlap, so they count as one trip.
     let first = ada.signs_in().await;
     assert_eq!(get_example(&stack, &first.access).await.status, 200);
     table.set_delay(Duration::from_millis(50));

@@ -1,4 +1,4 @@
-//! Sign-in with password hashes that other software or older settings made, and with the spellings of a password.
+//! Sign-in with password hashes that other software or older settings made, and with passwords in other Unicode forms.
 
 use tests::{Person, Stack};
 

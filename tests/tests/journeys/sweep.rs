@@ -19,7 +19,7 @@ async fn pending_mails(stack: &Stack) -> i64 {
     stack.sql_number("SELECT count(*) FROM outbox").await
 }
 
-/// Requests a link, and asserts the answer and the time that an unknown address gets as well.
+/// Requests a link, and asserts that the answer and its duration do not reveal whether the address has an account or SES fails.
 async fn assert_usual_answer(person: &Person<'_>) {
     let reply = person.forgets_password().await;
     reply.assert_ok(&json!({ "message": "Password reset email sent" }));

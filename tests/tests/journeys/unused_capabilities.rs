@@ -63,7 +63,7 @@ async fn a_user_lists_sessions_and_ends_all_of_them() {
 /// An endpoint may require a second factor after the right password. So it must be able to open a session without clearing the counters, and to clear
 /// the counters without opening a session.
 #[tokio::test]
-async fn a_session_is_opened_without_taking_back_failures_and_the_other_way_around() {
+async fn a_session_opens_without_clearing_counters_and_counters_clear_without_a_session() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let env = environment(&stack);

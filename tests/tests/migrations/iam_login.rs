@@ -26,12 +26,14 @@ async fn migrate(stack: &Stack) -> Value {
     stack.invoke("migrate", &json!({})).await.expect("the database can be migrated")["applied"].clone()
 }
 
-/// Asserts that the server refuses this login. It answers with the first code to members of `rds_iam`, and with the second to others.
+/// Asserts that the server refuses this login with this code.
 async fn assert_refused(rds: &Rds, stack: &Stack, user: &str, password: &str, code: SqlState) {
     assert_eq!(rds.log_in(&stack.database, user, password).await.err(), Some(code), "{user} with {password}");
 }
 
+/// The code for a member of `rds_iam` without a valid login token.
 const NO_TOKEN: SqlState = SqlState::INVALID_AUTHORIZATION_SPECIFICATION;
+/// The code for any other user without the right password.
 const NO_PASSWORD: SqlState = SqlState::INVALID_PASSWORD;
 
 #[rstest]
@@ -106,10 +108,10 @@ async fn the_functions_role_can_change_rows_and_nothing_else(#[values(15, 16, 17
     }
 }
 
-/// The reason why `migrate` grants `rds_iam` to the owner too, or to nobody (docs/decisions/0009).
+/// So `migrate` grants `rds_iam` to the owner too, or to nobody (docs/decisions/0009).
 #[rstest]
 #[tokio::test]
-async fn from_version_16_on_the_creator_of_a_role_with_iam_cannot_use_its_password(
+async fn from_version_16_on_the_creator_of_a_role_with_iam_cannot_log_in_with_a_password(
     #[values(15, 16, 17, 18)] version: u32,
 ) {
     let rds = Rds::start(version).await;

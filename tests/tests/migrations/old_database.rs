@@ -115,7 +115,7 @@ async fn with_rehashing_off_the_old_service_can_still_read_every_hash() {
 }
 
 #[tokio::test]
-async fn sign_ups_and_deletions_at_the_old_service_work_while_both_run() {
+async fn sign_ups_and_deletions_at_the_old_service_work_while_both_services_run() {
     for schema in OLD_SCHEMAS {
         let stack = stack_on(schema.filled_database().await).await;
         migrate(&stack).await;
@@ -179,7 +179,7 @@ async fn the_address_of_an_old_user_cannot_be_taken_in_another_case() {
 
 /// docs/taking-over.md warns of this: the old service does not increment `credential_version`.
 #[tokio::test]
-async fn a_password_changed_at_the_old_service_leaves_sessions_here_alive() {
+async fn a_password_changed_at_the_old_service_ends_no_session_of_this_service() {
     let stack = stack_on(OldSchema::CreateAll.filled_database().await).await;
     migrate(&stack).await;
     let ada = ADA.as_person(&stack);

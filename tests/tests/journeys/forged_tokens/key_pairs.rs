@@ -44,13 +44,13 @@ impl Keyring {
         }
     }
 
-    /// The secret and the private keys. These are all keys whose signatures this service accepts. Each has its algorithm and its key id.
-    fn signers(&self, under_the_secret: &UnsignedToken) -> Vec<(Key, Value, Value)> {
+    /// Every key whose signatures this service accepts, with its algorithm and key id. The secret has the key id of `refresh_token`.
+    fn signers(&self, refresh_token: &UnsignedToken) -> Vec<(Key, Value, Value)> {
         let private = self
             .private
             .iter()
             .map(|(pem, algorithm, kid)| (Key::private(pem, *algorithm), json!(algorithm), kid.clone()));
-        [(Key::of_the_service(), json!("HS256"), under_the_secret.kid().clone())].into_iter().chain(private).collect()
+        [(Key::of_the_service(), json!("HS256"), refresh_token.kid().clone())].into_iter().chain(private).collect()
     }
 }
 
@@ -61,14 +61,14 @@ async fn each_key_verifies_only_its_own_algorithm_and_key_id() {
     let (ada, tokens) = keyring.signs_in().await;
     let (access, refresh) = (UnsignedToken::of(&tokens.access), UnsignedToken::of(&tokens.refresh));
     let signers = keyring.signers(&refresh);
-    for (by, (key, ..)) in signers.iter().enumerate() {
-        for (named, (.., kid)) in signers.iter().enumerate() {
-            for (said, (_, algorithm, _)) in signers.iter().enumerate() {
-                let name = format!("signed by key {by} as {algorithm} with the key id of key {named}");
+    for (signer, (key, ..)) in signers.iter().enumerate() {
+        for (kid_of, (.., kid)) in signers.iter().enumerate() {
+            for (algorithm_of, (_, algorithm, _)) in signers.iter().enumerate() {
+                let name = format!("signed by key {signer} as {algorithm} with the key id of key {kid_of}");
                 let forged = |valid_token: &UnsignedToken| {
                     valid_token.header("alg", algorithm.clone()).header("kid", kid.clone()).signed_by(key)
                 };
-                if by == named && named == said {
+                if signer == kid_of && kid_of == algorithm_of {
                     assert_eq!(ada.dashboard(&forged(&access)).await.status, 200, "{name}");
                 } else {
                     keyring.assert_refused_everywhere(&name, &forged(&access)).await;
@@ -103,11 +103,11 @@ async fn a_public_key_is_not_accepted_as_an_hmac_secret() {
         ];
         for secret in secrets {
             for valid_token in [UnsignedToken::of(&tokens.access), UnsignedToken::of(&tokens.refresh)] {
-                let under_its_name = valid_token.header("kid", kid.clone());
+                let with_kid = valid_token.header("kid", kid.clone());
                 for unsigned in [
                     valid_token.header("alg", "HS256"),
-                    under_its_name.header("alg", "HS256"),
-                    under_its_name.header("alg", json!(algorithm)),
+                    with_kid.header("alg", "HS256"),
+                    with_kid.header("alg", json!(algorithm)),
                 ] {
                     let name = format!("{} with {}", unsigned.header_text(), String::from_utf8_lossy(&secret));
                     keyring.assert_refused_everywhere(&name, &unsigned.signed_by(&Key::secret(&secret))).await;

@@ -1,4 +1,4 @@
-//! Events whose every field contains text that could forge or distort a log line.
+//! Events with text that could forge or distort a log line.
 
 use serde_json::{Value, json};
 use tests::sample_event;
@@ -6,10 +6,10 @@ use tests::sample_event;
 /// Line breaks, a JSON line, terminal escapes, and characters that change the direction of text.
 const HOSTILE: &str = "x\r\n{\"level\":\"INFO\"}\u{1b}[31m\u{85}\u{2028}\u{202e}\u{2066}\u{200f}canary@example.com";
 
-/// Sample events of a function with the hostile text in each field that a client controls.
+/// Sample events of a function. Each has hostile text in other fields.
 pub fn hostile_events(function: &str) -> Vec<Value> {
     let body = json!({ "name": HOSTILE, "email": HOSTILE, "password": HOSTILE }).to_string();
-    // This body passes more checks than the first.
+    // The name in this body has no control characters, so the body passes more checks.
     let named = json!({ "name": "\u{202e}canary", "email": "\u{202e}canary@example.com", "password": "\u{202e}canary, a password" });
     [
         vec![("/body", json!(body)), ("/isBase64Encoded", json!(false))],

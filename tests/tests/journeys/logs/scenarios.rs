@@ -217,7 +217,7 @@ pub async fn send_requests_during_failures(stack: &Stack, marks: &mut Marks) {
     marks.add_tokens(&ada.signs_in().await);
 }
 
-/// Sends requests that violate a constraint which the service does not know. PostgreSQL quotes such rows in the details of the error.
+/// Sends requests that violate a constraint which the migrations do not contain. PostgreSQL quotes the refused row in the details of the error.
 pub async fn violate_a_constraint(stack: &Stack, marks: &mut Marks) {
     let ada = marks.person(stack);
     ada.signs_up().await.assert_created();

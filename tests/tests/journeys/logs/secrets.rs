@@ -86,7 +86,7 @@ async fn no_log_of_a_function_with_a_table_contains_a_secret_or_personal_data() 
     assert_functions_log_no_secret(&stack, &marks).await;
 }
 
-/// These are the settings that docs/database.md requires. With them, PostgreSQL logs statements without their parameters.
+/// docs/database.md requires the last two settings. With them, PostgreSQL logs statements without parameters, and errors without details.
 // Requirements 14, 33.
 #[tokio::test]
 async fn postgresql_logging_statements_without_parameters_logs_no_personal_data() {
@@ -107,8 +107,8 @@ async fn postgresql_logging_statements_without_parameters_logs_no_personal_data(
     assert_functions_log_no_secret(&stack, &marks).await;
 }
 
-/// Even with all parameters logged there is no secret, because the functions never send passwords or tokens to PostgreSQL. They do send names
-/// and addresses.
+/// PostgreSQL logs all parameters. They contain no secret, because the functions never send passwords or tokens to PostgreSQL. They contain names,
+/// addresses and hashes.
 // Requirements 14, 33.
 #[tokio::test]
 async fn postgresql_logging_everything_logs_no_secret() {

@@ -41,7 +41,7 @@ async fn a_sign_in_whose_counters_cannot_be_cleared_is_unavailable_and_stays_cou
     );
 }
 
-/// What an attempt to sign in, with this password, is answered if something changes the table while the password is verified.
+/// Tries to sign in, and runs `change` while the password is verified. Returns the answer.
 async fn sign_in_while(stack: &Stack, person: &Person<'_>, change: impl AsyncFnOnce()) -> Reply {
     let table = stack.state_table.as_ref().unwrap();
     // The first two requests are sent at once, before the password is verified.

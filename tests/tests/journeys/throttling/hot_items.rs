@@ -1,5 +1,5 @@
-//! How many requests a second share one item of DynamoDB. DynamoDB documents that one item takes 1,000 write units and 3,000 read units a second, and
-//! has no setting for that. A simulation sends the requests that real functions have sent, at growing rates, to items with these limits.
+//! How many attempts a second can use the same item of DynamoDB. According to AWS, one item takes 1,000 write units and 3,000 read units a second,
+//! and no setting changes this. A simulation sends the requests that real functions have sent, at growing rates, to items with these limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +40,8 @@ fn items_of_source(source: &str) -> Vec<String> {
     (0..policy::ITEMS_OF_SOURCE).map(|number| format!("c#{}", hex::encode(counter.item(number).as_bytes()))).collect()
 }
 
-/// Simulates attempts at random times, at this average rate. Each begins with a random item of
-/// the source: what the recorded attempt needed at these items is moved to others by a random number. Returns how many attempts an item refused.
+/// Simulates attempts at random times, at this average rate, and returns how many of them an item refused. Each needs the units of the recorded
+/// attempt, but begins with a random item of the source.
 fn refused(attempt: &Attempt, items_of_source: &[String], rate: f64) -> usize {
     let mut rng = SeededRng::new(1);
     let (mut refused, mut now) = (0, 0.0);
@@ -70,16 +70,16 @@ fn refused(attempt: &Attempt, items_of_source: &[String], rate: f64) -> usize {
     refused
 }
 
-/// Many attempts that share an item.
-struct Crowd<'a> {
+/// The stack that records the attempts, and a row of results for each kind of attempt.
+struct Recorder<'a> {
     stack: &'a Stack,
     rows: Vec<String>,
 }
 
-impl Crowd<'_> {
-    /// Lets each person try to sign in once, and expects this status. Asserts that DynamoDB serves the documented number of such attempts a second,
-    /// and not a tenth more (`docs/scaling.md`).
-    async fn tries(&mut self, what: &str, people: &[Person<'_>], status: u16, documented: f64) {
+impl Recorder<'_> {
+    /// Lets each person try to sign in once, and expects this status. Asserts that the simulated items serve the documented number of such attempts a
+    /// second, with a tolerance of a tenth (`docs/scaling.md`).
+    async fn assert_served(&mut self, what: &str, people: &[Person<'_>], status: u16, documented: f64) {
         let table = self.stack.state_table.as_ref().unwrap();
         let (mut attempts, items_of_source) = (Vec::new(), items_of_source(&people[0].source));
         for person in people {
@@ -103,18 +103,18 @@ impl Crowd<'_> {
 #[tokio::test]
 async fn one_item_serves_the_documented_number_of_attempts_a_second() {
     let stack = Stack::builder().state_in(DynamoDb).processes(4).start().await;
-    let mut crowd = Crowd { stack: &stack, rows: Vec::new() };
+    let mut recorder = Recorder { stack: &stack, rows: Vec::new() };
     let [ada, bob, eve] = [stack.user("Ada").await, stack.user("Bob").await, stack.user("Eve").await];
 
     let people = [&ada, &bob, &eve].map(|person| person.from_source("192.0.2.1"));
-    crowd.tries("successes of many users from one source", &people, 200, 2_000.0).await;
+    recorder.assert_served("successes of many users from one source", &people, 200, 2_000.0).await;
 
     let people = ["192.0.2.2", "192.0.2.3", "192.0.2.4"].map(|source| ada.from_source(source));
-    crowd.tries("successes of one user from many sources", &people, 200, 500.0).await;
+    recorder.assert_served("successes of one user from many sources", &people, 200, 500.0).await;
 
     let robot = ada.from_source("198.51.100.1");
     fail_to_sign_in(&robot, 5).await;
-    crowd.tries("refusals of one source that has to wait for one account", &[robot], 429, 1_000.0).await;
+    recorder.assert_served("refusals of one source that has to wait for one account", &[robot], 429, 1_000.0).await;
 
     join_all((0..19).map(|n| {
         let robot = ada.from_source(&format!("198.51.100.{}", n + 2));
@@ -122,10 +122,10 @@ async fn one_item_serves_the_documented_number_of_attempts_a_second() {
     }))
     .await;
     let people = ["192.0.2.5", "192.0.2.6", "192.0.2.7"].map(|source| ada.from_source(source));
-    crowd.tries("refusals of a closed account to many sources", &people, 429, 3_000.0).await;
+    recorder.assert_served("refusals of a closed account to many sources", &people, 429, 3_000.0).await;
 
     stack.state_table.as_ref().unwrap().set_failures_of_source("192.0.2.1", 100).await;
     let people = [&bob, &eve].map(|person| person.from_source("192.0.2.1"));
-    crowd.tries("refusals of one source with a hundred failures", &people, 429, 3_000.0).await;
-    eprintln!("| attempts | units of the shared items: write, read | served a second |\n{}", crowd.rows.join("\n"));
+    recorder.assert_served("refusals of one source with a hundred failures", &people, 429, 3_000.0).await;
+    eprintln!("| attempts | units of the shared items: write, read | served a second |\n{}", recorder.rows.join("\n"));
 }

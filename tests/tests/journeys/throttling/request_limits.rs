@@ -69,7 +69,7 @@ async fn a_session_refreshes_sixty_times_a_minute_and_reuse_still_ends_it() {
         tokens = tests::Tokens::from(&ada.refreshes(&tokens.refresh).await);
     }
     assert_must_wait(&ada.refreshes(&tokens.refresh).await, 1..=60);
-    assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the session is alive");
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the session is live");
     stack.sessions().move_refresh_count_back(60).await;
     tokens = tests::Tokens::from(&ada.refreshes(&tokens.refresh).await);
 
