@@ -32,8 +32,8 @@ use crate::{
 /// The name by which containers reach this machine.
 const HOST_NAME_IN_CONTAINERS: &str = "host.docker.internal";
 
-/// Variables that have a value only in a deployment. In the containers they are set to the empty string,
-/// unless the local settings have a value.
+/// Variables whose values in template.yaml exist only in a deployment: resources, secrets and results of conditions. The containers get
+/// the value in the local settings or, if there is none, the empty string.
 const DEPLOYMENT_ONLY_VARIABLES: [&str; 8] = [
     "DATABASE_AUTH",
     "DATABASE_PASSWORD",
@@ -120,8 +120,8 @@ fn bridge_address() -> Result<Option<IpAddr>> {
     let mut inspect = Command::new("docker");
     let gateway = output("docker", inspect.args(["network", "inspect", "bridge", "--format", GATEWAY]))
         .context("sam local needs a Docker engine. Install and start one, then try again")?;
-    // Docker Desktop runs its engine in a virtual machine. There, Docker resolves `host.docker.internal` to the host, including
-    // services on the host's 127.0.0.1.
+    // Docker Desktop resolves `host.docker.internal` itself. By this name, containers also reach programs that listen only on the
+    // host's 127.0.0.1.
     if OS != "linux" {
         return Ok(None);
     }
