@@ -81,7 +81,7 @@ impl Endpoint {
         variables.map(|variable| (variable.name, *variable)).collect()
     }
 
-    /// The IAM actions that it may call: those for sessions in PostgreSQL, and those for sessions in DynamoDB.
+    /// All IAM actions that it may call, for sessions in PostgreSQL and for sessions in DynamoDB together.
     #[must_use]
     pub fn actions(&self) -> BTreeSet<&'static str> {
         let connects = self.uses_database(SessionStore::PostgreSql).then(|| Need::Database.actions());

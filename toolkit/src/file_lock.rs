@@ -1,4 +1,4 @@
-//! Locks between processes, as locked files. The system releases a lock when its process ends, even after a kill.
+//! Locks between processes. Each lock is a file that a process locks. The system releases it when the process ends or is killed.
 
 use std::{
     fs::{self, File, TryLockError},

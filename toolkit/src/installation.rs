@@ -79,7 +79,7 @@ pub fn path_with(folders: impl IntoIterator<Item = PathBuf>) -> OsString {
     env::join_paths(folders.into_iter().chain(env::split_paths(&path))).unwrap_or(path)
 }
 
-/// Runs `install` on an empty folder, unless the tool was installed in this folder from the same pins before.
+/// Deletes the tool's folder, and runs `install`, which creates it again. Does nothing if the folder was installed from the same pins.
 fn install(tools: &Path, name: &str, pins: &[&Path], install: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let _lock = file_lock::wait_for(tools, &format!(".{name}.turn"))?;
 

@@ -1,8 +1,7 @@
 //! The needs of functions. Each need defines the environment variables that a function reads and the IAM actions that it may
 //! call.
 //!
-//! `shared` reads these variables. This table is the only other list of them. Tests compare `template.yaml`, the README and the
-//! functions' binaries with it.
+//! `shared` reads these variables. Tests compare `template.yaml`, the README and the functions' binaries with the lists in this module.
 
 use serde::Deserialize;
 
@@ -12,7 +11,7 @@ use serde::Deserialize;
 pub enum Need {
     /// Connections to PostgreSQL.
     Database,
-    /// The role that owns the tables, instead of the role of the other functions.
+    /// Logging in as the role that owns the tables, and granting rights to the role of the other functions.
     TableOwner,
     /// Checking whether the session of a request is live.
     Sessions,
@@ -54,7 +53,7 @@ pub struct Variable {
     pub required: bool,
     /// A value with which a function starts.
     pub example: &'static str,
-    /// A value with which a function does not start. `None` if every text is valid.
+    /// A value with which a function does not start. `None` if every text is valid. If it contains `canary`, a test checks that the log does not.
     pub malformed: Option<&'static str>,
 }
 
@@ -100,7 +99,7 @@ impl Need {
         }
     }
 
-    /// Another need that a function with this need must also list, if any. For example, the outbox of mails is a table of the database.
+    /// Another need that a function with this need must list, if any. For example, `mail` requires `database`, because the outbox is a table there.
     #[must_use]
     pub fn requires(self) -> Option<Self> {
         match self {
@@ -114,7 +113,7 @@ impl Need {
         }
     }
 
-    /// Whether a function with this need uses the database while sessions are in PostgreSQL, and need not use it while they are in DynamoDB.
+    /// Whether a function with this need uses sessions, which are in the database or in the state table.
     #[must_use]
     pub fn is_of_sessions(self) -> bool {
         self.partitions() == Some(SESSIONS)

@@ -17,7 +17,7 @@ use nix::{
 
 use crate::interrupt::{self, POLL_INTERVAL};
 
-/// The time that a program gets to end after it was asked to. PostgreSQL writes a checkpoint in that time.
+/// How long a program may take to end after the first signal. PostgreSQL needs this time for a checkpoint.
 const TIME_TO_END: Duration = Duration::from_secs(10);
 
 struct Process {
@@ -54,10 +54,10 @@ pub fn stop_recorded(file: &Path, signal: Signal) -> Result<Option<String>> {
     Ok(stopped.then(|| file.file_name().unwrap_or_default().to_string_lossy().into_owned()))
 }
 
-/// Stops a child process and everything it started. Sends `signal` first, and SIGKILL to what still runs after ten seconds. The child
-/// must lead a process group of its own.
+/// Stops a child process and everything it started. Sends `signal` to the child's process group. After the child has ended, or after
+/// ten seconds, sends SIGKILL to what still runs. The child must lead its group. Does nothing if the child has already ended.
 pub fn stop(child: &mut Child, signal: Signal) {
-    // Once it has ended, its id may belong to another process.
+    // After the child has ended, its id may belong to another process.
     if !matches!(child.try_wait(), Ok(None)) {
         return;
     }

@@ -149,7 +149,7 @@ fn stop_leftovers(folder: &Path) -> Result<()> {
     let Ok(records) = fs::read_dir(folder.join("running")) else { return Ok(()) };
     let mut stopped = Vec::new();
     for record in records.flatten().map(|record| record.path()) {
-        // For PostgreSQL, SIGINT is a "fast" shutdown. The other programs take it for Ctrl-C.
+        // For PostgreSQL, SIGINT is a "fast" shutdown. The other programs handle it like Ctrl-C.
         stopped.extend(stop_recorded(&record, Signal::SIGINT)?);
     }
     if !stopped.is_empty() {

@@ -1,4 +1,4 @@
-//! Programs that run in the background, such as a database or a function.
+//! Programs that run in the background, such as a database server.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,7 +26,7 @@ pub struct Service {
     pub name: String,
     child: Child,
     stop_signal: Signal,
-    /// The file with what it printed.
+    /// The file that contains its output.
     pub log: PathBuf,
     record: PathBuf,
     started: Instant,

@@ -133,8 +133,8 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn python() -> Option<&'static str> {
     // Debian's package python3 has the module venv, but not the module ensurepip that venv uses.
-    const OLDEST: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
-    ["python3", "python"].into_iter().find(|python| output(python, Command::new(python).args(["-c", OLDEST])).is_ok())
+    const CHECK: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
+    ["python3", "python"].into_iter().find(|python| output(python, Command::new(python).args(["-c", CHECK])).is_ok())
 }
 
 /// The path of `PgBouncer`.

@@ -26,11 +26,11 @@ pub fn cargo_lambda(workspace: &Workspace) -> Result<PathBuf> {
 /// A PATH with `cargo lambda` and its linker.
 pub fn path_to_cargo_lambda(workspace: &Workspace) -> Result<OsString> {
     let linker = python(workspace, "zig", Path::new("toolkit/tools/requirements-zig.txt"), &[])?;
-    // Both folders have a python3. `cargo lambda` finds the linker as a module of the first one.
+    // `cargo lambda` finds the linker as the module `ziglang` of the first `python3`. Both folders have a `python3`.
     Ok(path_with([linker, cargo_lambda(workspace)?]))
 }
 
-/// The folder of SAM's programs, with a Python that has the AWS SDK, and cfn-lint.
+/// The folder with the programs `sam` and `cfn-lint`, and with a Python that has the AWS SDK.
 pub fn sam_folder(workspace: &Workspace) -> Result<PathBuf> {
     python(workspace, "sam", Path::new(SAM_PINS), &[])
 }

@@ -25,11 +25,11 @@ use toolkit::{
 
 use self::{machine::Machine, report::Report, service::Service, subject::Subject};
 
-/// Measure the functions as they are deployed, beside bare programs that do only the unavoidable part of the same work.
+/// Measure the functions as they are deployed, and compare them with bare programs that do only the unavoidable part of the same work.
 ///
-/// Builds release programs, which takes 15 minutes the first time. Starts them as Lambda does, with one process for each function, a PostgreSQL
-/// server and, with --state-table, DynamoDB Local. Prints a table of times, processor time, memory and sizes, each with its ratio to the bare
-/// program. The machine should be idle. docs/measurements.md has such a table and explains it. No figure makes the command fail. Works on Linux
+/// Builds release programs, which takes 15 minutes the first time. Starts a PostgreSQL server and, with --state-table, DynamoDB Local. Starts each
+/// program as Lambda does, in one process. Prints a table of times, processor time, memory and sizes, with the ratios of the times to those of the
+/// bare program. The machine should be idle. docs/measurements.md has such a table and explains it. No figure makes the command fail. Works on Linux
 /// only, with gzip, openssl and taskset.
 #[derive(clap::Args)]
 pub struct Args {

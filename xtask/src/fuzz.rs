@@ -9,7 +9,7 @@ use crate::tools;
 
 /// Send random events to the code that reads events and writes answers, until an event makes the code fail or all events are sent.
 ///
-/// It starts from the sample events in events/ and from the corpus of earlier runs in fuzz/corpus/. An event that makes the code fail is
+/// The command starts from the sample events in events/ and from the corpus of earlier runs in fuzz/corpus/. An event that makes the code fail is
 /// kept in fuzz/artifacts/. The first build takes ten minutes.
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     fs::create_dir_all(workspace.root.join(&corpus))?;
     let mut fuzz = tools::cargo_fuzz(&workspace)?;
     step(format_args!("Sending {} events", args.rounds));
-    // Sanitizers find errors of unsafe code, but this project has none. They also do not work with a stable compiler.
+    // Sanitizers find errors of unsafe code, but this project has no unsafe code. They also do not work with a stable compiler.
     fuzz.args(["run", "--sanitizer", "none", TARGET, &corpus, "events", "--"]).arg(format!("-runs={}", args.rounds));
     process::run("cargo fuzz", &mut fuzz)?;
     Ok(ExitCode::SUCCESS)

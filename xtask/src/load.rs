@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     processes: u32,
 
-    /// How many connections the database grants the functions; four functions keep one per process
+    /// How many connections the database allows the functions. signin, dashboard and, without --state-table, refresh and logout keep one per process
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
 

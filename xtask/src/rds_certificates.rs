@@ -9,7 +9,7 @@ use crate::tools;
 
 /// Write the certificates of Amazon RDS to shared/certificates/rds.pem. The functions verify the database with them.
 ///
-/// The certificates come from the npm package that xtask/tools/rds pins. First raise its version there. Expired certificates are left out.
+/// The certificates come from the npm package that xtask/tools/rds pins. For newer ones, first raise its version there. Expired ones are left out.
 #[derive(clap::Args)]
 pub struct Args;
 

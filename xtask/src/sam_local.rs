@@ -32,12 +32,11 @@ use crate::{
 /// The name by which containers reach this machine.
 const HOST_NAME_IN_CONTAINERS: &str = "host.docker.internal";
 
-/// Variables that have a value only in a deployment. In the containers they are set to the empty string,
-/// unless the local settings have a value.
-const DEPLOYMENT_ONLY_VARIABLES: [&str; 9] = [
+/// Variables whose values in template.yaml exist only in a deployment: resources, secrets and results of conditions. The containers get
+/// the value in the local settings or, if there is none, the empty string.
+const DEPLOYMENT_ONLY_VARIABLES: [&str; 8] = [
     "DATABASE_AUTH",
     "DATABASE_PASSWORD",
-    "DATABASE_PREPARED_STATEMENTS",
     "FUNCTIONS_ROLE",
     "JWT_ADDITIONAL_PUBLIC_KEYS",
     "JWT_ADDITIONAL_SECRET_KEYS",
@@ -121,8 +120,8 @@ fn bridge_address() -> Result<Option<IpAddr>> {
     let mut inspect = Command::new("docker");
     let gateway = output("docker", inspect.args(["network", "inspect", "bridge", "--format", GATEWAY]))
         .context("sam local needs a Docker engine. Install and start one, then try again")?;
-    // Docker Desktop runs its engine in a virtual machine. There, Docker resolves `host.docker.internal` to the host, including
-    // services on the host's 127.0.0.1.
+    // Docker Desktop resolves `host.docker.internal` itself. By this name, containers also reach programs that listen only on the
+    // host's 127.0.0.1.
     if OS != "linux" {
         return Ok(None);
     }

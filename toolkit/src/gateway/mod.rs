@@ -40,8 +40,8 @@ const MAX_BODY: usize = 10 * 1024 * 1024;
 /// How long API Gateway waits for the answer of a function.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Called with the route, the function and the reason when a function does not answer a request. Afterwards the client gets API
-/// Gateway's own answer.
+/// Called with the route, the function and the reason when a function does not answer a request. Afterwards the gateway itself
+/// answers the client.
 pub type OnNoAnswer = Box<dyn Fn(&Route, &Function, &NoAnswer) + Send + Sync>;
 
 /// An API, and the functions behind it.

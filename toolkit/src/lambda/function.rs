@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::Observer;
 
-/// A process that ends sooner than this is not replaced, because the new process would probably end as soon.
+/// A process that ends sooner than this is not replaced, because the new process would probably end just as early.
 const MIN_LIFETIME: Duration = Duration::from_secs(5);
 
 /// How a function runs.
@@ -56,13 +56,13 @@ pub enum Outcome {
 /// Why an event has no outcome.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// The function is stopped, because a process ended as soon as it started or because the function was ended.
+    /// The function is stopped: it was ended, it is being restarted, or processes ended by themselves and were not replaced.
     NotRunning,
     /// The function's program cannot be started.
     CannotStart(io::Error),
     /// The function was restarted while it had the event.
     Restarted,
-    /// The process that had the event ended by itself, or no process was left for the event.
+    /// The process that had the event ended by itself, no process was left for the event, or [`Function::end`] was called.
     Ended,
     /// The function took longer than API Gateway waits.
     TimedOut,
@@ -107,7 +107,7 @@ struct FunctionState {
     started: usize,
     /// Killed processes whose last output is still being read.
     killed: Vec<JoinHandle<()>>,
-    /// Whether the function is stopped, because a process ended as soon as it started or because the function was ended.
+    /// Whether new events get [`NoAnswer::NotRunning`].
     stopped: bool,
     /// The callers that wait for an outcome, by request id.
     waiting: HashMap<String, oneshot::Sender<Answered>>,
@@ -122,7 +122,6 @@ impl FunctionState {
         }
     }
 
-    /// Kills all processes.
     fn kill_all(&mut self) {
         let killed = mem::take(&mut self.processes).into_values().map(|process| process.task);
         self.killed.extend(killed);

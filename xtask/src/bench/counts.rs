@@ -24,7 +24,7 @@ use super::{
 
 /// The number of calls that are counted.
 pub const CALLS: u32 = 10;
-/// PostgreSQL has written a line to its log before this time has passed.
+/// The time within which PostgreSQL writes a statement to its log.
 const LOG_DELAY: Duration = Duration::from_millis(200);
 
 /// What one call sends, on average.
@@ -36,7 +36,7 @@ pub struct Counts {
     pub dynamodb_requests: f64,
 }
 
-/// Counts what [`CALLS`] calls send, in a process that has answered one before. Sends one more request than that.
+/// Counts what [`CALLS`] calls send. First starts a new process and sends it one call, which is not counted.
 pub fn count(service: &Service, subject: Subject, requests: &mut Requests) -> Result<Counts> {
     let relay = service.dynamodb.as_ref().map(|dynamodb| Relay::start(dynamodb.url())).transpose()?;
     let log_statements = |which: &str| {
@@ -107,7 +107,7 @@ fn forward(mut client: &TcpStream, mut server: &TcpStream, requests: &AtomicUsiz
             _ = io::copy(&mut server, &mut client);
             _ = client.shutdown(Shutdown::Write);
         });
-        // The SDK writes the head of a request at once.
+        // The SDK sends the head of a request in one piece, so one read receives the whole head.
         let mut buffer = [0; 16 * 1024];
         while let Ok(length @ 1..) = client.read(&mut buffer) {
             requests.fetch_add(count_requests(&buffer[..length]), Ordering::Relaxed);

@@ -33,13 +33,13 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The first model name in `/proc/cpuinfo`, which processors of Arm do not have.
+/// The first model name in `/proc/cpuinfo`. On Arm, the file has no model name.
 fn parse_model(processors: &str) -> Option<&str> {
     let (_, model) = processors.lines().find_map(|line| line.strip_prefix("model name"))?.split_once(':')?;
     Some(model.trim())
 }
 
-/// The number of all processor cores, also of those that this program must not use.
+/// The number of all processor cores, including those that this program must not use.
 fn count_cores(processors: &str) -> usize {
     processors.lines().filter(|line| line.starts_with("processor")).count()
 }

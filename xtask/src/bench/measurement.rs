@@ -20,7 +20,7 @@ use super::{
     subject::{self, Subject},
 };
 
-/// The first calls of a process are not counted as warm.
+/// The number of calls at the beginning of a process whose times are not measured.
 const WARM_UP: u32 = 10;
 
 /// The figures of one program. Times are in milliseconds, sizes in KiB.
@@ -43,8 +43,8 @@ pub struct Figures {
 /// A program, and its figures.
 pub type Measurement = (Subject, Figures);
 
-/// Measures all programs. The starts and the calls of a bare program alternate with those of the functions that are compared with it. So what else
-/// the machine does affects all of them.
+/// Measures all programs. The starts and the calls of a bare program alternate with those of the functions that are compared with it. So other
+/// work of the machine affects all of them.
 pub fn measure(
     workspace: &Workspace,
     service: &Service,

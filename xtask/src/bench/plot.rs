@@ -13,7 +13,7 @@ const BAR: f64 = 15.0;
 /// The space for the number at the right of a bar.
 const NUMBER: f64 = 50.0;
 
-/// A grey that is readable on a white and on a dark page, and two colours for the bars.
+/// The text is dark grey on a white page and light grey on a dark page. The other colours are the same on both.
 const STYLE: &str = "text { font: 13px sans-serif; fill: #57606a } .start { fill: #4c8eda } .call { fill: #d97c2b } \
                      line { stroke: #8b949e; stroke-dasharray: 4 3 } \
                      @media (prefers-color-scheme: dark) { text { fill: #adbac7 } }";

@@ -1,4 +1,4 @@
-//! What Linux counts for a process, in `/proc`, and on which processor core it runs.
+//! Reads the memory and the processor time of a process from `/proc`, and limits this program to one processor core.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -23,8 +23,8 @@ pub fn processor_time(process: u32) -> Result<Duration> {
 
 /// Lets this program, and every program that it starts from now on, run on one processor core only.
 ///
-/// A program and those that it waits for take turns, so they need no second core. Without this limit, a call of one program took twice as long in one
-/// run as in the next, depending on the cores that Linux chose.
+/// This program, the measured program and PostgreSQL wait for each other, so they need no second core. Without this limit, the cores that Linux chose
+/// decided how long a call took: in one run twice as long as in another.
 pub fn use_one_core() -> Result<()> {
     let status = fs::read_to_string("/proc/self/status").context("the command works on Linux only")?;
     let core = parse_first_core(&status).context("/proc/self/status has no Cpus_allowed_list")?;

@@ -37,7 +37,7 @@ impl Ratios {
 }
 
 impl Report {
-    /// Each program with its figures. A function also has its bare program, and its ratios to it.
+    /// Each program with its figures. The row of a function also has the bare program, and the ratios of their times.
     pub fn rows(&self) -> impl Iterator<Item = (Subject, &Figures, Option<(Subject, Ratios)>)> {
         let mut limit = None;
         self.measurements.iter().map(move |(subject, figures)| {
@@ -49,7 +49,7 @@ impl Report {
         })
     }
 
-    /// The report for machines. Times are in milliseconds, sizes in KiB.
+    /// The report as JSON. Times are in milliseconds, sizes in KiB.
     pub fn json(&self) -> String {
         let programs: Vec<Value> = self
             .rows()

@@ -1,4 +1,4 @@
-//! Samples of one figure.
+//! Percentiles of measured times.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Percentiles {
     }
 }
 
-/// The smallest of the times that at least `percent` percent of them do not exceed. The times must be in ascending order.
+/// The percentile by the nearest-rank method. The times must be in ascending order.
 fn percentile(times: &[Duration], percent: usize) -> Duration {
     times[(times.len() * percent).div_ceil(100).max(1) - 1]
 }

@@ -1,4 +1,4 @@
-//! The servers, and the release programs behind a runtime interface.
+//! Runs the servers, and the release programs with a local Lambda runtime interface.
 
 use std::{
     collections::BTreeMap,
@@ -70,7 +70,7 @@ impl Service {
         let with_table = subjects.iter().any(|subject| subject.setup == Setup::StateTable);
         let dynamodb = with_table.then(|| DynamoDb::start(workspace, run_folder, None)).transpose()?;
         dynamodb.as_ref().map_or(Ok(()), create_table)?;
-        // DynamoDB Local has threads that work at the same time, so it may use all cores.
+        // DynamoDB Local was started before this limit, because its threads work at the same time and may use all cores.
         proc::use_one_core()?;
         let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
         let url = database.ensure_database(DATABASE)?;
@@ -188,7 +188,7 @@ fn environment(database: &str) -> Result<Vec<(String, String)>> {
     Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
 }
 
-/// These variables, and those of the program's setup.
+/// Adds the variables of the program's setup to `variables`.
 fn with_setup(
     variables: &[(String, String)],
     subject: Subject,

@@ -13,11 +13,11 @@ pub enum Work {
     Refresh,
     /// A request with the right password.
     SignIn,
-    /// A question of API Gateway about a valid access token.
+    /// A request of API Gateway to the authorizer, with a valid access token.
     Authorize,
 }
 
-/// With which servers a program works, and how.
+/// Where sessions and counters are, and whether the connection to PostgreSQL is encrypted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
     /// Sessions and counters are in PostgreSQL. The connection is not encrypted.
@@ -48,7 +48,7 @@ impl Subject {
         format!("{}{}", if self.is_bare() { "examples/" } else { "" }, self.program)
     }
 
-    /// A name that no other subject has, of characters that an address may have.
+    /// A name that no other subject has. It is a part of a URL, so it contains only characters that are allowed there.
     pub fn name(self) -> String {
         let setup = match self.setup {
             Setup::Plain => "",

@@ -14,19 +14,19 @@ use toolkit::{interrupt, process, run_folder::RunFolder, workspace::Workspace};
 
 use crate::stack::postgres::Server;
 
-/// Requests a certificate with a new key. RDS uses this kind of key by default.
+/// The arguments of `openssl` for a new key. RDS uses this kind of key by default.
 const NEW: [&str; 4] = ["req", "-newkey", "rsa:2048", "-nodes"];
 
-/// The files of certificates with which programs verify the server.
+/// The files with the certificate authorities that programs trust when they verify the server.
 pub struct Authorities {
     /// Only the authority of the server's certificate.
     pub ours: PathBuf,
-    /// Also the authorities of RDS, which a deployed function reads.
+    /// Also the authorities of RDS, because a deployed function reads them.
     pub ours_and_rds: PathBuf,
 }
 
 impl Authorities {
-    /// Creates an authority, and lets the server accept encrypted connections with a certificate of it.
+    /// Creates a certificate authority, which signs a certificate for the server. Then enables TLS in the server.
     pub fn create(workspace: &Workspace, run_folder: &RunFolder, server: &Server, sql: &mut Client) -> Result<Self> {
         let folder = run_folder.path().join("tls");
         fs::create_dir_all(&folder)?;

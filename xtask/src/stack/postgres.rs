@@ -40,7 +40,7 @@ use crate::tools;
 /// What a server is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The developer's data. It must survive a power cut. The version is the one that wrote the data, or else the newest.
+    /// The developer's data. It must survive a power cut. The version is the one that wrote the data, or the newest if there is no data.
     Keep,
     /// Tests, on this major version. Their data may be lost in a power cut, so the server need not wait for the disk.
     Throwaway(u32),

@@ -74,7 +74,7 @@ impl Part {
         )
     }
 
-    /// The major version of PostgreSQL on which the part runs. The same journeys run on both ends of the supported versions.
+    /// The major version of PostgreSQL on which the part runs. The part `isolation` repeats the journeys on the oldest version.
     pub fn postgres(self) -> u32 {
         if self == Self::Isolation { OLDEST } else { NEWEST }
     }

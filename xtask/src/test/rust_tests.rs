@@ -53,8 +53,8 @@ impl RustTests<'_> {
         self.run(&level, &["--test", "journeys"], &[self.libtest, &skipped].concat())
     }
 
-    /// Runs the journeys with sessions and counters in DynamoDB. Skips those that choose their stores, because the part `journeys` runs them, and the
-    /// one about the isolation levels of PostgreSQL.
+    /// Runs the journeys with sessions and counters in DynamoDB. Skips the journey about the isolation levels of PostgreSQL, and those that choose
+    /// their stores. The part `journeys` runs these.
     pub fn dynamodb(&self) -> Result<Count> {
         let skipped = ["--skip", "::store_", "--skip", "isolation_level"].map(str::to_owned);
         self.run(&[("TEST_STATE", "dynamodb")], &["--test", "journeys"], &[self.libtest, &skipped].concat())
@@ -72,7 +72,7 @@ impl RustTests<'_> {
             .current_dir(&self.workspace.root)
             .envs(self.servers.environment(self.postgres))
             .envs(environment.iter().copied())
-            // An assertion says where it failed. A backtrace would only be longer than what the transcript keeps.
+            // A failed assertion names its line. With a backtrace, the lines that the transcript keeps would not include it.
             .env("RUST_BACKTRACE", "0");
         command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).arg("--").args(libtest);
         self.transcript.count_lines("cargo test", &mut command, Count::of_cargo_test)

@@ -40,12 +40,12 @@ impl Transcript {
         Ok(Count { passed: succeeded.into(), failed: (!succeeded).into() })
     }
 
-    /// The kept lines. Forgets them.
+    /// Returns the kept lines, and deletes them.
     pub fn take(&self) -> Vec<String> {
         self.0.lock().map(|mut lines| lines.drain(..).collect()).unwrap_or_default()
     }
 
-    /// Runs a program, and prints, keeps and passes on each line. Returns whether it succeeded.
+    /// Runs a program. Prints and keeps each line, and passes it to `see`. Returns whether the program succeeded.
     fn print_lines(&self, what: &str, command: &mut Command, mut see: impl FnMut(&str) + Send) -> Result<bool> {
         process::lines(what, command, |line| {
             say(line);
