@@ -30,7 +30,7 @@ impl Alias {
 pub struct Move {
     /// The number of the deployment. Rollbacks count as deployments.
     pub deployment: u32,
-    /// A fingerprint of what was deployed. By it, a deployment that was killed half-way is recognised when it is repeated.
+    /// A fingerprint of what was deployed. If a deployment was killed half-way and is repeated, the same fingerprint shows this.
     pub build: String,
     /// The version that the alias pointed to before.
     pub before: String,

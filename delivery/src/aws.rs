@@ -28,7 +28,7 @@ enum Reply {
 }
 
 impl Aws {
-    /// Starts the program. `environment` is added to the environment of this program, which selects the AWS account.
+    /// Starts `aws.py`. It inherits this process's environment variables, which select the AWS account. `environment` adds to them.
     pub fn new(workspace: &Workspace, environment: &[(&str, String)]) -> Result<Self> {
         let mut command = tools::aws(workspace)?;
         command.envs(environment.iter().map(|(name, value)| (name, value)));

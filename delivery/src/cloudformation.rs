@@ -18,7 +18,7 @@ const TAG: &str = "template";
 /// What CloudFormation says about a stack.
 #[derive(Debug, Default, PartialEq)]
 pub struct Description {
-    /// Its parameters, without the one that is computed.
+    /// Its parameters without `Build`, which `cargo delivery deploy` computes.
     pub parameters: Parameters,
     pub outputs: Parameters,
     /// The fingerprint of its template, if `cargo delivery deploy` deployed it.

@@ -1,5 +1,5 @@
-//! The stack of the database, `<the application's stack>-database`, which is made from `database.yaml`. A deployment of the application
-//! only reads its outputs. It deploys `database.yaml` if the application has no database yet, and on request.
+//! The stack of the database, `<the application's stack>-database`, which is made from `database.yaml`. A deployment deploys
+//! `database.yaml` only if the application has no database yet, or on request. Otherwise it only reads the outputs of this stack.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -109,12 +109,12 @@ impl<'a> DataStack<'a> {
         )
     }
 
-    /// Returns an error if the database's stack was not made from this `database.yaml`. An earlier one may not let the functions use all operations
-    /// of DynamoDB that sessions need.
+    /// Returns an error if the database's stack was not made from this `database.yaml`. The network of an earlier one may block operations of
+    /// DynamoDB that sessions need.
     pub fn check_is_current(&self) -> Result<()> {
         if self.is_used && self.is_outdated() && !self.is_deployed {
             bail!(
-                "database.yaml differs from the stack {}, and sessions in DynamoDB need its newest version. Add --database",
+                "the stack {} was made from another database.yaml, but sessions in DynamoDB need the one that is checked out. Add --database",
                 self.name
             );
         }
@@ -238,7 +238,7 @@ fn refuse_outputs(request: &Request, name: &str, stack: &Description) -> Result<
     Ok(())
 }
 
-/// Without its snapshot, CloudFormation replaces a database by an empty one.
+/// If the parameter DatabaseSnapshot becomes empty, CloudFormation replaces the database by an empty one.
 fn refuse_no_snapshot(request: &Request, stack: &Description) -> Result<()> {
     let has_snapshot = |parameters: &Parameters| parameters.get(SNAPSHOT).map(|snapshot| !snapshot.is_empty());
     if has_snapshot(&stack.parameters) == Some(true) && has_snapshot(&request.given) == Some(false) {
@@ -247,7 +247,7 @@ fn refuse_no_snapshot(request: &Request, stack: &Description) -> Result<()> {
     Ok(())
 }
 
-/// A database from a snapshot does not know which sessions and accounts ended after the snapshot.
+/// In a database from a snapshot, sessions that ended after the snapshot may be live again.
 fn refuse_replacement_without_consent(request: &Request, stack: &Description) -> Result<()> {
     let is_other = |snapshot: &String| stack.parameters.get(SNAPSHOT).is_none_or(|deployed| deployed != snapshot);
     if request.given.get(SNAPSHOT).is_some_and(is_other) && !request.signs_everybody_out {
@@ -259,7 +259,7 @@ fn refuse_replacement_without_consent(request: &Request, stack: &Description) ->
     Ok(())
 }
 
-/// Two availability zones with the endpoint of SES, separated by a comma. `database.yaml` needs it in the first of its zones.
+/// Two availability zones with the endpoint of SES, separated by a comma. `database.yaml` needs the endpoint in the first zone.
 fn zones_with_ses(aws: &mut Aws) -> Result<String> {
     let zones = aws.call("ec2", "describe_availability_zones", &json!({}))?;
     let region = zones["AvailabilityZones"][0]["RegionName"].as_str().context("AWS names no region")?;

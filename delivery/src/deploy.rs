@@ -190,19 +190,19 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// Everything that may fail half-way.
+    /// Migrates, deploys the template, and points every alias `live` to a new version. After an error, [`Self::undo`] restores the aliases.
     fn run(&self, stack: &mut DeployedStack<'_>) -> Result<()> {
         let template = &self.request.application.fingerprint;
         let build = build_fingerprint(&self.packages, template, &self.parameters, &self.failed_at);
-        // Tables first: new functions may need new tables. Before the first deployment there is no function that makes them, and the
-        // `migrate` of a stack whose database moves would make them in the old database.
+        // Tables first, because new functions may need new tables. A first deployment has no `migrate` yet. If the database moves, the
+        // stack's `migrate` still uses the old database.
         if self.before.contains_key("migrate") && !self.database_moves {
             self.migrate(stack)?;
         }
         if let Some(reason) = &self.template_reason {
             step(format_args!("Deploying the template: {reason}"));
             self.deploy_template(&stack.name, &build)?;
-            // The stack may use another database now.
+            // The template may have created `migrate`, or given it another database.
             self.migrate(stack)?;
         }
         let mut versions = Versions::new();
@@ -245,7 +245,7 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// Deploys the same packages as the rest of the deployment, so there is one build of everything.
+    /// Deploys the template with the packages that are already built. `sam deploy` builds nothing.
     fn deploy_template(&self, stack: &str, build: &str) -> Result<()> {
         let Request { stage, application: template, .. } = self.request;
         let file = template.packaged(self.workspace)?;

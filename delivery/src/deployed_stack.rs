@@ -1,4 +1,4 @@
-//! The CloudFormation stack of a stage, and the functions in it.
+//! The application's stack of a stage, and the functions in it.
 
 use std::{collections::BTreeMap, fmt::Display, fs, process::Command};
 
@@ -20,7 +20,7 @@ use crate::{
 /// A version of each function, by the function's name.
 pub type Versions = BTreeMap<String, String>;
 
-/// The stack of one stage.
+/// The application's stack of one stage.
 pub struct DeployedStack<'a> {
     workspace: &'a Workspace,
     pub aws: Aws,
@@ -91,7 +91,7 @@ impl DeployedStack<'_> {
             &fs::read_to_string(&file)
                 .with_context(|| format!("{name} has no sample event. Add {}", file.display()))?,
         )?;
-        // These bodies are refused, so that a deployment creates no account and sends no mail.
+        // Both functions refuse this body, so a deployment creates no account and sends no mail.
         if ["signup", "forgot-password"].contains(&name) {
             event["body"] = json!("{}");
             event["isBase64Encoded"] = json!(false);
@@ -148,7 +148,7 @@ impl DeployedStack<'_> {
         self.call("update_alias", name, arguments).map(drop)
     }
 
-    /// Points every alias `live` to its version of before. Prints what fails, and returns a summary for the error message.
+    /// Points every alias `live` to the version that it pointed to before. Prints what fails, and returns a summary for the error message.
     pub fn restore_live(&mut self, before: &Aliases) -> String {
         let mut failed = Vec::new();
         for (name, Alias { function_version, description }) in before {
@@ -159,7 +159,7 @@ impl DeployedStack<'_> {
         }
         match failed.as_slice() {
             _ if before.is_empty() => "not deployed. There was no alias `live` before, so none was restored".to_owned(),
-            [] => "not deployed. Every alias `live` points to the same version as before (a template that was deployed stays)"
+            [] => "not deployed. Every alias `live` points to the same version as before (if the template was deployed, it stays deployed)"
                 .to_owned(),
             failed => format!("not deployed. Point these aliases `live` to these versions by hand: {}", failed.join(", ")),
         }

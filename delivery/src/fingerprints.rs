@@ -11,10 +11,10 @@ pub type Packages = BTreeMap<String, Package>;
 
 /// Identifies the code, the template (by its fingerprint) and the parameters of a deployment. Lambda and CloudFormation publish a new version
 /// only if the function has changed. The fingerprint is in each function's description, so they publish a new version whenever the
-/// fingerprint changes. A description has at most 256 characters.
+/// fingerprint changes. It is short, because a description has at most 256 characters.
 ///
-/// An update that was rolled back leaves its versions, because they are retained. CloudFormation would refuse to publish the same again. So
-/// after such an update, its time is part of the fingerprint.
+/// The versions that an update published remain after it was rolled back, and CloudFormation would refuse to publish the same code with the
+/// same description again. So the time of the failed update is part of the next fingerprint.
 pub fn build_fingerprint(packages: &Packages, template: &str, parameters: &Parameters, failed_at: &str) -> String {
     let packages: String = packages.values().map(|package| &*package.sha256).collect();
     fingerprint(format!("{packages} {template} {parameters:?}{failed_at}").as_bytes())

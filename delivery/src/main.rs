@@ -1,4 +1,4 @@
-//! The commands that ship the service: [`check_template`] checks template.yaml, [`package`] builds the functions for Lambda, [`deploy`]
+//! The commands that ship the service: [`check_template`] checks the templates, [`package`] builds the functions for Lambda, [`deploy`]
 //! deploys them, [`prune`] deletes old versions, [`rehearse`] tests deployments without an AWS account, and [`release`] collects the
 //! files of a release.
 

@@ -72,7 +72,7 @@ impl Package {
         Ok(Self { machine, sha256: BASE64.encode(Sha256::digest(&zip)), program, bytes: zip.len() })
     }
 
-    /// The services that it contains a client of.
+    /// The services whose clients the program contains.
     fn clients(&self) -> BTreeSet<&'static str> {
         let contains = |source: &str| self.program.windows(source.len()).any(|window| window == source.as_bytes());
         CLIENTS.into_iter().filter(|(_, _, source)| contains(source)).map(|(name, ..)| name).collect()
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Builds the packages of these functions.
 pub fn build(workspace: &Workspace, functions: &[String]) -> Result<()> {
     step(format_args!(
-        "Building {} for {MACHINE} (minutes for the first, less for each after it)",
+        "Building {} for {MACHINE} (the first takes minutes, each later one takes less)",
         functions.join(", ")
     ));
     let packages = functions.iter().flat_map(|name| ["--package", name]);
@@ -118,9 +118,9 @@ pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
             .collect();
         if clients != configured {
             print_error(format_args!(
-                "{name} should have clients of {}, by its environment in template.yaml. It has clients of {}",
-                listed(&configured),
-                listed(&clients)
+                "{name} has clients of {}, but its environment in template.yaml configures clients of {}",
+                listed(&clients),
+                listed(&configured)
             ));
             verdict.failed += 1;
         } else if package.machine != MACHINE {

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "STAGE")]
     stage: String,
 
-    /// How many of the newest versions of each function stay. Five cover a few weeks of deployments
+    /// How many of the newest versions of each function stay
     #[arg(long, value_name = "N", default_value_t = 5)]
     keep: usize,
 
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut stack = DeployedStack::of_stage(&workspace, &args.stage)?;
     let live = stack.aliases()?;
     let mut deleted = 0;
-    // A stack may lack a function, for example an example.
+    // A stack may lack functions. For example, the examples are not deployed by default.
     for (name, alias) in &live {
         let versions = versions(&mut stack, name)?;
         let mut kept = of_aliases(&mut stack, name)?;
@@ -91,7 +91,7 @@ fn pages(stack: &mut DeployedStack<'_>, name: &str, operation: &str, list: &str)
     }
 }
 
-/// The versions to delete: all but the newest `keep`, and but those in `kept`.
+/// The versions to delete: all except the newest `keep` and those in `kept`.
 fn outdated(versions: &BTreeSet<u64>, kept: &BTreeSet<u64>, keep: usize) -> Vec<u64> {
     let newest: BTreeSet<_> = versions.iter().rev().take(keep).collect();
     versions.iter().filter(|version| !newest.contains(version) && !kept.contains(version)).copied().collect()

@@ -19,7 +19,7 @@ use crate::{package, tools};
 /// NOTES.md.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The released version with a v in front; Cargo.toml and CHANGELOG.md must have it. Without a tag: the section Unreleased
+    /// The released version with a v in front; Cargo.toml and CHANGELOG.md must have it. Without a tag, NOTES.md contains the section Unreleased
     #[arg(long, value_name = "vX.Y.Z")]
     tag: Option<String>,
 

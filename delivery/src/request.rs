@@ -22,12 +22,12 @@ pub struct RequestArgs {
     #[arg(long)]
     database: bool,
 
-    /// A parameter of template.yaml or database.yaml, which the stack keeps from then on; may be repeated. The database's stack takes
-    /// AlarmMail, which both have, from the application whenever database.yaml is deployed
+    /// A parameter of template.yaml or database.yaml, which the stack keeps from then on; may be repeated. Both templates have
+    /// AlarmMail: whenever database.yaml is deployed, its stack gets the application's value
     #[arg(long = "set", value_name = "PARAMETER=VALUE")]
     parameters: Vec<String>,
 
-    /// Generate both secrets that sign tokens again and, with StateStore=dynamodb, create a new table of sessions
+    /// Generate new values of both secrets that sign tokens and, with StateStore=dynamodb, create a new table of sessions
     #[arg(long)]
     sign_everybody_out: bool,
 }
@@ -39,7 +39,7 @@ pub struct Request {
     pub database: Template,
     /// The given parameters of both templates.
     pub given: Parameters,
-    /// Whether the database's template must be deployed.
+    /// Whether `--database` was given.
     pub with_database: bool,
     /// Whether everybody must sign in again after the deployment.
     pub signs_everybody_out: bool,

@@ -29,7 +29,6 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
                 "version {before} of {name} does not exist any more, so nothing was changed. Check out the commit it was built from, and deploy that"
             );
         };
-        // Sessions that have ended since then would be live there.
         if stack.session_table(name, &now[name].function_version)?.is_some_and(|table| table != table_before) {
             bail!(
                 "the last deployment moved the sessions, so nothing was changed: in the earlier place, sessions that have ended since then would be \
@@ -48,7 +47,7 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
     let versions = moves.iter().map(|(name, last)| (name, format!("{} → {}", now[name].function_version, last.before)));
     say(format_args!("live: {}", list(versions)));
     say(
-        "The functions run the versions of before the last deployment or rollback. The tables were not changed. Another --rollback undoes this one.",
+        "The functions run the versions that were live before the last deployment or rollback. The tables were not changed. Another --rollback undoes this one.",
     );
     Ok(())
 }

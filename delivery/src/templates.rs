@@ -1,4 +1,4 @@
-//! The two templates of this checkout: `template.yaml` (the application) and `database.yaml` (one provider of its database).
+//! The two templates of this checkout: `template.yaml` (the application) and `database.yaml` (one way to get its database).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,13 +48,13 @@ impl Template {
         Ok(Self { file, content, fingerprint: fingerprint(text.as_bytes()) })
     }
 
-    /// The names of its parameters, without the one that is computed.
+    /// The names of its parameters without `Build`.
     pub fn parameters(&self) -> BTreeSet<&str> {
         let parameters = self.content["Parameters"].as_object().into_iter().flatten();
         parameters.map(|(name, _)| name.as_str()).filter(|name| *name != BUILD).collect()
     }
 
-    /// The parameters that it declares, out of these.
+    /// Those of the given parameters that this template declares.
     pub fn of_its_own(&self, parameters: &Parameters) -> Parameters {
         let names = self.parameters();
         let own = parameters.iter().filter(|(name, _)| names.contains(name.as_str()));
@@ -75,7 +75,7 @@ impl Template {
         missing.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The values of one key of a mapping, by the mapping's first key.
+    /// The values of a second-level key of a mapping, by their top-level keys.
     pub fn mapping(&self, mapping: &str, key: &str) -> BTreeMap<&str, &str> {
         let rows = self.content["Mappings"][mapping].as_object().into_iter().flatten();
         rows.filter_map(|(name, row)| Some((name.as_str(), row[key].as_str()?))).collect()

@@ -1,4 +1,4 @@
-//! The pinned tools that only `delivery` uses, and its helper programs in Python. Both are in `delivery/tools`.
+//! The tools that only `delivery` uses, and its helper programs in Python. `delivery/tools` contains the tools' versions and the programs.
 
 use std::{
     env,
@@ -30,7 +30,7 @@ fn helper(workspace: &Workspace, file: &str) -> PathBuf {
 pub fn sam_in_account(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new(sam_folder(workspace)?.join("sam"));
     command.current_dir(&workspace.root).env("SAM_CLI_TELEMETRY", "0");
-    // SAM reads the older of the two names.
+    // SAM reads AWS_DEFAULT_REGION, the older name of AWS_REGION.
     if let Some(region) = env::var_os("AWS_REGION") {
         command.env("AWS_DEFAULT_REGION", region);
     }
@@ -75,7 +75,7 @@ pub fn local_routes(workspace: &Workspace) -> Result<Command> {
 /// A command that lints CloudFormation templates. `templates` is a path or a pattern.
 pub fn cfn_lint(workspace: &Workspace, templates: &Path) -> Result<Command> {
     let mut command = Command::new(sam_folder(workspace)?.join("cfn-lint"));
-    // W3011 wants every resource that is kept on replacement to be kept on deletion, the versions of functions too. For resources with
+    // W3011 requires UpdateReplacePolicy and DeletionPolicy together, but versions of functions need only the first. For resources with
     // data, check-template itself requires both. W3010 forbids fixed names of zones. The translated templates contain them, because the
     // translation replaces each parameter by its value.
     command.args(["--region", "us-east-1", "--ignore-checks", "W3010", "W3011", "--template"]).arg(templates);

@@ -10,8 +10,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# The longest time that a function may take. After a shorter timeout, the SDK would invoke the function again.
 SESSION = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+# The read timeout is the longest time that a function may take. After a shorter one, the SDK would invoke the function again.
 CONFIG = Config(read_timeout=900, retries={"mode": "standard", "total_max_attempts": 8})
 
 

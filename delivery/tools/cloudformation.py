@@ -40,8 +40,8 @@ def references(node):
 
 
 def creation_order(resources, existing=()):
-    """The names of resources, each after those that it refers to. AWS does what it can in parallel. Here, changes come before creations, so
-    that a creation that fails has the most to undo."""
+    """The names of resources, each after those that it refers to. AWS works in parallel. Here, existing resources come before
+    new ones, so that a rollback after a failed creation has as many changes as possible to undo."""
     graph = {name: {one for one in references(resource) if not one.startswith("AWS::")} for name, resource in resources.items()}
     if unknown := sorted({one for needed in graph.values() for one in needed} - resources.keys()):
         raise ValidationError(message=f"Template format error: Unresolved resource dependencies {unknown} in the Resources block")
@@ -71,7 +71,7 @@ class Resources:
         self.names, self.made = {}, {}
 
     def become(self, template):
-        """Creates and changes what the template requires, and deletes the rest. If that fails, everything becomes as before."""
+        """Creates and changes what the template requires, and deletes the rest. If that fails, restores the former resources."""
         before, names, made = self.template, dict(self.names), dict(self.made)
         self.template = template
         done = []

@@ -14,12 +14,12 @@ from moto.ec2.models.vpcs import AWS_ENDPOINT_SERVICES
 from moto.rds.models import RDSBackend
 from moto.server import main
 
-# The program of a fake package is an ELF header of this many bytes, and JSON behind it.
+# The program of a fake package is an ELF header of this many bytes, followed by JSON.
 HEADER = 64
 
 
 def content(backend, name, version):
-    """The content of a version's package: an "answer" or an "error", and "stuck" if its alias cannot be pointed to it."""
+    """The content of a version's package: an "answer" or an "error", and "stuck" if no alias can be pointed to this version."""
     with zipfile.ZipFile(io.BytesIO(backend.get_function(name, version).code_bytes)) as package:
         return json.loads(package.read("bootstrap")[HEADER:])
 
@@ -53,7 +53,7 @@ def update_alias(self, name, function_name, function_version, description, routi
 
 def restore(self, *args, restore=RDSBackend.restore_db_instance_to_point_in_time, **kwargs):
     database = restore(self, *args, **kwargs)
-    # moto ignores the request and copies this setting from the original database.
+    # RDS does not protect a restored database by default. moto copies this setting from the original database.
     database.deletion_protection = False
     return database
 

@@ -1,4 +1,4 @@
-"""The parameters and rules of a template: a stack gets its values, or is refused as CloudFormation refuses it."""
+"""Computes the parameters of a stack, and refuses values that CloudFormation would refuse by the parameters and rules of the template."""
 
 import re
 

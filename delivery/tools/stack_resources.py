@@ -16,7 +16,7 @@ from moto.rds.models import rds_backends
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-# Code and description of the last version of each function. CloudFormation refuses to publish the same again.
+# Code and description of the last version of each function. CloudFormation refuses to publish a version with the same ones again.
 PUBLISHED = {}
 
 # Deleted versions. AWS never uses a version number again, but moto would.
@@ -296,7 +296,7 @@ class Function(Kind):
 
     def settings(self, properties):
         function = properties["FunctionName"]
-        # moto accepts any length, and any network.
+        # moto checks neither the length of a description nor whether a network exists.
         if len(properties.get("Description", "")) > 256:
             raise ValidationError(message=f"Value at 'description' failed to satisfy constraint: at most 256 characters: {function}")
         network = properties.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []})
@@ -373,7 +373,7 @@ def kind(stack, resource_type):
 
 
 def check_secrets(stack, properties):
-    """CloudFormation reads the secrets that a resource refers to, with the key in each of them."""
+    """Refuses references to secrets that do not exist, or that lack the given key, as CloudFormation does."""
     for reference in re.findall(r"\{\{resolve:secretsmanager:(.+?)\}\}", json.dumps(properties)):
         name, _, key = reference.partition(":SecretString:")
         secret = secretsmanager_backends[stack.account_id][stack.region_name].get_secret_value(name, None, None)

@@ -22,13 +22,13 @@ IAM_LOGIN = {
     "DatabaseOwnerSecret": "jwt-auth/owner",
 }
 
-# For each template: the parameters that always have the same value, and the choices, of which every combination is translated.
+# For each template: the parameters that always have the same value, and lists of choices. Every combination of one choice of each list is used.
 TEMPLATES = {
     "template.yaml": (
         {"MailFrom": "no-reply@example.com", "MailDomain": "example.com"},
         [
-            # The database: an RDS instance with IAM login, or one with passwords, whose owner may have a secret of its own. Sessions are in it, or
-            # in DynamoDB.
+            # The database: with IAM login, or with passwords, and then perhaps with a secret for the owner's URL. Sessions are in this database or in
+            # DynamoDB.
             [
                 IAM_LOGIN | NETWORK,
                 IAM_LOGIN | NETWORK | {"StateStore": "dynamodb"},
@@ -130,7 +130,7 @@ class Resolver:
 
 
 def translated(template, parameters):
-    """Translates a template, which is changed in place, with these values of its parameters."""
+    """Translates a template with these values of its parameters. Changes `template` in place."""
     if "Transform" in template:
         template = transform(template, dict(parameters), NoManagedPolicies())
     return Resolver(template, parameters).resolve_all(template)
@@ -159,7 +159,6 @@ def translations(pool, source, given, choices):
 
 if __name__ == "__main__":
     sources = {file: read(file) for file in TEMPLATES}
-    # The translator prints warnings about metrics to its standard error.
     with multiprocessing.get_context("fork").Pool() as pool:
         results = {
             file: {"resources": len(json.loads(source)["Resources"]), "translations": translations(pool, source, *TEMPLATES[file])}

@@ -41,7 +41,10 @@ fn differences(translation: &Translation, endpoints: &[Endpoint]) -> Vec<String>
     for function in translation.functions() {
         match missing.remove(function.name) {
             Some(endpoint) => problems.extend(wrong_settings(translation, &function, endpoint)),
-            None => problems.push(format!("no Cargo.toml describes the function {} here", function.name)),
+            None => problems.push(format!(
+                "the function {} is an example that should not be deployed, or has no Cargo.toml",
+                function.name
+            )),
         }
     }
     problems.extend(missing.into_keys().map(|name| format!("the function {name} is missing")));
@@ -61,7 +64,8 @@ fn wrong_settings(translation: &Translation, function: &Function, endpoint: &End
     let waits = waits.or((!endpoint.routes.is_empty()).then_some(function_waits));
     let timeout = function.properties["Timeout"].as_u64().unwrap_or_default();
     if waits.is_some_and(|waits| timeout >= waits) {
-        problems.push(format!("{} may run for {timeout} seconds, for which API Gateway does not wait", function.name));
+        problems
+            .push(format!("{} may run for {timeout} seconds, but API Gateway does not wait that long", function.name));
     }
     problems
 }

@@ -26,7 +26,7 @@ fn wrong_logs(translation: &Translation) -> Vec<String> {
     let elsewhere = translation.functions().filter(|function| function.properties["LoggingConfig"] != wanted);
     let mut problems: Vec<_> =
         elsewhere.map(|function| format!("{} does not write JSON to the log group Logs", function.name)).collect();
-    // If the stack cannot be created, CloudFormation deletes the log group. Otherwise the next attempt could not create it.
+    // `RetainExceptOnCreate`: if the stack cannot be created, CloudFormation deletes the log group, so that the next attempt can create it.
     for (policy, wanted) in [("DeletionPolicy", "RetainExceptOnCreate"), ("UpdateReplacePolicy", "Retain")] {
         if translation.resource("Logs")[policy] != wanted {
             problems.push(format!("Logs should have {policy}: {wanted}"));

@@ -67,7 +67,7 @@ fn wrong_connections(translation: &Translation) -> Vec<String> {
             problems.push(format!("{group} accepts connections from others than the functions, or to other ports"));
         }
     }
-    // Without a rule, everything may leave.
+    // A security group without rules for outgoing connections allows all of them.
     let leaving: Vec<_> = list(&translation.resource("FunctionsGroup")["Properties"]["SecurityGroupEgress"]).collect();
     if leaving.is_empty() || !leaving.iter().all(|rule| is_only(rule, 5432) || is_only(rule, 443)) {
         problems.push("FunctionsGroup may reach other ports than those of PostgreSQL and HTTPS".to_owned());

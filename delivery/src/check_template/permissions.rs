@@ -111,7 +111,7 @@ fn is_limited(action: &str, statement: &Value, translation: &Translation, endpoi
     let (resource, condition) = match action.split(':').next() {
         Some("rds-db") => {
             let database = translation.parameters["DatabaseResourceId"].as_str().unwrap_or_default();
-            // The name of the tables' owner is in a secret.
+            // The template cannot name the tables' owner, because the name is in a secret.
             let user = if endpoint.needs.contains(&Need::TableOwner) { "*" } else { "jwt_auth" };
             (arn("rds-db", &format!("dbuser:{database}/{user}")), Value::Null)
         }

@@ -28,7 +28,7 @@ impl AwsStandIn {
     /// Starts the server. Commands that use it get the folder `target` as `CARGO_TARGET_DIR`.
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, target: &Path) -> Result<Self> {
         let port = ports::free()?;
-        // Not 127.0.0.1: moto takes the first part of a numeric address for the name of a bucket.
+        // Not 127.0.0.1: moto would use the first part of a numeric address as the name of an S3 bucket.
         let url = format!("http://localhost:{port}");
         step(format_args!("Starting a stand-in for AWS on {url}"));
         let mut server =

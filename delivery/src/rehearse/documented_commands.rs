@@ -51,7 +51,7 @@ pub fn run(workspace: &Workspace, rehearsal: &Rehearsal) -> Result<u64> {
     Ok(count)
 }
 
-/// The commands in a document's blocks of shell. An indented line, and a line that ends a block of shell, belong to the command before.
+/// The commands in a document's code blocks of the language `sh`. An indented line, and a line `}` or `done`, belong to the command before.
 fn commands(document: &str) -> Vec<String> {
     let mut commands = Vec::<String>::new();
     let mut block = None;

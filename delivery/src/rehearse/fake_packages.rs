@@ -19,7 +19,7 @@ pub fn healthy(build: &str) -> Value {
     json!({ "answer": { "statusCode": 200, "build": build } })
 }
 
-/// Writes a package: the header of a 64-bit ELF program without sections, and the content behind it. The content is an object with an
+/// Writes a package: the header of a 64-bit ELF program without sections, followed by the content. The content is an object with an
 /// `answer` or an `error`. If it also has `"stuck": true`, the stand-in for AWS refuses to point the function's alias `live` to this version.
 pub fn write(zip: &Path, machine: u8, content: &Value) -> Result<()> {
     let mut program = [0; 64];

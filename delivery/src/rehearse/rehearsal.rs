@@ -20,7 +20,7 @@ pub struct Rehearsal<'a> {
     workspace: &'a Workspace,
     target: PathBuf,
     aws: AwsStandIn,
-    /// The versions that `live` pointed to when a build was live for the first time. They must be the same whenever it is live again.
+    /// For each build, the versions of its functions when it became live for the first time. Whenever it is live again, they must be the same.
     versions: BTreeMap<String, Versions>,
     scenes: u64,
 }
@@ -43,7 +43,7 @@ impl<'a> Rehearsal<'a> {
         self.aws.configure(command.current_dir(&self.workspace.root));
     }
 
-    /// Writes a healthy package for every function, except for these, which get another content.
+    /// Writes a package for every function. Packages are healthy, except for those in `except`, which get the content given there.
     pub fn write_packages(&self, build: &str, except: &[(&str, Value)]) -> Result<()> {
         for name in &self.workspace.functions {
             let other = except.iter().find(|(other, _)| other == name);
@@ -95,7 +95,7 @@ impl<'a> Rehearsal<'a> {
 
     /// Runs a command of `cargo delivery` for the stage.
     fn delivery(&self, command: &str, arguments: &[&str]) -> Result<Ran> {
-        // Not the file of this process: a build that runs meanwhile may have replaced it.
+        // Not `current_exe()`: if a build that runs meanwhile replaces the file, that path no longer exists.
         let mut delivery = Command::new(self.workspace.binary("delivery"));
         self.configure(&mut delivery);
         run(delivery.args([command, "--stage", STAGE]).args(arguments))
@@ -233,7 +233,7 @@ impl<'a> Rehearsal<'a> {
         ensure!(versions == *expected, "`live` points to {versions:?} instead of {expected:?}");
         self.aws.check()?;
         self.scenes += 1;
-        say(format_args!("---- {what}: every `live` is the build `{build}`\n"));
+        say(format_args!("---- {what}: every `live` points to the build `{build}`\n"));
         Ok(())
     }
 }

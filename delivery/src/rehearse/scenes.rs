@@ -136,7 +136,7 @@ fn parameters(rehearsal: &mut Rehearsal) -> Result<Versions> {
     rehearsal.deploy(&["--rollback"])?;
     rehearsal.check_live(&before)?;
     rehearsal.deploy(&["--rollback"])?;
-    rehearsal.end_scene("the versions before still exist for a rollback", "later")?;
+    rehearsal.end_scene("the earlier versions still exist for a rollback", "later")?;
     Ok(before)
 }
 
@@ -173,7 +173,7 @@ fn examples(rehearsal: &mut Rehearsal) -> Result<()> {
     ensure!(rehearsal.live()?.contains_key("example"), "the examples should have been deployed");
     rehearsal.deploy(&["--built", "--set", "Examples=off"])?;
     rehearsal.expect_new_versions("later");
-    rehearsal.end_scene("the examples are deleted, and nobody misses them", "later")?;
+    rehearsal.end_scene("the examples are deleted, and the other functions are deployed without them", "later")?;
     ensure!(!rehearsal.live()?.contains_key("example"), "the examples should have been deleted");
     Ok(())
 }

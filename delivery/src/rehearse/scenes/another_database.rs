@@ -41,7 +41,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy_fails(&["--built", "--set", "DatabaseMultiAz=true"], &["DatabaseMultiAz", "DatabaseUrlSecret"])?;
     ensure!(rehearsal.stack(DATA_STACK)?.is_null(), "no database should have been created");
     rehearsal.forget_versions();
-    rehearsal.end_scene("an application with a database of its own gets no other", "sixth")?;
+    rehearsal.end_scene("for an application that uses a database of your own, no database is created", "sixth")?;
 
     rehearsal.without_touching(STACK, |rehearsal| {
         rehearsal.deploy(&["--built", "--database"])?;
@@ -51,7 +51,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy(&["--built", "--set", "DatabaseUrlSecret=", "--set", "MigrateDatabaseUrlSecret="])?;
     check_parameters_of_the_database(rehearsal)?;
     rehearsal.expect_new_versions("sixth");
-    rehearsal.end_scene("it changes to a database that was created before", "sixth")?;
+    rehearsal.end_scene("the application changes to a database that was created before", "sixth")?;
 
     let back = [&["--built", "--set", "DatabaseAddress="], &secrets[..]].concat();
     rehearsal.without_touching(DATA_STACK, |rehearsal| {
@@ -65,7 +65,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
         "the address should have been removed"
     );
     rehearsal.expect_new_versions("sixth");
-    rehearsal.end_scene("it changes back to its own database", "sixth")?;
+    rehearsal.end_scene("the application changes back to the database of your own", "sixth")?;
 
     rehearsal.prune(&["--all"])?;
     delete(rehearsal, DATA_STACK, false)?;
@@ -73,5 +73,8 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     unprotect(rehearsal)?;
     delete(rehearsal, DATA_STACK, true)?;
     rehearsal.deploy(&["--built", "--template"])?;
-    rehearsal.end_scene("the database that it no longer uses is deleted, in two attempts", "sixth")
+    rehearsal.end_scene(
+        "the stack of the unused database is deleted; the first attempt fails, because the database is protected",
+        "sixth",
+    )
 }

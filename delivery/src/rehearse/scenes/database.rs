@@ -109,7 +109,7 @@ fn changed_by_somebody_else(rehearsal: &mut Rehearsal) -> Result<()> {
     })?;
     rehearsal.expect_new_versions("later");
     rehearsal.end_scene(
-        "if somebody else replaced the database, the next deployment lets the application use it",
+        "if somebody else replaced the database, the application uses the new one after the next deployment",
         "later",
     )?;
 
@@ -119,7 +119,7 @@ fn changed_by_somebody_else(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.end_scene("database.yaml is deployed on request", "later")
 }
 
-/// `template.yaml` needs no other stack than that of a database, and no `cargo delivery`.
+/// Without `cargo delivery`, `sam deploy` can deploy `template.yaml`, which needs only a database.
 fn the_template_alone(rehearsal: &mut Rehearsal) -> Result<()> {
     const ALONE: &str = "alone";
     let names =
@@ -135,5 +135,5 @@ fn the_template_alone(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.sam(&arguments, true)?;
     ensure!(rehearsal.stack(ALONE)?["description"]["StackStatus"] == "CREATE_COMPLETE", "the stack should exist");
     rehearsal.aws("cloudformation", "delete_stack", &json!({ "StackName": ALONE }))?;
-    rehearsal.end_scene("sam deploy alone deploys the application to a database that is there", "later")
+    rehearsal.end_scene("sam deploy alone deploys the application for an existing database", "later")
 }

@@ -8,7 +8,7 @@ use super::super::{
     rehearsal::Rehearsal,
 };
 
-/// The parameters without a default.
+/// The arguments of a first deployment: the packages are built already, and the parameters have no default.
 pub const REQUIRED: [&str; 5] =
     ["--built", "--set", "MailFrom=no-reply@example.com", "--set", "MailDomain=example.com"];
 
@@ -22,7 +22,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy_fails(&REQUIRED, &["sam deploy", "There was no alias `live` before"])?;
     ensure!(
         rehearsal.stack(DATA_STACK)?["description"]["StackStatus"] == "CREATE_COMPLETE",
-        "the database comes first"
+        "the database should have been created first"
     );
     rehearsal.without_touching(DATA_STACK, |rehearsal| {
         rehearsal.deploy_fails(&REQUIRED, &[STACK, "ROLLBACK_COMPLETE", "Delete this stack first"])?;
@@ -37,7 +37,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     check_parameters_of_the_database(rehearsal)
 }
 
-/// Nothing is created before these refusals.
+/// These requests are refused before anything is created.
 fn requests_that_are_refused(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy_fails(&["--built"], &["MailDomain", "MailFrom"])?;
     rehearsal.deploy_fails(&["--built", "--set", "Databaseclass=db.t4g.large"], &["DatabaseClass"])?;
@@ -51,7 +51,7 @@ fn requests_that_are_refused(rehearsal: &mut Rehearsal) -> Result<()> {
     Ok(())
 }
 
-/// The application's parameters are the outputs of the database's stack. Its zones are two in which AWS offers an endpoint for SES.
+/// Checks that the application's parameters are the outputs of the database's stack, and that this stack is in two zones with an endpoint for SES.
 pub fn check_parameters_of_the_database(rehearsal: &mut Rehearsal) -> Result<()> {
     let outputs =
         ["DatabaseAddress", "DatabaseResourceId", "DatabaseOwnerSecret", "DatabaseSubnets", "DatabaseSecurityGroups"];

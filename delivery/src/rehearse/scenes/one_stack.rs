@@ -11,7 +11,7 @@ use super::{
     first_deployment::check_parameters_of_the_database,
 };
 
-/// The parameters that the earlier template had, and that the new templates have not.
+/// Parameters of the earlier template that `database.yaml` does not have.
 const EARLIER: &str = "  Database: { Type: String, Default: create }
   MailFrom: { Type: String }
   MailDomain: { Type: String }

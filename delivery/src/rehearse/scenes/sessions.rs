@@ -19,7 +19,7 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     })
 }
 
-/// The earlier versions stay live, and the table that some requests may have used is not used again.
+/// After a failed move, the earlier versions are live. Some requests may have used the new table, so the next move needs another one.
 fn failed_move(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.write_packages("later", &[("refresh", json!({ "answer": { "statusCode": 503 } }))])?;
     let to_dynamodb = ["--built", "--set", "StateStore=dynamodb", OUT];

@@ -81,7 +81,7 @@ fn from_the_last_snapshot(rehearsal: &mut Rehearsal, snapshot: &str) -> Result<(
     rehearsal.end_scene("after both stacks were deleted, they are created from the last snapshot", "sixth")
 }
 
-/// A database cannot be deleted completely while functions are in its network.
+/// While functions are in the network of the database's stack, this network cannot be deleted, so deleting the stack fails.
 fn database_first(rehearsal: &mut Rehearsal) -> Result<()> {
     unprotect(rehearsal)?;
     delete(rehearsal, DATA_STACK, false)?;
