@@ -64,8 +64,8 @@ pub trait Counters: Send + Sync {
 ///
 /// # Errors
 /// If the endpoint is malformed.
-pub async fn from_env(env: &Environment, database: &Database) -> Result<Box<dyn Counters>, ConfigError> {
-    Ok(match StateTable::from_env(env).await? {
+pub fn from_env(env: &Environment, database: &Database) -> Result<Box<dyn Counters>, ConfigError> {
+    Ok(match StateTable::from_env(env)? {
         Some(table) => Box::new(DynamoDbCounters::new(table, database.clone())),
         None => Box::new(database.clone()),
     })

@@ -32,8 +32,8 @@ impl Mailer {
     ///
     /// # Errors
     /// If the sender is missing, or a value is malformed.
-    pub async fn from_env(env: &Environment, database: Database) -> Result<Self, ConfigError> {
-        Ok(Self { database, ses: Ses::new(SesSettings::from_env(env)?).await })
+    pub fn from_env(env: &Environment, database: Database) -> Result<Self, ConfigError> {
+        Ok(Self { database, ses: Ses::new(SesSettings::from_env(env)?) })
     }
 
     /// Makes one attempt to send a mail, within `limit`. Deletes it from the outbox if it was sent or refused permanently. Logs failures.

@@ -66,8 +66,8 @@ impl Sessions {
     ///
     /// # Errors
     /// If the secret is missing, or a value is malformed.
-    pub async fn from_env(env: &Environment, database: Option<&Database>) -> Result<Self, ConfigError> {
-        let store = match (StateTable::from_env(env).await?, database) {
+    pub fn from_env(env: &Environment, database: Option<&Database>) -> Result<Self, ConfigError> {
+        let store = match (StateTable::from_env(env)?, database) {
             (Some(table), _) => Store::DynamoDb(SessionTable::new(table)),
             (None, Some(database)) => Store::PostgreSql(database.clone()),
             (None, None) => Store::PostgreSql(Database::from_env(env)?),

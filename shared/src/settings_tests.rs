@@ -103,7 +103,7 @@ fn read_all(env: &Environment) -> Result<(), ConfigError> {
     env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", Duration::ZERO)?;
     env.http_url("RESET_PASSWORD_URL")?;
     SesSettings::from_env(env)?;
-    aws::endpoint(env, "AWS_ENDPOINT_URL_DYNAMODB").map(drop)
+    aws::sdk_config_of(env, "AWS_ENDPOINT_URL_DYNAMODB").map(drop)
 }
 
 // Requirement 10.

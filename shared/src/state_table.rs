@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client, Config,
     error::{ProvideErrorMetadata, SdkError},
@@ -79,24 +79,20 @@ pub(crate) enum Updated {
 }
 
 impl StateTable {
-    /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. `None` if no table is named. The SDK reads the variables for
-    /// the region and the credentials. Does not connect yet.
+    /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. `None` if no table is named. Does not connect yet.
     ///
     /// # Errors
     /// If the endpoint is malformed.
-    pub(crate) async fn from_env(env: &Environment) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn from_env(env: &Environment) -> Result<Option<Self>, ConfigError> {
         let Some(name) = env.optional("STATE_TABLE") else { return Ok(None) };
-        let endpoint = aws::endpoint(env, "AWS_ENDPOINT_URL_DYNAMODB")?;
         let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(25));
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(policy::STATE_ATTEMPT);
-        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        let config = Config::new(&aws::sdk_config_of(env, "AWS_ENDPOINT_URL_DYNAMODB")?)
+            .to_builder()
             .retry_config(retries)
             .timeout_config(timeouts.build())
-            .load()
-            .await;
-        let mut config = Config::new(&sdk).to_builder();
-        config.set_endpoint_url(endpoint);
-        let config = config.interceptor(ClockCheck).build();
+            .interceptor(ClockCheck)
+            .build();
         Ok(Some(Self { client: Client::from_conf(config), name: name.to_owned() }))
     }
 

@@ -43,6 +43,6 @@ struct App {
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
-        Ok(Self { sessions: Sessions::from_env(&env, Some(&database)).await?, database })
+        Ok(Self { sessions: Sessions::from_env(&env, Some(&database))?, database })
     }
 }

@@ -77,8 +77,8 @@ impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
         Ok(Self {
-            counters: counters::from_env(&env, &database).await?,
-            mailer: Mailer::from_env(&env, database.clone()).await?,
+            counters: counters::from_env(&env, &database)?,
+            mailer: Mailer::from_env(&env, database.clone())?,
             database,
             minimum_duration: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_MINIMUM_DURATION)?,
             reset_page: env.http_url("RESET_PASSWORD_URL")?.map(str::to_owned),

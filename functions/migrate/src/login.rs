@@ -33,13 +33,14 @@ impl Login {
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let mut settings = ConnectionSettings::from_env(env)?;
         settings.connection.application_name("jwt-auth migrate");
-        let first_password = env.optional("DATABASE_PASSWORD").filter(|_| settings.iam).map(SecretString::from);
+        let first_password =
+            env.optional("DATABASE_PASSWORD").filter(|_| settings.iam.is_some()).map(SecretString::from);
         Ok(Self { settings, first_password })
     }
 
     /// Whether the owner logs in with IAM. Then the functions do so, too.
     pub fn is_with_iam(&self) -> bool {
-        self.settings.iam
+        self.settings.iam.is_some()
     }
 
     /// Connects. If the server refuses the login with IAM and there is a first password, logs in with this password.
@@ -53,7 +54,7 @@ impl Login {
         };
         let Some(password) = &self.first_password else { return Err(Error::LoginRefused(refusal)) };
         info!(refusal, "the server does not accept IAM for the owner yet, so this login uses DATABASE_PASSWORD");
-        let mut settings = ConnectionSettings { iam: false, ..self.settings.clone() };
+        let mut settings = ConnectionSettings { iam: None, ..self.settings.clone() };
         settings.connection.password(password.expose_secret());
         let outcome = connect(settings).await;
         outcome

@@ -81,9 +81,9 @@ impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
         Ok(Self {
-            counters: counters::from_env(&env, &database).await?,
-            endings: SessionEndings::from_env(&env, &database).await?,
-            mailer: Mailer::from_env(&env, database.clone()).await?,
+            counters: counters::from_env(&env, &database)?,
+            endings: SessionEndings::from_env(&env, &database)?,
+            mailer: Mailer::from_env(&env, database.clone())?,
             database,
             rules: PasswordRules::from_env(&env)?,
             hasher: PasswordHasher::new(),

@@ -126,8 +126,8 @@ impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
         Ok(Self {
-            counters: counters::from_env(&env, &database).await?,
-            sessions: Sessions::from_env(&env, Some(&database)).await?,
+            counters: counters::from_env(&env, &database)?,
+            sessions: Sessions::from_env(&env, Some(&database))?,
             database,
             hasher: PasswordHasher::new(),
             replace_outdated_hashes: env.switch("PASSWORD_REHASH", true)?,

@@ -57,7 +57,7 @@ impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
         Ok(Self {
-            counters: counters::from_env(&env, &database).await?,
+            counters: counters::from_env(&env, &database)?,
             database,
             rules: PasswordRules::from_env(&env)?,
             hasher: PasswordHasher::new(),

@@ -167,8 +167,8 @@ impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
         Ok(Self {
-            endings: SessionEndings::from_env(&env, &database).await?,
-            mailer: Mailer::from_env(&env, database.clone()).await?,
+            endings: SessionEndings::from_env(&env, &database)?,
+            mailer: Mailer::from_env(&env, database.clone())?,
             database,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use aws_config::SdkConfig;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -9,6 +10,7 @@ use rustls::{
 use tokio_postgres::config::Host;
 
 use crate::{
+    aws,
     environment::{ConfigError, Environment},
     security::policy,
 };
@@ -20,8 +22,8 @@ pub struct ConnectionSettings {
     pub connection: tokio_postgres::Config,
     /// The certificate authorities that verify the server. `None` if the connection is not encrypted.
     pub authorities: Option<RootCertStore>,
-    /// Whether the role logs in with an IAM login token instead of a password.
-    pub iam: bool,
+    /// The region and the credentials that sign an IAM login token. `None` if the role logs in with a password.
+    pub iam: Option<SdkConfig>,
     /// Whether statements are prepared. Poolers that do not support this may run a statement that another client has prepared under the same name.
     pub prepared_statements: bool,
 }
@@ -64,7 +66,7 @@ impl ConnectionSettings {
             Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_TLS", expected: "`verify` or `off`" }),
         };
         let iam = match env.optional("DATABASE_AUTH") {
-            None | Some("password") => false,
+            None | Some("password") => None,
             Some("iam") if !is_for_iam(&connection) => {
                 let expected =
                     "a URL with one host, and one user of ASCII letters, digits and _, if DATABASE_AUTH is `iam`";
@@ -76,11 +78,11 @@ impl ConnectionSettings {
                     expected: "`verify` if DATABASE_AUTH is `iam`",
                 });
             }
-            Some("iam") => true,
+            Some("iam") => Some(aws::sdk_config(env)),
             Some(_) => return Err(ConfigError::Malformed { name: "DATABASE_AUTH", expected: "`password` or `iam`" }),
         };
         // Only RDS and RDS Proxy accept IAM. Both support prepared statements.
-        let prepared_statements = env.switch("DATABASE_PREPARED_STATEMENTS", iam)?;
+        let prepared_statements = env.switch("DATABASE_PREPARED_STATEMENTS", iam.is_some())?;
         Ok(Self { connection, authorities, iam, prepared_statements })
     }
 }

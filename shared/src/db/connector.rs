@@ -6,7 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::SdkConfig;
 use aws_credential_types::{Credentials, provider::ProvideCredentials};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
@@ -16,11 +16,7 @@ use deadpool_postgres::Connect;
 use futures_util::{FutureExt, future::BoxFuture};
 use lambda_http::http;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use tokio::{
-    sync::{OnceCell, oneshot},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Config, Connection, Socket,
     config::{Host, SslMode},
@@ -37,7 +33,8 @@ type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 pub struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
-    iam: Option<OnceCell<SdkConfig>>,
+    /// Signs login tokens, if the role logs in with IAM.
+    iam: Option<SdkConfig>,
 }
 
 impl Connector {
@@ -46,7 +43,7 @@ impl Connector {
     pub fn new(settings: ConnectionSettings) -> Self {
         let ConnectionSettings { connection: mut config, authorities, iam, .. } = settings;
         config.ssl_mode(if authorities.is_some() { SslMode::Require } else { SslMode::Disable });
-        Self { config, tls: MakeRustlsConnect::new(tls(authorities)), iam: iam.then(OnceCell::new) }
+        Self { config, tls: MakeRustlsConnect::new(tls(authorities)), iam }
     }
 
     /// The TLS settings, for requests to cancel a statement.
@@ -106,8 +103,7 @@ fn tls(authorities: Option<RootCertStore>) -> ClientConfig {
         .with_no_client_auth()
 }
 
-async fn token(config: &Config, sdk: &OnceCell<SdkConfig>) -> Result<String, Cause> {
-    let sdk = sdk.get_or_init(|| aws_config::load_defaults(BehaviorVersion::v2026_01_12())).await;
+async fn token(config: &Config, sdk: &SdkConfig) -> Result<String, Cause> {
     let region = sdk.region().ok_or("AWS_REGION is not set")?;
     let credentials = sdk.credentials_provider().ok_or("there are no AWS credentials")?.provide_credentials().await?;
     let ([Host::Tcp(host)], Some(user)) = (config.get_hosts(), config.get_user()) else {

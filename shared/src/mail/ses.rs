@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_ses::{
     Client,
     types::{Body, Content, Destination, Message},
@@ -58,7 +58,7 @@ impl MailError {
 pub(crate) struct SesSettings {
     from: String,
     configuration_set: Option<String>,
-    endpoint: Option<String>,
+    sdk: SdkConfig,
 }
 
 impl SesSettings {
@@ -73,7 +73,7 @@ impl SesSettings {
             return Err(ConfigError::Malformed { name, expected: "an address" });
         }
         let configuration_set = env.optional("MAIL_CONFIGURATION_SET").map(str::to_owned);
-        Ok(Self { from, configuration_set, endpoint: aws::endpoint(env, "AWS_ENDPOINT_URL_SES")? })
+        Ok(Self { from, configuration_set, sdk: aws::sdk_config_of(env, "AWS_ENDPOINT_URL_SES")? })
     }
 }
 
@@ -85,17 +85,15 @@ pub(super) struct Ses {
 }
 
 impl Ses {
-    /// A client with these settings. The SDK reads the variables for the region and the credentials. Sends nothing yet.
-    pub(super) async fn new(settings: SesSettings) -> Self {
+    /// A client with these settings. Sends nothing yet.
+    pub(super) fn new(SesSettings { from, configuration_set, sdk }: SesSettings) -> Self {
         // The SDK does not retry: the request has no time for a second attempt, and `sweep` makes the next attempt.
-        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        let client = aws_sdk_ses::Config::new(&sdk)
+            .to_builder()
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
-            .load()
-            .await;
-        let SesSettings { from, configuration_set, endpoint } = settings;
-        let client = aws_sdk_ses::Config::new(&sdk).to_builder().set_endpoint_url(endpoint).clone();
-        Self { client: Client::from_conf(client.build()), from, configuration_set }
+            .build();
+        Self { client: Client::from_conf(client), from, configuration_set }
     }
 
     /// Sends a mail through SES within `limit` and the time that the request has left.

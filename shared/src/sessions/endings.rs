@@ -29,8 +29,8 @@ impl SessionEndings {
     ///
     /// # Errors
     /// If the endpoint is malformed.
-    pub async fn from_env(env: &Environment, database: &Database) -> Result<Self, ConfigError> {
-        let table = StateTable::from_env(env).await?.map(SessionTable::new);
+    pub fn from_env(env: &Environment, database: &Database) -> Result<Self, ConfigError> {
+        let table = StateTable::from_env(env)?.map(SessionTable::new);
         Ok(Self { database: database.clone(), table })
     }
 

@@ -40,8 +40,8 @@ async fn a_user_lists_sessions_and_ends_all_of_them() {
 
     let env = environment(&stack);
     let database = Database::from_env(&env).unwrap();
-    let sessions = Sessions::from_env(&env, Some(&database)).await.unwrap();
-    let endings = SessionEndings::from_env(&env, &database).await.unwrap();
+    let sessions = Sessions::from_env(&env, Some(&database)).unwrap();
+    let endings = SessionEndings::from_env(&env, &database).unwrap();
     let (caller, user) = sessions.authenticate_user(&request(&first), &database).await.unwrap();
     let listed = sessions.list(&request(&first), caller.user_id).await.unwrap();
     assert_eq!(listed.len(), 2, "the third one has ended: {listed:?}");
@@ -68,7 +68,7 @@ async fn a_session_opens_without_clearing_counters_and_counters_clear_without_a_
     let ada = stack.user("Ada").await;
     let env = environment(&stack);
     let database = Database::from_env(&env).unwrap();
-    let sessions = Sessions::from_env(&env, Some(&database)).await.unwrap();
+    let sessions = Sessions::from_env(&env, Some(&database)).unwrap();
     let (email, source) = (EmailLookup::new(&ada.email), Source::of(Some("192.0.2.1")));
     let counted = throttle::count_sign_in(&database, &email, &source).await.unwrap();
     let user = counted.account.unwrap().user;

@@ -35,8 +35,8 @@ fn the_certificate_authorities_come_from_rds_the_system_or_a_file() {
 #[test]
 fn iam_needs_one_host_a_plain_user_name_and_encryption() {
     let iam = |tls: &str, host: &str| database(&[("DATABASE_AUTH", "iam"), ("DATABASE_TLS", tls)], host);
-    assert!(iam("", "db.internal").unwrap().iam && iam("", "localhost").unwrap().iam);
-    assert!(!database(&[], "db.internal").unwrap().iam);
+    assert!(iam("", "db.internal").unwrap().iam.is_some() && iam("", "localhost").unwrap().iam.is_some());
+    assert!(database(&[], "db.internal").unwrap().iam.is_none());
     let refused = |tls, host| iam(tls, host).err().unwrap().to_string();
     assert!(refused("off", "db.internal").starts_with("DATABASE_TLS"));
     assert!(refused("", "a.internal,b.internal").starts_with("DATABASE_URL"));
