@@ -68,7 +68,7 @@ fn an_error_names_the_parameter_of_another_driver_and_its_replacement() {
         ("sslmode=verify-full", "`sslmode`", "DATABASE_TLS"),
         ("sslmode=require&sslrootcert=system", "`sslrootcert`", "DATABASE_CA"),
         ("sslrootcert=/etc/ca.pem", "`sslrootcert`", "DATABASE_CA"),
-        ("application_name=x&pgbouncer=true", "`pgbouncer`", "poolers"),
+        ("application_name=x&pgbouncer=true", "`pgbouncer`", "DATABASE_PREPARED_STATEMENTS"),
         ("schema=auth", "`schema`", "search_path"),
     ] {
         let url = format!("postgres://user:hunter2@db.internal/database?{parameter}");
