@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for (part, transcript) in failures {
         let lines = transcript.take();
         if !lines.is_empty() {
-            say(format_args!("\n==== The end of what `{}` printed\n", part.name()));
+            say(format_args!("\n==== The last lines that `{}` printed\n", part.name()));
             lines.iter().for_each(say);
         }
     }

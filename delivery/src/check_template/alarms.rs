@@ -9,7 +9,7 @@ use super::{
 };
 
 pub const OF_THE_APPLICATION: Rule = Rule {
-    says: "alarms report a failing or slow API, failing functions that have no route, and mails that stay owed",
+    says: "alarms report a failing or slow API, failing functions that have no route, and mails that stay in the outbox",
     problems: |translation, endpoints| {
         let mut problems =
             wrong_alarms(translation, &["ApiFails", "ApiIsSlow", "SweepOrMigrateFails", "MailsStayOwed"]);
@@ -54,7 +54,7 @@ fn wrong_alarms(translation: &Translation, expected: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Finds alarms of the API that look at another API, and an alarm of owed mails that looks at another metric than `sweep` reports.
+/// Finds alarms of the API that look at another API, and an alarm of unsent mails that looks at another metric than `sweep` reports.
 fn wrong_metrics(translation: &Translation) -> Vec<String> {
     let properties = |id| &translation.resource(id)["Properties"];
     let api = json!([{ "Name": "ApiId", "Value": { "Ref": "Api" } }]);

@@ -14,7 +14,7 @@ use super::{
 };
 
 pub const RULE: Rule = Rule {
-    says: "functions, routes, memory and reserved shares are those of the Cargo.toml files; API Gateway waits for each function's timeout",
+    says: "functions, routes, memory and reserved concurrent executions are those of the Cargo.toml files; no function may run longer than API Gateway waits",
     problems: differences,
     violations: &[
         Violation("/Resources/Signin", "null"),

@@ -21,6 +21,7 @@ async fn parsed_for_dashboard(proxy: &PostgresProxy, ada: &Person<'_>, tokens: &
 #[tokio::test]
 async fn a_connection_prepares_a_statement_when_it_runs_for_the_second_time() {
     let proxy = PostgresProxy::to_the_shared_server().await;
+    // The second run sends the text twice: once to run it, and once to prepare it in the same round trip.
     for (setting, expected) in [("on", [1, 2, 0, 0]), ("off", [1, 1, 1, 1])] {
         let stack = stack_behind(&proxy, setting).await;
         let ada = stack.user("Ada").await;

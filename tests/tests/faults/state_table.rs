@@ -287,7 +287,10 @@ async fn a_sign_in_ends_the_sessions_that_a_reset_could_not_end() {
 // Fault 15.
 #[tokio::test]
 async fn concurrent_sweeps_and_repeated_resets_settle_a_debt_once() {
-    let mut fault = Fault::new(15, "After a reset that could not end the sessions, sweeps and repetitions run at once");
+    let mut fault = Fault::new(
+        15,
+        "After a reset that could not end the sessions, sweeps and repeated resets run at the same time",
+    );
     let stack = warm_stack().await;
     let ada = stack.user("Ada").await;
     let (tokens, link) = reset_that_ends_no_session(&mut fault, &stack, &ada, Unreachable).await;

@@ -27,6 +27,7 @@ mod signin;
 mod signup;
 mod sql;
 mod state_table;
+mod statements;
 mod stored_hashes;
 mod stored_secrets;
 mod support;

@@ -100,10 +100,13 @@ fn changed_by_somebody_else(rehearsal: &mut Rehearsal) -> Result<()> {
             rehearsal.deploy_fails(&["--built"], &["the database was replaced", "--sign-everybody-out"])
         })?;
         let said = rehearsal.deploy(&["--built", "--sign-everybody-out"])?;
-        ensure!(said.contains("the database has another DatabaseAddress"), "the address should have been noticed");
+        ensure!(
+            said.contains("the database has another DatabaseAddress"),
+            "the output should say that the address of the database has changed"
+        );
         ensure!(
             said.contains("cargo delivery deploy --stage production --database"),
-            "the template should have been noticed"
+            "the output should say that database.yaml has changed"
         );
         check_parameters_of_the_database(rehearsal)
     })?;

@@ -1,0 +1,65 @@
+//! How many statements each request sends to PostgreSQL. Each statement is a round trip.
+
+use std::collections::BTreeMap;
+
+use rstest::rstest;
+use tests::{
+    PostgresProxy, Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    Tokens, documents,
+};
+
+use crate::support::get_example;
+
+/// The numbers of statements in the table "Round trips" of `docs/architecture.md`, by the name of the request.
+fn documented(store: Store) -> BTreeMap<String, usize> {
+    let column = if store == PostgreSql { 2 } else { 3 };
+    let document = documents::read("docs/architecture.md");
+    let (_, table) = document.split_once("**Round trips.**").unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let rows = rows.skip(2).map(|row| {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let number: String = cells[column].chars().take_while(char::is_ascii_digit).collect();
+        (cells[1].to_owned(), number.parse().unwrap_or(0))
+    });
+    rows.collect()
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_request_sends_the_documented_number_of_statements(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = Stack::builder().state_in(store).database_port(proxy.port).start().await;
+    proxy.clear_statements();
+    let count = || {
+        let statements = proxy.statements().len();
+        proxy.clear_statements();
+        statements
+    };
+    let mut found = BTreeMap::new();
+    let mut record = |request: &str| found.insert(request.to_owned(), count());
+
+    let ada = stack.stranger("Ada");
+    ada.signs_up().await.assert_created();
+    record("sign-up");
+    let tokens = ada.signs_in().await;
+    record("sign-in");
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    record("protected route that needs the account");
+    assert_eq!(get_example(&stack, &tokens.access).await.status, 200);
+    record("authorizer");
+    Tokens::from(&ada.refreshes(&tokens.refresh).await);
+    record("refresh");
+    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    record("logout");
+    let mail = ada.receives_reset_mail(1).await;
+    record("forgot-password");
+    assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
+    record("reset-password");
+    assert_eq!(found, documented(store));
+
+    assert_eq!(ada.with_password("a guess").tries_to_sign_in().await.status, 401);
+    assert_eq!(count(), 1, "a wrong password");
+    assert_eq!(stack.stranger("Bob").tries_to_sign_in().await.status, 401);
+    assert_eq!(count(), 1, "an unknown address");
+}
