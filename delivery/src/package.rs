@@ -25,6 +25,7 @@ use crate::{tools, verdict::Verdict};
 ///
 /// `cargo lambda build` cross-compiles them for arm64 into target/lambda/. Each function must contain exactly the clients that its
 /// environment in template.yaml configures. An attacker who takes over a function without a mail client finds no code that sends mails.
+/// A zip must not be larger than the limit for its clients, because Lambda loads it at each cold start.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -46,6 +47,11 @@ const CLIENTS: [(&str, &str, &str); 3] = [
     ("PostgreSQL", "DATABASE_URL", "tokio-postgres-"),
     ("SES", "MAIL_FROM", "aws-sdk-ses-"),
 ];
+
+/// The largest zip, in KiB, by what a function contains. A new dependency that makes a function larger than this must have a reason.
+const fn size_limit(has_clients: bool) -> usize {
+    if has_clients { 4 * 1024 } else { 2 * 1024 }
+}
 
 /// A zip with a function in it.
 pub struct Package {
@@ -125,6 +131,13 @@ pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
             verdict.failed += 1;
         } else if package.machine != MACHINE {
             print_error(format_args!("{name} is for {}, not for {MACHINE}", package.machine));
+            verdict.failed += 1;
+        } else if zip > size_limit(!clients.is_empty()) {
+            let limit = size_limit(!clients.is_empty());
+            print_error(format_args!(
+                "the zip of {name} has {zip} KiB, more than {limit} (`size_limit` in delivery/src/package.rs). \
+                 `cargo bloat --release --package {name} --crates` shows which dependencies are large"
+            ));
             verdict.failed += 1;
         } else {
             verdict.passed += 1;

@@ -15,7 +15,7 @@ use rand::CryptoRng;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFilter};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use crate::{
     deadline,
@@ -252,8 +252,14 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Libraries may log secrets at the levels below `WARN`, so only their warnings and errors are logged. The runtime's own lines about panics and
 /// errors are off, because this module logs them with the request's id.
-const LIBRARIES: &str =
-    "aws_=warn,hyper=warn,lambda_runtime=warn,lambda_runtime::layers::panic=off,rustls=warn,tokio_postgres=warn";
+const LIBRARIES: [(&str, LevelFilter); 6] = [
+    ("aws_", LevelFilter::WARN),
+    ("hyper", LevelFilter::WARN),
+    ("lambda_runtime", LevelFilter::WARN),
+    ("lambda_runtime::layers::panic", LevelFilter::OFF),
+    ("rustls", LevelFilter::WARN),
+    ("tokio_postgres", LevelFilter::WARN),
+];
 
 /// Starts logging to standard output, which Lambda collects. `AWS_LAMBDA_LOG_FORMAT=JSON` selects JSON instead of text, and `AWS_LAMBDA_LOG_LEVEL`
 /// the level, which is `INFO` by default. A panic is logged as one line with its place, without its message, which may quote a secret.
@@ -262,14 +268,13 @@ const LIBRARIES: &str =
 /// `INFO` span would be missing from the lines of a function that logs only errors.
 pub fn init_logging(environment: &Environment) -> Span {
     let level = environment.optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
-    let filter = EnvFilter::new(format!("{},{LIBRARIES}", level.unwrap_or(LevelFilter::INFO)));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+    let filter = Targets::new().with_default(level.unwrap_or(LevelFilter::INFO)).with_targets(LIBRARIES);
+    let lines = fmt::layer().with_target(false).with_ansi(false);
+    let is_json =
+        environment.optional("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json"));
+    let lines = if is_json { lines.json().flatten_event(true).with_span_list(false).boxed() } else { lines.boxed() };
     // If a test calls this again, the first subscriber stays.
-    if environment.optional("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
-        let _ = subscriber.json().flatten_event(true).with_span_list(false).try_init();
-    } else {
-        let _ = subscriber.try_init();
-    }
+    let _ = registry().with(filter).with(lines).try_init();
     panic::set_hook(Box::new(|panic| error!(at = panic.location().map(ToString::to_string), "panicked")));
     error_span!("process", function = environment.optional("AWS_LAMBDA_FUNCTION_NAME"))
 }
