@@ -11,7 +11,7 @@ use tests::{
 };
 
 use crate::{
-    fault::{Fault, wait_for_blocked_statement},
+    fault::Fault,
     operation::{Client, NEW_PASSWORD, Operation},
 };
 
@@ -188,7 +188,7 @@ async fn a_statement_of_a_killed_function_does_not_block_the_retry() {
     locking_transaction.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
     tokio::select! {
         reply = ada.refreshes(&tokens.refresh) => panic!("{}", reply.text),
-        () = wait_for_blocked_statement(&stack) => {}
+        () = stack.wait_for_blocked_statement() => {}
     }
     stack.kill("refresh").await;
     locking_transaction.rollback().await.unwrap();
