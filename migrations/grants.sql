@@ -7,7 +7,21 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 -- The functions never change an id, a name or an address, and never delete an account.
 GRANT SELECT, INSERT (name, email, password, created_at), UPDATE (password, credential_version) ON users TO jwt_auth;
-GRANT USAGE ON SEQUENCE users_id_seq TO jwt_auth;
+-- A table that was taken over may have a sequence of another name.
+DO $$
+DECLARE
+    sequence regclass;
+BEGIN
+    FOR sequence IN
+        SELECT s.oid
+        FROM pg_attrdef a
+        JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
+        JOIN pg_class s ON d.refclassid = 'pg_class'::regclass AND s.oid = d.refobjid AND s.relkind = 'S'
+        WHERE a.adrelid = 'users'::regclass
+    LOOP
+        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO jwt_auth', sequence);
+    END LOOP;
+END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, session_endings, password_resets, throttle, outbox TO jwt_auth;
 
 -- Rights on the tables of later migrations.

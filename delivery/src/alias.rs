@@ -49,6 +49,15 @@ impl Move {
         let (build, before) = rest.split_once(", before: ")?;
         Some(Self { deployment: deployment.parse().ok()?, build: build.to_owned(), before: before.to_owned() })
     }
+
+    /// The move that undoes this one. `live` is the version that the alias points to now.
+    pub fn undone(&self, live: &str) -> Self {
+        Self {
+            deployment: self.deployment + 1,
+            build: format!("back from {}", self.build.trim_start_matches("back from ")),
+            before: live.to_owned(),
+        }
+    }
 }
 
 /// The number of a deployment of this build: the newest deployment's number if that deployed the same build, else the next number.
@@ -59,16 +68,30 @@ pub fn deployment_number(aliases: &Aliases, build: &str) -> u32 {
 }
 
 /// The functions whose alias the newest deployment moved, with these moves. Moves of older deployments are left out.
-pub fn moves_of_newest_deployment(aliases: &Aliases) -> Vec<(String, Move)> {
-    let moves: Vec<_> =
-        aliases.iter().filter_map(|(name, alias)| Some((name.clone(), Move::parse(&alias.description)?))).collect();
-    let newest = moves.iter().map(|(_, last)| last.deployment).max();
-    moves.into_iter().filter(|(_, last)| Some(last.deployment) == newest).collect()
+fn moves_of_newest_deployment(aliases: &Aliases) -> Vec<(String, Move)> {
+    let moves = || moves(aliases);
+    let newest = moves().map(|(_, last)| last.deployment).max();
+    moves().filter(|(_, last)| Some(last.deployment) == newest).collect()
+}
+
+/// The moves that the next rollback undoes: those of the newest deployment. If this was a rollback that stopped half-way, these are the
+/// moves that it has not undone yet.
+pub fn moves_to_undo(aliases: &Aliases) -> Vec<(String, Move)> {
+    let newest = moves_of_newest_deployment(aliases);
+    let belongs_to_newest = |step: Move| {
+        newest.first().is_some_and(|(_, last)| (last.deployment, &last.build) == (step.deployment, &step.build))
+    };
+    let rest: Vec<_> = moves(aliases).filter(|(_, last)| belongs_to_newest(last.undone(""))).collect();
+    if rest.is_empty() { newest } else { rest }
+}
+
+fn moves(aliases: &Aliases) -> impl Iterator<Item = (String, Move)> {
+    aliases.iter().filter_map(|(name, alias)| Some((name.clone(), Move::parse(&alias.description)?)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Alias, Aliases, Move, deployment_number, moves_of_newest_deployment};
+    use super::{Alias, Aliases, Move, deployment_number, moves_to_undo};
 
     fn aliases(of: &[(&str, &str, &str)]) -> Aliases {
         let alias = |version: &str, description: &str| Alias {
@@ -93,11 +116,22 @@ mod tests {
             ("signup", "3", "deployment 2 of b, before: 2"),
             ("public", "1", ""),
         ]);
-        let moved: Vec<_> =
-            moves_of_newest_deployment(&aliases).into_iter().map(|(name, last)| (name, last.before)).collect();
+        let moved: Vec<_> = moves_to_undo(&aliases).into_iter().map(|(name, last)| (name, last.before)).collect();
         assert_eq!(moved, [("signin".to_owned(), "3".to_owned())]);
         assert_eq!(deployment_number(&aliases, "c"), 3, "the same build continues the deployment");
         assert_eq!(deployment_number(&aliases, "d"), 4);
         assert_eq!(deployment_number(&Aliases::new(), "a"), 1);
+    }
+    #[test]
+    fn a_rollback_that_stopped_half_way_is_finished_by_the_next() {
+        let to_undo = |aliases: &Aliases| moves_to_undo(aliases).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let deployed = ("signup", "4", "deployment 3 of c, before: 3");
+        let undone = ("signin", "3", "deployment 4 of back from c, before: 4");
+        assert_eq!(to_undo(&aliases(&[undone, deployed])), ["signup"]);
+        // The second rollback, which undoes the first, may stop half-way, too.
+        let redone = ("signup", "4", "deployment 5 of back from c, before: 3");
+        assert_eq!(to_undo(&aliases(&[undone, redone])), ["signin"]);
+        let undone = ("signup", "3", "deployment 4 of back from c, before: 4");
+        assert_eq!(to_undo(&aliases(&[("signin", "3", "deployment 4 of back from c, before: 4"), undone])).len(), 2);
     }
 }

@@ -1,18 +1,18 @@
 //! `cargo delivery deploy --rollback`.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use toolkit::console::say;
 
 use crate::{
-    alias::{Move, moves_of_newest_deployment},
+    alias::{Move, moves_to_undo},
     deployed_stack::{DeployedStack, list},
 };
 
 /// Finds the aliases that the newest deployment moved, and points each of them to its previous version. A
-/// rollback is recorded like a deployment, so a second rollback undoes the first.
+/// rollback is recorded like a deployment, so a second rollback undoes the first, or finishes it if it stopped half-way.
 pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
     let now = stack.aliases()?;
-    let moves = moves_of_newest_deployment(&now);
+    let moves = moves_to_undo(&now);
     if moves.is_empty() {
         bail!(
             "no alias `live` of {} records an earlier version: this command has not deployed anything yet",
@@ -22,7 +22,7 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
     if moves.iter().all(|(name, last)| last.before == now[name].function_version) {
         bail!("the first deployment is live, so there is no earlier version. Nothing was changed");
     }
-    // All versions are checked before the first alias moves, so that no rollback stops half-way.
+    // All versions are checked before the first alias moves, so that a missing version does not stop the rollback half-way.
     for (name, Move { before, .. }) in &moves {
         let Some(table_before) = stack.session_table(name, before)? else {
             bail!(
@@ -36,13 +36,11 @@ pub fn roll_back(stack: &mut DeployedStack<'_>) -> Result<()> {
             );
         }
     }
-    for (name, Move { deployment, build, before }) in &moves {
-        let rollback = Move {
-            deployment: deployment + 1,
-            build: format!("back from {}", build.trim_start_matches("back from ")),
-            before: now[name].function_version.clone(),
-        };
-        stack.set_live(name, before, &rollback.to_string())?;
+    for (name, last) in &moves {
+        let rollback = last.undone(&now[name].function_version);
+        stack
+            .set_live(name, &last.before, &rollback.to_string())
+            .context("the rollback stopped half-way. Another --rollback finishes it")?;
     }
     let versions = moves.iter().map(|(name, last)| (name, format!("{} → {}", now[name].function_version, last.before)));
     say(format_args!("live: {}", list(versions)));

@@ -42,6 +42,8 @@ mod stored_sessions;
 pub mod traffic;
 mod walk_through;
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 pub use dynamodb_proxy::{DynamoDbHealth, DynamoDbRequest};
@@ -73,4 +75,13 @@ pub(crate) fn optional(variable: &str) -> Option<String> {
 #[must_use]
 pub fn sample_event(function: &str) -> Value {
     serde_json::from_str(&documents::read(&format!("events/{function}.json"))).expect("a sample event is JSON")
+}
+
+/// Waits until a condition holds. Fails after 30 seconds.
+pub async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "still not true: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -17,6 +17,7 @@ use crate::{
     optional, server,
     state_table::{StateTable, Store},
     stored_sessions::StoredSessions,
+    wait_until,
 };
 
 /// The secret that every stack signs tokens with.
@@ -243,6 +244,14 @@ impl Stack {
     /// The single `bigint` that a query returns.
     pub async fn sql_number(&self, query: &str) -> i64 {
         self.database.connect().await.query_one(query, &[]).await.expect("the query returns a row").get(0)
+    }
+
+    /// Waits until a statement of a function is blocked by a lock.
+    pub async fn wait_for_blocked_statement(&self) {
+        let role = self.database.name();
+        let blocked =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event_type = 'Lock'");
+        wait_until("a statement is blocked", async || self.sql_number(&blocked).await > 0).await;
     }
 }
 

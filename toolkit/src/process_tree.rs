@@ -55,13 +55,16 @@ pub fn stop_recorded(file: &Path, signal: Signal) -> Result<Option<String>> {
 }
 
 /// Stops a child process and everything it started. Sends `signal` to the child's process group. After the child has ended, or after
-/// ten seconds, sends SIGKILL to what still runs. The child must lead its group. Does nothing if the child has already ended.
+/// ten seconds, sends SIGKILL to what still runs. The child must lead its group. If it has already ended, only this group is stopped.
 pub fn stop(child: &mut Child, signal: Signal) {
-    // After the child has ended, its id may belong to another process.
+    let id = child.id();
     if !matches!(child.try_wait(), Ok(None)) {
+        // No new process gets the id of a group that still has a process. So if a process has this id, the group is not the child's.
+        if find(id).is_none() {
+            _ = killpg(led_by(id), Signal::SIGKILL);
+        }
         return;
     }
-    let id = child.id();
     let groups = groups(id);
     _ = killpg(led_by(id), signal);
     let asked = Instant::now();
@@ -152,7 +155,33 @@ fn read_proc(id: &str) -> Option<Process> {
 
 #[cfg(test)]
 mod tests {
-    use std::process;
+    use std::{
+        io::Read as _,
+        os::unix::process::CommandExt as _,
+        process::{self, Command, Stdio},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use nix::sys::signal::Signal;
+
+    #[test]
+    fn what_a_child_started_is_stopped_even_if_the_child_has_already_ended() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 > /dev/null & echo $!"]).process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("sh starts");
+        let mut started = String::new();
+        child.stdout.take().expect("a pipe").read_to_string(&mut started).expect("the id of sleep");
+        child.wait().expect("sh ends");
+        let started = started.trim().parse().expect("an id");
+        assert!(super::find(started).is_some());
+        super::stop(&mut child, Signal::SIGTERM);
+        let stopped = Instant::now();
+        while super::find(started).is_some() {
+            assert!(stopped.elapsed() < Duration::from_secs(5), "sleep still runs");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 
     #[test]
     fn a_running_process_is_found_with_a_start_time_that_does_not_change() {

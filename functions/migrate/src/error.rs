@@ -144,7 +144,7 @@ fn and_more(groups: usize) -> String {
 
 fn describe(holders: &[(String, i32)]) -> String {
     if holders.is_empty() {
-        return "users or an old token table was locked at each attempt, but no lock is held now".to_owned();
+        return "a table was locked at each attempt, but no lock is held now".to_owned();
     }
     let holder = |(table, pid): &(String, i32)| format!("{table} is locked by process {pid} (pg_stat_activity)");
     holders.iter().map(holder).collect::<Vec<_>>().join(", ")

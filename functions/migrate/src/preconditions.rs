@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::{error::Error, finish, history, transaction::Transaction};
+use crate::{error::Error, finish, history, takeover, transaction::Transaction};
 
 const ENCODING: &str = "SELECT current_setting('server_encoding') AS encoding";
 
@@ -23,8 +23,8 @@ const SCHEMAS: &str = "
 
 /// Refuses a connection that would create new tables in one schema although existing tables are in another.
 pub async fn refuse_two_schemas(transaction: &Transaction<'_>) -> Result<(), Error> {
-    let ours = ["users", "sessions", "password_resets", history::TABLE];
-    let names: Vec<&str> = ours.into_iter().chain(finish::old_tables()).collect();
+    let ours = ["users", history::TABLE].into_iter().chain(takeover::NEW_TABLES);
+    let names: Vec<&str> = ours.chain(finish::old_tables()).collect();
     let row = transaction.query_one(SCHEMAS, &[(&names, Type::TEXT_ARRAY)]).await?;
     let current: Option<String> = row.get("current");
     let elsewhere: Vec<String> = row.get("elsewhere");

@@ -29,12 +29,13 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
 /// The migration that creates the unique index on addresses in which ASCII letters are changed to lower case.
 pub const ADDRESSES_BY_ASCII: i32 = 3;
 
-/// Tables and indexes that the migrations create and whose names another program may have used.
-const NEW_NAMES: [&str; 6] =
-    ["sessions", "password_resets", "throttle", "outbox", "users_email_lower_key", "users_email_ascii_key"];
+/// The tables that the migrations create, without `users`, which the old service has too.
+pub const NEW_TABLES: [&str; 5] = ["sessions", "session_endings", "password_resets", "throttle", "outbox"];
+/// Indexes that the migrations create and whose names another program may have used.
+const NEW_INDEXES: [&str; 2] = ["users_email_lower_key", "users_email_ascii_key"];
 
 async fn refuse_taken_names(transaction: &Transaction<'_>) -> Result<(), Error> {
-    for name in NEW_NAMES {
+    for name in NEW_TABLES.into_iter().chain(NEW_INDEXES) {
         if let Some(kind) = catalog::kind(transaction, name).await? {
             return Err(Error::NameTaken { name, kind: catalog::kind_in_words(&kind) });
         }

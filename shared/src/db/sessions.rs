@@ -135,7 +135,8 @@ pub async fn list(db: &Database, user: UserId) -> Result<Vec<ListedSession>, DbE
 /// No column says whether the successor has been used, because its use makes it the parent. If `$4` is already the current token, an earlier run of
 /// this statement has rotated the token, and its answer was lost.
 ///
-/// The limit applies to the current token and its parent. Any other token revokes the session, however often it was refreshed.
+/// The limit applies to the current token and its parent, but not if an earlier run has rotated the token. Any other token revokes the session,
+/// however often it was refreshed.
 static REFRESH: Statement<7> = Statement {
     sql: concat!(
         "
@@ -156,7 +157,7 @@ static REFRESH: Statement<7> = Statement {
     WHERE s.id = $1 AND s.user_id = $2 AND ",
         session_is_live!(),
         "
-        AND (s.refreshes < $6 OR s.refreshes_since <= now() - $7 * interval '1 second'
+        AND (s.refreshes < $6 OR s.refreshes_since <= now() - $7 * interval '1 second' OR s.refresh_id = $4
             OR $3 NOT IN (s.refresh_id, coalesce(s.previous_refresh_id, s.refresh_id)))
     RETURNING ",
         session_columns!(),

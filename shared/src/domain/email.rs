@@ -17,7 +17,7 @@ impl Email {
     /// Quoted local parts, comments, address literals and encoded words are refused. Mail programs read them in different ways, and one
     /// mailbox could be written in many forms. Only sending a mail shows whether the mailbox exists.
     pub fn parse(text: &str) -> Result<Self, Rule> {
-        if text.len() > Self::MAX_LENGTH {
+        if text.chars().count() > Self::MAX_LENGTH {
             return Err(Rule::EmailTooLong);
         }
         let well_formed = text.split_once('@').is_some_and(|(local, host)| is_dot_atom(local) && is_host_name(host));
@@ -138,6 +138,7 @@ mod tests {
             |length: usize| format!("{}@{}", "a".repeat(length - 190), ["b".repeat(62).as_str(); 3].join(".") + "b");
         assert_eq!((long(254).len(), Email::parse(&long(254)).is_ok()), (254, true));
         assert_eq!(Email::parse(&long(255)), Err(Rule::EmailTooLong));
+        assert_eq!(Email::parse(&format!("{}@b.c", "ä".repeat(250))), Err(Rule::EmailInvalid));
     }
 
     #[test]
@@ -167,7 +168,7 @@ mod tests {
     ) {
         let at = at.index(address.len() + 1);
         let changed = format!("{}{wrong}{}", &address[..at], &address[at..]);
-        prop_assume!(changed.len() <= Email::MAX_LENGTH);
+        prop_assume!(changed.chars().count() <= Email::MAX_LENGTH);
         assert_eq!(Email::parse(&changed), Err(Rule::EmailInvalid));
     }
 

@@ -2,7 +2,7 @@
 
 use tests::{PostgresProxy, Stack};
 
-use crate::fault::{Fault, wait_for_blocked_statement, warm_up};
+use crate::fault::{Fault, warm_up};
 
 // Fault 8.
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_function_that_loses_a_deadlock_retries() {
     let rival = rival.transaction().await.unwrap();
     rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();
     let cause_deadlock = async {
-        wait_for_blocked_statement(&stack).await;
+        stack.wait_for_blocked_statement().await;
         rival.execute("SELECT FROM password_resets FOR UPDATE", &[]).await.unwrap();
         rival.rollback().await.unwrap();
     };

@@ -1,6 +1,6 @@
 //! PostgreSQL becomes read-only, or another server becomes the primary.
 
-use tests::{Postgres, Shutdown, Stack, database::TestDatabase};
+use tests::{Postgres, Shutdown, Stack, database::TestDatabase, wait_until};
 
 use crate::fault::{Fault, request_every_endpoint, warm_up};
 
@@ -17,7 +17,7 @@ async fn a_read_only_server_serves_requests_that_only_read() {
         operator.batch_execute(statement).await.unwrap();
     }
     // `pg_reload_conf` returns before the open connections have the new setting. So some sign-ins may still succeed.
-    while ada.tries_to_sign_in().await.status == 200 {}
+    wait_until("sign-ins fail", async || ada.tries_to_sign_in().await.status != 200).await;
     fault.record_unavailable(&[ada.tries_to_sign_in().await, ada.refreshes(&tokens.refresh).await]);
     fault.record_unavailable(&[stack.stranger("Bob").signs_up().await, ada.logs_out(&tokens.access).await]);
     fault.record_served(&ada.dashboard(&tokens.access).await);
@@ -55,7 +55,7 @@ async fn a_failover_ends_when_the_host_name_resolves_to_the_new_primary() {
     let replica = standby.connect().await;
     let written = stack.sql_text("SELECT pg_current_wal_lsn()::text").await;
     let replicated = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
-    while !replica.query_one(&replicated, &[]).await.unwrap().get::<_, bool>(0) {}
+    wait_until("the standby has everything", async || replica.query_one(&replicated, &[]).await.unwrap().get(0)).await;
 
     primary.stop(Shutdown::Immediate).await;
     fault.record_unavailable(&request_every_endpoint(&ada, &stack.stranger("Bob"), &tokens).await);

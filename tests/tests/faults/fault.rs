@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, join_all};
-use tests::{Person, Reply, Stack, Tokens, server};
+use tests::{Person, Reply, Tokens, server};
 
 /// The longest time an answer may take. docs/operations.md promises 4 s. The tests allow more, because a busy machine takes
 /// longer to start a process or to hash a password.
@@ -86,6 +86,7 @@ impl Fault {
         self.record_served(&refreshed);
         self.record_served(&ada.forgets_password().await);
         let unknown = ada.resets_password(&"A".repeat(43), "another password").await;
+        self.record(&unknown);
         unknown.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
         self.record_served(&ada.logs_out(&Tokens::from(&refreshed).access).await);
     }
@@ -142,12 +143,4 @@ pub async fn warm_up(ada: &Person<'_>) -> Tokens {
     assert_eq!(ada.forgets_password().await.status, 200);
     assert_eq!(ada.resets_password(&"A".repeat(43), "another password").await.status, 400);
     tokens
-}
-
-/// Waits until a statement of a function is blocked by a lock.
-pub async fn wait_for_blocked_statement(stack: &Stack) {
-    let role = stack.database.name();
-    let waiting =
-        format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event_type = 'Lock'");
-    while stack.sql_number(&waiting).await == 0 {}
 }

@@ -11,7 +11,7 @@ use tests::{
 };
 
 use crate::{
-    fault::{Fault, wait_for_blocked_statement},
+    fault::Fault,
     operation::{Client, NEW_PASSWORD, Operation},
 };
 
@@ -164,6 +164,8 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
     for point in [BeforeExecution, AfterCommit] {
         for number in 1.. {
             let client = operation.prepare(&stack).await;
+            // A refresh is the last one that the limit allows.
+            stack.sessions().set_refresh_count(59).await;
             proxy.close_connection_at(number, point);
             let reply = operation.send(&client).await;
             if proxy.statements().len() < number {
@@ -188,7 +190,7 @@ async fn a_statement_of_a_killed_function_does_not_block_the_retry() {
     locking_transaction.execute("SELECT FROM sessions FOR UPDATE", &[]).await.unwrap();
     tokio::select! {
         reply = ada.refreshes(&tokens.refresh) => panic!("{}", reply.text),
-        () = wait_for_blocked_statement(&stack) => {}
+        () = stack.wait_for_blocked_statement() => {}
     }
     stack.kill("refresh").await;
     locking_transaction.rollback().await.unwrap();

@@ -73,7 +73,7 @@ async fn requests_over_a_slow_network_are_served_within_the_deadline() {
     fault.assert_recovered(&ada, &stack.stranger("Bob"), &tokens).await;
 }
 
-/// Signs up while another transaction has inserted the same address and not committed. When the sign-up has sent a statement, the other
+/// Signs up while another transaction has inserted the same address and not committed. When the sign-up waits for it, the other
 /// transaction runs `statement`, which ends it or keeps it open.
 async fn sign_up_beside_a_rival(stack: &Stack, statement: &str) -> Reply {
     let ada = stack.stranger("Ada");
@@ -82,7 +82,7 @@ async fn sign_up_beside_a_rival(stack: &Stack, statement: &str) -> Reply {
     let taken = "INSERT INTO users (name, email, password) VALUES ('Rival', $1, '-')";
     rival.execute(taken, &[&ada.email.to_uppercase()]).await.unwrap();
     let run_statement = async {
-        while running_statements(stack).await == 0 {}
+        stack.wait_for_blocked_statement().await;
         rival.batch_execute(statement).await.unwrap();
     };
     let (reply, ()) = tokio::join!(ada.signs_up(), run_statement);

@@ -9,7 +9,7 @@ use tests::{
     InterruptionPoint::{AfterCommit, BeforeExecution},
     Person, Reply, Stack, StateTable,
     Store::DynamoDb,
-    Tokens,
+    Tokens, wait_until,
 };
 
 use crate::{
@@ -21,9 +21,10 @@ use crate::{
 async fn warm_stack() -> Stack {
     let stack = Stack::builder().state_in(DynamoDb).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let warm = stack.stranger("Warm");
-    while warm.signs_up().await.status == 503 {}
-    while warm.tries_to_sign_in().await.status != 200 {}
-    while warm.resets_password(&"A".repeat(43), NEW_PASSWORD).await.status != 400 {}
+    wait_until("sign-up answers", async || warm.signs_up().await.status != 503).await;
+    wait_until("sign-in succeeds", async || warm.tries_to_sign_in().await.status == 200).await;
+    let unknown = "A".repeat(43);
+    wait_until("reset answers", async || warm.resets_password(&unknown, NEW_PASSWORD).await.status == 400).await;
     stack
 }
 

@@ -1,5 +1,7 @@
 //! The authorizer: which requests pass it, and that none passes while it cannot decide.
 
+use std::time::Duration;
+
 use rstest::rstest;
 use serde_json::json;
 use tests::{
@@ -113,5 +115,7 @@ async fn a_logged_out_session_stays_refused_although_the_token_lifetime_was_shor
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    assert_gateway_answer(&get_example(&stack, &tokens.access).await, 403, "Forbidden");
+    tokio::time::sleep(Duration::from_secs(2)).await;
     assert_gateway_answer(&get_example(&stack, &tokens.access).await, 403, "Forbidden");
 }

@@ -221,7 +221,7 @@ async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb
         rival.execute("UPDATE password_resets SET token_hash = sha256('newer')", &[]).await.unwrap();
         let end_rival = async {
             if supersedes {
-                wait_for_blocked_statement(&stack).await;
+                stack.wait_for_blocked_statement().await;
                 rival.commit().await.unwrap();
             } else {
                 tokio::time::sleep(std::time::Duration::from_secs(5)).await;
@@ -235,11 +235,5 @@ async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb
             assert_eq!(get_example(&stack, &tokens.access).await.status, 200);
             assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
         }
-    }
-}
-
-async fn wait_for_blocked_statement(stack: &Stack) {
-    while stack.sql_number("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }

@@ -149,6 +149,16 @@ async fn both_services_draw_ids_from_the_same_sequence() {
 }
 
 #[tokio::test]
+async fn a_sequence_may_have_another_name() {
+    for schema in OLD_SCHEMAS {
+        let stack = stack_on(schema.filled_database().await).await;
+        stack.sql("ALTER SEQUENCE users_id_seq RENAME TO \"People_id_seq\"").await;
+        migrate(&stack).await;
+        stack.user("Margaret").await;
+    }
+}
+
+#[tokio::test]
 async fn a_sequence_behind_the_ids_in_use_is_advanced() {
     for schema in OLD_SCHEMAS {
         let stack = stack_on(schema.filled_database().await).await;

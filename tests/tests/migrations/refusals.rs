@@ -149,6 +149,7 @@ async fn a_history_that_no_migration_wrote() {
 async fn a_database_in_which_a_needed_name_is_taken() {
     for (taken, what) in [
         ("CREATE TABLE sessions (id text, data bytea)", "a table named sessions"),
+        ("CREATE TABLE session_endings (id text)", "a table named session_endings"),
         ("CREATE VIEW password_resets AS SELECT 1 AS id", "a view named password_resets"),
         ("CREATE INDEX users_email_lower_key ON users (lower(email))", "an index named users_email_lower_key"),
     ] {

@@ -35,7 +35,6 @@ use crate::stack::{
 pub const MIGRATE: &str = "migrate";
 /// The name of the database.
 pub const DATABASE: &str = "auth";
-const STATE_TABLE: &str = "state";
 /// The variable with DynamoDB's address.
 const DYNAMODB_URL: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
@@ -90,8 +89,9 @@ impl Service {
             })
         };
         let mut programs = vec![settings(MIGRATE, MIGRATE.to_owned(), MIGRATE, environment.clone())?];
+        let table_at = dynamodb.as_ref().map(|dynamodb| (dynamodb.state_table(), dynamodb.url()));
         for subject in subjects {
-            let environment = with_setup(&environment, *subject, &authorities, dynamodb.as_ref().map(DynamoDb::url));
+            let environment = with_setup(&environment, *subject, &authorities, table_at);
             programs.push(settings(subject.program, subject.name(), &subject.binary(), environment)?);
         }
         let last_lines = Arc::new(LastLines::default());
@@ -132,7 +132,8 @@ impl Service {
 
     /// Starts a new process of a program, which reaches DynamoDB at this address.
     pub fn restart_with_dynamodb_at(&self, subject: Subject, url: Option<&str>) -> Result<()> {
-        let environment = with_setup(&self.environment, subject, &self.authorities, url);
+        let table_at = self.dynamodb.as_ref().map(DynamoDb::state_table).zip(url);
+        let environment = with_setup(&self.environment, subject, &self.authorities, table_at);
         Ok(self.runtime.block_on(self.function(&subject.name())?.restart(Some(environment)))?)
     }
 
@@ -164,10 +165,10 @@ impl Drop for Service {
 
 /// Creates the state table, with the two items that the bare program reads.
 fn create_table(dynamodb: &DynamoDb) -> Result<()> {
-    dynamodb.ensure_table(STATE_TABLE)?;
+    dynamodb.ensure_state_table()?;
     ["1", "2"].iter().try_for_each(|sort_key| {
         let item = json!({ "pk": { "S": "limit" }, "sk": { "S": sort_key }, "text": { "S": "test@example.com" } });
-        dynamodb.put(STATE_TABLE, &item)
+        dynamodb.put(&item)
     })
 }
 
@@ -188,19 +189,21 @@ fn environment(database: &str) -> Result<Vec<(String, String)>> {
     Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
 }
 
-/// Adds the variables of the program's setup to `variables`.
+/// Adds the variables of the program's setup to `variables`. `table_at` is the name of the state table and the URL of DynamoDB.
 fn with_setup(
     variables: &[(String, String)],
     subject: Subject,
     authorities: &Authorities,
-    dynamodb: Option<&str>,
+    table_at: Option<(&str, &str)>,
 ) -> Vec<(String, String)> {
     let authorities = if subject.is_bare() { &authorities.ours } else { &authorities.ours_and_rds };
-    let own = match (subject.setup, dynamodb) {
+    let own = match (subject.setup, table_at) {
         (Setup::Tls, _) => {
             vec![("DATABASE_TLS", "verify".to_owned()), ("DATABASE_CA", authorities.display().to_string())]
         }
-        (Setup::StateTable, Some(url)) => vec![("STATE_TABLE", STATE_TABLE.to_owned()), (DYNAMODB_URL, url.to_owned())],
+        (Setup::StateTable, Some((table, url))) => {
+            vec![("STATE_TABLE", table.to_owned()), (DYNAMODB_URL, url.to_owned())]
+        }
         _ => Vec::new(),
     };
     variables.iter().cloned().chain(own.into_iter().map(|(name, value)| (name.to_owned(), value))).collect()

@@ -13,12 +13,16 @@ use toolkit::{
     workspace::Workspace,
 };
 
+use super::settings::random_hex;
 use crate::tools;
+
+const STATE_TABLE: &str = "state";
 
 pub struct DynamoDb {
     /// `None` if DynamoDB Local was already running.
     service: Option<Service>,
     url: String,
+    state_table: String,
 }
 
 fn given_url() -> Option<OsString> {
@@ -30,6 +34,7 @@ impl DynamoDb {
         if let Some(url) = given_url() {
             return Self::already_running(
                 url.into_string().ok().with_context(|| format!("{DYNAMODB_LOCAL_URL} is not text"))?,
+                run_folder,
             );
         }
         let mut command = tools::dynamodb(workspace).with_context(|| {
@@ -57,10 +62,10 @@ impl DynamoDb {
         }
         let mut service = Service::with_log_file("dynamodb", &mut command, run_folder)?;
         service.await_ready(Duration::from_mins(1), || answers(&url))?;
-        Ok(Self { service: Some(service), url })
+        Ok(Self { service: Some(service), url, state_table: STATE_TABLE.to_owned() })
     }
 
-    fn already_running(url: String) -> Result<Self> {
+    fn already_running(url: String, run_folder: &RunFolder) -> Result<Self> {
         if !answers(&url) {
             bail!(
                 "{DYNAMODB_LOCAL_URL} is set, but no server answers at {url}. Start DynamoDB Local there, or \
@@ -68,15 +73,24 @@ impl DynamoDb {
             );
         }
         say(format_args!("Using the DynamoDB Local at {url}, from {DYNAMODB_LOCAL_URL}"));
-        Ok(Self { service: None, url })
+        // An ephemeral run deletes its table at the end, so it must not use the developer's table.
+        let state_table =
+            if run_folder.is_kept() { STATE_TABLE.to_owned() } else { format!("{STATE_TABLE}-{}", random_hex(8)?) };
+        Ok(Self { service: None, url, state_table })
     }
 
     pub fn url(&self) -> &str {
         &self.url
     }
 
+    /// The name of the state table.
+    pub fn state_table(&self) -> &str {
+        &self.state_table
+    }
+
     /// Creates the state table if it does not exist.
-    pub fn ensure_table(&self, name: &str) -> Result<()> {
+    pub fn ensure_state_table(&self) -> Result<()> {
+        let name = self.state_table();
         let table = json!({
             "TableName": name,
             "AttributeDefinitions": [
@@ -102,8 +116,9 @@ impl DynamoDb {
         }
     }
 
-    /// Writes an item into a table.
-    pub fn put(&self, table: &str, item: &Value) -> Result<()> {
+    /// Writes an item into the state table.
+    pub fn put(&self, item: &Value) -> Result<()> {
+        let table = self.state_table();
         match self.call("PutItem", &json!({ "TableName": table, "Item": item }))? {
             Answer::Done => Ok(()),
             Answer::Refused(reason) => bail!("DynamoDB did not write an item into the table `{table}`: {reason}"),
@@ -129,6 +144,15 @@ impl DynamoDb {
 
     pub fn check(&mut self) -> Result<()> {
         self.service.as_mut().map_or(Ok(()), Service::check)
+    }
+}
+
+impl Drop for DynamoDb {
+    /// Deletes the table of an ephemeral run from a server that continues to run.
+    fn drop(&mut self) {
+        if self.state_table != STATE_TABLE {
+            _ = self.call("DeleteTable", &json!({ "TableName": self.state_table }));
+        }
     }
 }
 

@@ -33,9 +33,6 @@ use self::{
 /// The name of the database on a server that the stack starts.
 const DATABASE: &str = "auth";
 
-/// The state table's name in DynamoDB.
-const STATE_TABLE: &str = "state";
-
 /// Default ports. The README and the Postman collection contain them.
 pub const API_PORT: u16 = 5001;
 const MAIL_PORT: u16 = 5003;
@@ -69,7 +66,7 @@ pub struct StackArgs {
     #[arg(long, value_name = "N", default_value_t = 5004)]
     database_port: u16,
 
-    /// Keep sessions and count attempts in DynamoDB Local instead of PostgreSQL, in a table `state` (needs Java 17)
+    /// Keep sessions and count attempts in DynamoDB Local instead of PostgreSQL (needs Java 17)
     #[arg(long)]
     pub state_table: bool,
 
@@ -132,14 +129,14 @@ impl BackingServices {
             (Some(server), url)
         };
         let dynamodb = state_table.then(|| DynamoDb::start(workspace, run_folder, ports.dynamodb)).transpose()?;
-        dynamodb.as_ref().map_or(Ok(()), |dynamodb| dynamodb.ensure_table(STATE_TABLE))?;
+        dynamodb.as_ref().map_or(Ok(()), DynamoDb::ensure_state_table)?;
         let mail = Mail::start(workspace, run_folder, ports.mail)?;
         Ok(Self { mail, dynamodb, server, database_url })
     }
 
     /// Writes the settings of the functions. `api` is the URL of the API.
     pub fn settings(&self, run_folder: &RunFolder, api: &str) -> Result<Settings> {
-        let state_table = self.dynamodb.as_ref().map(|dynamodb| (STATE_TABLE, dynamodb.url()));
+        let state_table = self.dynamodb.as_ref().map(|dynamodb| (dynamodb.state_table(), dynamodb.url()));
         Settings::write(
             run_folder,
             &Addresses { api, database: &self.database_url, mail: &self.mail.url(), state_table },

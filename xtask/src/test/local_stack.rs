@@ -98,7 +98,7 @@ fn start<'a>(workspace: &'a Workspace, run_folder: &'a RunFolder, built: bool) -
     let cors = Cors::of_template(&Template::read(&workspace.root)?, None)?;
     let options = Options { ports: Ports::DOCUMENTED, state_table: false, cors, concurrency: 2, build: !built };
     Stack::start(workspace, run_folder, options).context(
-        "the documents that this part tests contain the default ports of `cargo xtask up`, so these ports must be free",
+        "the stack did not start on the default ports of `cargo xtask up`, which are in the documents that this part tests",
     )
 }
 

@@ -59,9 +59,12 @@ pub(super) fn reserved_line(share: u64) -> String {
     format!("ReservedConcurrentExecutions: !If [Reserved, {share}, !Ref AWS::NoValue]")
 }
 
-/// `number` is 0 for the first event of a function.
-pub(super) fn event_line(route: &Route, number: usize) -> String {
-    let name = if number == 0 { "Http".to_owned() } else { format!("Http{}", number + 1) };
+/// The names for the events of a function: `Http`, `Http2`, `Http3`, …
+pub(super) fn event_names() -> impl Iterator<Item = String> {
+    (1..).map(|number| if number == 1 { "Http".to_owned() } else { format!("Http{number}") })
+}
+
+pub(super) fn event_line(route: &Route, name: &str) -> String {
     let auth = if route.authorizer.is_some() { ", Auth: { Authorizer: Authorizer }" } else { "" };
     let Route { method, path, .. } = route;
     let path = if path.contains('{') { format!("\"{path}\"") } else { path.clone() };
@@ -86,7 +89,11 @@ pub(super) fn block(endpoint: &Endpoint) -> String {
     policies_lines(endpoint).into_iter().for_each(&mut line);
     if !endpoint.routes.is_empty() {
         line("Events:".to_owned());
-        endpoint.routes.iter().enumerate().for_each(|(number, route)| line(format!("  {}", event_line(route, number))));
+        endpoint
+            .routes
+            .iter()
+            .zip(event_names())
+            .for_each(|(route, name)| line(format!("  {}", event_line(route, &name))));
     }
     lines.join("\n") + "\n"
 }

@@ -40,6 +40,11 @@ fn problem(route: &Route, only: bool) -> Option<String> {
     let Route { method, path, function, authorizer } = route;
     let operation = &OPENAPI["paths"][path][method.to_lowercase()];
     let at = format!("`paths` / `{path}` / `{}`", method.to_lowercase());
+    let name = if only {
+        format!("`operationId: {function}`")
+    } else {
+        format!("an `operationId` of its own that begins with `{function}-`")
+    };
     let behind = if authorizer.is_some() { " and `x-authorizer: authorizer`" } else { "" };
     if operation.is_null() {
         let like = match (authorizer, method.as_str()) {
@@ -48,14 +53,14 @@ fn problem(route: &Route, only: bool) -> Option<String> {
             (None, _) => "reset-password",
         };
         return Some(format!(
-            "openapi.yaml: the route `{method} {path}` is not described. Add {at} with `operationId: {function}`{behind}, every answer and every \
+            "openapi.yaml: the route `{method} {path}` is not described. Add {at} with {name}{behind}, every answer and every \
              refusal. Start with a copy of the operation `{like}`."
         ));
     }
     let id = operation["operationId"].as_str().unwrap_or_default();
     if id != function && (only || !id.starts_with(&format!("{function}-"))) {
         return Some(format!(
-            "openapi.yaml: an operation has another name than its function. Write `operationId: {function}` under {at}."
+            "openapi.yaml: an operation has another name than its function. Write {name} under {at}."
         ));
     }
     match (operation["x-authorizer"].as_str(), authorizer.as_deref()) {

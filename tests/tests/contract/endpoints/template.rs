@@ -8,7 +8,8 @@ use toolkit::endpoints::{Endpoint, SessionStore};
 
 use super::{
     block::{
-        EXAMPLES, anchor, block, default_memory, event_line, network_line, policy_lines, reserved_line, variable_line,
+        EXAMPLES, anchor, block, default_memory, event_line, event_names, network_line, policy_lines, reserved_line,
+        variable_line,
     },
     logical_id,
 };
@@ -126,8 +127,10 @@ impl Function<'_> {
     }
 
     fn routes(&self, problems: &mut Vec<String>) {
-        let events = self.properties["Events"].as_object().into_iter().flatten();
+        let events = self.properties["Events"].as_object();
         let found: BTreeSet<Route> = events
+            .into_iter()
+            .flatten()
             .filter(|(_, event)| event["Type"] == "HttpApi")
             .map(|(_, event)| {
                 let text = |key: &str| event["Properties"][key].as_str().unwrap_or_default().to_owned();
@@ -137,9 +140,10 @@ impl Function<'_> {
             })
             .collect();
         let wanted: BTreeSet<Route> = self.endpoint.routes.iter().cloned().collect();
-        for (number, route) in wanted.difference(&found).enumerate() {
+        let unused = event_names().filter(|name| events.is_none_or(|events| !events.contains_key(name)));
+        for (route, name) in wanted.difference(&found).zip(unused) {
             let what = format!("has no event for `{} {}`{}", route.method, route.path, by(route));
-            problems.push(self.write(&what, &event_line(route, number), "/Events"));
+            problems.push(self.write(&what, &event_line(route, &name), "/Events"));
         }
         for route in found.difference(&wanted) {
             let route = format!("{} {}`{}", route.method, route.path, by(route));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use tests::{Person, Stack, Tokens, documents};
+use tests::{Person, Stack, Tokens, documents, wait_until};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -190,9 +190,7 @@ pub async fn send_requests_during_failures(stack: &Stack, marks: &mut Marks) {
     assert_eq!(reply.status, 503);
     let busy = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name = 'jwt-auth' AND state = 'active'";
-    while stack.sql_number(busy).await > 0 {
-        sleep(Duration::from_millis(20)).await;
-    }
+    wait_until("no statement runs", async || stack.sql_number(busy).await == 0).await;
     for setting in ["lock_timeout", "statement_timeout"] {
         alter(&format!("SET {setting} = '50ms'")).await;
         assert_eq!(ada.refreshes(&tokens.refresh).await.status, 503);
