@@ -7,6 +7,7 @@
 
 mod bench;
 mod fuzz;
+mod lambdas;
 mod load;
 mod measure;
 mod programs;
@@ -15,6 +16,7 @@ mod requirements;
 mod sam_local;
 mod soak;
 mod stack;
+mod table;
 mod test;
 mod tools;
 mod up;
