@@ -1,5 +1,5 @@
 //! The commands for everyday development: [`up`] runs the service on this machine, [`test`] runs the tests, [`sam_local`] runs
-//! template.yaml in `sam local`, [`measure`], [`load`] and [`bench`] measure, [`soak`] injects faults for a while, [`fuzz`] sends random events,
+//! template.yaml in `sam local`, [`measure`], [`load`], [`bench`] and [`scale`] measure, [`soak`] injects faults for a while, [`fuzz`] sends random events,
 //! [`requirements`] lists the tests of each requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the
 //! commands that package and deploy the service.
 
@@ -14,6 +14,7 @@ mod programs;
 mod rds_certificates;
 mod requirements;
 mod sam_local;
+mod scale;
 mod soak;
 mod stack;
 mod table;
@@ -44,6 +45,7 @@ enum Command {
     Measure(measure::Args),
     Load(load::Args),
     Bench(bench::Args),
+    Scale(scale::Args),
     Soak(soak::Args),
     Fuzz(fuzz::Args),
     Requirements(requirements::Args),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Measure(args) => measure::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Requirements(args) => requirements::run(&args),
