@@ -1,6 +1,6 @@
 -- Counters of failed sign-ins $1 to $2. Odd ones count the failures of an account, even ones those of an account and a source together, for the users 1
--- to $3 in turn. None is so high that a sign-in has to wait. They expire at random times: of an account within 20 times 432 minutes, the others
--- within six hours (SIGNIN_MEMORY_OF_ACCOUNT and SIGNIN_MEMORY in policy.rs).
+-- to $3 in turn. None is so high that a sign-in has to wait. A counter of an account expires within 432 minutes for each failure, another one within
+-- six hours (SIGNIN_MEMORY_OF_ACCOUNT and SIGNIN_MEMORY in policy.rs). None expires in the first hour, in which the measurement runs.
 INSERT INTO throttle (key, attempts, expires_at)
 SELECT sha256(convert_to(
         CASE WHEN n % 2 = 1
@@ -10,7 +10,7 @@ SELECT sha256(convert_to(
         'UTF8'
     )),
     CASE WHEN n % 2 = 1 THEN failures ELSE 1 + failures % 4 END,
-    now() + random() * CASE WHEN n % 2 = 1 THEN failures * interval '432 minutes' ELSE interval '6 hours' END
+    now() + interval '1 hour' + random() * CASE WHEN n % 2 = 1 THEN failures * interval '432 minutes' - interval '1 hour' ELSE interval '5 hours' END
 FROM (
     SELECT n, 1 + (n - 1) / 2 % $3::bigint AS user_id, 1 + floor(random() * 20)::integer AS failures
     FROM generate_series($1::bigint, $2::bigint) AS n

@@ -1,5 +1,6 @@
 -- Owed mails $1 to $2 of $3 in all, to users that are spread evenly over the ids 1 to $4. A quarter are notices of a changed password. The others are
--- reset mails, whose users have a reset token. The mails are due in an hour, so that `sweep` sends none before the measurement makes them due.
+-- reset mails, whose users have a reset token. They are due in an hour and expire later, so that `sweep` sends none before the measurement makes them
+-- due.
 WITH owed AS (
     SELECT 1 + (n - 1) * $4::bigint / $3::bigint AS user_id,
         CASE WHEN n % 4 = 0 THEN 'password_changed' ELSE 'password_reset' END AS kind,

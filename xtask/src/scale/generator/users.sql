@@ -7,6 +7,6 @@ SELECT n, given || ' ' || family,
     1 + (n % 10 = 0)::integer
 FROM generate_series($1::bigint, $2::bigint) AS n
     CROSS JOIN LATERAL (SELECT
-        (ARRAY['Ada', 'Chidi', 'Elif', 'Joaquín', 'Kate', 'Mei', 'Oluwaseun', 'Priya', 'Sofia', 'Tomasz'])[1 + n % 10] AS given,
+        (ARRAY['Ada', 'Chidi', 'Elif', 'Joaquin', 'Kate', 'Mei', 'Oluwaseun', 'Priya', 'Sofia', 'Tomasz'])[1 + n % 10] AS given,
         (ARRAY['Brown', 'Fernandes', 'Ito', 'Kowalska', 'Nguyen', 'Okafor', 'Yilmaz'])[1 + n % 7] AS family
     ) AS names
