@@ -44,7 +44,7 @@ impl Lambdas {
         Ok(Self { runtime, functions, last_lines })
     }
 
-    /// Waits for a future. Only meanwhile do functions get events.
+    /// Waits for a future. Functions get events only while this program waits here.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }

@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
-use toolkit::{console::step, workspace::Workspace};
+use toolkit::{
+    console::{say, step},
+    workspace::Workspace,
+};
 
 use super::{
     databases::{Databases, Which},
@@ -59,5 +62,6 @@ fn compare_function(
         databases.lambdas.kill(&which.function(function))?;
     }
     let [empty, filled] = times.map(Percentiles::of);
+    say(format_args!("    median {:.3} ms in the empty database, {:.3} ms in the filled one", empty.p50, filled.p50));
     Ok(Comparison { function, empty, filled })
 }

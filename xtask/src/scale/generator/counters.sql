@@ -1,5 +1,5 @@
--- Counters of failed sign-ins $1 to $2. Odd ones count the failures of an account, even ones those of an account and a source together, for the users 1
--- to $3 in turn. None is so high that a sign-in has to wait. A counter of an account expires within 432 minutes for each failure, another one within
+-- Counters of failed sign-ins $1 to $2. Odd ones count the failures of an account, even ones those of an account and a source together, for the users
+-- 1 to $3 in turn. None is so high that a sign-in has to wait. A counter of an account expires within 432 minutes for each failure, another one within
 -- six hours (SIGNIN_MEMORY_OF_ACCOUNT and SIGNIN_MEMORY in policy.rs). None expires in the first hour, in which the measurement runs.
 INSERT INTO throttle (key, attempts, expires_at)
 SELECT sha256(convert_to(

@@ -2,7 +2,8 @@
 -- random times, so that they expire one after another, but none in the first hour, in which the measurement runs. Of those that are not live, a
 -- password reset has ended the ones of users with a higher credential version, and a logout the others. A third of the sources are IPv6 networks.
 INSERT INTO sessions (
-    id, user_id, credential_version, refresh_id, previous_refresh_id, refreshed_at, created_at, expires_at, revoked_at, source, refreshes, refreshes_since
+    id, user_id, credential_version, refresh_id, previous_refresh_id, refreshed_at, created_at, expires_at, revoked_at, source, refreshes,
+    refreshes_since
 )
 SELECT gen_random_uuid(), user_id,
     CASE WHEN is_live OR user_id % 10 <> 0 THEN 1 + (user_id % 10 = 0)::integer ELSE 1 END,
