@@ -69,6 +69,10 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     window: u64,
 
+    /// PostgreSQL's memory for pages. RDS sets it to a quarter of the server's memory: db.t4g.medium has 1GB
+    #[arg(long, value_name = "SIZE", default_value = "1GB")]
+    shared_buffers: String,
+
     /// Also write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -86,7 +90,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     build(&workspace)?;
     let run_folder = RunFolder::ephemeral(&workspace)?;
-    let databases = Databases::start(&workspace, &run_folder)?;
+    let databases = Databases::start(&workspace, &run_folder, &args.shared_buffers)?;
     let report = measure(&workspace, &databases, amounts, args)?;
     say(format_args!("\n{report}"));
     if let Some(path) = &args.json {

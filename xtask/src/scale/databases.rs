@@ -65,9 +65,11 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Starts the server, creates the tables in both databases, and signs in once.
-    pub fn start(workspace: &Workspace, run_folder: &RunFolder) -> Result<Self> {
-        let server = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
+    /// Starts the server with this much memory for pages (`shared_buffers`), creates the tables in both databases, and signs in once.
+    pub fn start(workspace: &Workspace, run_folder: &RunFolder, shared_buffers: &str) -> Result<Self> {
+        let memory = format!("shared_buffers={shared_buffers}");
+        let settings = [&*memory, "max_wal_size=4GB"];
+        let server = Server::start_with(workspace, run_folder, None, Purpose::Throwaway(NEWEST), &settings)?;
         let template = Template::read(&workspace.root)?;
         let secret = settings::random_hex(32)?;
         let ses = Ses::bind()?;
