@@ -1,13 +1,13 @@
 //! `cargo xtask bench`.
 
 mod counts;
-mod machine;
+pub mod machine;
 mod measurement;
 mod plot;
-mod proc;
+pub mod proc;
 mod report;
-mod requests;
-mod samples;
+pub mod requests;
+pub mod samples;
 mod service;
 mod subject;
 mod tls;
@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Replaces this process by a release build of this command. The command contains the local server of the Lambda runtime interface. Every measured
 /// time includes the time of this server, so it must be a release build, too.
-fn run_release_build(workspace: &Workspace) -> Result<ExitCode> {
+pub fn run_release_build(workspace: &Workspace) -> Result<ExitCode> {
     step("Building this command as a release");
     let mut build = cargo();
     build.current_dir(&workspace.root).args(["build", "--release", "--package", "xtask"]);

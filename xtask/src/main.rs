@@ -1,20 +1,24 @@
 //! The commands for everyday development: [`up`] runs the service on this machine, [`test`] runs the tests, [`sam_local`] runs
-//! template.yaml in `sam local`, [`measure`], [`load`] and [`bench`] measure, [`soak`] injects faults for a while, [`fuzz`] sends random events,
-//! [`requirements`] lists the tests of each requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the
-//! commands that package and deploy the service.
+//! template.yaml in `sam local`, [`measure`], [`load`], [`bench`] and [`scale`] measure, [`costs`] calculates what functions cost, [`soak`]
+//! injects faults for a while, [`fuzz`] sends random events, [`requirements`] lists the tests of each requirement, and [`rds_certificates`]
+//! renews certificates. The crate `delivery` has the commands that package and deploy the service.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
 mod bench;
+mod costs;
 mod fuzz;
+mod lambdas;
 mod load;
 mod measure;
 mod programs;
 mod rds_certificates;
 mod requirements;
 mod sam_local;
+mod scale;
 mod soak;
 mod stack;
+mod table;
 mod test;
 mod tools;
 mod up;
@@ -42,6 +46,8 @@ enum Command {
     Measure(measure::Args),
     Load(load::Args),
     Bench(bench::Args),
+    Scale(scale::Args),
+    Costs(costs::Args),
     Soak(soak::Args),
     Fuzz(fuzz::Args),
     Requirements(requirements::Args),
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
         Command::Measure(args) => measure::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Scale(args) => scale::run(&args),
+        Command::Costs(args) => costs::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Requirements(args) => requirements::run(&args),

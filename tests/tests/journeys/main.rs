@@ -11,6 +11,7 @@ mod environment;
 mod example;
 mod forged_tokens;
 mod forgot_password;
+mod generated;
 mod http;
 mod isolation_levels;
 mod jwks;

@@ -26,11 +26,16 @@ pub fn processor_time(process: u32) -> Result<Duration> {
 /// This program, the measured program and PostgreSQL wait for each other, so they need no second core. Without this limit, the cores that Linux chose
 /// decided how long a call took: in one run twice as long as in another.
 pub fn use_one_core() -> Result<()> {
+    pin(std::process::id())
+}
+
+/// As [`use_one_core`], for another process.
+pub fn pin(process: u32) -> Result<()> {
     let status = fs::read_to_string("/proc/self/status").context("the command works on Linux only")?;
     let core = parse_first_core(&status).context("/proc/self/status has no Cpus_allowed_list")?;
-    let this = std::process::id().to_string();
     let mut taskset = Command::new("taskset");
-    process::output("taskset", taskset.args(["--all-tasks", "--cpu-list", "--pid", core, &this])).map(drop)
+    taskset.args(["--all-tasks", "--cpu-list", "--pid", core, &process.to_string()]);
+    process::output("taskset", &mut taskset).map(drop)
 }
 
 /// The first number of a list such as `2-5,7`.

@@ -9,6 +9,7 @@ use super::{
     measurement::{Figures, Measurement},
     subject::{Setup, Subject},
 };
+use crate::table;
 
 /// The result of a run.
 pub struct Report {
@@ -108,12 +109,7 @@ impl fmt::Display for Report {
         writeln!(f, "{}", self.machine)?;
         writeln!(f, "{} starts and {} calls of each program\n", self.starts, self.calls)?;
         let rows: Vec<_> = self.rows().map(|(subject, figures, compared)| cells(subject, figures, compared)).collect();
-        let widths: Vec<_> = (0..HEAD.len())
-            .map(|column| rows.iter().map(|row| row[column].len()).chain([HEAD[column].len()]).max().unwrap_or(0))
-            .collect();
-        write_row(f, &HEAD, &widths)?;
-        write_row(f, &[(); HEAD.len()].map(|()| "---"), &widths)?;
-        rows.iter().try_for_each(|row| write_row(f, &row.each_ref().map(String::as_str), &widths))
+        table::write(f, HEAD, &rows)
     }
 }
 
@@ -152,13 +148,6 @@ pub fn label(subject: Subject) -> String {
         Setup::StateTable => ", state table",
     };
     if subject.is_bare() { format!("_{}_{setup}", subject.program) } else { format!("{}{setup}", subject.program) }
-}
-
-fn write_row(f: &mut fmt::Formatter<'_>, cells: &[&str], widths: &[usize]) -> fmt::Result {
-    for (cell, width) in cells.iter().zip(widths) {
-        write!(f, "| {cell:<width$} ")?;
-    }
-    writeln!(f, "|")
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ use super::{
     subject::{Setup, Subject, Work},
 };
 
-const PASSWORD: &str = "password123";
+pub const PASSWORD: &str = "password123";
+/// One round of PBKDF2. The first sign-in replaces this hash of the password by one with the parameters of the policy.
+pub const OLD_HASH: &str = "pbkdf2:sha256:1$bench$e9b1bc548ab0ff222089222d56754158ab8ebed9f6b1fe3e270404a38a769ae4";
 /// How often one account signs in, and how often one session is refreshed. Both are below the limits in `shared/src/security/policy.rs`.
 const USES: usize = 40;
 
@@ -25,8 +27,6 @@ const fn shares(requests: usize) -> usize {
 
 /// Creates the accounts for this number of requests to each program.
 pub fn create_accounts(workspace: &Workspace, service: &Service, count: usize) -> Result<()> {
-    // One round of PBKDF2. The first sign-in replaces this hash by one with the parameters of the policy.
-    const OLD_HASH: &str = "pbkdf2:sha256:1$bench$e9b1bc548ab0ff222089222d56754158ab8ebed9f6b1fe3e270404a38a769ae4";
     let mut sql = service.sql()?;
     let accounts = i32::try_from(shares(count))?;
     sql.execute(
@@ -59,10 +59,7 @@ impl Requests {
     /// Signs in as often as needed for this number of requests.
     pub fn prepare(workspace: &Workspace, service: &Service, subject: Subject, count: usize) -> Result<Self> {
         // The bare programs ignore the content of their requests.
-        let sample = if subject.is_bare() { "public" } else { subject.program };
-        let path = workspace.root.join("events").join(sample).with_extension("json");
-        let event = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let event = serde_json::from_str(&event)?;
+        let event = sample_event(workspace, if subject.is_bare() { "public" } else { subject.program })?;
         let (name, work, accounts) = (subject.name(), subject.work, shares(count));
         let mut requests = Self { name, work, event, tokens: Vec::new(), accounts, sent: 0 };
         let (field, sessions) = match subject.work {
@@ -122,8 +119,15 @@ impl Requests {
     }
 }
 
+/// The sample event of a function, in `events/`.
+pub fn sample_event(workspace: &Workspace, function: &str) -> Result<Value> {
+    let path = workspace.root.join("events").join(function).with_extension("json");
+    let event = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(serde_json::from_str(&event)?)
+}
+
 /// A token in the body of an answer.
-fn token(answer: &Value, field: &str) -> Result<String> {
+pub fn token(answer: &Value, field: &str) -> Result<String> {
     let body: Value = serde_json::from_str(answer["body"].as_str().context("an answer without a body")?)?;
     Ok(body[field].as_str().with_context(|| format!("an answer without {field}"))?.to_owned())
 }

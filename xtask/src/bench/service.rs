@@ -1,22 +1,10 @@
 //! Runs the servers, and the release programs with a local Lambda runtime interface.
 
-use std::{
-    collections::BTreeMap,
-    process::ExitStatus,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use postgres::{Client, NoTls};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 use toolkit::{
-    console::step,
-    interrupt,
-    lambda::{Function, FunctionSettings, Functions, Observer, Outcome},
-    postgres::NEWEST,
-    run_folder::RunFolder,
-    template::Template,
+    console::step, lambda::FunctionSettings, postgres::NEWEST, run_folder::RunFolder, template::Template,
     workspace::Workspace,
 };
 
@@ -25,10 +13,13 @@ use super::{
     subject::{Setup, Subject},
     tls::Authorities,
 };
-use crate::stack::{
-    dynamodb::DynamoDb,
-    postgres::{Purpose, Server},
-    settings,
+use crate::{
+    lambdas::Lambdas,
+    stack::{
+        dynamodb::DynamoDb,
+        postgres::{Purpose, Server},
+        settings,
+    },
 };
 
 /// The function that creates the tables.
@@ -38,25 +29,9 @@ pub const DATABASE: &str = "auth";
 /// The variable with DynamoDB's address.
 const DYNAMODB_URL: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
-/// The last line that each function wrote, for error messages.
-#[derive(Default)]
-struct LastLines(Mutex<BTreeMap<String, String>>);
-
-impl Observer for LastLines {
-    fn line_written(&self, function: &str, line: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(function.to_owned(), line.to_owned());
-    }
-
-    fn process_ended(&self, function: &str, status: ExitStatus, _restarted: bool) {
-        self.line_written(function, &format!("a process ended by itself ({status})"));
-    }
-}
-
 /// The running servers, and the programs. Each program has at most one process.
 pub struct Service {
-    runtime: Runtime,
-    functions: Arc<Functions>,
-    last_lines: Arc<LastLines>,
+    lambdas: Lambdas,
     environment: Vec<(String, String)>,
     authorities: Authorities,
     pub dynamodb: Option<DynamoDb>,
@@ -94,10 +69,8 @@ impl Service {
             let environment = with_setup(&environment, *subject, &authorities, table_at);
             programs.push(settings(subject.program, subject.name(), &subject.binary(), environment)?);
         }
-        let last_lines = Arc::new(LastLines::default());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let functions = runtime.block_on(Functions::open(programs, Arc::<LastLines>::clone(&last_lines)))?;
-        let service = Self { runtime, functions, last_lines, environment, authorities, dynamodb, database };
+        let lambdas = Lambdas::open(programs)?;
+        let service = Self { lambdas, environment, authorities, dynamodb, database };
         step("Creating the tables");
         service.invoke(MIGRATE, json!({}))?;
         service.kill(MIGRATE)?;
@@ -115,51 +88,28 @@ impl Service {
 
     /// Sends an event to a program and returns its answer. Starts a process if there is none.
     pub fn invoke(&self, name: &str, event: Value) -> Result<Value> {
-        interrupt::check()?;
-        match self.runtime.block_on(self.function(name)?.invoke(event, None)) {
-            Ok(Outcome::Answer(answer)) => Ok(answer),
-            Ok(Outcome::Error(error)) => bail!("{name} failed: {error}"),
-            Ok(Outcome::Killed) => bail!("{name} was killed"),
-            Err(reason) => bail!("{name} {reason}. Its last line: {}", self.last_line(name)),
-        }
+        self.lambdas.invoke(name, event)
     }
 
     /// Kills the process of a program. The next event starts another.
     pub fn kill(&self, name: &str) -> Result<()> {
-        self.runtime.block_on(self.function(name)?.kill());
-        Ok(())
+        self.lambdas.kill(name)
     }
 
     /// Starts a new process of a program, which reaches DynamoDB at this address.
     pub fn restart_with_dynamodb_at(&self, subject: Subject, url: Option<&str>) -> Result<()> {
         let table_at = self.dynamodb.as_ref().map(DynamoDb::state_table).zip(url);
         let environment = with_setup(&self.environment, subject, &self.authorities, table_at);
-        Ok(self.runtime.block_on(self.function(&subject.name())?.restart(Some(environment)))?)
+        self.lambdas.restart(&subject.name(), environment)
     }
 
     /// The operating system's id of the process of a program.
     pub fn process(&self, name: &str) -> Result<u32> {
-        self.function(name)?.process_ids().first().copied().with_context(|| format!("{name} has no process"))
-    }
-
-    pub fn last_line(&self, name: &str) -> String {
-        self.last_lines.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned().unwrap_or_default()
+        self.lambdas.process(name)
     }
 
     pub fn postgres_version(&self) -> Result<String> {
         Ok(self.sql()?.query_one("SHOW server_version", &[])?.get(0))
-    }
-
-    fn function(&self, name: &str) -> Result<&Arc<Function>> {
-        self.functions.get(name).with_context(|| format!("there is no program `{name}`"))
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        for function in self.functions.iter() {
-            self.runtime.block_on(function.end());
-        }
     }
 }
 

@@ -98,6 +98,17 @@ pub struct Server {
 
 impl Server {
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, port: Option<u16>, purpose: Purpose) -> Result<Self> {
+        Self::start_with(workspace, run_folder, port, purpose, &[])
+    }
+
+    /// Starts a server with further settings, such as `work_mem=8MB`.
+    pub fn start_with(
+        workspace: &Workspace,
+        run_folder: &RunFolder,
+        port: Option<u16>,
+        purpose: Purpose,
+        further_settings: &[&str],
+    ) -> Result<Self> {
         let port = match port {
             Some(port) => {
                 ports::claim(port, "the database", "--database-port")?;
@@ -125,7 +136,7 @@ impl Server {
         if matches!(purpose, Purpose::Throwaway(_)) {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
-        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
+        command.args(settings.iter().chain(further_settings).flat_map(|setting| ["-c", setting]));
         // SIGINT stops the server at once. After SIGTERM, it would wait until every client has disconnected.
         let service = Service::with_log_file(&name, &mut command, run_folder)?.stopped_by(Signal::SIGINT);
 
