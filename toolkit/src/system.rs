@@ -31,6 +31,8 @@ pub enum Prerequisite {
     Browser,
     /// The programs that the tests `faults` use.
     Faults,
+    /// The programs that `cargo xtask bench` uses.
+    Bench,
 }
 
 impl Prerequisite {
@@ -48,6 +50,7 @@ impl Prerequisite {
             }
             Self::Browser => "Chromium or Chrome, with its chromedriver, for the tests `browser`",
             Self::Faults => "PgBouncer, libfaketime and libnss-wrapper, for the tests `faults`",
+            Self::Bench => "gzip, openssl and taskset (util-linux), for `cargo xtask bench`",
         }
     }
 
@@ -61,6 +64,7 @@ impl Prerequisite {
             Self::Java => &["default-jre-headless"],
             Self::Browser => &["chromium", "chromium-driver"],
             Self::Faults => &["pgbouncer", "faketime", "libnss-wrapper"],
+            Self::Bench => &["gzip", "openssl", "util-linux"],
         }
     }
 
@@ -81,6 +85,7 @@ impl Prerequisite {
                 on_path("chromedriver").is_some() && browsers.into_iter().any(|name| on_path(name).is_some())
             }
             Self::Faults => pgbouncer().is_some() && on_path("faketime").is_some() && has_nss_wrapper(),
+            Self::Bench => ["gzip", "openssl", "taskset"].into_iter().all(|name| on_path(name).is_some()),
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut needs = vec![Prerequisite::Compiler, Prerequisite::Node];
+    let mut needs = vec![Prerequisite::Compiler, Prerequisite::Node, Prerequisite::Bench];
     needs.extend(args.state_table.then_some(Prerequisite::Java));
     system::require(&needs)?;
     let workspace = Workspace::load()?;

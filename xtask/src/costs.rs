@@ -83,6 +83,8 @@ struct Program {
     name: String,
     tls: bool,
     state_table: bool,
+    #[serde(default)]
+    unconnected: bool,
     figures: Figures,
 }
 
@@ -108,7 +110,8 @@ impl Costs {
     fn from_benchmarks(json: &str) -> Result<Self> {
         let Benchmarks { programs } = serde_json::from_str(json)?;
         let figures = |name: &str| {
-            let program = programs.iter().find(|each| each.name == name && !each.tls && !each.state_table);
+            let program =
+                programs.iter().find(|each| each.name == name && !each.tls && !each.state_table && !each.unconnected);
             Ok::<_, anyhow::Error>(&program.with_context(|| format!("docs/benchmarks.json lacks {name}"))?.figures)
         };
         let call = |name: &str| {

@@ -67,6 +67,7 @@ impl Report {
                     "program": subject.program,
                     "tls": subject.setup == Setup::Tls,
                     "state_table": subject.setup == Setup::StateTable,
+                    "unconnected": subject.setup == Setup::Unconnected,
                     "figures": figures,
                     "ratios": ratios,
                 })
@@ -146,6 +147,7 @@ pub fn label(subject: Subject) -> String {
         Setup::Plain => "",
         Setup::Tls => ", TLS",
         Setup::StateTable => ", state table",
+        Setup::Unconnected => ", refused without a connection",
     };
     if subject.is_bare() { format!("_{}_{setup}", subject.program) } else { format!("{}{setup}", subject.program) }
 }

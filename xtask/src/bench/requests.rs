@@ -1,4 +1,5 @@
-//! The requests that are sent to a program. Each one succeeds: sign-ins use the right password, and requests with a token use a valid one.
+//! The requests that are sent to a program. Sign-ins use the right password, and requests with a token use a valid one, so they succeed. Requests to
+//! functions without a connection have an invalid token, so they are refused.
 
 use std::{
     fs,
@@ -46,6 +47,8 @@ pub struct Requests {
     /// The program's name.
     name: String,
     work: Work,
+    /// The status of every answer.
+    status: u16,
     event: Value,
     /// The tokens that the requests present in turn.
     tokens: Vec<String>,
@@ -61,7 +64,11 @@ impl Requests {
         // The bare programs ignore the content of their requests.
         let event = sample_event(workspace, if subject.is_bare() { "public" } else { subject.program })?;
         let (name, work, accounts) = (subject.name(), subject.work, shares(count));
-        let mut requests = Self { name, work, event, tokens: Vec::new(), accounts, sent: 0 };
+        let status = if subject.setup == Setup::Unconnected { 401 } else { 200 };
+        let mut requests = Self { name, work, status, event, tokens: Vec::new(), accounts, sent: 0 };
+        if subject.setup == Setup::Unconnected {
+            return Ok(requests);
+        }
         let (field, sessions) = match subject.work {
             Work::Bare | Work::Open | Work::SignIn => return Ok(requests),
             Work::Protected | Work::Authorize => ("access_token", 1),
@@ -107,9 +114,9 @@ impl Requests {
     fn accept(&mut self, answer: &Value) -> Result<()> {
         let is_success = match self.work {
             Work::Authorize => answer["isAuthorized"] == true,
-            _ => answer["statusCode"] == 200,
+            _ => answer["statusCode"] == self.status,
         };
-        ensure!(is_success, "the answer is no success: {answer}");
+        ensure!(is_success, "the answer is not the expected one: {answer}");
         if self.work == Work::Refresh {
             let place = self.sent % self.tokens.len();
             self.tokens[place] = token(answer, "refresh_token")?;

@@ -26,6 +26,8 @@ pub enum Setup {
     Tls,
     /// Sessions and counters are in DynamoDB.
     StateTable,
+    /// The token of the request is invalid, so the function refuses it before it connects to the database.
+    Unconnected,
 }
 
 /// A program with its setup.
@@ -54,6 +56,7 @@ impl Subject {
             Setup::Plain => "",
             Setup::Tls => "-tls",
             Setup::StateTable => "-state-table",
+            Setup::Unconnected => "-unconnected",
         };
         format!("{}{setup}", self.program)
     }
@@ -69,6 +72,7 @@ const GROUPS: [&[Subject]; 5] = [
         subject("hello", Work::Bare, Setup::Plain),
         subject("welcome", Work::Open, Setup::Plain),
         subject("public", Work::Open, Setup::Plain),
+        subject("dashboard", Work::Protected, Setup::Unconnected),
     ],
     &[subject("select", Work::Bare, Setup::Plain), subject("dashboard", Work::Protected, Setup::Plain)],
     &[subject("select", Work::Bare, Setup::Tls), subject("dashboard", Work::Protected, Setup::Tls)],

@@ -150,6 +150,7 @@ fn environment(database: &str, secret: &str, ses: &str) -> Vec<(String, String)>
         ("FORGOT_PASSWORD_FLOOR_MS", "0"),
         // As in template.yaml.
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        ("DATABASE_PREPARED_STATEMENTS", "on"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
