@@ -32,9 +32,9 @@ use crate::bench::{self, machine::Machine};
 /// Measure whether the functions stay fast in a large database.
 ///
 /// Builds release programs, which takes 15 minutes the first time. Starts a PostgreSQL server with an empty database and one that it fills, which
-/// needs 8 GB of disk space. Compares the times of warm calls on both, measures whether `sweep` deletes sessions as fast as they expire, and how
-/// large the tables are. Prints the figures as tables. The machine should be idle. docs/measurements.md has such tables and explains them. No figure
-/// makes the command fail. Works on Linux only, with taskset.
+/// takes 10 minutes and needs 8 GB of disk space. Compares the times of warm calls on both, measures whether `sweep` deletes sessions as fast as
+/// they expire, and how large the tables are. Prints the figures as tables. The machine should be idle. docs/measurements.md has such tables and
+/// explains them. No figure makes the command fail. Works on Linux only, with taskset.
 #[derive(clap::Args)]
 pub struct Args {
     /// The number of accounts in the filled database
