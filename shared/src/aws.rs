@@ -1,8 +1,6 @@
 //! What the clients of AWS services share.
 
-use aws_config::{
-    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, identity::IdentityCache,
-};
+use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use crate::environment::{ConfigError, Environment};
@@ -18,7 +16,6 @@ pub fn sdk_config(env: &Environment) -> SdkConfig {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(env.optional("AWS_REGION").map(|region| Region::new(region.to_owned())))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
-        .identity_cache(IdentityCache::lazy().build())
         .build()
 }
 

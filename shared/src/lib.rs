@@ -18,7 +18,7 @@
 #[cfg(test)]
 mod arbitrary;
 pub mod audit;
-mod aws;
+pub mod aws;
 pub mod counters;
 pub mod db;
 pub mod deadline;

@@ -269,7 +269,7 @@ const LIBRARIES: [(&str, LevelFilter); 6] = [
 pub fn init_logging(environment: &Environment) -> Span {
     let level = environment.optional("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
     let filter = Targets::new().with_default(level.unwrap_or(LevelFilter::INFO)).with_targets(LIBRARIES);
-    let lines = fmt::layer().with_target(false).with_ansi(false);
+    let lines = fmt::layer().with_target(false).with_ansi(false).log_internal_errors(true);
     let is_json =
         environment.optional("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json"));
     let lines = if is_json { lines.json().flatten_event(true).with_span_list(false).boxed() } else { lines.boxed() };

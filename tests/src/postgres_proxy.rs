@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -76,6 +79,10 @@ struct State {
     statements: Vec<Statement>,
     /// How often the functions have sent the text of a statement to be parsed, since the list was last cleared.
     parsed: usize,
+    /// How often they have sent something before the answer to an earlier statement, since the list was last cleared.
+    pipelined: usize,
+    /// How much longer it takes to prepare a statement without running it.
+    delay_of_preparing: Duration,
     /// The number of the statement to interrupt, and how to interrupt it. The first statement has the number 1.
     interruption: Option<(usize, InterruptionPoint, Disturbance)>,
     /// The SQLSTATE with which the proxy answers statements instead of running them, and for how many more statements it does so.
@@ -132,11 +139,22 @@ impl PostgresProxy {
         self.state().parsed
     }
 
+    /// How often a function has sent something before the answer to an earlier statement, since [`PostgresProxy::clear_statements`].
+    #[must_use]
+    pub fn pipelined(&self) -> usize {
+        self.state().pipelined
+    }
+
     /// Clears the list of statements.
     pub fn clear_statements(&self) {
         let mut state = self.state();
         state.statements.clear();
-        state.parsed = 0;
+        (state.parsed, state.pipelined) = (0, 0);
+    }
+
+    /// Delays requests to prepare a statement without running it.
+    pub fn delay_preparing(&self, delay: Duration) {
+        self.state().delay_of_preparing = delay;
     }
 
     /// Answers the next statements with an error of this SQLSTATE instead of running them. `times` is the number of these
@@ -182,7 +200,12 @@ async fn relay(mut client: TcpStream, shared: Arc<Shared>) {
     let drop_packets = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let connection = Connection { to_client: AsyncMutex::new(to_client), after_commit: Mutex::default(), shared };
+        let connection = Connection {
+            to_client: AsyncMutex::new(to_client),
+            after_commit: Mutex::default(),
+            unanswered: AtomicUsize::new(0),
+            shared,
+        };
         tokio::select! {
             () = connection.forward_to_server(from_client, to_server) => false,
             () = connection.forward_to_client(from_server) => false,
@@ -204,6 +227,8 @@ struct Connection<W> {
     to_client: AsyncMutex<W>,
     /// What to do when the server has run the current statement. Until then, nothing is forwarded to the client.
     after_commit: Mutex<Option<Disturbance>>,
+    /// How many batches the server has not answered yet.
+    unanswered: AtomicUsize,
     shared: Arc<Shared>,
 }
 
@@ -241,6 +266,14 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
                 continue;
             }
             let batch = std::mem::take(&mut batch);
+            // The server answers Query and Sync with ReadyForQuery.
+            if b"QS".contains(&message[0]) && self.unanswered.fetch_add(1, Ordering::Relaxed) > 0 {
+                self.shared.state.lock().expect("no panic").pipelined += 1;
+            }
+            if batch[0] == b'P' && statement.is_none() {
+                let delay = self.shared.state.lock().expect("no panic").delay_of_preparing;
+                sleep(delay).await;
+            }
             match statement.take().map_or(Action::Forward, |statement| self.action_for(statement)) {
                 Action::Forward => {
                     if self.send(&mut server, &batch).await.is_none() {
@@ -303,6 +336,9 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             let disturbance = *self.after_commit.lock().expect("no panic");
             // ReadyForQuery: the transaction has ended.
             let ready = message[0] == b'Z';
+            if ready {
+                self.unanswered.store(0, Ordering::Relaxed);
+            }
             match disturbance {
                 None if self.to_client.lock().await.write_all(&message).await.is_err() => return,
                 Some(Disturbance::Hold) if ready => self.shared.held.notify_one(),

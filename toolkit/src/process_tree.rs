@@ -59,7 +59,7 @@ pub fn stop_recorded(file: &Path, signal: Signal) -> Result<Option<String>> {
 pub fn stop(child: &mut Child, signal: Signal) {
     let id = child.id();
     if !matches!(child.try_wait(), Ok(None)) {
-        // No new process gets the id of a group that still has a process. So if a process has this id, the group is not the child's.
+        // While a process is in the child's group, no new process gets the child's id. So if a process has this id, the group is another one.
         if find(id).is_none() {
             _ = killpg(led_by(id), Signal::SIGKILL);
         }

@@ -1,16 +1,20 @@
-//! Preparing statements on a connection, so that PostgreSQL parses and plans each of them once instead of at every run.
+//! Preparing statements on a connection, so that PostgreSQL need not parse and plan them at every run.
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures_util::future::join;
+use futures_util::future::{Either, select};
+use tokio::time::timeout;
 use tokio_postgres::{
     Client, Error, Row, Statement,
     error::SqlState,
     types::{ToSql, Type},
 };
+
+use crate::security::policy;
 
 /// The statements that have run on the current connection. Clones share them.
 #[derive(Clone, Default)]
@@ -33,7 +37,8 @@ impl PreparedStatements {
         self.change(HashMap::clear);
     }
 
-    /// Runs a statement. Takes one round trip. It takes another one if PostgreSQL cannot run the prepared statement any more.
+    /// Runs a statement. Takes one round trip. It takes another one if PostgreSQL cannot run the prepared statement any more. If PostgreSQL does not
+    /// prepare the statement in time, the result is returned without it.
     pub async fn query(
         &self,
         client: &Client,
@@ -44,9 +49,12 @@ impl PreparedStatements {
             Run::First => client.query_typed(sql, parameters).await,
             Run::Second => {
                 let types: Vec<_> = parameters.iter().map(|(_, type_)| type_.clone()).collect();
-                let (rows, prepared) =
-                    join(client.query_typed(sql, parameters), client.prepare_typed(sql, &types)).await;
-                if let Ok(prepared) = prepared {
+                let (running, preparing) = (client.query_typed(sql, parameters), client.prepare_typed(sql, &types));
+                let (rows, prepared) = match select(pin!(running), pin!(preparing)).await {
+                    Either::Left((rows, preparing)) => (rows, timeout(policy::DATABASE_PREPARE, preparing).await),
+                    Either::Right((prepared, running)) => (running.await, Ok(prepared)),
+                };
+                if let Ok(Ok(prepared)) = prepared {
                     self.change(|statements| statements.insert(sql, Run::Later(prepared)));
                 }
                 rows

@@ -187,6 +187,8 @@ pub struct Pauses {
 pub const CONFLICT_PAUSES: Pauses = Pauses { first: Duration::from_millis(4), longest: Duration::from_millis(128) };
 /// While PostgreSQL has no free connection. Each try costs PostgreSQL a process and, with IAM, a login. So the pauses are longer.
 pub const CONNECTION_PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+/// How long a request with a result waits for PostgreSQL to prepare the statement for later requests. A lock may delay this.
+pub const DATABASE_PREPARE: Duration = Duration::from_millis(20);
 /// Maximum time to cancel a statement.
 pub const DATABASE_CANCEL: Duration = Duration::from_millis(250);
 /// Maximum time of one operation on sessions or counters in DynamoDB, with all its calls and retries. A sign-in has three such operations.

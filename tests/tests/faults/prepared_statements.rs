@@ -1,6 +1,8 @@
 //! Statements that PostgreSQL keeps prepared on a connection.
 
-use tests::{Person, PostgresProxy, Stack, Tokens};
+use std::time::{Duration, Instant};
+
+use tests::{InterruptionPoint, Person, PostgresProxy, Stack, Tokens};
 
 use crate::fault::Fault;
 
@@ -26,11 +28,10 @@ async fn a_connection_prepares_a_statement_when_it_runs_for_the_second_time() {
         let stack = stack_behind(&proxy, setting).await;
         let ada = stack.user("Ada").await;
         let tokens = ada.signs_in().await;
-        let mut parsed = Vec::new();
-        for _ in expected {
-            parsed.push(parsed_for_dashboard(&proxy, &ada, &tokens).await);
+        for parsed in expected {
+            assert_eq!(parsed_for_dashboard(&proxy, &ada, &tokens).await, parsed, "{setting}");
+            assert_eq!(proxy.pipelined(), usize::from(parsed == 2), "{setting}");
         }
-        assert_eq!(parsed, expected, "{setting}");
     }
 }
 
@@ -54,9 +55,32 @@ async fn a_prepared_statement_that_no_longer_works_is_prepared_again() {
         assert_eq!(parsed_for_dashboard(&proxy, &ada, &tokens).await, expected);
     }
 
+    proxy.close_connection_at(1, InterruptionPoint::BeforeExecution);
+    fault.record_served(&ada.dashboard(&tokens.access).await);
+    proxy.stop_interrupting();
+    for expected in [2, 0] {
+        assert_eq!(parsed_for_dashboard(&proxy, &ada, &tokens).await, expected, "on another connection");
+    }
+
     proxy.clear_statements();
     stack.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(200)").await;
     fault.record_served(&ada.dashboard(&tokens.access).await);
     assert_eq!(proxy.statements().len(), 2, "PostgreSQL refused to run the prepared statement");
-    assert!(!stack.log_of("dashboard").contains("WARN"), "{}", stack.log_of("dashboard"));
+}
+
+// Fault 6.
+#[tokio::test]
+async fn a_request_does_not_wait_long_until_its_statement_is_prepared() {
+    let mut fault = Fault::new(6, "PostgreSQL runs a statement, but a lock delays preparing it for later requests");
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = stack_behind(&proxy, "on").await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    ada.dashboard(&tokens.access).await;
+    let delay = Duration::from_secs(1);
+    proxy.delay_preparing(delay);
+    let began = Instant::now();
+    fault.record_served(&ada.dashboard(&tokens.access).await);
+    assert!(began.elapsed() < delay);
+    fault.record_served(&ada.dashboard(&tokens.access).await);
 }

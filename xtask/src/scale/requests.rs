@@ -15,7 +15,7 @@ use crate::bench::requests;
 /// The functions that are compared.
 pub const COMPARED: [&str; 4] = ["signin", "refresh", "dashboard", "forgot-password"];
 
-/// Makes this number of requests to a function. No two of them have the same account or session.
+/// Makes this number of requests to a function. No two of them have the same session.
 pub fn prepare(
     workspace: &Workspace,
     databases: &Databases,
