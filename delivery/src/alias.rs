@@ -30,7 +30,8 @@ impl Alias {
 pub struct Move {
     /// The number of the deployment. Rollbacks count as deployments.
     pub deployment: u32,
-    /// A fingerprint of what was deployed. If a deployment was killed half-way and is repeated, the same fingerprint shows this.
+    /// A fingerprint of what was deployed. If a deployment was killed half-way and is repeated, the same fingerprint shows this. After a rollback and
+    /// after a rollback of this rollback, it is `back from` with the fingerprint of the deployment that was rolled back first.
     pub build: String,
     /// The version that the alias pointed to before.
     pub before: String,

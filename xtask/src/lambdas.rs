@@ -1,4 +1,5 @@
-//! Functions behind a runtime interface. Each function has at most one process, so that figures can be attributed to it.
+//! Runs functions as local processes, which get their events from a local stand-in for Lambda's runtime API. Each function has at most one process, so
+//! what is measured of a process belongs to its function.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +29,7 @@ impl Observer for LastLines {
     }
 }
 
-/// Functions, and the runtime interface that gives them their events. Dropping this value ends their processes.
+/// Functions, and the stand-in that gives them their events. Dropping this value ends their processes.
 pub struct Lambdas {
     runtime: Runtime,
     functions: Arc<Functions>,
@@ -36,7 +37,7 @@ pub struct Lambdas {
 }
 
 impl Lambdas {
-    /// Opens the runtime interface for these functions. Starts no process.
+    /// Starts the stand-in for these functions. Starts no process.
     pub fn open(settings: Vec<FunctionSettings>) -> Result<Self> {
         let last_lines = Arc::new(LastLines::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -60,7 +61,7 @@ impl Lambdas {
         }
     }
 
-    /// As [`Lambdas::send`], and waits for the answer.
+    /// Like [`Lambdas::send`], but blocks this thread until the answer arrives.
     pub fn invoke(&self, name: &str, event: Value) -> Result<Value> {
         self.block_on(self.send(name, event))
     }

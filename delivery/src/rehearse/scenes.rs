@@ -118,7 +118,6 @@ fn changes_of_the_template(rehearsal: &mut Rehearsal) -> Result<()> {
 
 /// Returns the versions that a rollback restores afterwards.
 fn parameters(rehearsal: &mut Rehearsal) -> Result<Versions> {
-    // A secret may be named by its ARN, which is long.
     let [private, public] = ["JwtPrivateKeySecret", "JwtPublicKeysSecret"].map(|parameter| {
         let secret = json!({ "Name": format!("jwt-auth/production/{parameter}"), "SecretString": "-----BEGIN …" });
         let arn =
@@ -191,7 +190,6 @@ fn functions_beside_the_template(rehearsal: &mut Rehearsal) -> Result<()> {
 
     rehearsal.delete_live("jwks")?;
     rehearsal.deploy_fails(&["--built"], &["jwks", "--template"])?;
-    rehearsal
-        .end_scene("a function that the stack does not have stops a deployment before it changes anything", "fifth")?;
+    rehearsal.end_scene("if the stack lacks a function, a deployment stops before it changes anything", "fifth")?;
     Ok(())
 }

@@ -31,7 +31,10 @@ fn another_class(rehearsal: &mut Rehearsal) -> Result<()> {
     let database = rehearsal.stack(DATA_STACK)?;
     rehearsal.deploy_fails(&["--built", "--set", "PostgresVersion=15"], &["the database was not deployed"])?;
     let now = rehearsal.stack(DATA_STACK)?;
-    ensure!(now["resources"] == database["resources"], "the older version should have been rolled back");
+    ensure!(
+        now["resources"] == database["resources"],
+        "the failed change to an older version of PostgreSQL should have been undone"
+    );
     ensure!(rehearsal.value(DATA_STACK, "Parameters", "PostgresVersion")? == "18", "the version should be the same");
 
     rehearsal.deploy(&["--built", "--set", "DatabaseClass=db.t4g.medium"])?;
