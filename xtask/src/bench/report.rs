@@ -186,15 +186,15 @@ pub mod tests {
             assert_eq!(compared.is_none(), subject.is_bare(), "{}", subject.name());
             let Some((limit, ratios)) = compared else { continue };
             assert_eq!(ratios, Ratios { start: 1.5, call: 1.5, processor: 1.5 });
-            let expected = match (subject.program, subject.setup == Setup::StateTable) {
-                ("welcome" | "public", _) => "hello",
+            let expected = match (subject.program, subject.setup) {
+                ("welcome" | "public", _) | (_, Setup::Unconnected) => "hello",
                 ("signin", _) => "hash",
-                ("dashboard", false) => "select",
-                ("refresh", false) => "update",
-                _ => "get-items",
+                (_, Setup::StateTable) => "get-items",
+                ("dashboard", _) => "select",
+                _ => "update",
             };
             assert_eq!(limit.program, expected);
-            assert!(limit.setup == subject.setup);
+            assert!(limit.setup == subject.setup || subject.setup == Setup::Unconnected);
         }
     }
 
