@@ -75,9 +75,10 @@ fn comparison(Comparison { function, empty, filled }: &Comparison) -> [String; 7
     ]
 }
 
-const WINDOW: [&str; 10] = [
+const WINDOW: [&str; 11] = [
     "window",
     "sign-ins",
+    "refused",
     "p50, ms",
     "p95, ms",
     "sweep, s",
@@ -89,7 +90,7 @@ const WINDOW: [&str; 10] = [
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "there are not so many sessions")]
-fn window(name: String, Window { sign_ins, times, sweep, times_during_sweep }: &Window) -> [String; 10] {
+fn window(name: String, Window { sign_ins, refused, times, sweep, times_during_sweep }: &Window) -> [String; 11] {
     let time = |time: f64| format!("{time:.1}");
     let of_sweep = sweep.as_ref().map_or_else(Default::default, |sweep| {
         [
@@ -103,7 +104,7 @@ fn window(name: String, Window { sign_ins, times, sweep, times_during_sweep }: &
     });
     let [took, meanwhile, deleted, a_second, left, mails] = of_sweep;
     let (p50, p95) = (time(times.p50), time(times.p95));
-    [name, sign_ins.to_string(), p50, p95, took, meanwhile, deleted, a_second, left, mails]
+    [name, sign_ins.to_string(), refused.to_string(), p50, p95, took, meanwhile, deleted, a_second, left, mails]
 }
 
 fn size(size: &Size) -> [String; 6] {

@@ -83,8 +83,13 @@ fn sample_sessions(sql: &mut Client, count: u32) -> Result<Vec<GeneratedSession>
 
 /// Returns an error if the answer is not a success.
 pub fn ensure_success(function: &str, answer: &Value) -> Result<()> {
-    ensure!(answer["statusCode"] == 200, "{function} refused a request: {answer}");
+    ensure!(is_success(answer), "{function} refused a request: {answer}");
     Ok(())
+}
+
+/// Whether a request was successful.
+pub fn is_success(answer: &Value) -> bool {
+    answer["statusCode"] == 200
 }
 
 #[cfg(test)]

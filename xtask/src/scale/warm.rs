@@ -62,6 +62,7 @@ fn compare_function(
         databases.lambdas.kill(&which.function(function))?;
     }
     let [empty, filled] = times.map(Percentiles::of);
-    say(format_args!("    median {:.3} ms in the empty database, {:.3} ms in the filled one", empty.p50, filled.p50));
+    let times = |times: &Percentiles| format!("median {:.3} ms, p95 {:.3} ms", times.p50, times.p95);
+    say(format_args!("    empty database: {}; filled one: {}", times(&empty), times(&filled)));
     Ok(Comparison { function, empty, filled })
 }
