@@ -51,7 +51,8 @@ fn requests_that_are_refused(rehearsal: &mut Rehearsal) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the application's parameters are the outputs of the database's stack, and that this stack is in two zones with an endpoint for SES.
+/// Checks that the application's parameters are the outputs of the database's stack, and that the deployment chose two zones in which AWS offers the
+/// endpoint of SES.
 pub fn check_parameters_of_the_database(rehearsal: &mut Rehearsal) -> Result<()> {
     let outputs =
         ["DatabaseAddress", "DatabaseResourceId", "DatabaseOwnerSecret", "DatabaseSubnets", "DatabaseSecurityGroups"];
