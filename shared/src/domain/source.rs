@@ -43,7 +43,7 @@ mod tests {
     use crate::arbitrary;
 
     #[test]
-    fn an_ipv6_network_is_one_source_and_an_ipv4_address_another() {
+    fn a_source_is_an_ipv4_address_or_the_64_network_of_an_ipv6_address() {
         for (address, source) in [
             ("203.0.113.7", "203.0.113.7"),
             ("::ffff:203.0.113.7", "203.0.113.7"),

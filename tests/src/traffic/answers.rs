@@ -90,7 +90,7 @@ impl AnswerLog {
     }
 }
 
-/// Two Markdown tables: the answers and times of each endpoint, and the number of refusals by code.
+/// Two Markdown tables: the answers and times of each endpoint, and how often each answer other than a success came.
 impl Display for AnswerLog {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let answers = self.answers.lock().expect("no panic");
@@ -118,7 +118,7 @@ impl Display for AnswerLog {
             let (statuses, times) = (statuses.join(", "), times.join(" | "));
             writeln!(f, "| {endpoint} | {} | {rate:.1} | {statuses} | {times} |", answers.len())?;
         }
-        writeln!(f, "\n| refusal | times |\n| --- | --- |")?;
+        writeln!(f, "\n| answer | number |\n| --- | --- |")?;
         for ((status, code), count) in refusals {
             let code = if status == 502 { "lost" } else { code };
             writeln!(f, "| {status} {code} | {count} |")?;
@@ -137,7 +137,7 @@ pub fn median(times: Vec<Duration>) -> Duration {
     percentile(times, 50)
 }
 
-/// The smallest time that at least this percentage of the times does not exceed.
+/// A percentile of the times, by the nearest-rank method.
 fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
     times.sort_unstable();
     let index = (times.len() * percent).div_ceil(100).saturating_sub(1);

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_users_table_that_differs_from_the_old_services() {
+async fn a_users_table_that_differs_from_that_of_the_old_service() {
     for schema in OLD_SCHEMAS {
         for (change, difference) in [
             ("ALTER TABLE users DROP COLUMN password", "the column password is missing"),
@@ -109,7 +109,7 @@ async fn an_address_is_one_account_whatever_the_collation() {
 #[tokio::test]
 async fn two_accounts_that_only_the_collation_distinguishes_are_named() {
     let stack = Stack::builder().with_database(TestDatabase::with_options(TURKISH).await).start().await;
-    // Makes version 3 pending again. It compares addresses without the database's collation.
+    // Makes the migrations from V3 on pending again. V3 creates the index that compares addresses without the database's collation.
     stack
         .sql("DROP INDEX users_email_ascii_key; DELETE FROM refinery_schema_history WHERE version > 2;
             DROP INDEX sessions_user_id_source_idx;
