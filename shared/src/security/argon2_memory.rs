@@ -93,7 +93,7 @@ mod tests {
 
     // Requirement 13.
     #[test]
-    fn hashes_are_those_of_the_crate_whatever_was_hashed_before() {
+    fn reused_memory_gives_the_same_hashes_as_the_argon2_crate() {
         let memory = Argon2Memory::default();
         for (kind, work) in [
             ("argon2id", params(64, 2, 1)),

@@ -21,7 +21,7 @@ async fn the_database_stores_no_token() {
 
 // Requirements 12, 38.
 #[tokio::test]
-async fn the_table_stores_no_token_no_address_and_no_password_and_counters_name_no_source() {
+async fn the_table_stores_no_token_no_email_address_and_no_password_and_counters_name_no_source() {
     let stack = Stack::with_state_in(DynamoDb).await;
     let table = stack.state_table.as_ref().unwrap();
     let ada = stack.user("Ada").await;

@@ -36,7 +36,10 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     let role =
         rehearsal.aws("lambda", "get_function_configuration", &migrate)?["Environment"]["Variables"]["FUNCTIONS_ROLE"]
             .clone();
-    ensure!(role == "jwt_auth", "migrate should grant the rights of jwt_auth, so that the sample events succeed");
+    ensure!(
+        role == "jwt_auth",
+        "the template should set FUNCTIONS_ROLE=jwt_auth for migrate, which then grants rights to this role"
+    );
     rehearsal.deploy(&["--built"])?;
     rehearsal.deploy_fails(&["--built", "--set", "DatabaseMultiAz=true"], &["DatabaseMultiAz", "DatabaseUrlSecret"])?;
     ensure!(rehearsal.stack(DATA_STACK)?.is_null(), "no database should have been created");

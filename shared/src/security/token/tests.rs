@@ -254,7 +254,7 @@ fn is_in_its_one_spelling<T: FromStr + ToString>(value: &Value) -> bool {
 
 // Requirement 8.
 #[property_test]
-fn each_claim_has_one_type_and_one_notation(
+fn each_claim_is_accepted_only_as_it_is_issued(
     #[strategy = select(claims().as_object().unwrap().keys().cloned().collect::<Vec<_>>())] claim: String,
     #[strategy = prop_oneof![
         arbitrary::json(),

@@ -156,7 +156,7 @@ async fn a_key_pair_signs_access_tokens_with_one_algorithm_and_no_refresh_tokens
 
 // Requirement 38.
 #[tokio::test]
-async fn a_token_with_a_malleated_signature_is_refused_after_logout() {
+async fn a_token_with_its_second_valid_signature_is_refused_after_logout() {
     // In ECDSA, n - s verifies as well as s (SEC 1 §4.1.4). So anyone can compute a second valid signature of an ES256 token.
     const N: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
     let stack =

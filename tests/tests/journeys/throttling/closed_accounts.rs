@@ -33,7 +33,7 @@ async fn attack_from_many_sources(person: &Person<'_>) {
 // Requirements 20, 21.
 #[rstest]
 #[tokio::test]
-async fn a_distributed_attack_closes_an_account_except_to_the_source_of_its_owner(
+async fn after_a_distributed_attack_only_the_source_of_its_owner_may_sign_in(
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
     let stack = Stack::builder().state_in(store).processes(4).start().await;
@@ -56,7 +56,9 @@ async fn a_distributed_attack_closes_an_account_except_to_the_source_of_its_owne
 // Requirements 20, 21.
 #[rstest]
 #[tokio::test]
-async fn a_closed_account_opens_after_a_reset_or_a_month(#[values(PostgreSql, DynamoDb)] store: Store) {
+async fn an_account_with_too_many_failures_accepts_sign_ins_again_after_a_reset_or_a_month(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
     let stack = Stack::builder().state_in(store).processes(4).start().await;
     let (ada, bob) = (stack.user("Ada").await, stack.user("Bob").await);
     attack_from_many_sources(&ada).await;

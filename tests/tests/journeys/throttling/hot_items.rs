@@ -122,7 +122,9 @@ async fn one_item_serves_the_documented_number_of_attempts_a_second() {
     }))
     .await;
     let people = ["192.0.2.5", "192.0.2.6", "192.0.2.7"].map(|source| ada.from_source(source));
-    recorder.assert_served("refusals of a closed account to many sources", &people, 429, 3_000.0).await;
+    recorder
+        .assert_served("refusals of an account with too many failures to many sources", &people, 429, 3_000.0)
+        .await;
 
     stack.state_table.as_ref().unwrap().set_failures_of_source("192.0.2.1", 100).await;
     let people = [&bob, &eve].map(|person| person.from_source("192.0.2.1"));
