@@ -360,7 +360,7 @@ fn seconds(duration: Duration) -> f64 {
 mod tests {
     use super::*;
 
-    /// `statements` is written by hand, so that nothing has to collect the statements when a function starts.
+    /// The list is written by hand, because a list that is collected by a library would need code that runs when a function starts.
     #[test]
     fn the_list_of_statements_is_complete() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/db");

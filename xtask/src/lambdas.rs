@@ -1,5 +1,5 @@
 //! Runs functions as local processes, which get their events from a local stand-in for Lambda's runtime API. Each function has at most one process, so
-//! what is measured of a process belongs to its function.
+//! the memory and processor time of this process are those of the function.
 
 use std::{
     collections::BTreeMap,
