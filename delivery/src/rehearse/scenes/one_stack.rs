@@ -33,7 +33,10 @@ pub fn play(rehearsal: &mut Rehearsal) -> Result<()> {
     ensure!(old["DBInstances"][0]["DeletionProtection"] == true, "the old database should have been kept");
     rehearsal.deploy(&["--built"])?;
     rehearsal.forget_versions();
-    rehearsal.end_scene("a copy of the database, made from a snapshot, replaces the database in the application's stack, which is kept", "sixth")
+    rehearsal.end_scene(
+        "a copy of the database, made from a snapshot, replaces the database in the application's stack, which is kept",
+        "sixth",
+    )
 }
 
 /// Deploys a template with a database and the parameters of the earlier template. Its functions are not needed here.
