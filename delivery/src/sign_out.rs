@@ -56,14 +56,15 @@ pub fn check(
     if !after.is_empty() && !stack.aws.call("dynamodb", "describe_table", &json!({ "TableName": after }))?.is_null() {
         bail!(
             "the table {after} exists already. It may contain sessions that have ended in the meantime, so it must not be used again. Choose another \
-             name (--set StateGeneration=…), or leave this parameter out with --sign-everybody-out"
+             name (--set StateGeneration=…), or use --sign-everybody-out without --set StateGeneration: then the deployment chooses a new name"
         );
     }
     Ok(!after.is_empty())
 }
 
 /// Returns an error if the stack of the database has another database than before, and the deployment was not asked to sign everybody out. A replaced
-/// database usually comes from a snapshot. `moved` names the parameters that the database sets to another value.
+/// database usually comes from a snapshot. `moved` contains the names of the application's parameters that the database's stack sets, and
+/// whose new value differs from that of the application.
 pub fn refuse_replaced_database(request: &Request, moved: &[String], application: &Description) -> Result<()> {
     let had_database = !request.application.value(&application.parameters, ADDRESS).is_empty();
     if had_database && moved.iter().any(|name| name == ADDRESS) && !request.signs_everybody_out {

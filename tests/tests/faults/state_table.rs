@@ -63,11 +63,11 @@ async fn without_the_table_requests_are_unavailable_and_no_session_is_lost(
     fault.assert_recovered(&ada, &stack.stranger("Cid"), &kept).await;
 }
 
-/// DynamoDB executes a request of an operation, and its answer is lost. The SDK sends the request again.
+/// DynamoDB executes a request of an operation, and its answer is lost. The SDK sends the request again, unless it is a `PutItem`.
 // Fault 15.
 #[rstest]
 #[tokio::test]
-async fn clients_do_not_notice_a_lost_answer_of_the_table(
+async fn only_a_sign_in_must_be_repeated_after_a_lost_answer_of_the_table(
     #[values(
         Operation::SignUp,
         Operation::SignIn,
@@ -92,7 +92,7 @@ async fn clients_do_not_notice_a_lost_answer_of_the_table(
         }
         let requests = table_of(&stack).requests();
         if requests[requests.len() - sent + number - 1].operation == "PutItem" {
-            // The SDK does not repeat a `PutItem`, which stores a new session. So the sign-in fails, and the client repeats it.
+            // It stores a new session, and the service turns off the SDK's retries for it. So the sign-in fails, and the client repeats it.
             fault.record_unavailable(&[reply]);
             operation.retry(&stack, &client).await;
         } else {

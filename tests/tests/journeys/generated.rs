@@ -16,7 +16,8 @@ const MAILS: i64 = 20;
 /// The lifetime of a session in seconds.
 const LIFETIME: f64 = 604_800.0;
 
-/// Fills the tables of a stack, with the hash of this person's password. Returns the person as the first generated user.
+/// Replaces the rows of a stack by generated ones. Each generated user has the password of this person. Returns the person with the address of the
+/// first of them.
 async fn filled<'a>(stack: &Stack, person: Person<'a>) -> Person<'a> {
     let hash = stack.sql_text("SELECT password::text FROM users").await;
     stack.sql("TRUNCATE users, throttle RESTART IDENTITY CASCADE").await;
@@ -69,7 +70,7 @@ async fn generated_users_sessions_and_mails_are_accepted() {
     assert_eq!(
         (&report["mails_sent"], &report["mails_void"]),
         (&json!(MAILS), &json!(0)),
-        "every reset mail has a token"
+        "each reset mail has a row in `password_resets`, so none is void"
     );
 }
 

@@ -33,7 +33,7 @@ async fn attack_from_many_sources(person: &Person<'_>) {
 // Requirements 20, 21.
 #[rstest]
 #[tokio::test]
-async fn after_a_distributed_attack_only_the_source_of_its_owner_may_sign_in(
+async fn after_a_distributed_attack_the_owner_of_the_account_can_sign_in_only_from_a_known_source(
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
     let stack = Stack::builder().state_in(store).processes(4).start().await;
