@@ -59,7 +59,8 @@ pub fn stop_recorded(file: &Path, signal: Signal) -> Result<Option<String>> {
 pub fn stop(child: &mut Child, signal: Signal) {
     let id = child.id();
     if !matches!(child.try_wait(), Ok(None)) {
-        // While a process is in the child's group, no new process gets the child's id. So if a process has this id, the group is another one.
+        // The system gives the child's id to a new process only after the child's group is empty. So if a process has this id, a group with this id
+        // is not the child's.
         if find(id).is_none() {
             _ = killpg(led_by(id), Signal::SIGKILL);
         }

@@ -25,7 +25,7 @@ pub(super) struct PreparedStatements(Arc<Mutex<HashMap<&'static str, Run>>>);
 enum Run {
     /// It has not run on this connection. It is not prepared yet, because many connections run a statement only once.
     First,
-    /// It has run once. It is prepared in the same round trip.
+    /// It has run once. The second run sends its text again, and also prepares it, in one round trip.
     Second,
     /// It is prepared.
     Later(Statement),
@@ -38,7 +38,7 @@ impl PreparedStatements {
     }
 
     /// Runs a statement. Takes one round trip. It takes another one if PostgreSQL cannot run the prepared statement any more. If PostgreSQL does not
-    /// prepare the statement in time, the result is returned without it.
+    /// prepare the statement in time, the rows are returned anyway, and the next run tries to prepare it again.
     pub async fn query(
         &self,
         client: &Client,

@@ -17,7 +17,7 @@ use crate::{
     system,
 };
 
-/// A request: the event, the time of its arrival, and randomness.
+/// A request: the event and the time of its arrival. It also gives access to the system's random number generator.
 ///
 /// The event is read directly. `lambda_http` would first make a URL from the event, and it panics at some query strings (version 1.3.2). See
 /// `docs/decisions/0005-events-are-read-as-they-are.md`.
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bearer_scheme_is_case_insensitive_and_nothing_else_is_a_token() {
+    fn the_bearer_scheme_is_case_insensitive_and_a_header_of_another_form_has_no_token() {
         for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
             assert_eq!(authorized(value).as_deref(), Ok("a.b.c"), "{value}");
         }
