@@ -147,7 +147,7 @@ pub fn label(subject: Subject) -> String {
         Setup::Plain => "",
         Setup::Tls => ", TLS",
         Setup::StateTable => ", state table",
-        Setup::Unconnected => ", refused without a connection",
+        Setup::Unconnected => ", refused before it connects",
     };
     if subject.is_bare() { format!("_{}_{setup}", subject.program) } else { format!("{}{setup}", subject.program) }
 }

@@ -1,5 +1,5 @@
-//! The requests that are sent to a program. Sign-ins use the right password, and requests with a token use a valid one, so they succeed. Requests to
-//! functions without a connection have an invalid token, so they are refused.
+//! The requests that are sent to a program. Sign-ins use the right password, and requests with a token use a valid one, so they succeed. Some
+//! requests have an invalid token, to measure the start of a function that does not connect.
 
 use std::{
     fs,
