@@ -1,5 +1,5 @@
-//! Forged, malformed and misused tokens. Each is derived from an access token and from a refresh token and sent to every endpoint
-//! that takes a token. The session of the valid tokens must stay live.
+//! Forged, malformed and misused tokens. Most forgeries are made twice, from an access token and from a refresh token. They are
+//! sent to every endpoint that takes a token. The session of the valid tokens must stay live.
 //!
 //! Most forgeries are signed with the service's own secret, which an attacker does not have. They test the checks after the
 //! signature.
@@ -82,7 +82,7 @@ async fn foreign_header_parameters_are_refused_and_nothing_is_fetched() {
 
 // Requirement 8.
 #[tokio::test]
-async fn every_claim_must_be_present_and_written_as_issued() {
+async fn every_claim_must_be_present_in_the_type_and_form_that_the_service_writes() {
     assert_all_refused(forged_claims).await;
 }
 
@@ -152,7 +152,7 @@ async fn a_token_is_accepted_only_within_its_lifetime() {
 }
 
 #[tokio::test]
-async fn a_validly_signed_token_opens_no_session_of_another_user() {
+async fn a_signed_token_with_changed_ids_gives_no_access_to_a_session_of_another_user() {
     let stack = Stack::start().await;
     let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
     let (adas, graces) = (ada.signs_in().await, grace.signs_in().await);
@@ -183,7 +183,7 @@ async fn a_validly_signed_token_opens_no_session_of_another_user() {
 }
 
 #[tokio::test]
-async fn a_token_has_three_parts_in_one_encoding() {
+async fn a_token_has_exactly_three_parts_each_in_base64url_without_padding() {
     assert_all_refused(forged_encodings).await;
 }
 
