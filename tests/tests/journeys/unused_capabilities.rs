@@ -12,7 +12,11 @@ use shared::{
 use tests::{Stack, stack::SECRET};
 
 fn environment(stack: &Stack) -> Environment {
-    let variables = [("DATABASE_URL", stack.database.functions_url()), ("JWT_SECRET_KEY", SECRET.to_owned())];
+    let variables = [
+        ("DATABASE_URL", stack.database.functions_url()),
+        ("JWT_SECRET_KEY", SECRET.to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+    ];
     let table = stack
         .state_table
         .iter()
