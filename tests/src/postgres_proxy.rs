@@ -73,6 +73,12 @@ struct Shared {
     held: Notify,
 }
 
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic")
+    }
+}
+
 #[derive(Default)]
 struct State {
     /// The statements since the list was last cleared.
@@ -113,7 +119,7 @@ impl PostgresProxy {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().expect("no panic")
+        self.shared.state()
     }
 
     /// Sets how the network behaves from now on.
@@ -255,7 +261,7 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             match message[0] {
                 b'P' => {
                     prepared.extend([Statement::from_parse_message(&message)]);
-                    self.shared.state.lock().expect("no panic").parsed += 1;
+                    self.shared.state().parsed += 1;
                 }
                 b'B' => statement = prepared.get(&statement_of_bind_message(&message)).cloned(),
                 b'Q' => statement = Some(Statement { sql: read_string(&message[5..]).0, types: Vec::new() }),
@@ -268,10 +274,10 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             let batch = std::mem::take(&mut batch);
             // The server answers Query and Sync with ReadyForQuery.
             if b"QS".contains(&message[0]) && self.unanswered.fetch_add(1, Ordering::Relaxed) > 0 {
-                self.shared.state.lock().expect("no panic").pipelined += 1;
+                self.shared.state().pipelined += 1;
             }
             if batch[0] == b'P' && statement.is_none() {
-                let delay = self.shared.state.lock().expect("no panic").delay_of_preparing;
+                let delay = self.shared.state().delay_of_preparing;
                 sleep(delay).await;
             }
             match statement.take().map_or(Action::Forward, |statement| self.action_for(statement)) {
@@ -311,7 +317,7 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
     }
 
     fn action_for(&self, statement: Statement) -> Action {
-        let mut state = self.shared.state.lock().expect("no panic");
+        let mut state = self.shared.state();
         state.statements.push(statement);
         if let Some((code, times @ 1..)) = &mut state.refusal {
             *times -= 1;
