@@ -14,7 +14,7 @@ use super::{
     tls::Authorities,
 };
 use crate::{
-    lambdas::Lambdas,
+    lambdas::{self, Lambdas},
     stack::{
         dynamodb::DynamoDb,
         postgres::{Purpose, Server},
@@ -49,7 +49,7 @@ impl Service {
         let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
         let url = database.ensure_database(DATABASE)?;
         let authorities = Authorities::create(workspace, run_folder, &database, &mut Client::connect(&url, NoTls)?)?;
-        let environment = environment(&url)?;
+        let environment = lambdas::environment(&url, &settings::random_hex(32)?, &[]);
 
         let template = Template::read(&workspace.root)?;
         let settings = |function: &str, name: String, binary: &str, environment: Vec<(String, String)>| {
@@ -120,23 +120,6 @@ fn create_table(dynamodb: &DynamoDb) -> Result<()> {
         let item = json!({ "pk": { "S": "limit" }, "sk": { "S": sort_key }, "text": { "S": "test@example.com" } });
         dynamodb.put(&item)
     })
-}
-
-/// The environment variables of all programs.
-fn environment(database: &str) -> Result<Vec<(String, String)>> {
-    let variables = [
-        ("DATABASE_URL", database),
-        ("JWT_SECRET_KEY", &settings::random_hex(32)?),
-        // As in template.yaml.
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-        // As with IAM, which is the default of a deployment.
-        ("DATABASE_PREPARED_STATEMENTS", "on"),
-        ("AWS_REGION", "us-east-1"),
-        // DynamoDB Local accepts any credentials.
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-    ];
-    Ok(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
 }
 
 /// Adds the variables of the program's setup to `variables`. `table_at` is the name of the state table and the URL of DynamoDB.

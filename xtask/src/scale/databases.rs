@@ -20,7 +20,7 @@ use crate::{
         proc,
         requests::{self, OLD_HASH, PASSWORD},
     },
-    lambdas::Lambdas,
+    lambdas::{self, Lambdas},
     stack::{
         postgres::{Purpose, Server},
         settings,
@@ -141,23 +141,15 @@ impl Databases {
 
 /// The environment variables of the functions.
 fn environment(database: &str, secret: &str, ses: &str) -> Vec<(String, String)> {
-    let variables = [
-        ("DATABASE_URL", database),
-        ("JWT_SECRET_KEY", secret),
+    let own = [
         ("MAIL_FROM", "no-reply@example.com"),
         ("AWS_ENDPOINT_URL_SES", ses),
         // A minimum duration would hide the time of the statements.
         ("FORGOT_PASSWORD_FLOOR_MS", "0"),
         // The first sign-in comes before the databases are filled, which may take longer than an hour.
         ("JWT_ACCESS_TOKEN_EXPIRES", "86400"),
-        // As in template.yaml.
-        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
-        ("DATABASE_PREPARED_STATEMENTS", "on"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
     ];
-    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    lambdas::environment(database, secret, &own)
 }
 
 /// Signs in to a new account of the empty database, and deletes the account. Returns the hash of its password and the tokens of its session.
