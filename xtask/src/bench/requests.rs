@@ -64,10 +64,9 @@ impl Requests {
         // The bare programs ignore the content of their requests.
         let event = sample_event(workspace, if subject.is_bare() { "public" } else { subject.program })?;
         let (name, work, accounts) = (subject.name(), subject.work, shares(count));
-        let status = if subject.setup == Setup::Unconnected { 401 } else { 200 };
-        let mut requests = Self { name, work, status, event, tokens: Vec::new(), accounts, sent: 0 };
+        let mut requests = Self { name, work, status: 200, event, tokens: Vec::new(), accounts, sent: 0 };
         if subject.setup == Setup::Unconnected {
-            return Ok(requests);
+            return Ok(Self { status: 401, ..requests });
         }
         let (field, sessions) = match subject.work {
             Work::Bare | Work::Open | Work::SignIn => return Ok(requests),
