@@ -106,7 +106,7 @@ pub fn build(workspace: &Workspace, functions: &[String]) -> Result<()> {
     process::run("cargo lambda build", tools::cargo_lambda_build(workspace)?.args(packages))
 }
 
-/// Prints a table of the packages. A package fails if its clients or its machine do not fit the template.
+/// Prints a table of the packages. A package fails if its clients or its machine do not fit the template, or if it is too large.
 pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
     let environments = environments(&fs::read_to_string(workspace.root.join("template.yaml"))?)?;
     let mut verdict = Verdict::default();
@@ -114,6 +114,7 @@ pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
     let packages = functions.iter().map(|name| Ok((name, Package::read(&workspace.package(name))?)));
     for (name, package) in packages.collect::<Result<Vec<_>>>()? {
         let clients = package.clients();
+        let limit = size_limit(!clients.is_empty());
         let [zip, program] = [package.bytes, package.program.len()].map(|bytes| bytes.div_ceil(1024));
         say(format_args!("| `{name}` | {zip} | {program} | {} |", listed(&clients)));
         let environment = environments.get(name).with_context(|| format!("template.yaml has no function {name}"))?;
@@ -132,8 +133,7 @@ pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
         } else if package.machine != MACHINE {
             print_error(format_args!("{name} is for {}, not for {MACHINE}", package.machine));
             verdict.failed += 1;
-        } else if zip > size_limit(!clients.is_empty()) {
-            let limit = size_limit(!clients.is_empty());
+        } else if zip > limit {
             print_error(format_args!(
                 "the zip of {name} has {zip} KiB, more than {limit} (`size_limit` in delivery/src/package.rs). \
                  `cargo bloat --release --package {name} --crates` shows which dependencies are large"
