@@ -66,7 +66,8 @@ impl Request {
         self.application.of_its_own(&self.given)
     }
 
-    /// The application's parameters after the deployment, without those that the database sets. Returns an error if one has no value.
+    /// The parameters that the application's stack keeps, and the given ones. The new values that come from the database's stack (such as
+    /// `DatabaseAddress`) are added later. Returns an error if a parameter has no value.
     pub fn parameters(&self, application: &Description) -> Result<Parameters> {
         let mut parameters = self.application.of_its_own(&application.parameters);
         parameters.extend(self.for_application());

@@ -59,7 +59,8 @@ def creation_order(resources, existing=()):
 
 
 class Failure(Exception):
-    """A resource could not be created, changed or deleted. After a rollback, the message is the end of the stack's status."""
+    """A resource could not be created, changed or deleted. After a rollback, the message is `ROLLBACK_COMPLETE` or `ROLLBACK_FAILED`. This is the
+    stack's status after a failed creation. After a failed update, the status has `UPDATE_` in front of it."""
 
 
 class Resources:

@@ -52,12 +52,12 @@ def list_versions(self, name, list_all=LambdaBackend.list_versions_by_function):
 LambdaBackend.publish_version, LambdaBackend.delete_function = publish_version, delete_function
 LambdaBackend.get_function, LambdaBackend.list_versions_by_function = get_function, list_versions
 
-# The subnets and security groups of functions, by their names.
+# For each function's name, the ids of its subnets and security groups.
 NETWORKS = {}
 
 
 class Kind:
-    """A type of resource. This one only records names."""
+    """A type of resource. This base class only gives a resource a name; the subclasses below do more."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -291,7 +291,7 @@ class DBInstance(Kind):
 
 
 class Function(Kind):
-    # These properties have no effect here, because functions are not run.
+    # These properties are not passed to moto, because functions are not run. `settings` itself checks the network in `VpcConfig` and stores it.
     IGNORED = ("VpcConfig", "LoggingConfig")
 
     def settings(self, properties):

@@ -30,8 +30,8 @@ pub fn remaining() -> Duration {
     DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).unwrap_or_default()
 }
 
-/// The time for an invocation: `most`, or the time until Lambda ends it if that is shorter. Emulators may send a wrong time. It is ignored if it
-/// is in the past, or later than Lambda allows.
+/// The time for an invocation: `most`, or the time until `LAMBDA_MARGIN` before Lambda ends it if that is shorter. Emulators may send a wrong
+/// deadline. A deadline is ignored if it is in the past or at most `LAMBDA_MARGIN` away, or if it is later than Lambda allows.
 pub(crate) fn budget(context: &Context, now: UnixTime, most: Duration) -> Duration {
     let until = UnixTime(i64::try_from(context.deadline / 1000).unwrap_or(i64::MAX));
     let left = Duration::from_secs(until.seconds_since(now));

@@ -1,5 +1,5 @@
-//! Programs that run to their end. Each one gets a process group of its own, so that Ctrl-C in the terminal reaches only this program.
-//! This program then stops the others in the right order, with everything they started.
+//! Programs that run to their end. Each one gets a process group of its own, so that Ctrl-C in the terminal reaches only the program that started
+//! them (such as `xtask`). That program then stops them in the right order, with everything they started.
 
 use std::{
     io::{BufRead as _, BufReader, Read},

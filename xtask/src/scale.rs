@@ -65,7 +65,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i64).range(1..))]
     rate: i64,
 
-    /// The length of a window in seconds. Every second window begins with a sweep. So with the default, sweep runs once a minute, as in a deployment
+    /// Sign-ins are measured in periods (windows) of this many seconds, alternately without and with a sweep at the beginning. So with the default,
+    /// sweep runs once a minute, as in a deployment
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     window: u64,
 

@@ -8,7 +8,7 @@ use super::{
 };
 
 pub const RULE: Rule = Rule {
-    says: "there is a state table only for sessions in DynamoDB; its items expire, it is protected, and its name contains the generation",
+    says: "there is a state table only for sessions in DynamoDB; its items expire, it is protected, and its name ends in the parameter StateGeneration",
     problems: |translation, _| wrong_table(translation),
     violations: &[
         Violation("/Resources/StateTable/DeletionPolicy", r#""Delete""#),

@@ -93,7 +93,8 @@ pub enum Error {
     },
     /// Not all migrations are applied, so the old service may still use its tables.
     #[error(
-        "not all migrations are applied, so nothing was dropped: run this with {{}} first, then switch to the new service"
+        "not all migrations are applied, so the old service's tables were not dropped: \
+         run migrate with the payload {{}} first, then switch to the new service"
     )]
     FinishBeforeMigrate,
     /// A table has the name of an old table, but other columns.
@@ -223,9 +224,9 @@ impl DatabaseError {
 
     /// Whether a concurrent transaction caused the error, so that another attempt may succeed.
     ///
-    /// A unique violation counts, for two reasons. An account may be created after the check of the addresses and before their
-    /// index. The check in the next attempt finds that account. Or another transaction may create the same table at the same
-    /// time.
+    /// A unique violation counts, for two reasons. First: after the check of the addresses, but before the migration creates their unique index,
+    /// somebody may create an account whose address differs from an existing one only in case. Creating the index then fails, and the check in
+    /// the next attempt reports that account. Second: another transaction may create the same table at the same time.
     pub fn is_contention(&self) -> bool {
         let contention = [
             SqlState::LOCK_NOT_AVAILABLE,

@@ -164,7 +164,8 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
     for point in [BeforeExecution, AfterCommit] {
         for number in 1.. {
             let client = operation.prepare(&stack).await;
-            // A refresh is the last one that the limit allows.
+            // After 59 refreshes, the limit allows one more. So if the repeated statement counted the client's refresh twice, the refresh would be
+            // refused.
             stack.sessions().set_refresh_count(59).await;
             proxy.close_connection_at(number, point);
             let reply = operation.send(&client).await;

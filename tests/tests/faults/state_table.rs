@@ -78,7 +78,13 @@ async fn only_a_sign_in_must_be_repeated_after_a_lost_answer_of_the_table(
     )]
     operation: Operation,
 ) {
-    let mut fault = Fault::new(15, format!("An answer to a request of `{}` is lost", operation.function()));
+    let mut fault = Fault::new(
+        15,
+        format!(
+            "DynamoDB's answer to one request that `{}` sends is lost (each request in turn)",
+            operation.function()
+        ),
+    );
     let stack = warm_stack().await;
     for number in 1.. {
         let client = operation.prepare(&stack).await;
@@ -117,7 +123,13 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
     operation: Operation,
     #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,
 ) {
-    let mut fault = Fault::new(15, format!("{health:?} from any request of `{}` on", operation.function()));
+    let mut fault = Fault::new(
+        15,
+        format!(
+            "DynamoDB: {health:?} for the nth request that `{}` sends to it and for all later ones, for each n",
+            operation.function()
+        ),
+    );
     let stack = warm_stack().await;
     for number in 1.. {
         let client = operation.prepare(&stack).await;

@@ -67,7 +67,7 @@ async fn a_sign_in_without_a_field_is_refused() {
 }
 
 #[tokio::test]
-async fn any_string_is_accepted_as_an_address_or_a_password_to_try() {
+async fn any_string_as_address_or_password_gets_invalid_credentials() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let huge = "x".repeat(15_000);
@@ -138,7 +138,8 @@ async fn concurrent_sign_ins_may_exceed_fifty_sessions_until_the_next_sign_in() 
     }
 }
 
-/// The minimum version in the table is above the credential version only after a restore of PostgreSQL. Then ids may belong to other accounts.
+/// The minimum version in the table is above the credential version only after a restore of PostgreSQL. After such a restore, a new account can get
+/// a user id that belonged to another account before it, so an old session could belong to a stranger.
 #[tokio::test]
 async fn a_sign_in_is_unavailable_if_the_state_table_is_newer_than_the_database() {
     let stack = Stack::with_state_in(DynamoDb).await;

@@ -58,7 +58,7 @@ async fn finishing_before_migrating_is_refused() {
     ] {
         let stack = stack_on(database).await;
         let message = assert_refused_unchanged(&stack, json!({ "finish": true }), "FinishBeforeMigrate").await;
-        assert!(message.contains("run this with {} first"), "{message}");
+        assert!(message.contains("run migrate with the payload {} first"), "{message}");
     }
 }
 
