@@ -137,7 +137,7 @@ impl DeployedStack<'_> {
         Ok(Some(if has_sessions { table.to_owned() } else { String::new() }))
     }
 
-    /// The name of the table of sessions with this `StateGeneration`.
+    /// The name of the table of sessions if the template's parameter `StateGeneration` has this value.
     pub fn name_of_session_table(&self, generation: &str) -> String {
         format!("{}-state-{generation}", self.name)
     }

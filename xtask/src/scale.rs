@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(0..))]
     counters: i64,
 
-    /// The number of mails that are owed, at most one for each account
+    /// The number of mails in the outbox, at most one for each account
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(i64).range(0..))]
     mails: i64,
 
@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     calls: u32,
 
-    /// How many sessions expire in a second while sweep is measured
+    /// How many sessions expire every second while sweep is measured
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i64).range(1..))]
     rate: i64,
 
@@ -82,7 +82,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let Args { users, sessions, live, counters, mails, .. } = *args;
     ensure!(live <= sessions, "there are fewer sessions than live ones. Decrease --live or increase --sessions");
-    ensure!(mails <= users, "there are fewer users than owed mails. Decrease --mails or increase --users");
+    ensure!(mails <= users, "there are fewer users than mails in the outbox. Decrease --mails or increase --users");
     let amounts = Amounts { users, sessions, live, counters, mails };
     system::require(&[Prerequisite::Compiler, Prerequisite::Node])?;
     let workspace = Workspace::load()?;

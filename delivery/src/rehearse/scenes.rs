@@ -79,7 +79,7 @@ fn deployments_that_succeed_or_fail(rehearsal: &mut Rehearsal) -> Result<()> {
 
 fn rollbacks(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy(&["--rollback"])?;
-    rehearsal.end_scene("a rollback restores the versions before", "second")?;
+    rehearsal.end_scene("a rollback restores the versions that were live before the last deployment", "second")?;
     rehearsal.deploy(&["--rollback"])?;
     rehearsal.end_scene("a second rollback undoes the first", "third")?;
     Ok(())
@@ -103,7 +103,10 @@ fn changes_of_the_template(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy(&["--built", "--template"])?;
     rehearsal.end_scene("template and functions are deployed together", "fourth")?;
     rehearsal.deploy(&["--rollback"])?;
-    rehearsal.end_scene("a rollback restores the versions before a deployment with the template", "third")?;
+    rehearsal.end_scene(
+        "a rollback of a deployment with the template restores the versions that were live before it",
+        "third",
+    )?;
     rehearsal.deploy(&["--rollback"])?;
     rehearsal.end_scene("a second rollback undoes that, too", "fourth")?;
 

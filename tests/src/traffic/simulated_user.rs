@@ -32,7 +32,7 @@ pub struct SimulatedUser<'a> {
     pub(super) failed_sign_ins: Changes,
     pub(super) links: Changes,
     pub(super) resets: Changes,
-    /// When the last reset request was sent, whatever its result.
+    /// When the last request to `reset-password` was sent, whatever its result. A request that tries a used link again is not recorded here.
     pub(super) last_reset_sent: Option<Instant>,
     used_links: BTreeSet<String>,
 }

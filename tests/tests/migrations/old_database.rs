@@ -59,7 +59,7 @@ async fn taking_over_md_names_each_new_table_and_each_field_of_the_report() {
         assert_eq!(
             document.matches(&format!("\"{field}\":")).count(),
             2,
-            "docs/taking-over.md does not show {field} in both reports"
+            "docs/taking-over.md must contain `\"{field}\":` twice: once in each of its two sample answers of `migrate`"
         );
     }
 }

@@ -53,7 +53,7 @@ impl ExpiringSessions {
         Ok(Self { stop, thread: Some(thread), began: Instant::now() })
     }
 
-    /// Stops. Returns how many sessions were created in a second.
+    /// Stops. Returns how many sessions were created every second on average.
     pub fn stop(mut self) -> Result<f64> {
         self.stop.store(true, Ordering::Relaxed);
         let seconds = self.began.elapsed().as_secs_f64();

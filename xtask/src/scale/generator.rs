@@ -1,4 +1,4 @@
-//! Fills a database with accounts, sessions, counters and owed mails.
+//! Fills a database with accounts, sessions, counters and mails that wait in the outbox.
 //!
 //! PostgreSQL makes the rows, with the statements in `generator/`. All indexes and constraints exist meanwhile, so the indexes have the free space of
 //! indexes that grew row by row. A test runs the same statements and uses the rows (`tests/tests/journeys/generated.rs`).
@@ -32,7 +32,7 @@ pub struct Amounts {
     /// The number of sessions that are live.
     pub live: i64,
     pub counters: i64,
-    /// The number of owed mails. At most one for each user.
+    /// The number of mails in the outbox. At most one for each user.
     pub mails: i64,
 }
 
@@ -45,7 +45,7 @@ pub fn fill(sql: &mut Client, amounts: Amounts, password_hash: &str) -> Result<(
         sql.execute(SESSIONS, &[&first, &last, &sessions, &live, &users, &LIFETIME])
     })?;
     in_batches("counters", counters, |first, last| sql.execute(COUNTERS, &[&first, &last, &users]))?;
-    in_batches("owed mails", mails, |first, last| sql.execute(MAILS, &[&first, &last, &mails, &users]))?;
+    in_batches("mails in the outbox", mails, |first, last| sql.execute(MAILS, &[&first, &last, &mails, &users]))?;
     step("VACUUM (ANALYZE)");
     Ok(sql.batch_execute("VACUUM (ANALYZE)")?)
 }

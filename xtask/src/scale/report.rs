@@ -40,13 +40,16 @@ impl fmt::Display for Report {
         let Amounts { users, sessions, live, counters, mails } = self.amounts;
         writeln!(f, "{}", self.machine)?;
         writeln!(f, "PostgreSQL: {}", self.settings.join(", "))?;
-        writeln!(f, "{users} users, {sessions} sessions ({live} live), {counters} counters, {mails} owed mails\n")?;
+        writeln!(
+            f,
+            "{users} users, {sessions} sessions ({live} live), {counters} counters, {mails} mails in the outbox\n"
+        )?;
         writeln!(f, "{} warm calls of each function on each database:\n", self.calls)?;
         let rows: Vec<_> = self.comparisons.iter().map(comparison).collect();
         table::write(f, ["call, ms", "empty", "filled", "ratio", "p95, empty", "p95, filled", "ratio"], &rows)?;
 
         let sweeping = &self.sweeping;
-        writeln!(f, "\nSign-ins while {:.0} sessions expired in a second:\n", sweeping.rate)?;
+        writeln!(f, "\nSign-ins while {:.0} sessions expired every second:\n", sweeping.rate)?;
         let windows = sweeping.windows.iter().enumerate().map(|(number, each)| window((number + 1).to_string(), each));
         let rows: Vec<_> = windows.chain([window("mails due".to_owned(), &sweeping.with_mails)]).collect();
         table::write(f, WINDOW, &rows)?;

@@ -53,11 +53,11 @@ pub struct Sweep {
 /// All windows.
 #[derive(Serialize)]
 pub struct Sweeping {
-    /// The sessions that were created in a second, and so expired in a second.
+    /// The average number of sessions that were created every second. As many expired every second.
     pub rate: f64,
     /// Without and with a sweep, alternately.
     pub windows: Vec<Window>,
-    /// A further window, at whose beginning all owed mails were due.
+    /// A further window. At its beginning, all mails in the outbox were due.
     pub with_mails: Window,
 }
 
@@ -71,7 +71,7 @@ impl Sweeping {
     }
 }
 
-/// Measures the windows, while `rate` sessions expire in a second. In the windows, requests to sign in follow one another.
+/// Measures the windows, while `rate` sessions expire every second. In the windows, requests to sign in follow one another.
 pub fn measure(
     workspace: &Workspace,
     databases: &Databases,
@@ -87,7 +87,7 @@ pub fn measure(
         sweep: sample_event(workspace, "sweep")?,
         window,
     };
-    step(format_args!("Signing in while {rate} sessions expire in a second"));
+    step(format_args!("Signing in while {rate} sessions expire every second"));
     let expiring = ExpiringSessions::start(&databases.url(Which::Filled), rate, users)?;
     let mut windows = Vec::new();
     for _ in 0..PAIRS {
