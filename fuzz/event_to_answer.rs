@@ -121,6 +121,7 @@ static MINTED: LazyLock<TokenReply> = LazyLock::new(|| {
         user_id: UserId(7),
         refresh_id: TokenId(Uuid::nil()),
         refreshed_at: UnixTime(0),
+        auth_time: UnixTime(0),
         expires_at: UnixTime(i64::MAX),
         now: UnixTime(0),
     };

@@ -5,8 +5,12 @@
 -- PostgreSQL 15 and later do not grant this.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
--- The functions never change an id, a name or an address, and never delete an account.
-GRANT SELECT, INSERT (name, email, password, created_at), UPDATE (password, credential_version) ON users TO jwt_auth;
+-- The functions never change an id or an address, and never delete an account.
+GRANT
+    SELECT,
+    INSERT (name, email, password, created_at, locale),
+    UPDATE (password, credential_version, name, locale, email_verified_at)
+ON users TO jwt_auth;
 -- A table that was taken over may have a sequence of another name.
 DO $$
 DECLARE

@@ -12,7 +12,7 @@ pub enum Event {
     SignedUp,
     /// A session was opened.
     SignedIn,
-    /// The password was wrong, or the address has no account.
+    /// The password was wrong, at a sign-in or in a session, or the address has no account.
     SignInFailed,
     /// A session got a new refresh token.
     Refreshed,
@@ -20,12 +20,22 @@ pub enum Event {
     RefreshReused,
     /// The user ended a session.
     SignedOut,
+    /// The user of a session proved the password again.
+    Reauthenticated,
+    /// The user ended one session by its id.
+    SessionEnded,
+    /// The user ended all sessions except the one of the request.
+    OtherSessionsEnded,
     /// All sessions of the user were ended.
     AllSessionsEnded,
     /// A reset mail was requested.
     PasswordResetRequested,
     /// A password was reset, which ends every session of the user.
     PasswordReset,
+    /// A signed-in user changed the password, which ends every earlier session of the user.
+    PasswordChanged,
+    /// A signed-in user changed the name or the language of the account.
+    AccountChanged,
 }
 
 impl Event {
@@ -39,9 +49,14 @@ impl Event {
             Self::Refreshed => "refreshed",
             Self::RefreshReused => "refresh_reused",
             Self::SignedOut => "signed_out",
+            Self::Reauthenticated => "reauthenticated",
+            Self::SessionEnded => "session_ended",
+            Self::OtherSessionsEnded => "other_sessions_ended",
             Self::AllSessionsEnded => "all_sessions_ended",
             Self::PasswordResetRequested => "password_reset_requested",
             Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::AccountChanged => "account_changed",
         }
     }
 

@@ -8,6 +8,7 @@ mod connection_settings;
 mod connector;
 pub mod expired;
 pub mod outbox;
+pub mod password_changes;
 pub mod password_resets;
 mod prepared_statements;
 mod rules;
@@ -63,10 +64,12 @@ pub fn statements() -> Vec<&'static dyn AnyStatement> {
     [
         &expired::STATEMENTS[..],
         &outbox::STATEMENTS,
+        &password_changes::STATEMENTS,
         &password_resets::STATEMENTS,
         &session_endings::STATEMENTS,
         &sessions::STATEMENTS,
         &throttle::STATEMENTS,
+        &throttle::sign_in::STATEMENTS,
         &users::STATEMENTS,
     ]
     .concat()

@@ -4,6 +4,7 @@
 mod counter;
 mod email;
 mod ids;
+mod locale;
 mod name;
 mod rule;
 mod session;
@@ -14,9 +15,12 @@ mod user;
 pub use counter::{CounterKey, SignInCounters, TooMany};
 pub use email::{Email, EmailLookup};
 pub use ids::{MailId, SessionId, TokenId, UserId};
+pub use locale::Locale;
 pub use name::Name;
 pub use rule::Rule;
-pub use session::{Ended, ListedSession, NewSession, Refreshed, Session, VerifiedToken};
+pub use session::{
+    Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, TableSession, VerifiedToken,
+};
 pub use source::Source;
 pub use time::{UnixMillis, UnixTime};
 pub use user::User;

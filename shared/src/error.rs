@@ -32,6 +32,12 @@ pub enum ApiError {
     MissingEmailOrPassword,
     /// A wrong password, or an address without an account. The answer is the same.
     InvalidCredentials,
+    /// A wrong password in a request that has a valid access token.
+    WrongPassword,
+    /// An action that requires that the user has proved the password within [`crate::security::policy::AUTHENTICATION_AGE`].
+    ReauthenticationRequired,
+    /// The id of a session that does not exist, has ended, or belongs to another user. The answer is the same.
+    SessionNotFound,
     /// Forgot-password without an address.
     EmailRequired,
     /// Reset-password without a password.
@@ -70,6 +76,9 @@ struct Row {
 
 /// The challenges of a bearer endpoint (RFC 6750 §3). An error is named only if the request had a bearer token.
 const BEARER: Option<&str> = Some("Bearer");
+/// RFC 9470 §3. A test compares `max_age` with [`crate::security::policy::AUTHENTICATION_AGE`].
+const INSUFFICIENT_AUTHENTICATION: Option<&str> =
+    Some(r#"Bearer error="insufficient_user_authentication", max_age=600"#);
 const INVALID_TOKEN: Option<&str> = Some(r#"Bearer error="invalid_token""#);
 
 impl ApiError {
@@ -92,6 +101,9 @@ impl ApiError {
             Self::Rule(rule) => Row { status: StatusCode::BAD_REQUEST, code: rule.code(), message: rule.to_string().into(), challenge: None },
             Self::MissingEmailOrPassword => row(StatusCode::BAD_REQUEST, "missing_email_or_password", "Missing email or password", None),
             Self::InvalidCredentials => row(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid credentials", None),
+            Self::WrongPassword => row(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid credentials", BEARER),
+            Self::ReauthenticationRequired => row(StatusCode::UNAUTHORIZED, "reauthentication_required", "Sign in again to do this", INSUFFICIENT_AUTHENTICATION),
+            Self::SessionNotFound => row(StatusCode::NOT_FOUND, "session_not_found", "Session not found", None),
             Self::EmailRequired => row(StatusCode::BAD_REQUEST, "email_required", "Email is required", None),
             Self::NewPasswordRequired => row(StatusCode::BAD_REQUEST, "new_password_required", "New password is required", None),
             Self::InvalidOrExpiredToken => row(StatusCode::BAD_REQUEST, "invalid_or_expired_token", "Invalid or expired token", None),
@@ -106,6 +118,12 @@ impl ApiError {
             Self::ServiceUnavailable(_) => row(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "Service temporarily unavailable", None),
             Self::Internal(_) => row(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error", None),
         }
+    }
+
+    /// The failure of a function that API Gateway calls for a route that the function does not have.
+    #[must_use]
+    pub fn unknown_route(route: &str) -> Self {
+        Self::Internal(format!("the function has no route `{route}`").into())
     }
 
     /// The HTTP status.
@@ -219,6 +237,7 @@ impl From<jsonwebtoken::errors::Error> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::security::policy;
 
     // Requirement 23.
     #[test]
@@ -235,6 +254,15 @@ mod tests {
         assert_eq!(ApiError::MissingAuthorization.challenge(), Some("Bearer"));
         assert_eq!(ApiError::TokenExpired.challenge(), Some(r#"Bearer error="invalid_token""#));
         assert_eq!(ApiError::InvalidCredentials.challenge(), None);
+        assert_eq!(ApiError::WrongPassword.challenge(), Some("Bearer"));
         assert_eq!(ApiError::UserNotFound.challenge(), None);
+    }
+
+    // Requirement 54.
+    #[test]
+    fn the_challenge_to_reauthenticate_names_the_age_of_the_policy() {
+        let age = policy::AUTHENTICATION_AGE.as_secs();
+        let challenge = format!("Bearer error=\"insufficient_user_authentication\", max_age={age}");
+        assert_eq!(ApiError::ReauthenticationRequired.challenge(), Some(&*challenge));
     }
 }

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`sessions`] | opens, authenticates, refreshes, lists and ends sessions |
+//! | [`proofs`] | checks the passwords of signed-in users |
 //! | [`counters`] | counts attempts, in PostgreSQL or DynamoDB |
 //! | [`mail`] | composes mails and sends them |
 //! | [`db`] | has the SQL: a file for each table |
@@ -12,7 +13,7 @@
 //! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
 //! | [`environment`] | reads environment variables |
 //!
-//! Dependencies go in one direction: endpoints use `sessions`, `counters` and `mail`; these use `db`; `db` uses `security`; `security` uses
+//! Dependencies go in one direction: endpoints use `proofs`, `sessions`, `counters` and `mail`; `proofs` uses `sessions` and `counters`; these use `db`; `db` uses `security`; `security` uses
 //! `domain`. A module that has settings reads them itself from the [`environment`].
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub mod environment;
 pub mod error;
 pub mod http;
 pub mod mail;
+pub mod proofs;
 pub mod runtime;
 pub mod security;
 pub mod sessions;

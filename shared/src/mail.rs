@@ -16,10 +16,18 @@ use self::ses::{MailError, Ses, SesSettings};
 use crate::{
     db::{Database, outbox},
     deadline,
-    domain::{MailId, UserId},
+    domain::{Locale, MailId, UserId},
     environment::{ConfigError, Environment},
     security::policy,
 };
+
+/// Reads `DEFAULT_LOCALE`: the language of accounts that have none.
+///
+/// # Errors
+/// If it is not the tag of a language.
+pub fn default_locale(env: &Environment) -> Result<Locale, ConfigError> {
+    env.parsed("DEFAULT_LOCALE", "one of `en`, `de`, `fr` and `es`", Locale::English)
+}
 
 /// Sends the mails in the outbox.
 pub struct Mailer {

@@ -7,6 +7,7 @@
 
 mod dynamodb;
 mod endings;
+mod password_change;
 
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ use crate::{
         users::{self, SessionOwner},
     },
     domain::{
-        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, SignInCounters, TokenId, User, UserId,
-        VerifiedToken,
+        Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters, TokenId,
+        UnixMillis, UnixTime, User, UserId, VerifiedToken,
     },
     environment::{ConfigError, Environment},
     error::ApiError,
@@ -58,6 +59,10 @@ pub struct Authenticated {
     pub session_id: SessionId,
     /// The `jti` of the access token.
     pub token_id: TokenId,
+    /// The claim `auth_time` of the access token.
+    pub auth_time: Option<UnixTime>,
+    /// Whether the user has proved the password within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
+    pub is_fresh: bool,
 }
 
 impl Sessions {
@@ -103,6 +108,8 @@ impl Sessions {
             refresh_id: TokenId::random(&mut rng),
             user,
             source: &request.source(),
+            user_agent: request.user_agent(),
+            auth_time: None,
             lifetime: self.lifetime,
         };
         let opened = match &self.store {
@@ -126,14 +133,15 @@ impl Sessions {
     /// A refusal with status 401 if there is no valid token or the session has ended. [`ApiError::UserNotFound`] if the user does not exist any more
     /// and the sessions are in PostgreSQL.
     pub async fn authenticate(&self, request: &Request) -> Result<Authenticated, ApiError> {
-        let token = self.tokens.verify_access(request.bearer_token()?, request.now())?;
-        match &self.store {
-            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?).map(drop)?,
+        let token = self.verify(request)?;
+        let is_fresh = match &self.store {
+            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?.1,
             Store::DynamoDb(table) => {
-                table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
+                let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
+                is_recent(session.auth_time, request)
             }
-        }
-        Ok(Authenticated::of(token))
+        };
+        Ok(Authenticated::of(token, is_fresh, request))
     }
 
     /// Like [`Self::authenticate`], and also returns the user's account, which `database` contains.
@@ -145,21 +153,98 @@ impl Sessions {
         request: &Request,
         database: &Database,
     ) -> Result<(Authenticated, User), ApiError> {
-        let token = self.tokens.verify_access(request.bearer_token()?, request.now())?;
-        let user = match &self.store {
+        let token = self.verify(request)?;
+        let (user, is_fresh) = match &self.store {
             Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?,
             Store::DynamoDb(table) => {
-                let (version, user) =
+                let (session, user) =
                     tokio::try_join!(table.find(token, request.arrived_at()), users::find(database, token.user_id))?;
                 let user = user.ok_or(ApiError::UserNotFound)?;
                 // The version differs while the sessions of a user still have to end in DynamoDB.
-                if version != Some(user.credential_version) {
-                    return Err(ApiError::TokenRevoked);
-                }
-                user
+                let session = session.filter(|session| session.version == user.credential_version);
+                let session = session.ok_or(ApiError::TokenRevoked)?;
+                (user, is_recent(session.auth_time, request))
             }
         };
-        Ok((Authenticated::of(token), user))
+        Ok((Authenticated::of(token, is_fresh, request), user))
+    }
+
+    /// Returns `body`, or refuses the request. If the body is malformed, the request is refused for that only if its session is live. So a client learns
+    /// first that it has to sign in again.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`] if the body is malformed, then the refusal of the body.
+    pub async fn authenticate_before<T>(&self, request: &Request, body: Result<T, ApiError>) -> Result<T, ApiError> {
+        if body.is_err() {
+            self.authenticate(request).await?;
+        }
+        body
+    }
+
+    /// The ids in the access token of the request. The caller must still check whether the session is live, with [`Self::present`].
+    ///
+    /// # Errors
+    /// A refusal with status 401 if there is no valid token.
+    pub(crate) fn verify(&self, request: &Request) -> Result<VerifiedToken, ApiError> {
+        Ok(self.tokens.verify_access(request.bearer_token()?, request.now())?)
+    }
+
+    /// The session of a verified token, for a statement that requires it to be live. If that statement finds no live session, [`Self::refusal`] says why. If
+    /// sessions are in DynamoDB, this asks whether the session is live.
+    ///
+    /// # Errors
+    /// [`ApiError::TokenRevoked`] if the session has ended in DynamoDB.
+    pub(crate) async fn present(&self, token: VerifiedToken, now: UnixMillis) -> Result<PresentedSession, ApiError> {
+        let in_table = match &self.store {
+            Store::PostgreSql(_) => None,
+            Store::DynamoDb(table) => Some(table.find(token, now).await?.ok_or(ApiError::TokenRevoked)?),
+        };
+        Ok(PresentedSession { user_id: token.user_id, session_id: token.session_id, in_table })
+    }
+
+    /// The session of the request's access token, for a statement that requires it to be live ([`users::change`]). If the statement finds no live session,
+    /// [`Self::refusal`] says why.
+    ///
+    /// # Errors
+    /// A refusal with status 401 if there is no valid token, or if the session has ended in DynamoDB.
+    pub async fn presented(&self, request: &Request) -> Result<PresentedSession, ApiError> {
+        self.present(self.verify(request)?, request.arrived_at()).await
+    }
+
+    /// Why a statement has not found the session of this request live.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn refusal(&self, database: &Database, user: UserId) -> Result<ApiError, ApiError> {
+        let is_gone = users::find(database, user).await?.is_none();
+        Ok(if is_gone { ApiError::UserNotFound } else { ApiError::TokenRevoked })
+    }
+
+    /// Records that the user of the request's session has proved the password again, and returns new tokens. The refresh token stays the same. If sessions
+    /// are in PostgreSQL, the same statement also undoes the counting of the attempt in the counters `forgive`.
+    ///
+    /// # Errors
+    /// [`ApiError::TokenRevoked`] if the session has ended, or the credentials have changed since the password was verified.
+    pub async fn renew(
+        &self,
+        request: &Request,
+        session: PresentedSession,
+        version: i32,
+        forgive: &SignInCounters,
+    ) -> Result<TokenReply, ApiError> {
+        let renewed = match &self.store {
+            Store::PostgreSql(database) => sessions::renew(database, session, version, forgive).await?,
+            Store::DynamoDb(table) => {
+                table.renew(session.user_id, session.session_id, version, request.arrived_at()).await?
+            }
+        };
+        let renewed = renewed.ok_or(ApiError::TokenRevoked)?;
+        audit::record(Event::Reauthenticated, Some(session.user_id));
+        self.mint(request, &renewed)
+    }
+
+    fn mint(&self, request: &Request, session: &Session) -> Result<TokenReply, ApiError> {
+        Ok(self.tokens.mint(session, TokenId::random(&mut request.rng()), Freshness::Fresh)?)
     }
 
     /// Exchanges the request's refresh token for its successor and a new access token (RFC 6749 §6, RFC 9700 §4.14.2).
@@ -206,6 +291,36 @@ impl Sessions {
         })
     }
 
+    /// Ends a session of the user of an authenticated request.
+    ///
+    /// # Errors
+    /// [`ApiError::SessionNotFound`] if the user has no such live session.
+    pub async fn end_one(&self, request: &Request, user: UserId, session: SessionId) -> Result<(), ApiError> {
+        match self.end_session(request, user, session).await? {
+            Ended::Now => {
+                audit::record(Event::SessionEnded, Some(user));
+                Ok(())
+            }
+            Ended::Before | Ended::UserGone => Err(ApiError::SessionNotFound),
+        }
+    }
+
+    /// Ends the live sessions of the user except the one of the authenticated request, and returns their number.
+    ///
+    /// # Errors
+    /// If the store fails. Some sessions may have ended.
+    pub async fn end_others(&self, request: &Request, caller: Authenticated) -> Result<i64, ApiError> {
+        let (user, kept) = (caller.user_id, caller.session_id);
+        let ended = match &self.store {
+            Store::PostgreSql(database) => {
+                sessions::end_others(database, user, kept, TokenId::random(&mut request.rng())).await?
+            }
+            Store::DynamoDb(table) => table.end_others(user, kept, request.arrived_at()).await?,
+        };
+        audit::record(Event::OtherSessionsEnded, Some(user));
+        Ok(ended)
+    }
+
     /// Ends the session of the request's access token. The token may have expired, because it still names the session.
     ///
     /// # Errors
@@ -213,33 +328,52 @@ impl Sessions {
     /// any more and the sessions are in PostgreSQL.
     pub async fn end(&self, request: &Request) -> Result<(), ApiError> {
         let token = self.tokens.verify_access_of_any_age(request.bearer_token()?, request.now())?;
-        let (user, session) = (token.user_id, token.session_id);
-        let ended = match &self.store {
-            Store::PostgreSql(database) => {
-                sessions::end(database, user, session, TokenId::random(&mut request.rng())).await?
-            }
-            Store::DynamoDb(table) => table.end(user, session, request.arrived_at()).await?,
-        };
-        match ended {
+        match self.end_session(request, token.user_id, token.session_id).await? {
             Ended::Now => {
-                audit::record(Event::SignedOut, Some(user));
+                audit::record(Event::SignedOut, Some(token.user_id));
                 Ok(())
             }
             Ended::Before => Err(ApiError::TokenRevoked),
             Ended::UserGone => Err(ApiError::UserNotFound),
         }
     }
-}
 
-impl Authenticated {
-    fn of(token: VerifiedToken) -> Self {
-        Self { user_id: token.user_id, session_id: token.session_id, token_id: token.token_id }
+    async fn end_session(&self, request: &Request, user: UserId, session: SessionId) -> Result<Ended, ApiError> {
+        Ok(match &self.store {
+            Store::PostgreSql(database) => {
+                sessions::end(database, user, session, TokenId::random(&mut request.rng())).await?
+            }
+            Store::DynamoDb(table) => table.end(user, session, request.arrived_at()).await?,
+        })
     }
 }
 
-fn owner_of(owner: SessionOwner) -> Result<User, ApiError> {
+impl Authenticated {
+    fn of(token: VerifiedToken, session_is_fresh: bool, request: &Request) -> Self {
+        let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
+        let oldest = UnixTime(request.now().0.saturating_sub_unsigned(policy::AUTHENTICATION_AGE.as_secs()));
+        let is_fresh = session_is_fresh && auth_time.is_some_and(|time| time > oldest);
+        Self { user_id, session_id, token_id, auth_time, is_fresh }
+    }
+
+    /// Requires that the user has proved the password recently (RFC 9470).
+    ///
+    /// # Errors
+    /// [`ApiError::ReauthenticationRequired`] if it was longer ago than [`policy::AUTHENTICATION_AGE`].
+    pub fn require_fresh(self) -> Result<Self, ApiError> {
+        if self.is_fresh { Ok(self) } else { Err(ApiError::ReauthenticationRequired) }
+    }
+}
+
+/// Whether this time is within [`policy::AUTHENTICATION_AGE`] of the request.
+fn is_recent(auth_time: UnixMillis, request: &Request) -> bool {
+    request.arrived_at().since(auth_time) < policy::AUTHENTICATION_AGE
+}
+
+/// The user, and whether the session is fresh.
+fn owner_of(owner: SessionOwner) -> Result<(User, bool), ApiError> {
     match owner {
-        SessionOwner::Live(user) => Ok(user),
+        SessionOwner::Live { user, is_fresh } => Ok((user, is_fresh)),
         SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
         SessionOwner::UserGone => Err(ApiError::UserNotFound),
     }

@@ -17,6 +17,10 @@ pub enum Need {
     Sessions,
     /// Opening sessions.
     OpenSessions,
+    /// Listing the sessions of the user of a request.
+    ListSessions,
+    /// Recording in a session that its user has proved the password again.
+    RenewSession,
     /// Exchanging refresh tokens.
     RefreshSessions,
     /// Ending the session of a request.
@@ -35,6 +39,8 @@ pub enum Need {
     Keys,
     /// The rules for a new password.
     PasswordRules,
+    /// The language of accounts that have none.
+    Locale,
     /// The settings of sign-in.
     SigninSettings,
     /// The settings of forgot-password.
@@ -59,11 +65,13 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
         Self::OpenSessions,
+        Self::ListSessions,
+        Self::RenewSession,
         Self::RefreshSessions,
         Self::EndSession,
         Self::EndAllSessions,
@@ -73,6 +81,7 @@ impl Need {
         Self::Tokens,
         Self::Keys,
         Self::PasswordRules,
+        Self::Locale,
         Self::SigninSettings,
         Self::ForgotPasswordSettings,
     ];
@@ -85,6 +94,8 @@ impl Need {
             Self::TableOwner => "table-owner",
             Self::Sessions => "sessions",
             Self::OpenSessions => "open-sessions",
+            Self::ListSessions => "list-sessions",
+            Self::RenewSession => "renew-session",
             Self::RefreshSessions => "refresh-sessions",
             Self::EndSession => "end-session",
             Self::EndAllSessions => "end-all-sessions",
@@ -94,6 +105,7 @@ impl Need {
             Self::Tokens => "tokens",
             Self::Keys => "keys",
             Self::PasswordRules => "password-rules",
+            Self::Locale => "locale",
             Self::SigninSettings => "signin-settings",
             Self::ForgotPasswordSettings => "forgot-password-settings",
         }
@@ -123,9 +135,13 @@ impl Need {
     #[must_use]
     pub fn partitions(self) -> Option<&'static str> {
         match self {
-            Self::Sessions | Self::OpenSessions | Self::RefreshSessions | Self::EndSession | Self::EndAllSessions => {
-                Some(SESSIONS)
-            }
+            Self::Sessions
+            | Self::OpenSessions
+            | Self::ListSessions
+            | Self::RenewSession
+            | Self::RefreshSessions
+            | Self::EndSession
+            | Self::EndAllSessions => Some(SESSIONS),
             Self::Counters | Self::SigninCounters => Some("c#*"),
             _ => None,
         }
@@ -136,14 +152,19 @@ impl Need {
         let (own, others): (&[Variable], &[Variable]) = match self {
             Self::Database => (&DATABASE, &[]),
             Self::TableOwner => (&TABLE_OWNER, &[]),
-            Self::Sessions | Self::OpenSessions | Self::RefreshSessions | Self::EndSession | Self::EndAllSessions => {
-                (&STATE, &DATABASE)
-            }
+            Self::Sessions
+            | Self::OpenSessions
+            | Self::ListSessions
+            | Self::RenewSession
+            | Self::RefreshSessions
+            | Self::EndSession
+            | Self::EndAllSessions => (&STATE, &DATABASE),
             Self::Counters | Self::SigninCounters => (&STATE, &[]),
             Self::Mail => (&MAIL, &[]),
             Self::Tokens => (&TOKENS, &KEYS),
             Self::Keys => (&[], &KEYS),
             Self::PasswordRules => (&PASSWORD_RULES, &[]),
+            Self::Locale => (&LOCALE, &[]),
             Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
             Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
         };
@@ -157,6 +178,8 @@ impl Need {
             Self::Database => &["rds-db:connect"],
             Self::Sessions => &["dynamodb:BatchGetItem"],
             Self::OpenSessions => &["dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+            Self::ListSessions => &["dynamodb:Query"],
+            Self::RenewSession => &["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
             Self::EndSession => &["dynamodb:GetItem", "dynamodb:DeleteItem"],
             Self::EndAllSessions | Self::Counters => &["dynamodb:UpdateItem"],
             Self::RefreshSessions | Self::SigninCounters => {
@@ -229,6 +252,8 @@ static TOKENS: [Variable; 6] = [
 
 static PASSWORD_RULES: [Variable; 2] =
     [optional("PASSWORD_MIN_LENGTH", "15", "7"), optional("PASSWORD_BLOCKLIST", "on", "canary")];
+
+static LOCALE: [Variable; 1] = [optional("DEFAULT_LOCALE", "de", "canary")];
 
 static SIGNIN_SETTINGS: [Variable; 2] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];

@@ -31,6 +31,8 @@ pub const ADDRESSES_BY_ASCII: i32 = 3;
 
 /// The tables that the migrations create, without `users`, which the old service has too.
 pub const NEW_TABLES: [&str; 5] = ["sessions", "session_endings", "password_resets", "throttle", "outbox"];
+/// The columns that the migrations add to `users`.
+const NEW_COLUMNS: [&str; 3] = ["credential_version", "locale", "email_verified_at"];
 /// Indexes that the migrations create and whose names another program may have used.
 const NEW_INDEXES: [&str; 2] = ["users_email_lower_key", "users_email_ascii_key"];
 
@@ -101,8 +103,8 @@ fn created_at(column: &Column) -> Vec<String> {
 }
 
 fn additional_column(column: &Column) -> Option<String> {
-    if column.name == "credential_version" {
-        Some("it has a column credential_version already, although no migration was ever applied".to_owned())
+    if NEW_COLUMNS.contains(&column.name.as_str()) {
+        Some(format!("it has a column {} already, although no migration was ever applied", column.name))
     } else if column.not_null && !column.has_default {
         Some(format!("the column {} is NOT NULL and has no default, and this service would not set it", column.name))
     } else {

@@ -10,14 +10,14 @@
 use async_trait::async_trait;
 use rand::Rng as _;
 
-use super::Counters;
+use super::{Counted, Counters};
 use crate::{
     db::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
         users::Account,
     },
-    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
+    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId, VerifiedToken},
     security::{
         Attempt,
         policy::{self, Limit},
@@ -192,6 +192,27 @@ impl DynamoDbCounters {
         refusal
     }
 
+    /// Counts an attempt of a signed-in user to prove the password for the account and the source together, and in `also`. Takes the count back if another
+    /// counter is full.
+    async fn begin_proof_count(
+        &self,
+        counters: &SignInCounters,
+        also: Option<Counted>,
+        now: UnixTime,
+    ) -> Result<(), NotCounted> {
+        let of_source = items_of(counters.source);
+        let of_source = async { Ok(self.read(&of_source, now).await?) };
+        let (before, of_source) = tokio::try_join!(self.count_with_waits(counters.both, now), of_source)?;
+        let mut counted = refusal(source_is_full(&of_source, now), None);
+        if let (Ok(()), Some((counter, limit))) = (&counted, also) {
+            counted = self.count_up_to(counter, limit, Memory::Window, now).await;
+        }
+        if counted.is_err() {
+            self.take_back(counters.both, &before).await?;
+        }
+        counted
+    }
+
     /// Whether the account's owner has a live session that was opened from this source. Without an account, it sends the same query to DynamoDB, so
     /// that the duration does not reveal whether there is an account.
     async fn is_signed_in_here(
@@ -262,6 +283,24 @@ impl Counters for DynamoDbCounters {
             }
         })
         .await
+    }
+
+    async fn begin_proof(
+        &self,
+        token: VerifiedToken,
+        source: &Source,
+        _: Option<Counted>,
+    ) -> Result<Option<CountedSignIn>, NotCounted> {
+        Ok(throttle::find_account_of_user(&self.database, token.user_id, source).await?)
+    }
+
+    async fn count_proof(
+        &self,
+        CountedSignIn { counters, .. }: &CountedSignIn,
+        also: Option<Counted>,
+        now: UnixMillis,
+    ) -> Result<(), NotCounted> {
+        within(self.begin_proof_count(counters, also, now.seconds())).await
     }
 
     fn are_in_database(&self) -> bool {

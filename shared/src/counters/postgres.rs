@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 
-use super::Counters;
+use super::{Counted, Counters};
 use crate::{
     db::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
+    domain::{EmailLookup, SignInCounters, Source, UnixMillis, VerifiedToken},
     security::Attempt,
 };
 
@@ -35,6 +35,20 @@ impl Counters for Database {
         _: UnixMillis,
     ) -> Result<SignInCounters, NotCounted> {
         Ok(counted.counters)
+    }
+
+    async fn begin_proof(
+        &self,
+        token: VerifiedToken,
+        source: &Source,
+        also: Option<Counted>,
+    ) -> Result<Option<CountedSignIn>, NotCounted> {
+        throttle::count_proof(self, token, source, also).await
+    }
+
+    /// Does nothing, because `begin_proof` has counted the attempt completely.
+    async fn count_proof(&self, _: &CountedSignIn, _: Option<Counted>, _: UnixMillis) -> Result<(), NotCounted> {
+        Ok(())
     }
 
     fn are_in_database(&self) -> bool {

@@ -124,7 +124,8 @@ pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<ResetT
 }
 
 /// Of many requests with one token, only the first one succeeds. It deletes the token, or marks it as redeemed if sessions in DynamoDB must end. The
-/// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time.
+/// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time. The token was
+/// in a mail, so the user has proved that the mailbox is theirs.
 ///
 /// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
 /// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.
@@ -138,7 +139,8 @@ static REDEEM: Statement<7> = Statement {
         UPDATE password_resets SET redeemed_at = now()
         WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() AND redeemed_at IS NULL AND $7 RETURNING user_id
     ), changed AS (
-        UPDATE users SET password = $3, credential_version = credential_version + 1
+        UPDATE users SET password = $3, credential_version = credential_version + 1,
+            email_verified_at = coalesce(email_verified_at, now())
         FROM (SELECT * FROM deleted UNION ALL SELECT * FROM marked) AS redeemed WHERE users.id = redeemed.user_id
         RETURNING users.id, users.credential_version
     ), ",

@@ -7,6 +7,35 @@ macro_rules! session_is_live {
     };
 }
 
+/// When the user of the session `s` last proved the password.
+macro_rules! auth_time {
+    () => {
+        "coalesce(s.auth_time, s.created_at)"
+    };
+}
+
+/// When the session `s` was last used: opened, refreshed, or used to prove the password again.
+macro_rules! last_used {
+    () => {
+        "greatest(s.refreshed_at, s.auth_time)"
+    };
+}
+
+/// The condition that `u` is the user `$1`, and that the session `$2` that the request presents is live ([`crate::domain::PresentedSession`]). `$3` is its
+/// credential version if it is in DynamoDB, else NULL.
+macro_rules! session_is_presented {
+    () => {
+        concat!(
+            "u.id = $1 AND CASE WHEN $3 IS NULL
+            THEN EXISTS (SELECT FROM sessions s WHERE s.id = $2 AND ",
+            $crate::db::rules::session_is_live!(),
+            ")
+            ELSE u.credential_version = $3
+        END"
+        )
+    };
+}
+
 /// The condition that a row of `users` has this address. Only the case of ASCII letters is ignored, whatever the database's collation.
 macro_rules! has_address {
     ($address:literal) => {
@@ -18,17 +47,23 @@ macro_rules! has_address {
 /// widens the column.
 macro_rules! user_columns {
     () => {
-        "id::bigint AS id, name, email, credential_version"
+        "id::bigint AS id, name, email, email_verified_at IS NOT NULL AS email_verified, locale,
+        floor(extract(epoch FROM created_at))::bigint AS created_at, credential_version"
     };
 }
 
 /// The columns of a [`crate::domain::Session`], from a row `s` of `sessions`.
 macro_rules! session_columns {
     () => {
-        "s.id, s.user_id::bigint AS user_id, s.refresh_id,
+        concat!(
+            "s.id, s.user_id::bigint AS user_id, s.refresh_id,
         floor(extract(epoch FROM s.refreshed_at))::bigint AS refreshed_at,
+        floor(extract(epoch FROM ",
+            $crate::db::rules::auth_time!(),
+            "))::bigint AS auth_time,
         floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
         floor(extract(epoch FROM now()))::bigint AS now"
+        )
     };
 }
 
@@ -70,8 +105,8 @@ macro_rules! seconds_until {
 }
 
 pub(super) use {
-    count_within_window, counter_key, has_address, one_more, seconds_until, session_columns, session_is_live,
-    user_columns,
+    auth_time, count_within_window, counter_key, has_address, last_used, one_more, seconds_until, session_columns,
+    session_is_live, session_is_presented, user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

@@ -6,7 +6,7 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{one_more, seconds_until, session_columns, session_is_live},
+    rules::{last_used, one_more, seconds_until, session_columns, session_is_live},
     seconds,
     statement::Statement,
     throttle::clear_counters,
@@ -14,31 +14,32 @@ use super::{
 };
 use crate::{
     domain::{
-        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, SignInCounters, TokenId, TooMany, UnixTime,
-        UserId, VerifiedToken,
+        Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters, TokenId,
+        TooMany, UnixTime, UserId, VerifiedToken,
     },
     security::policy,
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 5] = [&OPEN, &LIST, &REFRESH, &WAIT_TO_REFRESH, &END];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 7] =
+    [&OPEN, &LIST, &REFRESH, &WAIT_TO_REFRESH, &RENEW, &END, &END_OTHERS];
 
 /// The session opens only if the credential version is still the one that was read together with the password's hash. A password
 /// reset in the meantime increases it. The session ends on a whole second, so that a token can contain the exact time.
 ///
-/// `evicted` limits the account to [`policy::SESSIONS_OF_ACCOUNT`] sessions. It deletes ended sessions first, then the live ones that were opened or
-/// refreshed longest ago. Concurrent sign-ins may exceed the limit until the next sign-in.
+/// `evicted` limits the account to [`policy::SESSIONS_OF_ACCOUNT`] sessions. It deletes ended sessions first, then the live ones that were not
+/// used for the longest time. Concurrent sign-ins may exceed the limit until the next sign-in.
 ///
 /// The parts from `both_cleared` on undo the counting of the sign-in. This saves a round trip. They do nothing if the keys are NULL.
-static OPEN: Statement<11> = Statement {
+static OPEN: Statement<12> = Statement {
     sql: concat!(
         "
     WITH opened AS (
-        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source)
-        SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $6
+        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent)
+        SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $6, now(), $12
         FROM users WHERE id = $3 AND credential_version = $4
         ON CONFLICT (id) DO UPDATE SET refresh_id = excluded.refresh_id
-        RETURNING id, user_id, refresh_id, refreshed_at, expires_at
+        RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at
     ), evicted AS (
         DELETE FROM sessions WHERE id IN (
             SELECT s.id FROM opened
@@ -46,7 +47,9 @@ static OPEN: Statement<11> = Statement {
                 JOIN users u ON u.id = opened.user_id
             ORDER BY (",
         session_is_live!(),
-        ") DESC, s.refreshed_at DESC
+        ") DESC, ",
+        last_used!(),
+        " DESC
             OFFSET $10 - 1 LIMIT $11
         )
     ), ",
@@ -68,6 +71,7 @@ static OPEN: Statement<11> = Statement {
         Type::BYTEA,
         Type::INT8,
         Type::INT8,
+        Type::TEXT,
     ],
 };
 
@@ -93,6 +97,7 @@ pub async fn open(
                 &forgive.map(|counters| counters.account.as_bytes()),
                 &policy::SESSIONS_OF_ACCOUNT,
                 &policy::SESSIONS_EVICTED,
+                &new.user_agent,
             ],
         )
         .await;
@@ -105,13 +110,17 @@ pub async fn open(
 static LIST: Statement<1> = Statement {
     sql: concat!(
         "
-    SELECT s.id, s.source,
+    SELECT s.id, s.source, s.user_agent,
         floor(extract(epoch FROM s.created_at))::bigint AS created_at,
-        floor(extract(epoch FROM s.refreshed_at))::bigint AS last_used_at,
+        floor(extract(epoch FROM ",
+        last_used!(),
+        "))::bigint AS last_used_at,
         floor(extract(epoch FROM s.expires_at))::bigint AS expires_at
     FROM users u JOIN sessions s ON ",
         session_is_live!(),
-        " WHERE u.id = $1 ORDER BY s.refreshed_at DESC, s.id"
+        " WHERE u.id = $1 ORDER BY ",
+        last_used!(),
+        " DESC, s.id"
     ),
     types: [Type::INT8],
 };
@@ -125,6 +134,7 @@ pub async fn list(db: &Database, user: UserId) -> Result<Vec<ListedSession>, DbE
         last_used_at: UnixTime(row.get("last_used_at")),
         expires_at: UnixTime(row.get("expires_at")),
         source: row.get("source"),
+        user_agent: row.get("user_agent"),
     });
     Ok(listed.collect())
 }
@@ -216,6 +226,44 @@ async fn wait_to_refresh(db: &Database, token: VerifiedToken) -> Result<Option<T
     Ok(db.query_opt(&WAIT_TO_REFRESH, values).await?.map(|row| TooMany::wait(row.get("wait"))))
 }
 
+static RENEW: Statement<6> = Statement {
+    sql: concat!(
+        "
+    WITH renewed AS (
+        UPDATE sessions s SET auth_time = now() FROM users u
+        WHERE s.id = $1 AND s.user_id = $2 AND s.credential_version = $3 AND ",
+        session_is_live!(),
+        "
+        RETURNING s.*
+    ), ",
+        clear_counters!("renewed", "$4", "$5", "$6"),
+        "
+    SELECT ",
+        session_columns!(),
+        " FROM renewed s"
+    ),
+    types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA],
+};
+
+/// Records that the user of a session has proved the password again, and undoes the counting of the attempt. `version` is the credential version under
+/// which the password was verified. `None` if the session has ended since then.
+pub async fn renew(
+    db: &Database,
+    session: PresentedSession,
+    version: i32,
+    forgive: &SignInCounters,
+) -> Result<Option<Session>, DbError> {
+    let values = [
+        &session.session_id.0 as _,
+        &session.user_id.0 as _,
+        &version as _,
+        &forgive.both.as_bytes() as _,
+        &forgive.source.as_bytes() as _,
+        &forgive.account.as_bytes() as _,
+    ];
+    Ok(db.query_opt(&RENEW, values).await?.as_ref().map(self::session))
+}
+
 /// The ended session gets `$3` as its `refresh_id`. If a session has it already, an earlier run of this statement has ended the session and its answer
 /// was lost.
 static END: Statement<3> = Statement {
@@ -241,13 +289,45 @@ pub async fn end(db: &Database, user: UserId, session: SessionId, last_refresh_i
     Ok(if users::find(db, user).await?.is_some() { Ended::Before } else { Ended::UserGone })
 }
 
+/// The ended sessions get `$3` as their `refresh_id`, like those that [`END`] ends.
+static END_OTHERS: Statement<3> = Statement {
+    sql: concat!(
+        "
+    WITH ended AS (
+        UPDATE sessions s SET revoked_at = now(), refresh_id = $3 FROM users u
+        WHERE s.user_id = $1 AND s.id <> $2 AND ",
+        session_is_live!(),
+        " AND EXISTS (SELECT FROM sessions s WHERE s.id = $2 AND ",
+        session_is_live!(),
+        ")
+        RETURNING s.id
+    )
+    SELECT count(*) AS ended FROM (
+        SELECT id FROM ended UNION ALL SELECT id FROM sessions WHERE user_id = $1 AND refresh_id = $3
+    ) AS sessions"
+    ),
+    types: [Type::INT8, Type::UUID, Type::UUID],
+};
+
+/// Ends the live sessions of a user except `kept`, and returns their number. Ends none if `kept` has ended. `last_refresh_id` is a new id, which no token
+/// has.
+pub async fn end_others(
+    db: &Database,
+    user: UserId,
+    kept: SessionId,
+    last_refresh_id: TokenId,
+) -> Result<i64, DbError> {
+    Ok(db.query_one(&END_OTHERS, [&user.0, &kept.0, &last_refresh_id.0]).await?.get("ended"))
+}
+
 /// The session of a row that has [`session_columns!`].
-fn session(row: &Row) -> Session {
+pub(super) fn session(row: &Row) -> Session {
     Session {
         id: SessionId(row.get("id")),
         user_id: UserId(row.get("user_id")),
         refresh_id: TokenId(row.get("refresh_id")),
         refreshed_at: UnixTime(row.get("refreshed_at")),
+        auth_time: UnixTime(row.get("auth_time")),
         expires_at: UnixTime(row.get("expires_at")),
         now: UnixTime(row.get("now")),
     }

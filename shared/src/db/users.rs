@@ -4,18 +4,19 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{has_address, session_is_live, user_columns},
+    rules::{auth_time, has_address, session_is_live, session_is_presented, user_columns},
+    seconds,
     session_endings::owe_session_ending,
     statement::Statement,
 };
 use crate::{
-    domain::{Email, Name, User, UserId, VerifiedToken},
-    security::PasswordHash,
+    domain::{Email, Locale, Name, PresentedSession, UnixTime, User, UserId, VerifiedToken},
+    security::{PasswordHash, policy},
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 5] =
-    [&CREATE, &FIND, &FIND_BY_SESSION, &REPLACE_HASH, &END_ALL_SESSIONS];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
+    [&CREATE, &FIND, &FIND_BY_SESSION, &CHANGE, &REPLACE_HASH, &END_ALL_SESSIONS];
 
 /// Any unique index of `users` may refuse the row, so `ON CONFLICT` names no index. A database that was taken over has one more unique index, on
 /// `email`. Without `ON CONFLICT`, PostgreSQL would write the address into its log.
@@ -48,35 +49,75 @@ pub async fn create(db: &Database, name: &Name, email: &Email, hash: &PasswordHa
 
 /// The owner of the session that a token names.
 pub enum SessionOwner {
-    /// The session is live, and this is its user.
-    Live(User),
+    /// The session is live.
+    Live {
+        /// Its user.
+        user: User,
+        /// Whether the user has proved the password within [`policy::AUTHENTICATION_AGE`].
+        is_fresh: bool,
+    },
     /// The user exists, but the session has ended.
     SessionEnded,
     /// The user does not exist any more.
     UserGone,
 }
 
-static FIND_BY_SESSION: Statement<2> = Statement {
+static FIND_BY_SESSION: Statement<3> = Statement {
     sql: concat!(
         "
     SELECT ",
         user_columns!(),
-        ", EXISTS (SELECT FROM sessions s WHERE s.id = $2 AND ",
+        ", (SELECT ",
+        auth_time!(),
+        " > now() - $3 * interval '1 second' FROM sessions s WHERE s.id = $2 AND ",
         session_is_live!(),
-        ") AS is_live
+        ") AS is_fresh
     FROM users u WHERE id = $1"
     ),
-    types: [Type::INT8, Type::UUID],
+    types: [Type::INT8, Type::UUID, Type::FLOAT8],
 };
 
 /// Finds the user of a token, and whether the token's session is live.
 pub async fn find_by_session(db: &Database, token: VerifiedToken) -> Result<SessionOwner, DbError> {
-    let row = db.query_opt(&FIND_BY_SESSION, [&token.user_id.0, &token.session_id.0]).await?;
-    Ok(match row {
-        None => SessionOwner::UserGone,
-        Some(row) if row.get("is_live") => SessionOwner::Live(user(&row)),
-        Some(_) => SessionOwner::SessionEnded,
+    let age = seconds(policy::AUTHENTICATION_AGE);
+    let Some(row) = db.query_opt(&FIND_BY_SESSION, [&token.user_id.0, &token.session_id.0, &age]).await? else {
+        return Ok(SessionOwner::UserGone);
+    };
+    // NULL if no session is live.
+    Ok(match row.get("is_fresh") {
+        Some(is_fresh) => SessionOwner::Live { user: user(&row), is_fresh },
+        None => SessionOwner::SessionEnded,
     })
+}
+
+static CHANGE: Statement<5> = Statement {
+    sql: concat!(
+        "
+    UPDATE users u SET name = coalesce($4, name), locale = coalesce($5, locale) WHERE ",
+        session_is_presented!(),
+        "
+    RETURNING ",
+        user_columns!()
+    ),
+    types: [Type::INT8, Type::UUID, Type::INT4, Type::TEXT, Type::TEXT],
+};
+
+/// Changes the name and the language of an account, and returns the account. `None` leaves them as they are. The result is `None` if the session is not
+/// live.
+pub async fn change(
+    db: &Database,
+    session: PresentedSession,
+    name: Option<&Name>,
+    locale: Option<Locale>,
+) -> Result<Option<User>, DbError> {
+    let values = [
+        &session.user_id.0 as _,
+        &session.session_id.0 as _,
+        &session.version() as _,
+        &name.map(Name::as_str) as _,
+        &locale.map(Locale::tag) as _,
+    ];
+    Ok(db.query_opt(&CHANGE, values).await?.as_ref().map(user))
 }
 
 /// An account and the hash of its password.
@@ -138,6 +179,9 @@ pub(super) fn user(row: &Row) -> User {
         id: UserId(row.get("id")),
         name: row.get("name"),
         email: row.get("email"),
+        email_verified: row.get("email_verified"),
+        locale: row.get::<_, Option<&str>>("locale").and_then(|tag| tag.parse().ok()),
+        created_at: row.get::<_, Option<i64>>("created_at").map(UnixTime),
         credential_version: row.get("credential_version"),
     }
 }

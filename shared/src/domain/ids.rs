@@ -5,7 +5,8 @@ use serde::Serialize;
 use uuid::{Builder, Uuid};
 
 /// The id of a user. It is an integer, because accounts that were taken over from the old service keep their ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
 pub struct UserId(pub i64);
 
 impl fmt::Display for UserId {
@@ -29,6 +30,13 @@ pub struct TokenId(pub Uuid);
 pub struct MailId(pub Uuid);
 
 impl SessionId {
+    /// Reads an id in the spelling that this service writes. `None` if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id: Uuid = text.parse().ok()?;
+        (id.to_string() == text).then_some(Self(id))
+    }
+
     /// A new session's id: a random UUID (RFC 9562 §5.4).
     pub fn random(rng: &mut impl CryptoRng) -> Self {
         Self(random_uuid(rng))

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt};
 
-use super::{Email, Name};
+use super::{Email, Locale, Name};
 
 /// The rule that a new name, address or password breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Rule {
     EmailTooLong,
     /// The address does not have the form that [`Email::parse`] accepts.
     EmailInvalid,
+    /// The language is not one of [`Locale::ALL`].
+    LocaleUnknown,
     /// The password has fewer than `min_length` characters.
     PasswordTooShort {
         /// The configured minimum.
@@ -55,6 +57,9 @@ impl Rule {
                 "Email must be an address such as kate@example.com, in ASCII and without spaces, quotes or comments"
                     .into(),
             ),
+            Self::LocaleUnknown => {
+                ("invalid_locale", format!("Locale must be one of {}", Locale::ALL.map(Locale::tag).join(", ")).into())
+            }
             Self::PasswordTooShort { min_length } => {
                 ("password_too_short", format!("Password must be at least {min_length} characters").into())
             }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{SessionId, Source, TokenId, TooMany, UnixTime, User, UserId};
+use super::{SessionId, Source, TokenId, TooMany, UnixMillis, UnixTime, User, UserId};
 
 /// A live session, with the values from which its tokens are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Session {
     pub refresh_id: TokenId,
     /// When that token was issued.
     pub refreshed_at: UnixTime,
+    /// When the user last proved the password: the claim `auth_time`.
+    pub auth_time: UnixTime,
     /// When the session ends. A refresh does not change it. It is the `exp` of refresh tokens.
     pub expires_at: UnixTime,
     /// The time at which its access token is issued: by PostgreSQL's clock, or for sessions in DynamoDB by the function's clock.
@@ -29,6 +31,10 @@ pub struct NewSession<'a> {
     pub user: &'a User,
     /// Where the request came from.
     pub source: &'a Source,
+    /// The User-Agent header of the request.
+    pub user_agent: Option<&'a str>,
+    /// When the user proved the password. `None` for now. A session that replaces another one inherits its time.
+    pub auth_time: Option<UnixMillis>,
     /// How long it lives.
     pub lifetime: Duration,
 }
@@ -40,12 +46,14 @@ pub struct ListedSession {
     pub id: SessionId,
     /// When it was opened.
     pub created_at: UnixTime,
-    /// When it was opened or last refreshed.
+    /// When it was opened or last refreshed, or when its user last proved the password.
     pub last_used_at: UnixTime,
     /// When it ends.
     pub expires_at: UnixTime,
     /// The source that opened it.
     pub source: Option<String>,
+    /// The User-Agent header of the request that opened it.
+    pub user_agent: Option<String>,
 }
 
 /// The result of presenting a refresh token.
@@ -83,4 +91,35 @@ pub struct VerifiedToken {
     pub session_id: SessionId,
     /// The claim `jti`.
     pub token_id: TokenId,
+    /// The claim `auth_time`. Refresh tokens do not have it, nor do access tokens that were issued before this claim existed.
+    pub auth_time: Option<UnixTime>,
+}
+
+/// The session that a request presents, for statements that require it to be live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresentedSession {
+    /// The user.
+    pub user_id: UserId,
+    /// The session.
+    pub session_id: SessionId,
+    /// The session in DynamoDB, where it is live. The statement requires that the user still has its credential version. `None` if sessions are in
+    /// PostgreSQL. Then the statement requires that the session is live.
+    pub in_table: Option<TableSession>,
+}
+
+impl PresentedSession {
+    /// The session's credential version in DynamoDB.
+    #[must_use]
+    pub fn version(&self) -> Option<i32> {
+        self.in_table.map(|session| session.version)
+    }
+}
+
+/// A live session in DynamoDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSession {
+    /// The user's credential version when it was opened.
+    pub version: i32,
+    /// When its user last proved the password.
+    pub auth_time: UnixMillis,
 }

@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use serde::{Deserialize, Serialize};
 
 /// Whole seconds since 1970-01-01 UTC: the `NumericDate` of RFC 7519 §2, without its fractions.
@@ -12,6 +13,18 @@ impl UnixTime {
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add_unsigned(duration.as_secs()))
+    }
+
+    /// The time in UTC as RFC 3339 writes it, such as `2026-11-27T09:30:21Z`. A year before 0 counts as 0, and one after 9999 as 9999.
+    ///
+    /// # Panics
+    /// Never: such a time can be written.
+    #[must_use]
+    pub fn to_rfc3339(self) -> String {
+        const YEARS_OF_FOUR_DIGITS: (i64, i64) = (-62_167_219_200, 253_402_300_799);
+        let (first, last) = YEARS_OF_FOUR_DIGITS;
+        let time = OffsetDateTime::from_unix_timestamp(self.0.clamp(first, last)).expect("a year of four digits");
+        time.format(&Rfc3339).expect("a year of four digits")
     }
 
     /// Seconds from `earlier` to this time. Zero if `earlier` is later.
@@ -54,4 +67,21 @@ impl From<SystemTime> for UnixMillis {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_in_utc() {
+        for (time, written) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_795_426_221, "2026-11-23T09:30:21Z"),
+            (i64::MIN, "0000-01-01T00:00:00Z"),
+            (i64::MAX, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(UnixTime(time).to_rfc3339(), written);
+        }
+    }
 }

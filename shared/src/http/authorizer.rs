@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::domain::{SessionId, UserId};
+use crate::{
+    domain::{SessionId, UnixTime, UserId},
+    security::token::PASSWORD,
+};
 
 /// The user and the session of a request that an authorizer let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +29,18 @@ pub struct Authorization {
 struct AuthorizationContext {
     sub: String,
     sid: SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<UnixTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<&'static str>,
 }
 
 impl Authorization {
-    /// Lets a request of this user and session through.
+    /// Lets a request of this user and session through. `auth_time` is the claim of its access token.
     #[must_use]
-    pub fn of(user: UserId, session: SessionId) -> Self {
-        let context = AuthorizationContext { sub: user.to_string(), sid: session };
+    pub fn of(user: UserId, session: SessionId, auth_time: Option<UnixTime>) -> Self {
+        let amr = auth_time.map(|_| PASSWORD);
+        let context = AuthorizationContext { sub: user.to_string(), sid: session, auth_time, amr };
         Self { is_authorized: true, context: Some(context) }
     }
 

@@ -43,6 +43,15 @@ impl Reply {
         Self::json(StatusCode::CREATED, body)
     }
 
+    /// 204, without a body.
+    #[must_use]
+    pub fn no_content() -> Self {
+        let mut reply = Self::json(StatusCode::NO_CONTENT, &());
+        reply.headers.remove(header::CONTENT_TYPE);
+        reply.body.clear();
+        reply
+    }
+
     /// 200 with an HTML page and its Content-Security-Policy.
     ///
     /// # Panics

@@ -110,6 +110,25 @@ impl Request {
         self.event.path_parameters.get("token").map(String::as_str)
     }
 
+    /// The `{id}` of the path, as API Gateway matched it.
+    #[must_use]
+    pub fn path_id(&self) -> Option<&str> {
+        self.event.path_parameters.get("id").map(String::as_str)
+    }
+
+    /// The route that API Gateway chose, such as `DELETE /api/sessions/{id}`. A function with several routes decides by it what to do.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        self.event.route_key.as_deref().unwrap_or_default()
+    }
+
+    /// The first [`policy::USER_AGENT_LENGTH`] characters of the User-Agent header. `None` if it is missing or not ASCII.
+    #[must_use]
+    pub fn user_agent(&self) -> Option<&str> {
+        let text = self.header(header::USER_AGENT)?;
+        Some(text.get(..policy::USER_AGENT_LENGTH).unwrap_or(text))
+    }
+
     /// The host name at which API Gateway received the request. It does not depend on the client's headers.
     #[must_use]
     pub fn domain_name(&self) -> Option<&str> {

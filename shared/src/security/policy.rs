@@ -83,6 +83,9 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
 /// How long other services may cache the public keys. API Gateway caches them for up to two hours, whatever this value is.
 pub const PUBLIC_KEYS_CACHED: Duration = Duration::from_mins(5);
+/// How long after a user has proved the password a session may do sensitive actions, such as changing the address (OWASP ASVS 7.5.1). A refresh does not
+/// extend it. The challenge of RFC 9470 names it as `max_age`.
+pub const AUTHENTICATION_AGE: Duration = Duration::from_mins(10);
 /// How far the clock of the issuer of a token may be ahead of the clock that checks `iat` and `nbf`. There is no tolerance for `exp`.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
@@ -138,6 +141,10 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
 /// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
+/// New passwords of one account. A user changes the password rarely, and each change costs the hashing of a password.
+pub const NEW_PASSWORDS_OF_ACCOUNT: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
+/// The number of characters of a User-Agent header that are stored. Those of browsers have up to 200.
+pub const USER_AGENT_LENGTH: usize = 256;
 /// Maximum number of live sessions of an account. A user has a few devices. A program that signs in for every call would have thousands.
 pub const SESSIONS_OF_ACCOUNT: i64 = 50;
 /// Maximum number of sessions that are deleted in PostgreSQL when one is opened. One would suffice, except after concurrent sign-ins, and for

@@ -47,7 +47,10 @@ impl TokenType {
     }
 }
 
-/// The claims of both types.
+/// The method of authentication: a password (RFC 8176 §2).
+pub const PASSWORD: &str = "pwd";
+
+/// The claims of both types. Only access tokens have `auth_time` (OpenID Connect Core §2) and `amr` (RFC 8176).
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -60,9 +63,14 @@ struct Claims<'a> {
     sid: SessionId,
     r#type: &'a str,
     fresh: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<UnixTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amr: Option<[&'a str; 1]>,
 }
 
-/// The claims of a received token. Each is required and has its type. With the field `_others`, serde accepts only an object. Without it, serde
+/// The claims of a received token. Each is required and has its type, but tokens that were issued before `auth_time` existed do not
+/// have it. With the field `_others`, serde accepts only an object. Without it, serde
 /// would also accept an array of the right length. `type` is a text, because serde would also read an enum from `{"access":null}`.
 #[derive(Deserialize)]
 struct ReceivedClaims {
@@ -80,6 +88,7 @@ struct ReceivedClaims {
     r#type: String,
     #[serde(rename = "fresh")]
     _fresh: bool,
+    auth_time: Option<UnixTime>,
     #[serde(flatten)]
     _others: HashMap<String, Value>,
 }
@@ -168,6 +177,8 @@ impl Tokens {
             sid: session.id,
             r#type: TokenType::Access.name(),
             fresh: freshness == Freshness::Fresh,
+            auth_time: Some(session.auth_time),
+            amr: Some([PASSWORD]),
         };
         let refresh = Claims {
             aud: &self.refresh_audience,
@@ -177,6 +188,8 @@ impl Tokens {
             jti: session.refresh_id,
             r#type: TokenType::Refresh.name(),
             fresh: false,
+            auth_time: None,
+            amr: None,
             ..access
         };
         Ok(TokenReply {
@@ -242,6 +255,7 @@ impl Tokens {
             user_id: UserId(claims.sub),
             session_id: SessionId(claims.sid),
             token_id: TokenId(claims.jti),
+            auth_time: claims.auth_time,
         };
         Ok((verified, claims.exp))
     }

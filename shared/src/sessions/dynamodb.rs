@@ -19,7 +19,8 @@ use self::stored::{
 use crate::{
     db::DbError,
     domain::{
-        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, TokenId, UnixMillis, UserId, VerifiedToken,
+        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, TableSession, TokenId, UnixMillis, UserId,
+        VerifiedToken,
     },
     security::policy,
     state_table::{Deleted, StateTable, Update, Updated, number, within},
@@ -78,10 +79,33 @@ impl SessionTable {
         .await
     }
 
-    /// The credential version of a token's session. `None` if the session is not live.
-    pub(super) async fn find(&self, token: VerifiedToken, now: UnixMillis) -> Result<Option<i32>, DbError> {
+    /// The session of a token. `None` if it is not live.
+    pub(super) async fn find(&self, token: VerifiedToken, now: UnixMillis) -> Result<Option<TableSession>, DbError> {
         let (minimum, session) = within(self.minimum_version_and_session(token)).await?;
-        Ok(session.filter(|session| session.is_live(minimum, now)).map(|session| session.version))
+        let live = session.filter(|session| session.is_live(minimum, now));
+        Ok(live.map(|session| TableSession { version: session.version, auth_time: session.auth_time }))
+    }
+
+    /// Records that the user of a session has proved the password again. `version` is the credential version under which it was verified. `None` if the
+    /// session has ended since then.
+    pub(super) async fn renew(
+        &self,
+        user: UserId,
+        session: SessionId,
+        version: i32,
+        now: UnixMillis,
+    ) -> Result<Option<Session>, DbError> {
+        let key = session_key(user, session);
+        let renew = self.0.update(Update {
+            key: &key,
+            change: "SET auth_time = :now",
+            condition: "attribute_exists(refresh_id) AND version = :version",
+            values: vec![(":now", number(now.0)), (":version", number(version.into()))],
+        });
+        Ok(match within(renew).await? {
+            Updated::Done(item) => Some(StoredSession::read(&item).ok_or_else(malformed)?.session(user, now)),
+            Updated::Refused(_) => None,
+        })
     }
 
     /// Whether a user has a live session that was opened from this source.
@@ -181,6 +205,23 @@ impl SessionTable {
             Deleted::Nothing => false,
         };
         Ok(if was_live { Ended::Now } else { Ended::Before })
+    }
+
+    /// Ends the live sessions of a user except `kept`, and returns their number. Ends none if `kept` has ended.
+    pub(super) async fn end_others(&self, user: UserId, kept: SessionId, now: UnixMillis) -> Result<i64, DbError> {
+        let partition = partition(user);
+        within(async {
+            let live = PartitionContent::of(&self.0.query(&partition).await?, now).live;
+            if !live.iter().any(|session| session.id == kept) {
+                return Ok(0);
+            }
+            let others: Vec<_> = live.into_iter().map(|session| session.id).filter(|id| *id != kept).collect();
+            let deletions = others.into_iter().map(|id| async move { self.0.delete(&session_key(user, id)).await });
+            let deleted: Vec<_> = stream::iter(deletions).buffer_unordered(DELETIONS).try_collect().await?;
+            let ended = deleted.iter().filter(|deleted| !matches!(deleted, Deleted::Nothing)).count();
+            Ok(i64::try_from(ended).unwrap_or(i64::MAX))
+        })
+        .await
     }
 
     /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high or higher.

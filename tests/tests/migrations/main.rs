@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// All migrations, in order.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
     "V3__addresses_compared_by_ascii",
     "V4__sessions_by_source",
     "V5__user_ids_of_64_bits",
     "V6__session_endings",
+    "V7__accounts",
 ];
 
 /// A stack on a database that is not migrated.

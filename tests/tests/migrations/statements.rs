@@ -15,6 +15,8 @@ const BACK_TO_VERSION_4: &str = "
     ALTER SEQUENCE users_id_seq AS integer;
     DROP TABLE session_endings;
     ALTER TABLE password_resets DROP COLUMN redeemed_at;
+    ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;
+    ALTER TABLE sessions DROP COLUMN auth_time, DROP COLUMN user_agent;
     DELETE FROM refinery_schema_history WHERE version > 4";
 
 async fn prepare_all(stack: &Stack) {

@@ -13,8 +13,8 @@ use crate::route::Route;
 /// A request, and the route that it matches.
 pub(super) struct MatchedRequest<'a> {
     pub(super) route: &'a Route,
-    /// The value of `{token}` in the path.
-    pub(super) token: Option<&'a str>,
+    /// The values of the path's parameters.
+    pub(super) parameters: &'a BTreeMap<String, String>,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
@@ -64,8 +64,8 @@ pub(super) fn of(request: &MatchedRequest) -> Value {
     if !body.is_empty() {
         event["body"] = body.into();
     }
-    if let Some(token) = request.token {
-        event["pathParameters"] = json!({ "token": token });
+    if !request.parameters.is_empty() {
+        event["pathParameters"] = json!(request.parameters);
     }
     if let Some(query) = uri.query().filter(|query| !query.is_empty()) {
         event["queryStringParameters"] = json!(query_parameters(query));
@@ -113,7 +113,7 @@ mod tests {
         }
         of(&MatchedRequest {
             route: &route,
-            token: Some("abc"),
+            parameters: &BTreeMap::from([("token".to_owned(), "abc".to_owned())]),
             uri: &uri.parse().expect("a URI"),
             headers: &map,
             body,

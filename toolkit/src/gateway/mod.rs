@@ -80,10 +80,10 @@ pub fn serve(listener: TcpListener, api: Api, cors: Cors) -> Result<()> {
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let matched = api.routes.iter().find_map(|route| {
-        let token = route.matches(parts.method.as_str(), parts.uri.path())?;
-        Some((route, token))
+        let parameters = route.matches(parts.method.as_str(), parts.uri.path())?;
+        Some((route, parameters))
     });
-    let Some((route, token)) = matched else { return message(StatusCode::NOT_FOUND, "Not Found") };
+    let Some((route, parameters)) = matched else { return message(StatusCode::NOT_FOUND, "Not Found") };
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
@@ -93,7 +93,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     let source = api.client_address_header.as_ref().and_then(|header| parts.headers.remove(header));
     let mut event = event::of(&event::MatchedRequest {
         route,
-        token: token.as_deref(),
+        parameters: &parameters,
         uri: &parts.uri,
         headers: &parts.headers,
         body: &body,

@@ -39,6 +39,7 @@ fn session() -> Session {
         user_id: UserId(7),
         refresh_id: TokenId(Uuid::from_u128(2)),
         refreshed_at: NOW,
+        auth_time: UnixTime(NOW.0 - 700),
         expires_at: NOW.plus(Duration::from_hours(7 * 24)),
         now: NOW,
     }
@@ -89,6 +90,26 @@ fn a_refresh_token_minted_again_is_the_same_bytes() {
     let again = tokens().mint(&later, TokenId(Uuid::from_u128(9)), Freshness::Refreshed).unwrap();
     assert_eq!(again.refresh_token, mint().refresh_token);
     assert_ne!(again.access_token, mint().access_token);
+}
+
+/// The claims of a token that this service has minted.
+fn claims_of(token: &str) -> Value {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+// Requirement 54.
+#[test]
+fn only_an_access_token_says_how_and_when_the_user_authenticated() {
+    let (access, refresh) = (claims_of(&mint().access_token), claims_of(&mint().refresh_token));
+    assert_eq!((&access["auth_time"], &access["amr"]), (&json!(NOW.0 - 700), &json!(["pwd"])));
+    assert_eq!((refresh.get("auth_time"), refresh.get("amr")), (None, None));
+}
+
+#[test]
+fn an_access_token_from_before_auth_time_existed_is_valid() {
+    assert_eq!(verify(&header(), &claims()).unwrap().auth_time, None);
+    assert_eq!(verify(&header(), &with("auth_time", json!("1"))), Err(TokenError::Invalid));
 }
 
 #[test]
@@ -189,6 +210,7 @@ fn any_session() -> impl Strategy<Value = Session> {
             user_id: UserId(user_id),
             refresh_id: TokenId(Uuid::from_u128(refresh_id)),
             refreshed_at: UnixTime(now - age),
+            auth_time: UnixTime(now - age),
             expires_at: UnixTime(now + left),
             now: UnixTime(now),
         },
@@ -206,17 +228,17 @@ fn a_token_has_the_ids_of_its_session_and_is_valid_only_in_its_lifetime(
     let reply = tokens().mint(&session, access_id, Freshness::Fresh).unwrap();
     let access_ends = session.expires_at.min(UnixTime(session.now.0 + 3600));
     assert_eq!(reply.expires_in, access_ends.seconds_since(session.now));
-    let said = |token_id, issued: UnixTime, ends: UnixTime, now: UnixTime| match now {
+    let said = |token_id, auth_time, issued: UnixTime, ends: UnixTime, now: UnixTime| match now {
         _ if now.0.saturating_add(30) < issued.0 => Err(TokenError::Invalid),
         _ if now >= ends => Err(TokenError::Expired),
-        _ => Ok(VerifiedToken { user_id: session.user_id, session_id: session.id, token_id }),
+        _ => Ok(VerifiedToken { user_id: session.user_id, session_id: session.id, token_id, auth_time }),
     };
     for moment in [session.refreshed_at, session.now, access_ends, session.expires_at] {
         let now = UnixTime(moment.0.saturating_add(offset));
         let access = tokens().verify_access(&reply.access_token, now);
-        assert_eq!(access, said(access_id, session.now, access_ends, now));
+        assert_eq!(access, said(access_id, Some(session.auth_time), session.now, access_ends, now));
         let refresh = tokens().verify_refresh(&reply.refresh_token, now);
-        assert_eq!(refresh, said(session.refresh_id, session.refreshed_at, session.expires_at, now));
+        assert_eq!(refresh, said(session.refresh_id, None, session.refreshed_at, session.expires_at, now));
     }
 }
 

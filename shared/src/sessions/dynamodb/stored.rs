@@ -46,7 +46,7 @@ impl PartitionContent {
         let minimum_version = minimum_version(items.iter().find(|item| item.text("sk") == Some(ACCOUNT)));
         let sessions = items.iter().filter_map(StoredSession::read);
         let (mut live, ended): (Vec<_>, Vec<_>) = sessions.partition(|session| session.is_live(minimum_version, now));
-        live.sort_by_key(|session| (std::cmp::Reverse(session.refreshed_at), session.id.0));
+        live.sort_by_key(|session| (std::cmp::Reverse(session.last_used()), session.id.0));
         Self { minimum_version, live, ended: ended.into_iter().map(|session| session.id).collect() }
     }
 }
@@ -63,6 +63,9 @@ pub(super) struct StoredSession {
     created_at: UnixMillis,
     expires_at: UnixTime,
     pub(super) source: Option<String>,
+    /// When the user last proved the password.
+    pub(super) auth_time: UnixMillis,
+    user_agent: Option<String>,
     refreshes: i64,
     refreshes_since: UnixMillis,
 }
@@ -79,6 +82,8 @@ impl StoredSession {
             created_at: now,
             expires_at: now.seconds().plus(new.lifetime),
             source: Some(new.source.as_str().to_owned()),
+            auth_time: new.auth_time.unwrap_or(now),
+            user_agent: new.user_agent.map(str::to_owned),
             refreshes: 0,
             refreshes_since: now,
         }
@@ -97,6 +102,9 @@ impl StoredSession {
             created_at: millis("created_at")?,
             expires_at: UnixTime(item.number("expires_at")?),
             source: item.text("source").map(str::to_owned),
+            // Sessions that were opened before this attribute existed do not have it.
+            auth_time: millis("auth_time").or_else(|| millis("created_at"))?,
+            user_agent: item.text("user_agent").map(str::to_owned),
             refreshes: item.number("refreshes")?,
             refreshes_since: millis("refreshes_since")?,
         })
@@ -111,10 +119,12 @@ impl StoredSession {
             ("created_at", number(self.created_at.0)),
             ("expires_at", number(self.expires_at.0)),
             ("source", text(self.source.as_deref().unwrap_or_default())),
+            ("auth_time", number(self.auth_time.0)),
             ("refreshes", number(self.refreshes)),
             ("refreshes_since", number(self.refreshes_since.0)),
         ];
-        Item::new(&session_key(user, self.id), attributes)
+        let user_agent = self.user_agent.as_deref().map(|user_agent| ("user_agent", text(user_agent)));
+        Item::new(&session_key(user, self.id), attributes.into_iter().chain(user_agent))
     }
 
     pub(super) fn is_live(&self, minimum_version: i32, now: UnixMillis) -> bool {
@@ -128,9 +138,15 @@ impl StoredSession {
             user_id,
             refresh_id: self.refresh_id,
             refreshed_at: self.refreshed_at.seconds(),
+            auth_time: self.auth_time.seconds(),
             expires_at: self.expires_at,
             now: now.max(self.refreshed_at).seconds(),
         }
+    }
+
+    /// When it was last used: opened, refreshed, or used to prove the password again.
+    fn last_used(&self) -> UnixMillis {
+        self.refreshed_at.max(self.auth_time)
     }
 
     /// The session, as its owner sees it in a list.
@@ -138,9 +154,10 @@ impl StoredSession {
         ListedSession {
             id: self.id,
             created_at: self.created_at.seconds(),
-            last_used_at: self.refreshed_at.seconds(),
+            last_used_at: self.last_used().seconds(),
             expires_at: self.expires_at,
             source: self.source,
+            user_agent: self.user_agent,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::documents::{self, Route};
 use toolkit::endpoints::Endpoint;
 
@@ -43,17 +43,19 @@ fn problem(endpoint: &Endpoint) -> Option<String> {
     let Route { method, path, .. } = &routes[0];
     Some(format!(
         "{file}: the event does not lead to a route of `{name}`. Write `\"version\": \"2.0\"`, `\"routeKey\": \"{method} {path}\"` at the top \
-         and under `requestContext`, a `rawPath` of that route, and the value of `{{token}}` under `pathParameters` if the route has one."
+         and under `requestContext`, a `rawPath` of that route, and the values of its parameters under `pathParameters` if it has some."
     ))
 }
 
 fn leads_to(event: &Value, route: &Route) -> bool {
     let key = format!("{} {}", route.method, route.path);
-    let token = route.matches(&route.method, event["rawPath"].as_str().unwrap_or_default());
+    let parameters = route.matches(&route.method, event["rawPath"].as_str().unwrap_or_default());
     event["version"] == "2.0"
         && event["routeKey"] == key
         && event["requestContext"]["routeKey"] == key
-        && token.is_some_and(|token| event["pathParameters"]["token"].as_str() == token.as_deref())
+        && parameters.is_some_and(|parameters| {
+            event["pathParameters"].as_object().map_or(parameters.is_empty(), |given| json!(given) == json!(parameters))
+        })
 }
 
 /// A shell command that creates the event of a route from the event of another route.

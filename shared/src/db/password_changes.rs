@@ -1,0 +1,144 @@
+//! The change of a password by a signed-in user.
+
+use std::time::Duration;
+
+use tokio_postgres::types::Type;
+
+use super::{
+    AnyStatement, Database, DbError,
+    rules::{auth_time, session_columns, session_is_presented},
+    seconds,
+    session_endings::owe_session_ending,
+    sessions,
+    statement::Statement,
+    throttle::clear_counters,
+};
+use crate::{
+    domain::{MailId, PresentedSession, Session, SessionId, SignInCounters, Source, TokenId},
+    security::{PasswordHash, policy},
+};
+
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&CHANGE_PASSWORD];
+
+/// The higher credential version ends every session of the user. If sessions are in PostgreSQL, the statement also opens the session that replaces the
+/// presented one and inherits its `auth_time`, and undoes the counting of the attempt. The reset token of the user becomes void.
+///
+/// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did. No other request has this salted hash.
+static CHANGE_PASSWORD: Statement<15> = Statement {
+    sql: concat!(
+        "
+    WITH changed AS (
+        UPDATE users u SET password = $4, credential_version = credential_version + 1 WHERE ",
+        session_is_presented!(),
+        "
+        RETURNING u.id, u.credential_version
+    ), ",
+        owe_session_ending!("changed"),
+        ", voided AS (
+        DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id
+    ), mail AS (
+        INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
+        SELECT id, 'password_changed', $5, now() + $6 * interval '1 second', now() + $7 * interval '1 second' FROM changed
+        ON CONFLICT (user_id, kind) DO UPDATE
+        SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
+    ), opened AS (
+        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent)
+        SELECT $8, changed.id, changed.credential_version, $9, now(), date_trunc('second', now()) + $10 * interval '1 second', $11, ",
+        auth_time!(),
+        ", $12
+        FROM changed JOIN sessions s ON s.id = $2 WHERE $3 IS NULL
+        RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at
+    ), ",
+        clear_counters!("opened", "$13", "$14", "$15"),
+        "
+    SELECT changed.credential_version, ",
+        session_columns!(),
+        " FROM changed LEFT JOIN opened s ON true
+    UNION ALL
+    SELECT u.credential_version, ",
+        session_columns!(),
+        " FROM users u LEFT JOIN sessions s ON s.id = $8 WHERE u.id = $1 AND u.password = $4"
+    ),
+    types: [
+        Type::INT8,
+        Type::UUID,
+        Type::INT4,
+        Type::TEXT,
+        Type::UUID,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::UUID,
+        Type::UUID,
+        Type::FLOAT8,
+        Type::TEXT,
+        Type::TEXT,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::BYTEA,
+    ],
+};
+
+/// A change of a password.
+pub struct PasswordChange<'a> {
+    /// The session that the request presents.
+    pub session: PresentedSession,
+    /// The hash of the new password.
+    pub hash: &'a PasswordHash,
+    /// The id of the first attempt to send the notice.
+    pub notice: MailId,
+    /// The session that replaces the presented one, if sessions are in PostgreSQL.
+    pub replacement: Replacement<'a>,
+    /// The counters of the attempt.
+    pub forgive: &'a SignInCounters,
+}
+
+/// A session that replaces another one of the same user. It inherits `auth_time`.
+pub struct Replacement<'a> {
+    /// Its id.
+    pub id: SessionId,
+    /// The `jti` of its first refresh token.
+    pub refresh_id: TokenId,
+    /// How long it lives.
+    pub lifetime: Duration,
+    /// Where the request came from.
+    pub source: &'a Source,
+    /// The User-Agent header of the request.
+    pub user_agent: Option<&'a str>,
+}
+
+/// A changed password.
+pub struct PasswordChanged {
+    /// The new credential version of the user.
+    pub version: i32,
+    /// The new session. `None` if sessions are in DynamoDB.
+    pub session: Option<Session>,
+}
+
+/// Sets the password, ends every session of the user, and writes the notice into the outbox. If sessions are in PostgreSQL, opens the new session. Also
+/// writes that the sessions in DynamoDB must end. `None` if the presented session is not live.
+pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<PasswordChanged>, DbError> {
+    let PasswordChange { session, hash, notice, replacement: new, forgive } = change;
+    let values = [
+        &session.user_id.0 as _,
+        &session.session_id.0 as _,
+        &session.version() as _,
+        &hash.as_stored() as _,
+        &notice.0 as _,
+        &seconds(policy::MAIL_FIRST_RETRY) as _,
+        &seconds(policy::NOTICE_LIFETIME) as _,
+        &new.id.0 as _,
+        &new.refresh_id.0 as _,
+        &seconds(new.lifetime) as _,
+        &new.source.as_str() as _,
+        &new.user_agent as _,
+        &forgive.both.as_bytes() as _,
+        &forgive.source.as_bytes() as _,
+        &forgive.account.as_bytes() as _,
+    ];
+    let row = db.query_opt(&CHANGE_PASSWORD, values).await?;
+    Ok(row.map(|row| PasswordChanged {
+        version: row.get("credential_version"),
+        session: row.get::<_, Option<uuid::Uuid>>("id").map(|_| sessions::session(&row)),
+    }))
+}

@@ -1,0 +1,330 @@
+//! Counting attempts to sign in, and attempts of signed-in users to prove the password.
+
+use tokio_postgres::{Row, types::Type};
+
+use super::{CountedSignIn, NotCounted};
+use crate::{
+    db::{
+        AnyStatement, Database, DbError,
+        rules::{
+            count_within_window, counter_key, has_address, one_more, seconds_until, session_is_live, user_columns,
+        },
+        seconds,
+        statement::Statement,
+        users::{Account, account},
+    },
+    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UserId, VerifiedToken},
+    security::policy::{self, Limit},
+};
+
+/// All statements of this module.
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 4] =
+    [&FIND_ACCOUNT, &FIND_ACCOUNT_OF_USER, &COUNT_SIGN_IN, &COUNT_PROOF];
+
+/// The parts of a `WITH` that find the account that fulfils the condition `$account`, and the three counters of `$subject` for the source `$2`.
+macro_rules! sign_in {
+    (account: $account:expr, subject: $subject:expr) => {
+        concat!(
+            "account AS (
+        SELECT ",
+            user_columns!(),
+            ", password FROM users u WHERE ",
+            $account,
+            "
+    ), subject AS (
+        SELECT ",
+            $subject,
+            " AS name
+    ), named AS (
+        SELECT ",
+            counter_key!("'signin both ' || $2 || ' ' || name"),
+            " AS both_key, ",
+            counter_key!("'signin source ' || $2"),
+            " AS source_key, ",
+            counter_key!("'signin account ' || name"),
+            " AS account_key
+        FROM subject WHERE name IS NOT NULL
+    )"
+        )
+    };
+}
+
+/// The name of an account in the names of its counters: its id and its credential version. So failures that were counted for an address do not affect an
+/// account that is created later with this address, and a password reset starts new counters.
+macro_rules! account_name {
+    () => {
+        "(SELECT 'user ' || id || ' ' || credential_version FROM account)"
+    };
+}
+
+/// The account with the address `$1`. For an address without an account, the names of the counters contain the address, so that clients cannot see whether
+/// an account exists.
+macro_rules! sign_in_by_address {
+    () => {
+        sign_in!(
+            account: has_address!("$1"),
+            subject: concat!("coalesce(", account_name!(), ", 'address ' || coalesce(lower($1 COLLATE \"C\"), ''))")
+        )
+    };
+}
+
+static FIND_ACCOUNT: Statement<2> = Statement {
+    sql: concat!(
+        "
+    WITH ",
+        sign_in_by_address!(),
+        "
+    SELECT account.*, named.* FROM named LEFT JOIN account ON true"
+    ),
+    types: [Type::TEXT, Type::TEXT],
+};
+
+/// Finds the account of an address, and the counters for an attempt to sign in to it, for counters outside PostgreSQL. Counts nothing.
+pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, DbError> {
+    let row = db.query_one(&FIND_ACCOUNT, [&email.as_sql(), &source.as_str()]).await?;
+    Ok(CountedSignIn { account: found_account(&row), counters: counters(&row) })
+}
+
+static FIND_ACCOUNT_OF_USER: Statement<2> = Statement {
+    sql: concat!(
+        "
+    WITH ",
+        sign_in!(account: "id = $1", subject: account_name!()),
+        "
+    SELECT account.*, named.* FROM named CROSS JOIN account"
+    ),
+    types: [Type::INT8, Type::TEXT],
+};
+
+/// Finds the account of a user, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the user
+/// does not exist any more.
+pub async fn find_account_of_user(
+    db: &Database,
+    user: UserId,
+    source: &Source,
+) -> Result<Option<CountedSignIn>, DbError> {
+    let row = db.query_opt(&FIND_ACCOUNT_OF_USER, [&user.0, &source.as_str()]).await?;
+    Ok(row.map(|row| CountedSignIn { account: found_account(&row), counters: counters(&row) }))
+}
+
+/// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account. An attempt of a signed-in user
+/// to prove the password counts in the same way.
+///
+/// `refusal` checks the counters as they were when the statement began. An attempt that it refuses is not counted. Then the row of each counter is
+/// locked, and increased if its limit is not reached. The rows are always locked in the same order, so two attempts cannot deadlock. If a concurrent
+/// attempt started a wait after the statement began, the statement does not know the length of the wait, and `Retry-After` is the first wait.
+///
+/// The account's own limit does not apply if `$is_owner` is true. `$more` has the parts for one more counter: its key, its refusal, its counting, and the
+/// condition that it has counted.
+///
+/// The parameters are: `$1` and `$2` of [`sign_in!`], the failures before the first wait, the first and the longest wait, the time that failures are
+/// kept, the limit and the period of a source, the limit of an account, and the time by which each failure extends the account's counter.
+macro_rules! count_sign_in {
+    (
+        $sign_in:expr, is_owner: $is_owner:expr, more: { key: $key:expr, refusal: $refusal:expr, counting: $counting:expr, is_counted: $is_counted:expr }
+    ) => {
+        concat!(
+            "
+    WITH ",
+            $sign_in,
+            ", owner AS (
+        SELECT ",
+            $is_owner,
+            " AS is_signed_in_here
+    ), refusal AS (
+        SELECT coalesce(max(CASE
+                WHEN t.key = named.both_key THEN ",
+            seconds_until!("t.blocked_until"),
+            "
+                WHEN t.key = named.source_key AND t.attempts >= $7 THEN ",
+            seconds_until!("t.expires_at"),
+            "
+                WHEN t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here THEN ",
+            seconds_until!("t.expires_at"),
+            $refusal,
+            "
+            END), 0) AS wait,
+            coalesce(
+                bool_or(t.key = named.account_key AND t.attempts >= $9 AND NOT is_signed_in_here)
+                    AND NOT bool_or(t.key = named.source_key AND t.attempts >= $7),
+                false
+            ) AS reset_helps
+        FROM named CROSS JOIN owner
+            CROSS JOIN LATERAL (VALUES (both_key), (source_key), (account_key)",
+            $key,
+            ") AS counter (key)
+            JOIN throttle t ON t.key = counter.key AND t.expires_at > now()
+    ), both_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT both_key, 1, now() + $6 * interval '1 second' FROM named, refusal WHERE refusal.wait <= 0
+        ON CONFLICT (key) DO UPDATE SET
+            attempts = ",
+            one_more!("t.attempts" while "t.expires_at > now()"),
+            ",
+            blocked_until = CASE WHEN t.expires_at > now() AND t.attempts + 1 >= $3
+                THEN now() + least($5, $4 * power(2, least(t.attempts + 1 - $3, 30))) * interval '1 second' END,
+            expires_at = excluded.expires_at
+        WHERE t.expires_at <= now() OR t.blocked_until IS NULL OR t.blocked_until <= now()
+        RETURNING key
+    ), source_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT source_key, 1, now() + $8 * interval '1 second' FROM named, both_counted",
+            count_within_window!(up to "$7"),
+            "
+    ), account_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT account_key, 1, now() + $10 * interval '1 second' FROM named, source_counted
+        ON CONFLICT (key) DO UPDATE SET
+            attempts = ",
+            one_more!("t.attempts" while "t.expires_at > now()"),
+            ",
+            expires_at = greatest(t.expires_at, now()) + $10 * interval '1 second'
+        WHERE t.expires_at <= now() OR t.attempts < $9
+        RETURNING key
+    )",
+            $counting,
+            "
+    SELECT account.*, named.*, refusal.reset_helps,
+        (EXISTS (SELECT FROM account_counted) OR (is_signed_in_here AND EXISTS (SELECT FROM source_counted)))",
+            $is_counted,
+            " AS is_counted,
+        CASE WHEN refusal.wait > 0 THEN refusal.wait ELSE $4 END AS wait
+    FROM named CROSS JOIN owner CROSS JOIN refusal LEFT JOIN account ON true"
+        )
+    };
+}
+
+static COUNT_SIGN_IN: Statement<10> = Statement {
+    sql: count_sign_in!(
+        sign_in_by_address!(),
+        is_owner: concat!(
+            "EXISTS (SELECT FROM sessions s JOIN account u ON ",
+            session_is_live!(),
+            " WHERE s.source = $2)"
+        ),
+        more: { key: "", refusal: "", counting: "", is_counted: "" }
+    ),
+    types: [
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+    ],
+};
+
+/// `$1` is the user, and `$11` is the session, which must be live. `$12` is the key of one more counter, or NULL, `$13` its limit, and `$14` its period.
+static COUNT_PROOF: Statement<14> = Statement {
+    sql: count_sign_in!(
+        sign_in!(
+            account: concat!("id = $1 AND EXISTS (SELECT FROM sessions s WHERE s.id = $11 AND ", session_is_live!(), ")"),
+            subject: account_name!()
+        ),
+        is_owner: "true",
+        more: {
+            key: ", ($12)",
+            refusal: concat!("
+                WHEN t.key = $12 AND t.attempts >= $13 THEN ", seconds_until!("t.expires_at")),
+            counting: concat!(
+                ", one_more_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT $12, 1, now() + $14 * interval '1 second' FROM source_counted WHERE $12 IS NOT NULL",
+                count_within_window!(up to "$13"),
+                "
+    )"
+            ),
+            is_counted: " AND ($12 IS NULL OR EXISTS (SELECT FROM one_more_counted))"
+        }
+    ),
+    types: [
+        Type::INT8,
+        Type::TEXT,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::UUID,
+        Type::BYTEA,
+        Type::INT4,
+        Type::FLOAT8,
+    ],
+};
+
+/// Finds the account of a live session. Counts an attempt to prove its password, and in `also` if there is such a counter, or refuses the attempt. `None` if
+/// the session is not live.
+pub async fn count_proof(
+    db: &Database,
+    token: VerifiedToken,
+    source: &Source,
+    also: Option<(CounterKey, Limit)>,
+) -> Result<Option<CountedSignIn>, NotCounted> {
+    let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
+    let values = [
+        &token.user_id.0 as _,
+        &source.as_str() as _,
+        &policy::SIGNIN_FAILURES as _,
+        &seconds(policy::SIGNIN_FIRST_WAIT) as _,
+        &seconds(policy::SIGNIN_LONGEST_WAIT) as _,
+        &seconds(policy::SIGNIN_MEMORY) as _,
+        &of_source.attempts as _,
+        &seconds(of_source.window) as _,
+        &policy::SIGNIN_FAILURES_OF_ACCOUNT as _,
+        &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT) as _,
+        &token.session_id.0 as _,
+        &also.as_ref().map(|(key, _)| key.as_bytes()) as _,
+        &also.map(|(_, limit)| limit.attempts) as _,
+        &also.map(|(_, limit)| seconds(limit.window)) as _,
+    ];
+    db.query_opt(&COUNT_PROOF, values).await?.as_ref().map(counted).transpose()
+}
+
+/// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt.
+pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, NotCounted> {
+    let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
+    let row = db
+        .query_one(
+            &COUNT_SIGN_IN,
+            [
+                &email.as_sql(),
+                &source.as_str(),
+                &policy::SIGNIN_FAILURES,
+                &seconds(policy::SIGNIN_FIRST_WAIT),
+                &seconds(policy::SIGNIN_LONGEST_WAIT),
+                &seconds(policy::SIGNIN_MEMORY),
+                &of_source.attempts,
+                &seconds(of_source.window),
+                &policy::SIGNIN_FAILURES_OF_ACCOUNT,
+                &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT),
+            ],
+        )
+        .await?;
+    counted(&row)
+}
+
+/// The attempt of a row of [`count_sign_in!`], or its refusal.
+fn counted(row: &Row) -> Result<CountedSignIn, NotCounted> {
+    if row.get("is_counted") {
+        Ok(CountedSignIn { account: found_account(row), counters: counters(row) })
+    } else {
+        Err(TooMany { reset_helps: row.get("reset_helps"), ..TooMany::wait(row.get("wait")) }.into())
+    }
+}
+
+fn counters(row: &Row) -> SignInCounters {
+    let key = |name| CounterKey::from_stored(row.get(name));
+    SignInCounters { both: key("both_key"), source: key("source_key"), account: key("account_key") }
+}
+
+/// The account of a row, if the row has one.
+fn found_account(row: &Row) -> Option<Account> {
+    row.get::<_, Option<String>>("password").map(|_| account(row))
+}

@@ -1,0 +1,118 @@
+//! Proofs of the password by a signed-in user, for actions that need more than a session.
+//!
+//! A wrong password counts as a failed sign-in of the account and the source. So a stolen session gives no additional guesses.
+
+use crate::{
+    audit::{self, Event},
+    counters::{self, Counters},
+    db::{Database, throttle::CountedSignIn, users::Account},
+    domain::{PresentedSession, SignInCounters, User},
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    http::Request,
+    security::{AccountAttempt, Password, PasswordHasher},
+    sessions::Sessions,
+};
+
+/// Checks the passwords of signed-in users.
+pub struct PasswordProofs {
+    database: Database,
+    counters: Box<dyn Counters>,
+    hasher: PasswordHasher,
+}
+
+/// A counted attempt to prove the password of a live session's user.
+pub struct Attempt {
+    /// The session that the request presents.
+    pub session: PresentedSession,
+    counted: CountedSignIn,
+}
+
+/// A proof of the password.
+pub struct Proof {
+    /// The session that the request presents.
+    pub session: PresentedSession,
+    /// The account, as it was when the password was verified.
+    pub user: User,
+    /// The counters of the attempt, which the statement that uses the proof clears.
+    pub counters: SignInCounters,
+}
+
+impl PasswordProofs {
+    /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
+    ///
+    /// # Errors
+    /// If the endpoint is malformed.
+    pub fn from_env(env: &Environment, database: &Database) -> Result<Self, ConfigError> {
+        let counters = counters::from_env(env, database)?;
+        Ok(Self { database: database.clone(), counters, hasher: PasswordHasher::new() })
+    }
+
+    /// Authenticates the request and counts an attempt to prove the password. Also counts the attempt `also`, if there is one.
+    ///
+    /// # Errors
+    /// As [`Sessions::authenticate`]. [`ApiError::TooManyAttempts`] if there were too many.
+    pub async fn begin(
+        &self,
+        sessions: &Sessions,
+        request: &Request,
+        also: Option<AccountAttempt>,
+    ) -> Result<Attempt, ApiError> {
+        let token = sessions.verify(request)?;
+        let also = also.map(|attempt| (attempt.counter(token.user_id), attempt.limit()));
+        let (source, now) = (request.source(), request.arrived_at());
+        let found = async { Ok(self.counters.begin_proof(token, &source, also).await?) };
+        let (session, found) = tokio::try_join!(sessions.present(token, now), found)?;
+        let Some(counted) = found else { return Err(sessions.refusal(&self.database, token.user_id).await?) };
+        self.counters.count_proof(&counted, also, now).await?;
+        Ok(Attempt { session, counted })
+    }
+
+    /// Verifies the password of a counted attempt.
+    ///
+    /// # Errors
+    /// [`ApiError::WrongPassword`] if it is wrong.
+    pub async fn verify(&self, attempt: &Attempt, request: &Request, password: &str) -> Result<Proof, ApiError> {
+        let account = attempt.account()?;
+        let (password, source, now) = (Password::new(password), request.source(), request.arrived_at());
+        let (is_right, counters) = tokio::join!(
+            self.hasher.verify(&password, Some(&account.password_hash)),
+            self.counters.complete_sign_in_count(&attempt.counted, &source, now),
+        );
+        let (counters, is_right) = (counters?, is_right?);
+        if !is_right {
+            audit::record(Event::SignInFailed, Some(account.user.id));
+            return Err(ApiError::WrongPassword);
+        }
+        Ok(Proof { session: attempt.session, user: account.user.clone(), counters })
+    }
+
+    /// Undoes the counting of a successful attempt in DynamoDB. If the counters are in PostgreSQL, the statement that uses the proof does it.
+    ///
+    /// # Errors
+    /// If DynamoDB fails.
+    pub async fn forgive_in_table(&self, proof: &Proof) -> Result<(), ApiError> {
+        if self.counters.are_in_database() { Ok(()) } else { self.forgive(proof).await }
+    }
+
+    /// Undoes the counting of a successful attempt whose proof is not used.
+    ///
+    /// # Errors
+    /// If the store of the counters fails.
+    pub async fn forgive(&self, proof: &Proof) -> Result<(), ApiError> {
+        Ok(self.counters.forgive_sign_in(&proof.counters).await?)
+    }
+}
+
+impl Attempt {
+    /// Whether the credentials have changed, but the session has not ended yet, because it must still end in DynamoDB.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        let version = self.counted.account.as_ref().map(|account| account.user.credential_version);
+        self.session.in_table.is_some() && self.session.version() != version
+    }
+
+    fn account(&self) -> Result<&Account, ApiError> {
+        self.counted.account.as_ref().ok_or(ApiError::UserNotFound)
+    }
+}

@@ -1,0 +1,86 @@
+//! The change of a password: it ends every session of the user, and opens a session that replaces the one of the request.
+
+use super::{Sessions, Store, dynamodb::Opened};
+use crate::{
+    audit::{self, Event},
+    db::{
+        Database,
+        password_changes::{self, PasswordChange, Replacement},
+        session_endings,
+    },
+    domain::{MailId, NewSession, PresentedSession, Session, SessionId, TokenId, User},
+    error::ApiError,
+    http::Request,
+    proofs::Proof,
+    security::{PasswordHash, token::TokenReply},
+};
+
+impl Sessions {
+    /// Sets the password of the user who gave this proof, ends all sessions of the user, and writes the notice into the outbox. Opens a session that
+    /// inherits the `auth_time` of the presented one, and returns its tokens.
+    ///
+    /// # Errors
+    /// [`ApiError::TokenRevoked`] if the presented session has ended since the proof. If DynamoDB fails, the password is set, and the client may repeat the
+    /// request ([`Self::complete_password_change`]).
+    pub async fn change_password(
+        &self,
+        request: &Request,
+        database: &Database,
+        proof: &Proof,
+        hash: &PasswordHash,
+        notice: MailId,
+    ) -> Result<TokenReply, ApiError> {
+        let mut rng = request.rng();
+        let replacement = Replacement {
+            id: SessionId::random(&mut rng),
+            refresh_id: TokenId::random(&mut rng),
+            lifetime: self.lifetime,
+            source: &request.source(),
+            user_agent: request.user_agent(),
+        };
+        let Proof { session, user, counters } = proof;
+        let change = PasswordChange { session: *session, hash, notice, replacement, forgive: counters };
+        let changed = password_changes::change(database, change).await?.ok_or(ApiError::TokenRevoked)?;
+        audit::record(Event::PasswordChanged, Some(user.id));
+        match changed.session {
+            Some(session) => self.mint(request, &session),
+            None => {
+                let user = User { credential_version: changed.version, ..user.clone() };
+                self.complete_password_change(request, database, *session, &user).await
+            }
+        }
+    }
+
+    /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version.
+    ///
+    /// # Errors
+    /// [`ApiError::TokenRevoked`] if the credentials have changed again.
+    pub async fn complete_password_change(
+        &self,
+        request: &Request,
+        database: &Database,
+        presented: PresentedSession,
+        user: &User,
+    ) -> Result<TokenReply, ApiError> {
+        let (Store::DynamoDb(table), Some(in_table)) = (&self.store, presented.in_table) else {
+            return Err(ApiError::TokenRevoked);
+        };
+        let mut rng = request.rng();
+        let new = NewSession {
+            id: SessionId::random(&mut rng),
+            refresh_id: TokenId::random(&mut rng),
+            user,
+            source: &request.source(),
+            user_agent: request.user_agent(),
+            auth_time: Some(in_table.auth_time),
+            lifetime: self.lifetime,
+        };
+        // This also raises the account's minimum version, which ends the other sessions.
+        let session: Session = match table.open(new, request.arrived_at()).await? {
+            Opened::Open(session) => session,
+            Opened::Outdated { .. } => return Err(ApiError::TokenRevoked),
+        };
+        session_endings::settle(database, user.id, user.credential_version).await?;
+        self.mint(request, &session)
+    }
+}
