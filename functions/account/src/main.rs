@@ -1,0 +1,107 @@
+//! `/api/account`: shows the account of the signed-in user, and changes its name and language.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use shared::{
+    audit::{self, Event},
+    db::{Database, users},
+    domain::{Locale, Name, UnixTime, User, UserId},
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    http::{Reply, Request},
+    mail,
+    runtime::run,
+    sessions::Sessions,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, account).await
+}
+
+async fn account(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
+    match request.route() {
+        "GET /api/account" => show(app, &request).await,
+        "PATCH /api/account" => change(app, &request).await,
+        other => Err(ApiError::unknown_route(other)),
+    }
+}
+
+async fn show(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let (_, user) = app.sessions.authenticate_user(request, &app.database).await?;
+    Ok(Reply::ok(&Account::of(user, app.default_locale)))
+}
+
+async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let Change { name, locale } = app.sessions.authenticate_before(request, Change::parse(request)).await?;
+    let session = app.sessions.presented(request).await?;
+    let changed = users::change(&app.database, session, name.as_ref(), locale).await?;
+    let Some(user) = changed else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    audit::record(Event::AccountChanged, Some(user.id));
+    Ok(Reply::ok(&Account::of(user, app.default_locale)))
+}
+
+/// The changes in the request. What is missing stays as it is.
+struct Change {
+    name: Option<Name>,
+    locale: Option<Locale>,
+}
+
+impl Change {
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        let [name, locale] = request.texts(["name", "locale"])?;
+        let name = name.map(|name| Name::parse(&name)).transpose()?;
+        let locale = locale.map(|tag| tag.parse()).transpose()?;
+        Ok(Self { name, locale })
+    }
+}
+
+#[derive(Serialize)]
+struct Account {
+    user: Profile,
+    /// The address that the user wants to change to and has not proved yet.
+    pending_email: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Profile {
+    id: UserId,
+    name: String,
+    email: String,
+    email_verified: bool,
+    locale: &'static str,
+    created_at: Option<String>,
+}
+
+impl Account {
+    fn of(user: User, default_locale: Locale) -> Self {
+        let user = Profile {
+            id: user.id,
+            name: user.name,
+            email: user.email,
+            email_verified: user.email_verified,
+            locale: user.locale.unwrap_or(default_locale).tag(),
+            created_at: user.created_at.map(UnixTime::to_rfc3339),
+        };
+        Self { user, pending_email: None }
+    }
+}
+
+struct App {
+    database: Database,
+    sessions: Sessions,
+    default_locale: Locale,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::from_env(&env)?;
+        Ok(Self {
+            sessions: Sessions::from_env(&env, Some(&database))?,
+            database,
+            default_locale: mail::default_locale(&env)?,
+        })
+    }
+}

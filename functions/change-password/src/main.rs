@@ -1,0 +1,121 @@
+//! `POST /api/change-password`: sets a new password for a user who knows the current one. Ends every session of the user, and opens a new one for this
+//! client.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use shared::{
+    db::Database,
+    domain::MailId,
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    http::{Reply, Request},
+    mail::{Mail, Mailer},
+    proofs::{Attempt, PasswordProofs},
+    runtime::run,
+    security::{AccountAttempt, PasswordHasher, PasswordRules, policy, token::TokenReply},
+    sessions::Sessions,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, change_password).await
+}
+
+async fn change_password(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
+    let passwords = app.sessions.authenticate_before(&request, Passwords::parse(&request)).await?;
+    let attempt = app.proofs.begin(&app.sessions, &request, Some(AccountAttempt::NewPassword)).await?;
+    let tokens = if attempt.is_outdated() {
+        complete(app, &request, &attempt, &passwords).await?
+    } else {
+        change(app, &request, &attempt, &passwords).await?
+    };
+    Ok(Reply::ok(&PasswordChanged { message: "Password changed", tokens }))
+}
+
+/// Sets the password, replaces all sessions by a new one, and tries to send the notice.
+async fn change(
+    app: &App,
+    request: &Request,
+    attempt: &Attempt,
+    passwords: &Passwords,
+) -> Result<TokenReply, ApiError> {
+    let proof = app.proofs.verify(attempt, request, &passwords.current).await?;
+    let user = &proof.user;
+    let new = match app.rules.accept(&passwords.new, &user.name, &user.email) {
+        Ok(new) => new,
+        Err(rule) => {
+            app.proofs.forgive(&proof).await?;
+            return Err(rule.into());
+        }
+    };
+    let hash = app.hasher.hash(new, &mut request.rng()).await?;
+    let notice = MailId::random(&mut request.rng());
+    let tokens = app.sessions.change_password(request, &app.database, &proof, &hash, notice).await?;
+    let mail = app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE);
+    // The password is set, and the notice is in the outbox. So the answer does not depend on whether this attempt to send it succeeds.
+    let (_, forgiven) = tokio::join!(mail, app.proofs.forgive_in_table(&proof));
+    forgiven.map(|()| tokens)
+}
+
+/// Completes a change that set the password but could not end the user's sessions in DynamoDB. The client must repeat the request with the same new
+/// password.
+async fn complete(
+    app: &App,
+    request: &Request,
+    attempt: &Attempt,
+    passwords: &Passwords,
+) -> Result<TokenReply, ApiError> {
+    let proof = match app.proofs.verify(attempt, request, &passwords.new).await {
+        Err(ApiError::WrongPassword) => return Err(ApiError::TokenRevoked),
+        proof => proof?,
+    };
+    let tokens = app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await?;
+    app.proofs.forgive_in_table(&proof).await?;
+    Ok(tokens)
+}
+
+struct Passwords {
+    current: String,
+    new: String,
+}
+
+impl Passwords {
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        match request.texts(["current_password", "new_password"])? {
+            [Some(current), Some(new)] => Ok(Self { current, new }),
+            _ => Err(ApiError::MissingRequiredFields),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PasswordChanged {
+    message: &'static str,
+    #[serde(flatten)]
+    tokens: TokenReply,
+}
+
+struct App {
+    database: Database,
+    sessions: Sessions,
+    proofs: PasswordProofs,
+    rules: PasswordRules,
+    hasher: PasswordHasher,
+    mailer: Mailer,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::from_env(&env)?;
+        Ok(Self {
+            sessions: Sessions::from_env(&env, Some(&database))?,
+            proofs: PasswordProofs::from_env(&env, &database)?,
+            mailer: Mailer::from_env(&env, database.clone())?,
+            database,
+            rules: PasswordRules::from_env(&env)?,
+            hasher: PasswordHasher::new(),
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! `POST /api/reauthenticate`: proves the password again in a session, for actions that require a recent proof (RFC 9470).
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use shared::{
+    db::Database,
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    http::{Reply, Request},
+    proofs::PasswordProofs,
+    runtime::run,
+    security::token::TokenReply,
+    sessions::Sessions,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, reauthenticate).await
+}
+
+async fn reauthenticate(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
+    let password = app.sessions.authenticate_before(&request, password(&request)).await?;
+    let attempt = app.proofs.begin(&app.sessions, &request, None).await?;
+    if attempt.is_outdated() {
+        return Err(ApiError::TokenRevoked);
+    }
+    let proof = app.proofs.verify(&attempt, &request, &password).await?;
+    let version = proof.user.credential_version;
+    let (tokens, ()) = tokio::try_join!(
+        app.sessions.renew(&request, proof.session, version, &proof.counters),
+        app.proofs.forgive_in_table(&proof),
+    )?;
+    Ok(Reply::ok(&Reauthenticated { message: "Reauthenticated", tokens }))
+}
+
+fn password(request: &Request) -> Result<String, ApiError> {
+    let [password] = request.texts(["password"])?;
+    password.ok_or(ApiError::MissingRequiredFields)
+}
+
+#[derive(Serialize)]
+struct Reauthenticated {
+    message: &'static str,
+    #[serde(flatten)]
+    tokens: TokenReply,
+}
+
+struct App {
+    database: Database,
+    sessions: Sessions,
+    proofs: PasswordProofs,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::from_env(&env)?;
+        Ok(Self {
+            sessions: Sessions::from_env(&env, Some(&database))?,
+            proofs: PasswordProofs::from_env(&env, &database)?,
+            database,
+        })
+    }
+}

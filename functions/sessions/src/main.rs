@@ -1,0 +1,98 @@
+//! `/api/sessions`: lists the sessions of the signed-in user, and ends one of them or all others.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use shared::{
+    domain::{ListedSession, SessionId},
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    http::{Reply, Request},
+    runtime::run,
+    sessions::Sessions,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, sessions).await
+}
+
+async fn sessions(app: &App, request: Request) -> Result<Reply, ApiError> {
+    match request.route() {
+        "GET /api/sessions" => list(app, &request).await,
+        "DELETE /api/sessions" => end_others(app, &request).await,
+        "DELETE /api/sessions/{id}" => end_one(app, &request).await,
+        other => Err(ApiError::unknown_route(other)),
+    }
+}
+
+async fn list(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let caller = app.sessions.authenticate(request).await?;
+    let sessions = app.sessions.list(request, caller.user_id).await?;
+    let sessions = sessions.into_iter().map(|session| Listed::of(session, caller.session_id)).collect();
+    Ok(Reply::ok(&SessionList { sessions }))
+}
+
+async fn end_others(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let caller = app.sessions.authenticate(request).await?.require_fresh()?;
+    let ended = app.sessions.end_others(request, caller).await?;
+    Ok(Reply::ok(&OthersEnded { message: "Other sessions ended", ended }))
+}
+
+/// Ends one session. To end the session of the request, the user need not prove the password again.
+async fn end_one(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let caller = app.sessions.authenticate(request).await?;
+    let id = request.path_id().and_then(SessionId::parse);
+    if id != Some(caller.session_id) {
+        caller.require_fresh()?;
+    }
+    app.sessions.end_one(request, caller.user_id, id.ok_or(ApiError::SessionNotFound)?).await?;
+    Ok(Reply::no_content())
+}
+
+#[derive(Serialize)]
+struct SessionList {
+    sessions: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    id: SessionId,
+    created_at: String,
+    last_used_at: String,
+    expires_at: String,
+    ip: Option<String>,
+    user_agent: Option<String>,
+    /// Whether it is the session of this request.
+    current: bool,
+}
+
+impl Listed {
+    fn of(session: ListedSession, current: SessionId) -> Self {
+        Self {
+            id: session.id,
+            created_at: session.created_at.to_rfc3339(),
+            last_used_at: session.last_used_at.to_rfc3339(),
+            expires_at: session.expires_at.to_rfc3339(),
+            ip: session.source,
+            user_agent: session.user_agent,
+            current: session.id == current,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OthersEnded {
+    message: &'static str,
+    ended: i64,
+}
+
+struct App {
+    sessions: Sessions,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        Ok(Self { sessions: Sessions::from_env(&env, None)? })
+    }
+}
