@@ -234,8 +234,9 @@ fn parse_route(text: &str, function: &str, authorizer: Option<&String>) -> Resul
             "the route `{text}` is malformed. Write a method and a path, such as `GET /api/{function}`."
         ));
     };
-    if let Some(segment) = path.split('/').find(|segment| segment.contains('{') && *segment != "{token}") {
-        return Err(format!("the route `{text}` has `{segment}`. The only placeholder in a path is `{{token}}`."));
+    let is_unknown = |segment: &&str| segment.contains('{') && !["{token}", "{id}"].contains(segment);
+    if let Some(segment) = path.split('/').find(is_unknown) {
+        return Err(format!("the route `{text}` has `{segment}`. The parameters in a path are `{{token}}` and `{{id}}`."));
     }
     Ok(Route {
         method: method.to_owned(),

@@ -23,7 +23,7 @@ fn another_class(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.without_touching(DATA_STACK, |rehearsal| {
         rehearsal.deploy_fails(
             &["--built", "--set", "ReserveConcurrency=on"],
-            &["184 connections", "DatabaseClass=db.t4g.medium"],
+            &["200 connections", "DatabaseClass=db.t4g.medium"],
         )?;
         rehearsal.deploy_fails(&["--built", "--set", "DatabaseSubnets=subnet-1"], &[DATA_STACK, "Leave it out"])?;
         rehearsal.deploy_fails(&["--built", "--set", "DatabaseClass=db.t4g.nano"], &["the database was not deployed"])
@@ -49,7 +49,7 @@ fn enough_connections(rehearsal: &mut Rehearsal) -> Result<()> {
         rehearsal.deploy(&["--built", "--set", "ReserveConcurrency=on"])?;
         rehearsal.deploy_fails(
             &["--built", "--set", "DatabaseClass=db.t4g.small"],
-            &["184 connections", "DatabaseClass=db.t4g.medium"],
+            &["200 connections", "DatabaseClass=db.t4g.medium"],
         )
     })?;
     rehearsal.expect_new_versions("later");

@@ -42,7 +42,7 @@ fn requests_that_are_refused(rehearsal: &mut Rehearsal) -> Result<()> {
     rehearsal.deploy_fails(&["--built"], &["MailDomain", "MailFrom"])?;
     rehearsal.deploy_fails(&["--built", "--set", "Databaseclass=db.t4g.large"], &["DatabaseClass"])?;
     let reserve = ["--set", "ReserveConcurrency=on"];
-    rehearsal.deploy_fails(&[&REQUIRED[..], &reserve].concat(), &["184 connections", "DatabaseClass=db.t4g.medium"])?;
+    rehearsal.deploy_fails(&[&REQUIRED[..], &reserve].concat(), &["200 connections", "DatabaseClass=db.t4g.medium"])?;
     let no_database = ["--set", "DatabaseUrlSecret=jwt-auth/database", "--set", "DatabaseMultiAz=true"];
     rehearsal.deploy_fails(&[&REQUIRED[..], &no_database].concat(), &["DatabaseMultiAz", "DatabaseUrlSecret"])?;
     for stack in [STACK, DATA_STACK] {
