@@ -192,6 +192,7 @@ mod tests {
         assert!(environments["public"].is_empty());
         assert!(environments["signup"].contains("STATE_TABLE") && environments["signup"].contains("DATABASE_URL"));
         let mailers = environments.iter().filter(|(_, variables)| variables.contains("MAIL_FROM"));
-        assert_eq!(mailers.map(|(name, _)| name).collect::<Vec<_>>(), ["forgot-password", "reset-password", "sweep"]);
+        let mailers = mailers.map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(mailers, ["change-password", "forgot-password", "reset-password", "sweep"]);
     }
 }

@@ -69,6 +69,7 @@ pub trait Counters: Send + Sync {
     async fn count_proof(
         &self,
         counted: &CountedSignIn,
+        source: &Source,
         also: Option<Counted>,
         now: UnixMillis,
     ) -> Result<(), NotCounted>;

@@ -366,11 +366,17 @@ mod tests {
     /// The list is written by hand, because a list that is collected by a library would need code that runs when a function starts.
     #[test]
     fn the_list_of_statements_is_complete() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/db");
-        let paths = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-        let files = paths.filter(|path| path.is_file()).map(|path| std::fs::read_to_string(path).unwrap());
         let is_statement = |line: &&str| line.starts_with("static ") && line.contains(": Statement<");
-        let declared: usize = files.map(|text| text.lines().filter(is_statement).count()).sum();
+        let files = files(concat!(env!("CARGO_MANIFEST_DIR"), "/src/db").as_ref());
+        let declared: usize = files.iter().map(|text| text.lines().filter(is_statement).count()).sum();
         assert_eq!(declared, statements().len(), "add the new statement to STATEMENTS of its file");
+    }
+
+    /// The texts of all files in a folder and its subfolders.
+    fn files(folder: &std::path::Path) -> Vec<String> {
+        let paths = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        paths
+            .flat_map(|path| if path.is_dir() { files(&path) } else { vec![std::fs::read_to_string(path).unwrap()] })
+            .collect()
     }
 }

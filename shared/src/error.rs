@@ -122,8 +122,8 @@ impl ApiError {
 
     /// The failure of a function that API Gateway calls for a route that the function does not have.
     #[must_use]
-    pub fn unknown_route(route: &str) -> Self {
-        Self::Internal(format!("the function has no route `{route}`").into())
+    pub fn unknown_route() -> Self {
+        Self::Internal("the function has no such route".into())
     }
 
     /// The HTTP status.

@@ -64,7 +64,7 @@ impl PasswordProofs {
         let found = async { Ok(self.counters.begin_proof(token, &source, also).await?) };
         let (session, found) = tokio::try_join!(sessions.present(token, now), found)?;
         let Some(counted) = found else { return Err(sessions.refusal(&self.database, token.user_id).await?) };
-        self.counters.count_proof(&counted, also, now).await?;
+        self.counters.count_proof(&counted, &source, also, now).await?;
         Ok(Attempt { session, counted })
     }
 

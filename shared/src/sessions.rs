@@ -280,15 +280,22 @@ impl Sessions {
         Ok(self.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Refreshed)?)
     }
 
-    /// The live sessions of the user of `request`. The one that was used last comes first.
+    /// The session of the request, and all live sessions of its user. The one that was used last comes first.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn list(&self, request: &Request, user: UserId) -> Result<Vec<ListedSession>, ApiError> {
-        Ok(match &self.store {
-            Store::PostgreSql(database) => sessions::list(database, user).await?,
-            Store::DynamoDb(table) => table.list(user, request.arrived_at()).await?,
-        })
+    /// As [`Self::authenticate`].
+    pub async fn list(&self, request: &Request) -> Result<(SessionId, Vec<ListedSession>), ApiError> {
+        let VerifiedToken { user_id, session_id, .. } = self.verify(request)?;
+        let listed = match &self.store {
+            Store::PostgreSql(database) => sessions::list(database, user_id).await?,
+            Store::DynamoDb(table) => table.list(user_id, request.arrived_at()).await?,
+        };
+        // The list contains every live session, so the request needs no other check.
+        if !listed.iter().any(|session| session.id == session_id) {
+            self.authenticate(request).await?;
+            return Err(ApiError::TokenRevoked);
+        }
+        Ok((session_id, listed))
     }
 
     /// Ends a session of the user of an authenticated request.

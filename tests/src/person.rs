@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
@@ -110,6 +110,50 @@ impl<'a> Person<'a> {
     /// Logs out.
     pub async fn logs_out(&self, access_token: &str) -> Reply {
         self.stack.with_token(Method::POST, "/api/logout", access_token).await
+    }
+
+    /// Requests the account.
+    pub async fn account(&self, access_token: &str) -> Reply {
+        self.stack.with_token(Method::GET, "/api/account", access_token).await
+    }
+
+    /// Changes fields of the account.
+    pub async fn changes_account(&self, access_token: &str, changes: Value) -> Reply {
+        self.sends(Method::PATCH, "/api/account", access_token, changes).await
+    }
+
+    /// Changes the password.
+    pub async fn changes_password(&self, access_token: &str, new_password: &str) -> Reply {
+        let passwords = json!({ "current_password": self.password, "new_password": new_password });
+        self.sends(Method::POST, "/api/change-password", access_token, passwords).await
+    }
+
+    /// Proves the password again.
+    pub async fn reauthenticates(&self, access_token: &str) -> Reply {
+        let password = json!({ "password": self.password });
+        self.sends(Method::POST, "/api/reauthenticate", access_token, password).await
+    }
+
+    /// Requests the list of sessions.
+    pub async fn sessions(&self, access_token: &str) -> Reply {
+        self.stack.with_token(Method::GET, "/api/sessions", access_token).await
+    }
+
+    /// Ends the session with this id.
+    pub async fn ends_session(&self, access_token: &str, id: &str) -> Reply {
+        self.stack.with_token(Method::DELETE, &format!("/api/sessions/{id}"), access_token).await
+    }
+
+    /// Ends all other sessions.
+    pub async fn ends_other_sessions(&self, access_token: &str) -> Reply {
+        self.stack.with_token(Method::DELETE, "/api/sessions", access_token).await
+    }
+
+    /// Sends a body with an access token.
+    async fn sends(&self, method: Method, path: &str, access_token: &str, body: Value) -> Reply {
+        let fill_in =
+            |request: RequestBuilder| request.header(SOURCE, &self.source).bearer_auth(access_token).json(&body);
+        self.stack.send(method, path, fill_in).await
     }
 
     /// Requests a reset mail.

@@ -64,6 +64,29 @@ impl<'a> StoredSessions<'a> {
         }
     }
 
+    /// Moves the time at which the user of every session last proved the password back by this number of seconds.
+    pub async fn move_auth_time_back(&self, seconds: i64) {
+        match &self.stack.state_table {
+            Some(table) => change(table, |item| add_to(item, "auth_time", -1000 * seconds)).await,
+            None => self.update(&format!("auth_time = auth_time - interval '{seconds} seconds'")).await,
+        }
+    }
+
+    /// Makes every session like one that was opened before `auth_time` and `user_agent` existed.
+    pub async fn forget_auth_time(&self) {
+        match &self.stack.state_table {
+            Some(table) => {
+                change(table, |item| {
+                    for attribute in ["auth_time", "user_agent"] {
+                        item.as_object_mut().map(|item| item.remove(attribute));
+                    }
+                })
+                .await;
+            }
+            None => self.update("auth_time = NULL, user_agent = NULL").await,
+        }
+    }
+
     /// Moves the time at which the count of refreshes of every session began back by this number of seconds.
     pub async fn move_refresh_count_back(&self, seconds: i64) {
         match &self.stack.state_table {

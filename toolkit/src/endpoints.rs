@@ -236,7 +236,9 @@ fn parse_route(text: &str, function: &str, authorizer: Option<&String>) -> Resul
     };
     let is_unknown = |segment: &&str| segment.contains('{') && !["{token}", "{id}"].contains(segment);
     if let Some(segment) = path.split('/').find(is_unknown) {
-        return Err(format!("the route `{text}` has `{segment}`. The parameters in a path are `{{token}}` and `{{id}}`."));
+        return Err(format!(
+            "the route `{text}` has `{segment}`. The parameters in a path are `{{token}}` and `{{id}}`."
+        ));
     }
     Ok(Route {
         method: method.to_owned(),
@@ -364,7 +366,7 @@ mod tests {
     fn a_value_that_is_not_allowed_is_refused() {
         assert!(problem("GET /api", "GET api").contains("Write a method and a path"));
         assert!(problem("GET /api", "get /api").contains("Write a method and a path"));
-        assert!(problem("/api/sessions", "/api/sessions/{id}").contains("has `{id}`"));
+        assert!(problem("/api/sessions", "/api/sessions/{name}").contains("has `{name}`"));
         assert!(problem("256", "64").contains("128 to 10240"));
         assert!(problem("name = \"sessions\"", "name = \"session\"").contains("Write `name = \"sessions\"`"));
     }

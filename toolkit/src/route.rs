@@ -16,6 +16,13 @@ pub struct Route {
 }
 
 impl Route {
+    /// The path, with a value for each of its parameters.
+    #[must_use]
+    pub fn example_path(&self) -> String {
+        let segments = self.path.split('/').map(|segment| if parameter(segment).is_some() { "x" } else { segment });
+        segments.collect::<Vec<_>>().join("/")
+    }
+
     /// Compares a request with this route. `None` if the request does not match. Otherwise the values of the path's parameters.
     #[must_use]
     pub fn matches(&self, method: &str, path: &str) -> Option<BTreeMap<String, String>> {

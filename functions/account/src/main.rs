@@ -25,7 +25,7 @@ async fn account(app: &App, request: Request) -> Result<Reply, ApiError> {
     match request.route() {
         "GET /api/account" => show(app, &request).await,
         "PATCH /api/account" => change(app, &request).await,
-        other => Err(ApiError::unknown_route(other)),
+        _ => Err(ApiError::unknown_route()),
     }
 }
 

@@ -50,13 +50,14 @@ async fn change(
             return Err(rule.into());
         }
     };
-    let hash = app.hasher.hash(new, &mut request.rng()).await?;
-    let notice = MailId::random(&mut request.rng());
+    let mut rng = request.rng();
+    let (hash, forgiven) = tokio::join!(app.hasher.hash(new, &mut rng), app.proofs.forgive_in_table(&proof));
+    let (hash, notice) = (hash?, MailId::random(&mut request.rng()));
+    forgiven?;
     let tokens = app.sessions.change_password(request, &app.database, &proof, &hash, notice).await?;
-    let mail = app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE);
     // The password is set, and the notice is in the outbox. So the answer does not depend on whether this attempt to send it succeeds.
-    let (_, forgiven) = tokio::join!(mail, app.proofs.forgive_in_table(&proof));
-    forgiven.map(|()| tokens)
+    app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE).await;
+    Ok(tokens)
 }
 
 /// Completes a change that set the password but could not end the user's sessions in DynamoDB. The client must repeat the request with the same new
@@ -71,9 +72,8 @@ async fn complete(
         Err(ApiError::WrongPassword) => return Err(ApiError::TokenRevoked),
         proof => proof?,
     };
-    let tokens = app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await?;
     app.proofs.forgive_in_table(&proof).await?;
-    Ok(tokens)
+    app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await
 }
 
 struct Passwords {

@@ -22,14 +22,13 @@ async fn sessions(app: &App, request: Request) -> Result<Reply, ApiError> {
         "GET /api/sessions" => list(app, &request).await,
         "DELETE /api/sessions" => end_others(app, &request).await,
         "DELETE /api/sessions/{id}" => end_one(app, &request).await,
-        other => Err(ApiError::unknown_route(other)),
+        _ => Err(ApiError::unknown_route()),
     }
 }
 
 async fn list(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let caller = app.sessions.authenticate(request).await?;
-    let sessions = app.sessions.list(request, caller.user_id).await?;
-    let sessions = sessions.into_iter().map(|session| Listed::of(session, caller.session_id)).collect();
+    let (current, sessions) = app.sessions.list(request).await?;
+    let sessions = sessions.into_iter().map(|session| Listed::of(session, current)).collect();
     Ok(Reply::ok(&SessionList { sessions }))
 }
 

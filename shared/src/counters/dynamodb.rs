@@ -15,7 +15,6 @@ use crate::{
     db::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
-        users::Account,
     },
     domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId, VerifiedToken},
     security::{
@@ -168,13 +167,16 @@ impl DynamoDbCounters {
         self.update(counter, change, "attempts = :counted", &values).await.map(drop)
     }
 
-    /// Counts an attempt for the account and the source together. Takes the count back if one of the other two counters is full.
+    /// Counts an attempt for the account and the source together, and in `also` if there is such a counter. Takes the first count back if another counter
+    /// is full.
     async fn begin_sign_in(
         &self,
-        CountedSignIn { account, counters }: &CountedSignIn,
+        counted: &CountedSignIn,
         source: &Source,
+        also: Option<Counted>,
         now: UnixMillis,
     ) -> Result<(), NotCounted> {
+        let counters = &counted.counters;
         let others = [items_of(counters.source).as_slice(), &[counters.account]].concat();
         let others = async { Ok(self.read(&others, now.seconds()).await?) };
         let both = self.count_with_waits(counters.both, now.seconds());
@@ -182,46 +184,31 @@ impl DynamoDbCounters {
         let of_account = read.pop().flatten();
         let source_is_full = source_is_full(&read, now.seconds());
         let mut account_is_closed = full(of_account.as_ref(), OF_ACCOUNT, now.seconds());
-        if account_is_closed.is_some() && self.is_signed_in_here(account.as_ref(), source, now).await? {
+        if account_is_closed.is_some() && self.is_signed_in_here(counted, source, now).await? {
             account_is_closed = None;
         }
-        let refusal = refusal(source_is_full, account_is_closed);
-        if refusal.is_err() {
+        let mut outcome = refusal(source_is_full, account_is_closed);
+        if let (Ok(()), Some((counter, limit))) = (&outcome, also) {
+            outcome = self.count_up_to(counter, limit, Memory::Window, now.seconds()).await;
+        }
+        if outcome.is_err() {
             self.take_back(counters.both, &before).await?;
         }
-        refusal
+        outcome
     }
 
-    /// Counts an attempt of a signed-in user to prove the password for the account and the source together, and in `also`. Takes the count back if another
-    /// counter is full.
-    async fn begin_proof_count(
-        &self,
-        counters: &SignInCounters,
-        also: Option<Counted>,
-        now: UnixTime,
-    ) -> Result<(), NotCounted> {
-        let of_source = items_of(counters.source);
-        let of_source = async { Ok(self.read(&of_source, now).await?) };
-        let (before, of_source) = tokio::try_join!(self.count_with_waits(counters.both, now), of_source)?;
-        let mut counted = refusal(source_is_full(&of_source, now), None);
-        if let (Ok(()), Some((counter, limit))) = (&counted, also) {
-            counted = self.count_up_to(counter, limit, Memory::Window, now).await;
-        }
-        if counted.is_err() {
-            self.take_back(counters.both, &before).await?;
-        }
-        counted
-    }
-
-    /// Whether the account's owner has a live session that was opened from this source. Without an account, it sends the same query to DynamoDB, so
+    /// Whether the account's owner makes this attempt in a live session, or has a live session that was opened from this source. Without an account, it sends the same query to DynamoDB, so
     /// that the duration does not reveal whether there is an account.
     async fn is_signed_in_here(
         &self,
-        account: Option<&Account>,
+        counted: &CountedSignIn,
         source: &Source,
         now: UnixMillis,
     ) -> Result<bool, DbError> {
-        let owner = account.map_or(NOBODY, |account| account.user.id);
+        if counted.is_in_session {
+            return Ok(true);
+        }
+        let owner = counted.account.as_ref().map_or(NOBODY, |account| account.user.id);
         self.sessions.is_signed_in_from(owner, source.as_str(), now).await
     }
 
@@ -257,16 +244,17 @@ impl Counters for DynamoDbCounters {
         now: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted> {
         let counted = throttle::find_account(&self.database, email, source).await?;
-        within(self.begin_sign_in(&counted, source, now)).await?;
+        within(self.begin_sign_in(&counted, source, None, now)).await?;
         Ok(counted)
     }
 
     async fn complete_sign_in_count(
         &self,
-        CountedSignIn { account, counters }: &CountedSignIn,
+        counted_sign_in: &CountedSignIn,
         source: &Source,
         now: UnixMillis,
     ) -> Result<SignInCounters, NotCounted> {
+        let counters = &counted_sign_in.counters;
         within(async {
             let (of_source, of_account) = tokio::join!(
                 self.count_source(counters.source, now.seconds()),
@@ -275,7 +263,7 @@ impl Counters for DynamoDbCounters {
             let counted = SignInCounters { source: of_source?, ..*counters };
             match of_account {
                 Ok(()) => Ok(counted),
-                Err(NotCounted::TooMany(_)) if self.is_signed_in_here(account.as_ref(), source, now).await? => {
+                Err(NotCounted::TooMany(_)) if self.is_signed_in_here(counted_sign_in, source, now).await? => {
                     Ok(counted)
                 }
                 Err(NotCounted::TooMany(too_many)) => refusal(None, Some(too_many)).map(|()| counted),
@@ -296,11 +284,12 @@ impl Counters for DynamoDbCounters {
 
     async fn count_proof(
         &self,
-        CountedSignIn { counters, .. }: &CountedSignIn,
+        counted: &CountedSignIn,
+        source: &Source,
         also: Option<Counted>,
         now: UnixMillis,
     ) -> Result<(), NotCounted> {
-        within(self.begin_proof_count(counters, also, now.seconds())).await
+        within(self.begin_sign_in(counted, source, also, now)).await
     }
 
     fn are_in_database(&self) -> bool {

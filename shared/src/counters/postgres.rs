@@ -47,7 +47,13 @@ impl Counters for Database {
     }
 
     /// Does nothing, because `begin_proof` has counted the attempt completely.
-    async fn count_proof(&self, _: &CountedSignIn, _: Option<Counted>, _: UnixMillis) -> Result<(), NotCounted> {
+    async fn count_proof(
+        &self,
+        _: &CountedSignIn,
+        _: &Source,
+        _: Option<Counted>,
+        _: UnixMillis,
+    ) -> Result<(), NotCounted> {
         Ok(())
     }
 

@@ -28,6 +28,8 @@ pub struct CountedSignIn {
     pub account: Option<Account>,
     /// The counters that counted the attempt.
     pub counters: SignInCounters,
+    /// Whether a signed-in user makes the attempt in a live session. Then the limit of the account from all sources does not apply.
+    pub is_in_session: bool,
 }
 
 /// Why an attempt was not counted. The request must then be refused.

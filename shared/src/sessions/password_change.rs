@@ -42,13 +42,11 @@ impl Sessions {
         let change = PasswordChange { session: *session, hash, notice, replacement, forgive: counters };
         let changed = password_changes::change(database, change).await?.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::PasswordChanged, Some(user.id));
-        match changed.session {
-            Some(session) => self.mint(request, &session),
-            None => {
-                let user = User { credential_version: changed.version, ..user.clone() };
-                self.complete_password_change(request, database, *session, &user).await
-            }
+        if let Some(session) = changed.session {
+            return self.mint(request, &session);
         }
+        let user = User { credential_version: changed.version, ..user.clone() };
+        self.complete_password_change(request, database, *session, &user).await
     }
 
     /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version.

@@ -31,8 +31,9 @@ pub struct SimulatedUser<'a> {
     pub(super) sign_ins: Changes,
     pub(super) failed_sign_ins: Changes,
     pub(super) links: Changes,
+    /// Resets and changes of the password.
     pub(super) resets: Changes,
-    /// When the last request to `reset-password` was sent, whatever its result. A request that tries a used link again is not recorded here.
+    /// When the last request to `reset-password` or `change-password` was sent, whatever its result. A request that tries a used link again is not recorded here.
     pub(super) last_reset_sent: Option<Instant>,
     used_links: BTreeSet<String>,
 }
@@ -78,7 +79,7 @@ impl<'a> SimulatedUser<'a> {
 
     async fn send_random_request(&mut self) {
         let session = (!self.sessions.is_empty()).then(|| self.rng.below(self.sessions.len()));
-        match (self.rng.below(24), session) {
+        match (self.rng.below(30), session) {
             (0..=2, _) => self.sign_in_with_wrong_password().await,
             (3, _) => self.request_reset_link().await,
             (4..=6, _) => self.use_newest_link().await,
@@ -89,6 +90,14 @@ impl<'a> SimulatedUser<'a> {
             (18, Some(session)) => self.repeat_refresh(session).await,
             (19, Some(session)) => self.reuse_old_refresh_token(session).await,
             (20, Some(session)) => self.log_out(session).await,
+            (21..=22, Some(session)) => {
+                let change = self.rng.below(2) == 0;
+                self.view_or_change_account(session, change).await;
+            }
+            (23, Some(session)) => self.list_sessions(session).await,
+            (24, Some(session)) => self.end_other_sessions(session).await,
+            (25, Some(session)) => self.reauthenticate(session).await,
+            (26, Some(session)) => self.change_password(session).await,
             _ => {
                 let tried = self.rng.below(self.passwords.len());
                 self.sign_in(tried).await;
@@ -96,7 +105,7 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
-    async fn send(&self, endpoint: &'static str, request: impl Future<Output = Reply>) -> RequestResult {
+    pub(super) async fn send(&self, endpoint: &'static str, request: impl Future<Output = Reply>) -> RequestResult {
         let reply = request.await;
         self.traffic.answers.record(endpoint, &reply);
         match reply.status {
@@ -175,7 +184,7 @@ impl<'a> SimulatedUser<'a> {
     }
 
     /// Compares an answer with what is certain about the session, and records what the answer shows.
-    fn observe(&mut self, session: usize, alive: bool, endpoint: &str) {
+    pub(super) fn observe(&mut self, session: usize, alive: bool, endpoint: &str) {
         let known = self.sessions[session].alive;
         if known == (if alive { Certainty::No } else { Certainty::Yes }) {
             let (before, now) = if alive { ("ended", "accepted") } else { ("alive", "refused") };
@@ -186,7 +195,7 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
-    fn may_have_ended(&mut self, session: usize) {
+    pub(super) fn may_have_ended(&mut self, session: usize) {
         let alive = &mut self.sessions[session].alive;
         *alive = if *alive == Certainty::No { Certainty::No } else { Certainty::Unknown };
     }
@@ -304,11 +313,15 @@ impl<'a> SimulatedUser<'a> {
         self.mails().iter().rev().find(|(_, mail)| mail.text.contains("http")).map(|(_, mail)| mail.reset_token())
     }
 
+    /// A password that this user has never had.
+    pub(super) fn next_password(&self) -> String {
+        format!("password {} of {}", self.resets.acknowledged + self.resets.unanswered + 1, self.person.name)
+    }
+
     async fn use_newest_link(&mut self) {
         let Some(token) = self.newest_link().filter(|token| !self.used_links.contains(token)) else { return };
         let sent = *self.last_reset_sent.insert(Instant::now());
-        let password =
-            format!("password {} of {}", self.resets.acknowledged + self.resets.unanswered + 1, self.person.name);
+        let password = self.next_password();
         match self.send("reset-password", self.person.resets_password(&token, &password)).await {
             RequestResult::Done(_) => {
                 self.resets.acknowledge(sent);

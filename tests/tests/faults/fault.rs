@@ -81,7 +81,14 @@ impl Fault {
     pub async fn assert_recovered(&mut self, ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) {
         self.record_served(&stranger.signs_up().await);
         self.record_served(&stranger.tries_to_sign_in().await);
-        self.record_served(&ada.dashboard(&tokens.access).await);
+        for reply in [
+            ada.dashboard(&tokens.access).await,
+            ada.account(&tokens.access).await,
+            ada.sessions(&tokens.access).await,
+            ada.reauthenticates(&tokens.access).await,
+        ] {
+            self.record_served(&reply);
+        }
         let refreshed = ada.refreshes(&tokens.refresh).await;
         self.record_served(&refreshed);
         self.record_served(&ada.forgets_password().await);
@@ -121,7 +128,7 @@ pub fn assert_unavailable(reply: &Reply) {
 /// Sends one request to every endpoint that needs the database, all concurrently.
 pub async fn request_every_endpoint(ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) -> Vec<Reply> {
     let unknown = "A".repeat(43);
-    let asked: [BoxFuture<'_, Reply>; 7] = [
+    let asked: [BoxFuture<'_, Reply>; 11] = [
         Box::pin(stranger.signs_up()),
         Box::pin(ada.tries_to_sign_in()),
         Box::pin(ada.refreshes(&tokens.refresh)),
@@ -129,6 +136,10 @@ pub async fn request_every_endpoint(ada: &Person<'_>, stranger: &Person<'_>, tok
         Box::pin(ada.logs_out(&tokens.access)),
         Box::pin(ada.forgets_password()),
         Box::pin(ada.resets_password(&unknown, "another password")),
+        Box::pin(ada.account(&tokens.access)),
+        Box::pin(ada.sessions(&tokens.access)),
+        Box::pin(ada.reauthenticates(&tokens.access)),
+        Box::pin(ada.changes_password(&tokens.access, "another password")),
     ];
     join_all(asked).await
 }
@@ -137,7 +148,14 @@ pub async fn request_every_endpoint(ada: &Person<'_>, stranger: &Person<'_>, tok
 pub async fn warm_up(ada: &Person<'_>) -> Tokens {
     let ended = ada.signs_in().await;
     let tokens = ada.signs_in().await;
-    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    for reply in [
+        ada.dashboard(&tokens.access).await,
+        ada.account(&tokens.access).await,
+        ada.sessions(&tokens.access).await,
+        ada.reauthenticates(&tokens.access).await,
+    ] {
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
     let tokens = Tokens::from(&ada.refreshes(&tokens.refresh).await);
     assert_eq!(ada.logs_out(&ended.access).await.status, 200);
     assert_eq!(ada.forgets_password().await.status, 200);

@@ -77,7 +77,11 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
         Operation::Refresh,
         Operation::LogOut,
         Operation::ForgotPassword,
-        Operation::ResetPassword
+        Operation::ResetPassword,
+        Operation::ChangeAccount,
+        Operation::Reauthenticate,
+        Operation::ChangePassword,
+        Operation::EndOtherSessions
     )]
     operation: Operation,
     #[values(PostgreSql, DynamoDb)] store: Store,
@@ -153,7 +157,11 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
         Operation::Refresh,
         Operation::LogOut,
         Operation::ForgotPassword,
-        Operation::ResetPassword
+        Operation::ResetPassword,
+        Operation::ChangeAccount,
+        Operation::Reauthenticate,
+        Operation::ChangePassword,
+        Operation::EndOtherSessions
     )]
     operation: Operation,
 ) {

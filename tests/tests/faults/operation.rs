@@ -1,5 +1,6 @@
 //! The requests that faults interrupt, and what a client may expect of a retry.
 
+use serde_json::json;
 use tests::{Person, Reply, Stack, Tokens, mailbox};
 
 /// A request that a fault interrupts.
@@ -11,17 +12,36 @@ pub enum Operation {
     LogOut,
     ForgotPassword,
     ResetPassword,
+    ChangeAccount,
+    Reauthenticate,
+    ChangePassword,
+    EndOtherSessions,
 }
 
 /// A person with the tokens that an operation needs.
 pub struct Client<'a> {
     pub ada: Person<'a>,
     pub tokens: Option<Tokens>,
+    /// The tokens of another session of the same person.
+    pub other_session: Option<Tokens>,
     /// The token in the link of the reset mail.
     pub reset_token: Option<String>,
 }
 
+impl Client<'_> {
+    fn access(&self) -> &str {
+        &self.tokens.as_ref().expect("the operation needs a session").access
+    }
+
+    async fn assert_other_session_ended(&self) {
+        let other = self.other_session.as_ref().expect("the operation ends another session");
+        assert_eq!(self.ada.dashboard(&other.access).await.status, 401);
+        assert_eq!(self.ada.refreshes(&other.refresh).await.status, 401);
+    }
+}
+
 pub const NEW_PASSWORD: &str = "another password";
+const NEW_NAME: &str = "Ada King";
 
 impl Operation {
     pub fn function(self) -> &'static str {
@@ -32,6 +52,10 @@ impl Operation {
             Self::LogOut => "logout",
             Self::ForgotPassword => "forgot-password",
             Self::ResetPassword => "reset-password",
+            Self::ChangeAccount => "account",
+            Self::Reauthenticate => "reauthenticate",
+            Self::ChangePassword => "change-password",
+            Self::EndOtherSessions => "sessions",
         }
     }
 
@@ -41,17 +65,24 @@ impl Operation {
             _ => stack.user("Ada").await,
         };
         let tokens = match self {
-            Self::Refresh | Self::LogOut | Self::ResetPassword => Some(ada.signs_in().await),
+            Self::SignUp | Self::SignIn | Self::ForgotPassword => None,
+            _ => Some(ada.signs_in().await),
+        };
+        let other_session = match self {
+            Self::ChangePassword | Self::EndOtherSessions => Some(ada.signs_in().await),
             _ => None,
         };
+        if matches!(self, Self::Reauthenticate) {
+            stack.sessions().move_auth_time_back(601).await;
+        }
         let reset_token = match self {
             Self::ResetPassword => Some(ada.receives_reset_mail(1).await.reset_token()),
             _ => None,
         };
-        Client { ada, tokens, reset_token }
+        Client { ada, tokens, other_session, reset_token }
     }
 
-    pub async fn send(self, Client { ada, tokens, reset_token }: &Client<'_>) -> Reply {
+    pub async fn send(self, Client { ada, tokens, reset_token, .. }: &Client<'_>) -> Reply {
         match (self, tokens, reset_token) {
             (Self::SignUp, ..) => ada.signs_up().await,
             (Self::SignIn, ..) => ada.tries_to_sign_in().await,
@@ -59,6 +90,12 @@ impl Operation {
             (Self::LogOut, Some(tokens), _) => ada.logs_out(&tokens.access).await,
             (Self::ForgotPassword, ..) => ada.forgets_password().await,
             (Self::ResetPassword, _, Some(token)) => ada.resets_password(token, NEW_PASSWORD).await,
+            (Self::ChangeAccount, Some(tokens), _) => {
+                ada.changes_account(&tokens.access, json!({ "name": NEW_NAME, "locale": "de" })).await
+            }
+            (Self::Reauthenticate, Some(tokens), _) => ada.reauthenticates(&tokens.access).await,
+            (Self::ChangePassword, Some(tokens), _) => ada.changes_password(&tokens.access, NEW_PASSWORD).await,
+            (Self::EndOtherSessions, Some(tokens), _) => ada.ends_other_sessions(&tokens.access).await,
             _ => unreachable!("`prepare` sets the fields that the operation needs"),
         }
     }
@@ -101,6 +138,30 @@ impl Operation {
                 let tokens = client.tokens.as_ref().unwrap();
                 assert_eq!(ada.dashboard(&tokens.access).await.status, 401, "the reset has ended the session");
                 assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
+            }
+            (Self::ChangeAccount, 200) => {
+                let user = &ada.account(client.access()).await.json()["user"];
+                assert_eq!((&user["name"], &user["locale"]), (&json!(NEW_NAME), &json!("de")));
+            }
+            (Self::Reauthenticate, 200) => {
+                assert_eq!(ada.ends_other_sessions(&Tokens::from(&reply).access).await.status, 200);
+            }
+            (Self::EndOtherSessions, 200) => {
+                assert_eq!(ada.dashboard(client.access()).await.status, 200);
+                client.assert_other_session_ended().await;
+            }
+            // 401 if the first request has changed the password, because it also ended the session.
+            (Self::ChangePassword, 200 | 401) => {
+                if reply.status == 200 {
+                    assert_eq!(ada.dashboard(&Tokens::from(&reply).access).await.status, 200);
+                }
+                ada.with_password(NEW_PASSWORD).signs_in().await;
+                assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password is refused");
+                assert_eq!(ada.dashboard(client.access()).await.status, 401, "the change has ended the session");
+                client.assert_other_session_ended().await;
+                send_pending_mails(stack).await;
+                let mails = mailbox::mails_to(&ada.email).await;
+                assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice was sent");
             }
             (_, status) => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
         }

@@ -67,14 +67,18 @@ async fn without_the_table_requests_are_unavailable_and_no_session_is_lost(
 // Fault 15.
 #[rstest]
 #[tokio::test]
-async fn only_a_sign_in_must_be_repeated_after_a_lost_answer_of_the_table(
+async fn only_an_operation_that_opens_a_session_must_be_repeated_after_a_lost_answer_of_the_table(
     #[values(
         Operation::SignUp,
         Operation::SignIn,
         Operation::Refresh,
         Operation::LogOut,
         Operation::ForgotPassword,
-        Operation::ResetPassword
+        Operation::ResetPassword,
+        Operation::ChangeAccount,
+        Operation::Reauthenticate,
+        Operation::ChangePassword,
+        Operation::EndOtherSessions
     )]
     operation: Operation,
 ) {
@@ -98,7 +102,7 @@ async fn only_a_sign_in_must_be_repeated_after_a_lost_answer_of_the_table(
         }
         let requests = table_of(&stack).requests();
         if requests[requests.len() - sent + number - 1].operation == "PutItem" {
-            // It stores a new session, and the service turns off the SDK's retries for it. So the sign-in fails, and the client repeats it.
+            // It stores a new session, and the service turns off the SDK's retries for it. So the operation fails, and the client repeats it.
             fault.record_unavailable(&[reply]);
             operation.retry(&stack, &client).await;
         } else {
@@ -118,7 +122,11 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
         Operation::Refresh,
         Operation::LogOut,
         Operation::ForgotPassword,
-        Operation::ResetPassword
+        Operation::ResetPassword,
+        Operation::ChangeAccount,
+        Operation::Reauthenticate,
+        Operation::ChangePassword,
+        Operation::EndOtherSessions
     )]
     operation: Operation,
     #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,

@@ -3,7 +3,9 @@
 //! The tests of a route are in the file named after its function. The other files contain tests that concern several routes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod account;
 mod authorizer;
+mod change_password;
 mod cors;
 mod dashboard;
 mod database;
@@ -19,11 +21,13 @@ mod logout;
 mod logs;
 mod openid_configuration;
 mod races;
+mod reauthenticate;
 mod refresh;
 mod reset_password;
 mod reset_password_page;
 mod restore;
 mod secret_rotation;
+mod sessions;
 mod signin;
 mod signup;
 mod sql;

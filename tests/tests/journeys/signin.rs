@@ -87,8 +87,9 @@ async fn tokens_carry_the_documented_claims() {
     let tokens = stack.user("Ada").await.signs_in().await;
     let (access, refresh) = (claims(&tokens.access), claims(&tokens.refresh));
     let names = |claims: &serde_json::Value| claims.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    assert_eq!(names(&access), "aud exp fresh iat iss jti nbf sid sub type");
-    assert_eq!(names(&refresh), names(&access));
+    assert_eq!(names(&access), "amr aud auth_time exp fresh iat iss jti nbf sid sub type");
+    assert_eq!(names(&refresh), "aud exp fresh iat iss jti nbf sid sub type");
+    assert_eq!((&access["auth_time"], &access["amr"]), (&access["iat"], &json!(["pwd"])));
     assert_eq!((&access["iss"], &access["aud"], &access["sub"]), (&json!("jwt-auth"), &json!("jwt-auth"), &json!("1")));
     assert_eq!((&access["type"], &access["fresh"]), (&json!("access"), &json!(true)));
     assert_eq!((&refresh["type"], &refresh["aud"]), (&json!("refresh"), &json!("jwt-auth/refresh")));

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use rstest::rstest;
+use serde_json::json;
 use tests::{
     PostgresProxy, Stack,
     Store::{self, DynamoDb, PostgreSql},
-    documents,
+    Tokens, documents,
 };
 
 use crate::support::get_example;
@@ -50,9 +51,28 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     record("authorizer");
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 200);
     record("refresh");
+    assert_eq!(ada.account(&tokens.access).await.status, 200);
+    record("account");
+    assert_eq!(ada.changes_account(&tokens.access, json!({ "name": "Ada" })).await.status, 200);
+    record("change of the account");
+    let other = ada.signs_in().await;
+    count();
+    let list = ada.sessions(&tokens.access).await;
+    record("list of sessions");
+    let other_id = list.json()["sessions"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(ada.ends_session(&tokens.access, &other_id).await.status, 204);
+    record("end of one session by its id");
+    assert_eq!(ada.dashboard(&other.access).await.status, 401);
+    count();
+    assert_eq!(ada.ends_other_sessions(&tokens.access).await.status, 200);
+    record("end of all other sessions");
+    assert_eq!(ada.reauthenticates(&tokens.access).await.status, 200);
+    record("reauthenticate");
+    let tokens = Tokens::from(&ada.changes_password(&tokens.access, "a new password").await);
+    record("change-password");
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
     record("logout");
-    let mail = ada.receives_reset_mail(1).await;
+    let mail = ada.receives_reset_mail(2).await;
     record("forgot-password");
     assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
     record("reset-password");

@@ -1,6 +1,6 @@
 //! Too many attempts: who has to wait, and for how long.
 
-mod closed_accounts;
+pub mod closed_accounts;
 mod dynamodb;
 mod hot_items;
 mod request_limits;
@@ -26,7 +26,7 @@ async fn fail_to_sign_in(person: &Person<'_>, times: usize) {
 }
 
 /// Simulates that this number of seconds passes for every counter.
-async fn let_time_pass(stack: &Stack, seconds: i64) {
+pub async fn let_time_pass(stack: &Stack, seconds: i64) {
     if let Some(table) = &stack.state_table {
         return table.let_time_pass_for_counters(seconds).await;
     }

@@ -11,7 +11,7 @@ use crate::{
         },
         seconds,
         statement::Statement,
-        users::{Account, account},
+        users::account,
     },
     domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UserId, VerifiedToken},
     security::policy::{self, Limit},
@@ -82,7 +82,7 @@ static FIND_ACCOUNT: Statement<2> = Statement {
 /// Finds the account of an address, and the counters for an attempt to sign in to it, for counters outside PostgreSQL. Counts nothing.
 pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, DbError> {
     let row = db.query_one(&FIND_ACCOUNT, [&email.as_sql(), &source.as_str()]).await?;
-    Ok(CountedSignIn { account: found_account(&row), counters: counters(&row) })
+    Ok(found_sign_in(&row, false))
 }
 
 static FIND_ACCOUNT_OF_USER: Statement<2> = Statement {
@@ -104,7 +104,7 @@ pub async fn find_account_of_user(
     source: &Source,
 ) -> Result<Option<CountedSignIn>, DbError> {
     let row = db.query_opt(&FIND_ACCOUNT_OF_USER, [&user.0, &source.as_str()]).await?;
-    Ok(row.map(|row| CountedSignIn { account: found_account(&row), counters: counters(&row) }))
+    Ok(row.map(|row| found_sign_in(&row, true)))
 }
 
 /// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account. An attempt of a signed-in user
@@ -284,7 +284,7 @@ pub async fn count_proof(
         &also.map(|(_, limit)| limit.attempts) as _,
         &also.map(|(_, limit)| seconds(limit.window)) as _,
     ];
-    db.query_opt(&COUNT_PROOF, values).await?.as_ref().map(counted).transpose()
+    db.query_opt(&COUNT_PROOF, values).await?.map(|row| counted(&row, true)).transpose()
 }
 
 /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt.
@@ -307,24 +307,22 @@ pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) 
             ],
         )
         .await?;
-    counted(&row)
+    counted(&row, false)
 }
 
 /// The attempt of a row of [`count_sign_in!`], or its refusal.
-fn counted(row: &Row) -> Result<CountedSignIn, NotCounted> {
+fn counted(row: &Row, is_in_session: bool) -> Result<CountedSignIn, NotCounted> {
     if row.get("is_counted") {
-        Ok(CountedSignIn { account: found_account(row), counters: counters(row) })
+        Ok(found_sign_in(row, is_in_session))
     } else {
         Err(TooMany { reset_helps: row.get("reset_helps"), ..TooMany::wait(row.get("wait")) }.into())
     }
 }
 
-fn counters(row: &Row) -> SignInCounters {
+/// The account and the counters of a row.
+fn found_sign_in(row: &Row, is_in_session: bool) -> CountedSignIn {
+    let account = row.get::<_, Option<String>>("password").map(|_| account(row));
     let key = |name| CounterKey::from_stored(row.get(name));
-    SignInCounters { both: key("both_key"), source: key("source_key"), account: key("account_key") }
-}
-
-/// The account of a row, if the row has one.
-fn found_account(row: &Row) -> Option<Account> {
-    row.get::<_, Option<String>>("password").map(|_| account(row))
+    let counters = SignInCounters { both: key("both_key"), source: key("source_key"), account: key("account_key") };
+    CountedSignIn { account, counters, is_in_session }
 }

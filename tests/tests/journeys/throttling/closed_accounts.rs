@@ -22,7 +22,7 @@ fn assert_closed(reply: &Reply) {
 }
 
 /// Sends a hundred wrong passwords for this account from twenty sources.
-async fn attack_from_many_sources(person: &Person<'_>) {
+pub async fn attack_from_many_sources(person: &Person<'_>) {
     join_all((0..20).map(|n| {
         let robot = person.from_source(&format!("198.51.100.{n}"));
         async move { fail_to_sign_in(&robot, 5).await }

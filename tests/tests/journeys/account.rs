@@ -1,0 +1,124 @@
+//! `/api/account`.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use tests::{
+    Person, Reply, Stack,
+    Store::{self, DynamoDb, PostgreSql},
+};
+
+use crate::support::assert_session_ended;
+
+/// The account of a new user, as it is returned.
+fn account(person: &Person<'_>, reply: &Reply) -> Value {
+    let user = &reply.json()["user"];
+    json!({
+        "user": {
+            "id": user["id"], "name": person.name, "email": person.email, "email_verified": false, "locale": "en", "created_at": user["created_at"],
+        },
+        "pending_email": null,
+    })
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_user_sees_and_changes_the_account(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let (ada, kate) = (stack.user("Ada Lovelace").await, stack.user("Kate").await);
+    let (tokens, of_kate) = (ada.signs_in().await, kate.signs_in().await);
+    let reply = ada.account(&tokens.access).await;
+    let mut expected = account(&ada, &reply);
+    reply.assert_ok(&expected);
+    assert_eq!(expected["user"]["id"].as_i64(), Some(stack.sql_number("SELECT min(id) FROM users").await));
+    let created_at =
+        stack.sql_text("SELECT to_char(min(created_at), 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM users").await;
+    assert_eq!(expected["user"]["created_at"], created_at.as_str());
+
+    for (changes, name, locale) in [
+        (json!({}), "Ada Lovelace", "en"),
+        (json!({ "locale": "DE" }), "Ada Lovelace", "de"),
+        (json!({ "name": "Ada King" }), "Ada King", "de"),
+        (json!({ "name": "", "locale": null, "email": "eve@example.com", "id": 1 }), "Ada King", "de"),
+        (json!({ "name": "Ada", "locale": "fr" }), "Ada", "fr"),
+    ] {
+        (expected["user"]["name"], expected["user"]["locale"]) = (name.into(), locale.into());
+        ada.changes_account(&tokens.access, changes).await.assert_ok(&expected);
+        ada.account(&tokens.access).await.assert_ok(&expected);
+    }
+    let reply = kate.account(&of_kate.access).await;
+    reply.assert_ok(&account(&kate, &reply));
+    assert_eq!(stack.logs().matches("event=\"account_changed\" user_id=1").count(), 5);
+}
+
+#[tokio::test]
+async fn an_account_without_a_language_has_the_default_language() {
+    let stack = Stack::builder().with("DEFAULT_LOCALE", "es").start().await;
+    let ada = stack.user("Ada").await;
+    stack.sql("UPDATE users SET locale = NULL, created_at = NULL").await;
+    let user = ada.account(&ada.signs_in().await.access).await.json()["user"].clone();
+    assert_eq!((&user["locale"], &user["created_at"]), (&json!("es"), &Value::Null));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_refused_change_changes_nothing(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    for (changes, code) in [
+        (json!({ "name": "a".repeat(101), "locale": "de" }), "name_too_long"),
+        (json!({ "name": "Ada\n", "locale": "de" }), "name_has_control_characters"),
+        (json!({ "name": "Eve", "locale": "it" }), "invalid_locale"),
+        (json!({ "locale": "de-AT" }), "invalid_locale"),
+        (json!(["Eve"]), "invalid_json"),
+    ] {
+        let reply = ada.changes_account(&tokens.access, changes).await;
+        assert_eq!((reply.status, reply.text_at("code")), (400, code.to_owned()));
+    }
+    let reply = ada.account(&tokens.access).await;
+    reply.assert_ok(&account(&ada, &reply));
+}
+
+/// The token is checked before the body.
+#[rstest]
+#[tokio::test]
+async fn only_the_access_token_of_a_live_session_opens_the_account(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    ada.changes_account("", json!([])).await.assert_refused(401, "invalid_token", "Invalid token");
+    ada.changes_account(&tokens.refresh, json!([])).await.assert_refused(401, "invalid_token", "Invalid token");
+    assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
+    assert_session_ended(&stack, &tokens).await;
+    for changes in [json!([]), json!({ "locale": "it" }), json!({ "name": "Eve" })] {
+        let reply = ada.changes_account(&tokens.access, changes).await;
+        reply.assert_refused(401, "token_revoked", "Token has been revoked");
+    }
+    ada.account(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
+    assert_eq!(stack.sql_text("SELECT name FROM users").await, "Ada");
+
+    let tokens = ada.signs_in().await;
+    stack.sql("DELETE FROM users").await;
+    for reply in
+        [ada.account(&tokens.access).await, ada.changes_account(&tokens.access, json!({ "name": "Eve" })).await]
+    {
+        reply.assert_refused(404, "user_not_found", "User not found");
+    }
+}
+
+// Requirement 49.
+#[rstest]
+#[tokio::test]
+async fn a_password_reset_verifies_the_address(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    let reset = ada.receives_reset_mail(1).await.reset_token();
+    assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
+    let ada = ada.with_password("another password");
+    let account = ada.account(&ada.signs_in().await.access).await;
+    assert_eq!(account.json()["user"]["email_verified"], true);
+    let verified_at = stack.sql_text("SELECT email_verified_at::text FROM users").await;
+    let reset = ada.receives_reset_mail(3).await.reset_token();
+    assert_eq!(ada.resets_password(&reset, "a third password").await.status, 200);
+    assert_eq!(stack.sql_text("SELECT email_verified_at::text FROM users").await, verified_at, "the first time stays");
+}
