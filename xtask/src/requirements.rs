@@ -74,9 +74,8 @@ impl Register {
 }
 
 fn problems(numbers: &[u32], tests: &Tests) -> Vec<String> {
-    let count = u32::try_from(numbers.len()).unwrap_or(0);
-    let out_of_order =
-        (!numbers.iter().copied().eq(1..=count)).then(|| "the rows are not numbered 1, 2, 3, …".to_owned());
+    let out_of_order = (!numbers.is_sorted_by(|number, next| number < next))
+        .then(|| "the numbers of the rows do not increase from row to row".to_owned());
     let untested = numbers
         .iter()
         .filter(|number| !tests.contains_key(number))

@@ -106,6 +106,38 @@ async fn only_the_access_token_of_a_live_session_opens_the_account(#[values(Post
     }
 }
 
+/// A stranger signs up with Ada's address. Ada takes the account over with a password reset. Nothing of the stranger works afterwards.
+// Requirement 49.
+#[rstest]
+#[tokio::test]
+async fn the_owner_of_a_mailbox_takes_over_the_account_that_a_stranger_created(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let stranger = stack.user("Ada").await;
+    let (first, second) = (stranger.signs_in().await, stranger.signs_in().await);
+    let ada = stranger.with_password("the password of Ada").from_source("192.0.2.1");
+    let link = ada.receives_reset_mail(1).await.reset_token();
+    assert_eq!(ada.resets_password(&link, "the password of Ada").await.status, 200);
+
+    for stolen in [&first, &second] {
+        assert_session_ended(&stack, stolen).await;
+        for reply in [
+            stranger.account(&stolen.access).await,
+            stranger.changes_account(&stolen.access, json!({ "name": "Eve" })).await,
+            stranger.sessions(&stolen.access).await,
+            stranger.ends_other_sessions(&stolen.access).await,
+            stranger.reauthenticates(&stolen.access).await,
+            stranger.changes_password(&stolen.access, "a password of Eve").await,
+        ] {
+            reply.assert_refused(401, "token_revoked", "Token has been revoked");
+        }
+    }
+    stranger.tries_to_sign_in().await.assert_refused(401, "invalid_credentials", "Invalid credentials");
+    let account = ada.account(&ada.signs_in().await.access).await.json();
+    assert_eq!((&account["user"]["email_verified"], &account["user"]["name"]), (&json!(true), &json!("Ada")));
+}
+
 // Requirement 49.
 #[rstest]
 #[tokio::test]

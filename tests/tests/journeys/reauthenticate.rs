@@ -29,7 +29,7 @@ async fn sensitive(person: &Person<'_>, access_token: &str) -> Reply {
     person.ends_other_sessions(access_token).await
 }
 
-// Requirements 54, 75.
+// Requirement 54.
 #[rstest]
 #[tokio::test]
 async fn only_signing_in_and_proving_the_password_again_make_a_session_fresh(

@@ -140,7 +140,7 @@ pub async fn send_malformed_requests(stack: &Stack, marks: &Marks) {
         [secret.as_bytes(), b"\xff\xfe"].concat(),
     ];
     for route in documents::routes() {
-        let path = format!("{}?token={secret}&{secret}", route.path.replace("{token}", secret));
+        let path = format!("{}?token={secret}&{secret}", route.path.replace("{token}", secret).replace("{id}", secret));
         for credentials in [format!("Bearer {secret}"), format!("Basic {secret}"), secret.clone()] {
             for body in &bodies {
                 let reply = stack.send(route.method.parse().unwrap(), &path, |request| {
