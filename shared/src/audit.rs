@@ -36,6 +36,8 @@ pub enum Event {
     PasswordChanged,
     /// A signed-in user changed the name or the language of the account.
     AccountChanged,
+    /// A signed-in user exported everything that is stored about them.
+    AccountExported,
 }
 
 impl Event {
@@ -57,6 +59,7 @@ impl Event {
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
             Self::AccountChanged => "account_changed",
+            Self::AccountExported => "account_exported",
         }
     }
 

@@ -10,6 +10,7 @@ pub mod expired;
 pub mod outbox;
 pub mod password_changes;
 pub mod password_resets;
+pub mod personal_data;
 mod prepared_statements;
 mod rules;
 pub mod session_endings;
@@ -66,6 +67,7 @@ pub fn statements() -> Vec<&'static dyn AnyStatement> {
         &outbox::STATEMENTS,
         &password_changes::STATEMENTS,
         &password_resets::STATEMENTS,
+        &personal_data::STATEMENTS,
         &session_endings::STATEMENTS,
         &sessions::STATEMENTS,
         &throttle::STATEMENTS,

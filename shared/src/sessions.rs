@@ -298,6 +298,12 @@ impl Sessions {
         Ok((session_id, listed))
     }
 
+    /// Whether the sessions are in DynamoDB, so that an export of the database does not contain them.
+    #[must_use]
+    pub fn are_in_table(&self) -> bool {
+        matches!(self.store, Store::DynamoDb(_))
+    }
+
     /// Ends a session of the user of an authenticated request.
     ///
     /// # Errors

@@ -117,6 +117,11 @@ impl<'a> Person<'a> {
         self.stack.with_token(Method::GET, "/api/account", access_token).await
     }
 
+    /// Requests everything that is stored about this person.
+    pub async fn exports_account(&self, access_token: &str) -> Reply {
+        self.stack.with_token(Method::GET, "/api/account/export", access_token).await
+    }
+
     /// Changes fields of the account.
     pub async fn changes_account(&self, access_token: &str, changes: Value) -> Reply {
         self.sends(Method::PATCH, "/api/account", access_token, changes).await

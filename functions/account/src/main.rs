@@ -1,12 +1,13 @@
-//! `/api/account`: shows the account of the signed-in user, and changes its name and language.
+//! `/api/account`: shows the account of the signed-in user, changes its name and language, and exports everything that is stored about the user.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
+use serde_json::Value;
 use shared::{
     audit::{self, Event},
-    db::{Database, users},
-    domain::{Locale, Name, UnixTime, User, UserId},
+    db::{Database, personal_data, users},
+    domain::{ListedSession, Locale, Name, UnixTime, User, UserId},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
@@ -25,6 +26,7 @@ async fn account(app: &App, request: Request) -> Result<Reply, ApiError> {
     match request.route() {
         "GET /api/account" => show(app, &request).await,
         "PATCH /api/account" => change(app, &request).await,
+        "GET /api/account/export" => export(app, &request).await,
         _ => Err(ApiError::unknown_route()),
     }
 }
@@ -43,6 +45,22 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     Ok(Reply::ok(&Account::of(user, app.default_locale)))
 }
 
+/// The copy of the personal data contains addresses, so the user must have proved the password recently.
+async fn export(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let (caller, user) = app.sessions.authenticate_user(request, &app.database).await?;
+    caller.require_fresh()?;
+    let rows = async { Ok(personal_data::export(&app.database, &user).await?) };
+    let (rows, sessions) = if app.sessions.are_in_table() {
+        let (rows, (_, sessions)) = tokio::try_join!(rows, app.sessions.list(request))?;
+        (rows, sessions)
+    } else {
+        (rows.await?, Vec::new())
+    };
+    let rows = rows.ok_or(ApiError::TokenRevoked)?;
+    audit::record(Event::AccountExported, Some(user.id));
+    Ok(Reply::ok(&Export { exported_at: request.now().to_rfc3339(), rows, sessions_in_dynamodb: sessions }))
+}
+
 /// The changes in the request. What is missing stays as it is.
 struct Change {
     name: Option<Name>,
@@ -56,6 +74,15 @@ impl Change {
         let locale = locale.map(|tag| tag.parse()).transpose()?;
         Ok(Self { name, locale })
     }
+}
+
+#[derive(Serialize)]
+struct Export {
+    exported_at: String,
+    /// The rows of each table of the database.
+    rows: Value,
+    /// The sessions, if they are in DynamoDB.
+    sessions_in_dynamodb: Vec<ListedSession>,
 }
 
 #[derive(Serialize)]

@@ -28,7 +28,8 @@ async fn sessions(app: &App, request: Request) -> Result<Reply, ApiError> {
 
 async fn list(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let (current, sessions) = app.sessions.list(request).await?;
-    let sessions = sessions.into_iter().map(|session| Listed::of(session, current)).collect();
+    let listed = |session: ListedSession| Listed { current: session.id == current, session };
+    let sessions = sessions.into_iter().map(listed).collect();
     Ok(Reply::ok(&SessionList { sessions }))
 }
 
@@ -56,28 +57,10 @@ struct SessionList {
 
 #[derive(Serialize)]
 struct Listed {
-    id: SessionId,
-    created_at: String,
-    last_used_at: String,
-    expires_at: String,
-    ip: Option<String>,
-    user_agent: Option<String>,
+    #[serde(flatten)]
+    session: ListedSession,
     /// Whether it is the session of this request.
     current: bool,
-}
-
-impl Listed {
-    fn of(session: ListedSession, current: SessionId) -> Self {
-        Self {
-            id: session.id,
-            created_at: session.created_at.to_rfc3339(),
-            last_used_at: session.last_used_at.to_rfc3339(),
-            expires_at: session.expires_at.to_rfc3339(),
-            ip: session.source,
-            user_agent: session.user_agent,
-            current: session.id == current,
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{SessionId, Source, TokenId, TooMany, UnixMillis, UnixTime, User, UserId};
 
 /// A live session, with the values from which its tokens are created.
@@ -39,18 +41,22 @@ pub struct NewSession<'a> {
     pub lifetime: Duration,
 }
 
-/// A live session, as its owner sees it in a list.
-#[derive(Debug, PartialEq, Eq)]
+/// A live session, as its owner sees it in a list. In JSON, its times are those of RFC 3339, and the source is the field `ip`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct ListedSession {
     /// Its id.
     pub id: SessionId,
     /// When it was opened.
+    #[serde(serialize_with = "UnixTime::serialize_as_rfc3339")]
     pub created_at: UnixTime,
     /// When it was opened or last refreshed, or when its user last proved the password.
+    #[serde(serialize_with = "UnixTime::serialize_as_rfc3339")]
     pub last_used_at: UnixTime,
     /// When it ends.
+    #[serde(serialize_with = "UnixTime::serialize_as_rfc3339")]
     pub expires_at: UnixTime,
     /// The source that opened it.
+    #[serde(rename = "ip")]
     pub source: Option<String>,
     /// The User-Agent header of the request that opened it.
     pub user_agent: Option<String>,

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Whole seconds since 1970-01-01 UTC: the `NumericDate` of RFC 7519 §2, without its fractions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +25,14 @@ impl UnixTime {
         let (first, last) = YEARS_OF_FOUR_DIGITS;
         let time = OffsetDateTime::from_unix_timestamp(self.0.clamp(first, last)).expect("a year of four digits");
         time.format(&Rfc3339).expect("a year of four digits")
+    }
+
+    /// Serializes the time as [`Self::to_rfc3339`] writes it.
+    ///
+    /// # Errors
+    /// If the serializer fails.
+    pub fn serialize_as_rfc3339<S: Serializer>(time: &Self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&time.to_rfc3339())
     }
 
     /// Seconds from `earlier` to this time. Zero if `earlier` is later.

@@ -106,6 +106,57 @@ async fn only_the_access_token_of_a_live_session_opens_the_account(#[values(Post
     }
 }
 
+/// The tables that name a user: `users` itself, tables with a foreign key to it, and tables with a column `user_id`.
+const TABLES_OF_USERS: &str = "
+    SELECT string_agg(DISTINCT name, ' ' ORDER BY name) FROM (
+        SELECT 'users' AS name
+        UNION SELECT conrelid::regclass::text FROM pg_constraint WHERE confrelid = 'users'::regclass
+        UNION SELECT table_name::text FROM information_schema.columns
+            WHERE table_schema = 'public' AND column_name LIKE '%user%id%'
+    ) AS tables";
+
+#[rstest]
+#[tokio::test]
+async fn an_export_has_every_table_that_names_a_user_and_no_secret(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let (ada, kate) = (stack.user("Ada Lovelace").await, stack.user("Kate Grace").await);
+    let (laptop, phone, of_kate) = (ada.signs_in().await, ada.signs_in().await, kate.signs_in().await);
+    let link = ada.receives_reset_mail(1).await.reset_token();
+    stack
+        .sql("INSERT INTO outbox (user_id, kind, id, due_at, expires_at) SELECT id, 'password_changed', gen_random_uuid(), now(), now() FROM users")
+        .await;
+    stack.sql("INSERT INTO session_endings (user_id, minimum_version) SELECT id, 1 FROM users").await;
+
+    let reply = ada.exports_account(&laptop.access).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let export = reply.json();
+    let rows = export["rows"].as_object().unwrap();
+    let tables = stack.sql_text(TABLES_OF_USERS).await;
+    assert_eq!(rows.keys().map(String::as_str).collect::<Vec<_>>().join(" "), tables);
+    let in_table = if store == DynamoDb { 2 } else { 0 };
+    for (table, count) in
+        [("users", 1), ("sessions", 2 - in_table), ("password_resets", 1), ("outbox", 1), ("session_endings", 1)]
+    {
+        assert_eq!(rows[table].as_array().map(Vec::len), Some(count), "{table}");
+    }
+    assert_eq!(export["sessions_in_dynamodb"].as_array().map(Vec::len), Some(in_table));
+    assert_eq!((&rows["users"][0]["name"], &rows["users"][0]["email"]), (&json!("Ada Lovelace"), &json!(ada.email)));
+    let hash = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
+    let password = stack.sql_text("SELECT password FROM users WHERE name LIKE 'Ada%'").await;
+    let refresh_id = crate::support::claims(&phone.refresh)["jti"].as_str().unwrap().to_owned();
+    for absent in ["Kate", &kate.email, &link, &hash, &password, &refresh_id] {
+        assert!(!reply.text.contains(absent), "{absent} in {}", reply.text);
+    }
+    assert!(kate.exports_account(&of_kate.access).await.text.contains("Kate Grace"));
+    assert_eq!(stack.logs().matches("event=\"account_exported\" user_id=1").count(), 1);
+
+    stack.sessions().move_auth_time_back(601).await;
+    crate::reauthenticate::assert_reauthentication_required(&ada.exports_account(&laptop.access).await);
+    assert_eq!(ada.logs_out(&laptop.access).await.status, 200);
+    let revoked = ada.exports_account(&laptop.access).await;
+    revoked.assert_refused(401, "token_revoked", "Token has been revoked");
+}
+
 /// A stranger signs up with Ada's address. Ada takes the account over with a password reset. Nothing of the stranger works afterwards.
 // Requirement 49.
 #[rstest]

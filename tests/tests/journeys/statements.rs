@@ -55,6 +55,8 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     record("account");
     assert_eq!(ada.changes_account(&tokens.access, json!({ "name": "Ada" })).await.status, 200);
     record("change of the account");
+    assert_eq!(ada.exports_account(&tokens.access).await.status, 200);
+    record("export of the account");
     let other = ada.signs_in().await;
     count();
     let list = ada.sessions(&tokens.access).await;
