@@ -17,14 +17,11 @@ use crate::{
         Database, DbError,
         throttle::{CountedSignIn, NotCounted},
     },
-    domain::{CounterKey, EmailLookup, SignInCounters, Source, UnixMillis, VerifiedToken},
+    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
     environment::{ConfigError, Environment},
-    security::{Attempt, policy::Limit},
+    security::{Attempt, ProofAttempt},
     state_table::StateTable,
 };
-
-/// A counter and its limit.
-pub type Counted = (CounterKey, Limit);
 
 /// Counts attempts. An attempt is counted before the request is processed, so fifty attempts at the same time count as fifty. A refused attempt is
 /// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] and [`Self::complete_sign_in_count`]. In DynamoDB, if
@@ -57,22 +54,21 @@ pub trait Counters: Send + Sync {
     /// Finds the account of a session's user, and the counters of its attempts to prove the password. [`Self::count_proof`] must follow, then
     /// [`Self::complete_sign_in_count`]. `None` if the user does not exist any more or, if the counters are in PostgreSQL, if the session is not live. Then
     /// nothing is counted.
-    async fn begin_proof(
-        &self,
-        token: VerifiedToken,
-        source: &Source,
-        also: Option<Counted>,
-    ) -> Result<Option<CountedSignIn>, NotCounted>;
+    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted>;
 
-    /// Counts an attempt of a signed-in user to prove the password as an attempt to sign in, and in `also` if there is such a counter, or refuses it. The
-    /// limit of the account from all sources does not apply, so nobody else can stop a signed-in user.
+    /// Counts an attempt of a signed-in user to prove the password, as an attempt to sign in and as one of its session, or refuses it. The limit of the
+    /// account from all sources does not apply, so nobody else can stop a signed-in user. An attempt to set a password is also refused if the account
+    /// has too many new passwords.
     async fn count_proof(
         &self,
         counted: &CountedSignIn,
+        attempt: ProofAttempt,
         source: &Source,
-        also: Option<Counted>,
         now: UnixMillis,
     ) -> Result<(), NotCounted>;
+
+    /// Counts a new password of the account, or refuses it. If the counters are in PostgreSQL, the statement that sets the password counts it.
+    async fn count_new_password(&self, attempt: ProofAttempt, now: UnixMillis) -> Result<(), NotCounted>;
 
     /// Whether the counters are in PostgreSQL. Then [`crate::sessions::Sessions::open`] can undo the counting of a sign-in in the statement that
     /// opens the session.

@@ -1,6 +1,7 @@
 //! Proofs of the password by a signed-in user, for actions that need more than a session.
 //!
-//! A wrong password counts as a failed sign-in of the account and the source. So a stolen session gives no additional guesses.
+//! A wrong password counts as a failed sign-in of the account and the source, and as a failure in the session. So a stolen session gives only a few
+//! guesses, from however many sources, and stops nobody but itself.
 
 use crate::{
     audit::{self, Event},
@@ -10,7 +11,7 @@ use crate::{
     environment::{ConfigError, Environment},
     error::ApiError,
     http::Request,
-    security::{AccountAttempt, Password, PasswordHasher},
+    security::{Password, PasswordHasher, ProofAttempt},
     sessions::Sessions,
 };
 
@@ -22,10 +23,11 @@ pub struct PasswordProofs {
 }
 
 /// A counted attempt to prove the password of a live session's user.
-pub struct Attempt {
+pub struct StartedProof {
     /// The session that the request presents.
     pub session: PresentedSession,
     counted: CountedSignIn,
+    counted_as: ProofAttempt,
 }
 
 /// A proof of the password.
@@ -48,7 +50,7 @@ impl PasswordProofs {
         Ok(Self { database: database.clone(), counters, hasher: PasswordHasher::new() })
     }
 
-    /// Authenticates the request and counts an attempt to prove the password. Also counts the attempt `also`, if there is one.
+    /// Authenticates the request and counts an attempt to prove the password. `sets_password` says whether the user wants to set a new password.
     ///
     /// # Errors
     /// As [`Sessions::authenticate`]. [`ApiError::TooManyAttempts`] if there were too many.
@@ -56,35 +58,55 @@ impl PasswordProofs {
         &self,
         sessions: &Sessions,
         request: &Request,
-        also: Option<AccountAttempt>,
-    ) -> Result<Attempt, ApiError> {
+        sets_password: bool,
+    ) -> Result<StartedProof, ApiError> {
         let token = sessions.verify(request)?;
-        let also = also.map(|attempt| (attempt.counter(token.user_id), attempt.limit()));
+        let attempt = ProofAttempt { user: token.user_id, session: token.session_id, sets_password };
         let (source, now) = (request.source(), request.arrived_at());
-        let found = async { Ok(self.counters.begin_proof(token, &source, also).await?) };
+        let found = async { Ok(self.counters.begin_proof(attempt, &source).await?) };
         let (session, found) = tokio::try_join!(sessions.present(token, now), found)?;
         let Some(counted) = found else { return Err(sessions.refusal(&self.database, token.user_id).await?) };
-        self.counters.count_proof(&counted, &source, also, now).await?;
-        Ok(Attempt { session, counted })
+        let found = StartedProof { session, counted, counted_as: attempt };
+        // Only a change of the password can be completed in such a session.
+        if found.is_outdated() && !sets_password {
+            return Err(ApiError::TokenRevoked);
+        }
+        self.counters.count_proof(&found.counted, attempt, &source, now).await?;
+        Ok(found)
     }
 
     /// Verifies the password of a counted attempt.
     ///
     /// # Errors
     /// [`ApiError::WrongPassword`] if it is wrong.
-    pub async fn verify(&self, attempt: &Attempt, request: &Request, password: &str) -> Result<Proof, ApiError> {
-        let account = attempt.account()?;
+    pub async fn verify(&self, started: &StartedProof, request: &Request, password: &str) -> Result<Proof, ApiError> {
+        let account = started.account()?;
         let (password, source, now) = (Password::new(password), request.source(), request.arrived_at());
         let (is_right, counters) = tokio::join!(
             self.hasher.verify(&password, Some(&account.password_hash)),
-            self.counters.complete_sign_in_count(&attempt.counted, &source, now),
+            self.counters.complete_sign_in_count(&started.counted, &source, now),
         );
         let (counters, is_right) = (counters?, is_right?);
         if !is_right {
             audit::record(Event::SignInFailed, Some(account.user.id));
             return Err(ApiError::WrongPassword);
         }
-        Ok(Proof { session: attempt.session, user: account.user.clone(), counters })
+        Ok(Proof { session: started.session, user: account.user.clone(), counters })
+    }
+
+    /// Counts a new password that fulfils the rules, and undoes the counting of the attempt in DynamoDB. If the counters are in PostgreSQL, the statement that
+    /// sets the password does both.
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyAttempts`] if the account has too many new passwords.
+    pub async fn count_new_password(
+        &self,
+        started: &StartedProof,
+        proof: &Proof,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        let counted = async { Ok(self.counters.count_new_password(started.counted_as, request.arrived_at()).await?) };
+        tokio::try_join!(counted, self.forgive_in_table(proof)).map(drop)
     }
 
     /// Undoes the counting of a successful attempt in DynamoDB. If the counters are in PostgreSQL, the statement that uses the proof does it.
@@ -104,7 +126,7 @@ impl PasswordProofs {
     }
 }
 
-impl Attempt {
+impl StartedProof {
     /// Whether the credentials have changed, but the session has not ended yet, because it must still end in DynamoDB.
     #[must_use]
     pub fn is_outdated(&self) -> bool {

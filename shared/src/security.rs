@@ -13,7 +13,7 @@ pub mod token;
 pub mod token_settings;
 mod werkzeug;
 
-pub use attempts::{AccountAttempt, Attempt};
+pub use attempts::{Attempt, ProofAttempt};
 pub use issuer::Issuer;
 pub use minimum_duration::MinimumDuration;
 pub use password_hash::{Password, PasswordHash, PasswordHasher};

@@ -19,7 +19,7 @@ pub use self::endings::SessionEndings;
 use crate::{
     audit::{self, Event},
     db::{
-        Database, sessions,
+        ConnectionOfRequest, Database, sessions,
         users::{self, SessionOwner},
     },
     domain::{
@@ -235,7 +235,9 @@ impl Sessions {
         let renewed = match &self.store {
             Store::PostgreSql(database) => sessions::renew(database, session, version, forgive).await?,
             Store::DynamoDb(table) => {
-                table.renew(session.user_id, session.session_id, version, request.arrived_at()).await?
+                let now =
+                    session.in_table.map_or(request.arrived_at(), |found| request.arrived_at().max(found.auth_time));
+                table.renew(session.user_id, session.session_id, version, now).await?
             }
         };
         let renewed = renewed.ok_or(ApiError::TokenRevoked)?;
@@ -298,6 +300,15 @@ impl Sessions {
         Ok((session_id, listed))
     }
 
+    /// The connection of this request, if sessions are in PostgreSQL ([`Database::connection_of_request`]).
+    #[must_use]
+    pub fn connection_of_request(&self) -> Option<ConnectionOfRequest<'_>> {
+        match &self.store {
+            Store::PostgreSql(database) => Some(database.connection_of_request()),
+            Store::DynamoDb(_) => None,
+        }
+    }
+
     /// Whether the sessions are in DynamoDB, so that an export of the database does not contain them.
     #[must_use]
     pub fn are_in_table(&self) -> bool {
@@ -321,7 +332,7 @@ impl Sessions {
     /// Ends the live sessions of the user except the one of the authenticated request, and returns their number.
     ///
     /// # Errors
-    /// If the store fails. Some sessions may have ended.
+    /// [`ApiError::TokenRevoked`] if the session of the request has ended. If the store fails, some sessions may have ended.
     pub async fn end_others(&self, request: &Request, caller: Authenticated) -> Result<i64, ApiError> {
         let (user, kept) = (caller.user_id, caller.session_id);
         let ended = match &self.store {
@@ -330,6 +341,7 @@ impl Sessions {
             }
             Store::DynamoDb(table) => table.end_others(user, kept, request.arrived_at()).await?,
         };
+        let ended = ended.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::OtherSessionsEnded, Some(user));
         Ok(ended)
     }

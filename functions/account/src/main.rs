@@ -38,6 +38,9 @@ async fn show(app: &App, request: &Request) -> Result<Reply, ApiError> {
 
 async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let Change { name, locale } = app.sessions.authenticate_before(request, Change::parse(request)).await?;
+    if name.is_none() && locale.is_none() {
+        return show(app, request).await;
+    }
     let session = app.sessions.presented(request).await?;
     let changed = users::change(&app.database, session, name.as_ref(), locale).await?;
     let Some(user) = changed else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
@@ -69,7 +72,7 @@ struct Change {
 
 impl Change {
     fn parse(request: &Request) -> Result<Self, ApiError> {
-        let [name, locale] = request.texts(["name", "locale"])?;
+        let [name, locale] = request.optional_texts(["name", "locale"])?;
         let name = name.map(|name| Name::parse(&name)).transpose()?;
         let locale = locale.map(|tag| tag.parse()).transpose()?;
         Ok(Self { name, locale })

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use shared::{
+    audit::{self, Event},
     db::Database,
     domain::MailId,
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
     mail::{Mail, Mailer},
-    proofs::{Attempt, PasswordProofs},
+    proofs::{PasswordProofs, StartedProof},
     runtime::run,
-    security::{AccountAttempt, PasswordHasher, PasswordRules, policy, token::TokenReply},
+    security::{PasswordHasher, PasswordRules, policy, token::TokenReply},
     sessions::Sessions,
 };
 
@@ -25,11 +26,11 @@ async fn main() -> ExitCode {
 async fn change_password(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
     let passwords = app.sessions.authenticate_before(&request, Passwords::parse(&request)).await?;
-    let attempt = app.proofs.begin(&app.sessions, &request, Some(AccountAttempt::NewPassword)).await?;
-    let tokens = if attempt.is_outdated() {
-        complete(app, &request, &attempt, &passwords).await?
+    let started = app.proofs.begin(&app.sessions, &request, true).await?;
+    let tokens = if started.is_outdated() {
+        complete(app, &request, &started, &passwords).await?
     } else {
-        change(app, &request, &attempt, &passwords).await?
+        change(app, &request, &started, &passwords).await?
     };
     Ok(Reply::ok(&PasswordChanged { message: "Password changed", tokens }))
 }
@@ -38,10 +39,10 @@ async fn change_password(app: &App, request: Request) -> Result<Reply, ApiError>
 async fn change(
     app: &App,
     request: &Request,
-    attempt: &Attempt,
+    started: &StartedProof,
     passwords: &Passwords,
 ) -> Result<TokenReply, ApiError> {
-    let proof = app.proofs.verify(attempt, request, &passwords.current).await?;
+    let proof = app.proofs.verify(started, request, &passwords.current).await?;
     let user = &proof.user;
     let new = match app.rules.accept(&passwords.new, &user.name, &user.email) {
         Ok(new) => new,
@@ -51,9 +52,9 @@ async fn change(
         }
     };
     let mut rng = request.rng();
-    let (hash, forgiven) = tokio::join!(app.hasher.hash(new, &mut rng), app.proofs.forgive_in_table(&proof));
-    let (hash, notice) = (hash?, MailId::random(&mut request.rng()));
-    forgiven?;
+    app.proofs.count_new_password(started, &proof, request).await?;
+    let hash = app.hasher.hash(new, &mut rng).await?;
+    let notice = MailId::random(&mut rng);
     let tokens = app.sessions.change_password(request, &app.database, &proof, &hash, notice).await?;
     // The password is set, and the notice is in the outbox. So the answer does not depend on whether this attempt to send it succeeds.
     app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE).await;
@@ -65,15 +66,17 @@ async fn change(
 async fn complete(
     app: &App,
     request: &Request,
-    attempt: &Attempt,
+    started: &StartedProof,
     passwords: &Passwords,
 ) -> Result<TokenReply, ApiError> {
-    let proof = match app.proofs.verify(attempt, request, &passwords.new).await {
+    let proof = match app.proofs.verify(started, request, &passwords.new).await {
         Err(ApiError::WrongPassword) => return Err(ApiError::TokenRevoked),
         proof => proof?,
     };
     app.proofs.forgive_in_table(&proof).await?;
-    app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await
+    let tokens = app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await?;
+    audit::record(Event::SignedIn, Some(proof.user.id));
+    Ok(tokens)
 }
 
 struct Passwords {

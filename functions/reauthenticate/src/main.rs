@@ -22,11 +22,8 @@ async fn main() -> ExitCode {
 async fn reauthenticate(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
     let password = app.sessions.authenticate_before(&request, password(&request)).await?;
-    let attempt = app.proofs.begin(&app.sessions, &request, None).await?;
-    if attempt.is_outdated() {
-        return Err(ApiError::TokenRevoked);
-    }
-    let proof = app.proofs.verify(&attempt, &request, &password).await?;
+    let started = app.proofs.begin(&app.sessions, &request, false).await?;
+    let proof = app.proofs.verify(&started, &request, &password).await?;
     let version = proof.user.credential_version;
     let (tokens, ()) = tokio::try_join!(
         app.sessions.renew(&request, proof.session, version, &proof.counters),

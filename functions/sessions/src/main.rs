@@ -18,6 +18,7 @@ async fn main() -> ExitCode {
 }
 
 async fn sessions(app: &App, request: Request) -> Result<Reply, ApiError> {
+    let _connection = app.sessions.connection_of_request();
     match request.route() {
         "GET /api/sessions" => list(app, &request).await,
         "DELETE /api/sessions" => end_others(app, &request).await,

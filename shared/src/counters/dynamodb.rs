@@ -10,15 +10,15 @@
 use async_trait::async_trait;
 use rand::Rng as _;
 
-use super::{Counted, Counters};
+use super::Counters;
 use crate::{
     db::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId, VerifiedToken},
+    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
     security::{
-        Attempt,
+        Attempt, ProofAttempt,
         policy::{self, Limit},
     },
     sessions::SessionTable,
@@ -167,20 +167,22 @@ impl DynamoDbCounters {
         self.update(counter, change, "attempts = :counted", &values).await.map(drop)
     }
 
-    /// Counts an attempt for the account and the source together, and in `also` if there is such a counter. Takes the first count back if another counter
-    /// is full.
+    /// Counts an attempt for the account and the source together, and for the session of a `proof`. Takes the first count back if another counter is full.
     async fn begin_sign_in(
         &self,
         counted: &CountedSignIn,
         source: &Source,
-        also: Option<Counted>,
+        proof: Option<ProofAttempt>,
         now: UnixMillis,
     ) -> Result<(), NotCounted> {
         let counters = &counted.counters;
-        let others = [items_of(counters.source).as_slice(), &[counters.account]].concat();
+        let new_password = proof.and_then(ProofAttempt::new_password_counter);
+        let mut others = [items_of(counters.source).as_slice(), &[counters.account]].concat();
+        others.extend(new_password);
         let others = async { Ok(self.read(&others, now.seconds()).await?) };
         let both = self.count_with_waits(counters.both, now.seconds());
         let (before, mut read) = tokio::try_join!(both, others)?;
+        let of_new_passwords = new_password.and_then(|_| read.pop().flatten());
         let of_account = read.pop().flatten();
         let source_is_full = source_is_full(&read, now.seconds());
         let mut account_is_closed = full(of_account.as_ref(), OF_ACCOUNT, now.seconds());
@@ -188,8 +190,12 @@ impl DynamoDbCounters {
             account_is_closed = None;
         }
         let mut outcome = refusal(source_is_full, account_is_closed);
-        if let (Ok(()), Some((counter, limit))) = (&outcome, also) {
-            outcome = self.count_up_to(counter, limit, Memory::Window, now.seconds()).await;
+        if let Some(wait) = full(of_new_passwords.as_ref(), policy::NEW_PASSWORDS_OF_ACCOUNT, now.seconds()) {
+            outcome = outcome.and(Err(wait.into()));
+        }
+        if let (Ok(()), Some(session)) = (&outcome, counters.session) {
+            let limit = policy::PROOF_FAILURES_OF_SESSION;
+            outcome = self.count_up_to(session, limit, Memory::Window, now.seconds()).await;
         }
         if outcome.is_err() {
             self.take_back(counters.both, &before).await?;
@@ -205,7 +211,7 @@ impl DynamoDbCounters {
         source: &Source,
         now: UnixMillis,
     ) -> Result<bool, DbError> {
-        if counted.is_in_session {
+        if counted.counters.session.is_some() {
             return Ok(true);
         }
         let owner = counted.account.as_ref().map_or(NOBODY, |account| account.user.id);
@@ -273,23 +279,23 @@ impl Counters for DynamoDbCounters {
         .await
     }
 
-    async fn begin_proof(
-        &self,
-        token: VerifiedToken,
-        source: &Source,
-        _: Option<Counted>,
-    ) -> Result<Option<CountedSignIn>, NotCounted> {
-        Ok(throttle::find_account_of_user(&self.database, token.user_id, source).await?)
+    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted> {
+        Ok(throttle::find_account_of_user(&self.database, attempt, source).await?)
     }
 
     async fn count_proof(
         &self,
         counted: &CountedSignIn,
+        attempt: ProofAttempt,
         source: &Source,
-        also: Option<Counted>,
         now: UnixMillis,
     ) -> Result<(), NotCounted> {
-        within(self.begin_sign_in(counted, source, also, now)).await
+        within(self.begin_sign_in(counted, source, Some(attempt), now)).await
+    }
+
+    async fn count_new_password(&self, attempt: ProofAttempt, now: UnixMillis) -> Result<(), NotCounted> {
+        let Some(counter) = attempt.new_password_counter() else { return Ok(()) };
+        within(self.count_up_to(counter, policy::NEW_PASSWORDS_OF_ACCOUNT, Memory::Window, now.seconds())).await
     }
 
     fn are_in_database(&self) -> bool {
@@ -300,7 +306,15 @@ impl Counters for DynamoDbCounters {
         let (both, account) = (key(counters.both), key(counters.account));
         let uncount =
             self.update(counters.source, "ADD attempts :less", "attempts > :none", &[(":less", -1), (":none", 0)]);
-        let all = async { tokio::try_join!(self.table.delete(&both), self.table.delete(&account), uncount).map(drop) };
+        let session = async {
+            match counters.session {
+                Some(session) => self.table.delete(&key(session)).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let all = async {
+            tokio::try_join!(self.table.delete(&both), self.table.delete(&account), uncount, session).map(drop)
+        };
         within(all).await
     }
 }

@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{Counted, Counters};
+use super::Counters;
 use crate::{
     db::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, SignInCounters, Source, UnixMillis, VerifiedToken},
-    security::Attempt,
+    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
+    security::{Attempt, ProofAttempt},
 };
 
 #[async_trait]
@@ -37,23 +37,22 @@ impl Counters for Database {
         Ok(counted.counters)
     }
 
-    async fn begin_proof(
-        &self,
-        token: VerifiedToken,
-        source: &Source,
-        also: Option<Counted>,
-    ) -> Result<Option<CountedSignIn>, NotCounted> {
-        throttle::count_proof(self, token, source, also).await
+    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted> {
+        throttle::count_proof(self, attempt, source).await
     }
 
     /// Does nothing, because `begin_proof` has counted the attempt completely.
     async fn count_proof(
         &self,
         _: &CountedSignIn,
+        _: ProofAttempt,
         _: &Source,
-        _: Option<Counted>,
         _: UnixMillis,
     ) -> Result<(), NotCounted> {
+        Ok(())
+    }
+
+    async fn count_new_password(&self, _: ProofAttempt, _: UnixMillis) -> Result<(), NotCounted> {
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{auth_time, session_columns, session_is_presented},
+    rules::{auth_time, count_within_window, session_columns, session_is_presented},
     seconds,
     session_endings::owe_session_ending,
     sessions,
@@ -14,18 +14,21 @@ use super::{
     throttle::clear_counters,
 };
 use crate::{
-    domain::{MailId, PresentedSession, Session, SessionId, SignInCounters, Source, TokenId},
-    security::{PasswordHash, policy},
+    domain::{CounterKey, MailId, PresentedSession, Session, SessionId, SignInCounters, Source, TokenId},
+    security::{PasswordHash, ProofAttempt, policy},
 };
 
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&CHANGE_PASSWORD];
 
 /// The higher credential version ends every session of the user. If sessions are in PostgreSQL, the statement also opens the session that replaces the
-/// presented one and inherits its `auth_time`, and undoes the counting of the attempt. The reset token of the user becomes void.
+/// presented one and inherits its `auth_time`, undoes the counting of the attempt, and counts the new password. The reset token of the user becomes void.
+///
+/// A reset locks its token before the account, and this statement locks the account first. If both run at the same time, PostgreSQL may report a deadlock,
+/// and one of them runs again.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did. No other request has this salted hash.
-static CHANGE_PASSWORD: Statement<15> = Statement {
+static CHANGE_PASSWORD: Statement<19> = Statement {
     sql: concat!(
         "
     WITH changed AS (
@@ -50,7 +53,13 @@ static CHANGE_PASSWORD: Statement<15> = Statement {
         FROM changed JOIN sessions s ON s.id = $2 WHERE $3 IS NULL
         RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at
     ), ",
-        clear_counters!("opened", "$13", "$14", "$15"),
+        clear_counters!("opened", "$13", "$14", "$15", "$16"),
+        ", new_password_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT $17, 1, now() + $19 * interval '1 second' FROM opened WHERE (SELECT count(*) FROM session_cleared) >= 0",
+        count_within_window!(up to "$18"),
+        "
+    )",
         "
     SELECT changed.credential_version, ",
         session_columns!(),
@@ -76,6 +85,10 @@ static CHANGE_PASSWORD: Statement<15> = Statement {
         Type::BYTEA,
         Type::BYTEA,
         Type::BYTEA,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::INT4,
+        Type::FLOAT8,
     ],
 };
 
@@ -119,6 +132,9 @@ pub struct PasswordChanged {
 /// writes that the sessions in DynamoDB must end. `None` if the presented session is not live.
 pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<PasswordChanged>, DbError> {
     let PasswordChange { session, hash, notice, replacement: new, forgive } = change;
+    let (user, limit) = (session.user_id, policy::NEW_PASSWORDS_OF_ACCOUNT);
+    let attempt = ProofAttempt { user, session: session.session_id, sets_password: true };
+    let new_passwords = attempt.new_password_counter();
     let values = [
         &session.user_id.0 as _,
         &session.session_id.0 as _,
@@ -135,6 +151,10 @@ pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<
         &forgive.both.as_bytes() as _,
         &forgive.source.as_bytes() as _,
         &forgive.account.as_bytes() as _,
+        &forgive.session.as_ref().map(CounterKey::as_bytes) as _,
+        &new_passwords.as_ref().map(CounterKey::as_bytes) as _,
+        &limit.attempts as _,
+        &seconds(limit.window) as _,
     ];
     let row = db.query_opt(&CHANGE_PASSWORD, values).await?;
     Ok(row.map(|row| PasswordChanged {

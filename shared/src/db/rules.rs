@@ -48,7 +48,7 @@ macro_rules! has_address {
 macro_rules! user_columns {
     () => {
         "id::bigint AS id, name, email, email_verified_at IS NOT NULL AS email_verified, locale,
-        floor(extract(epoch FROM created_at))::bigint AS created_at, credential_version"
+        CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, credential_version"
     };
 }
 

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters, TokenId,
-        TooMany, UnixTime, UserId, VerifiedToken,
+        CounterKey, Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters,
+        TokenId, TooMany, UnixTime, UserId, VerifiedToken,
     },
     security::policy,
 };
@@ -31,7 +31,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 7] =
 /// used for the longest time. Concurrent sign-ins may exceed the limit until the next sign-in.
 ///
 /// The parts from `both_cleared` on undo the counting of the sign-in. This saves a round trip. They do nothing if the keys are NULL.
-static OPEN: Statement<12> = Statement {
+static OPEN: Statement<13> = Statement {
     sql: concat!(
         "
     WITH opened AS (
@@ -53,7 +53,7 @@ static OPEN: Statement<12> = Statement {
             OFFSET $10 - 1 LIMIT $11
         )
     ), ",
-        clear_counters!("opened", "$7", "$8", "$9"),
+        clear_counters!("opened", "$7", "$8", "$9", "$13"),
         "
     SELECT ",
         session_columns!(),
@@ -72,6 +72,7 @@ static OPEN: Statement<12> = Statement {
         Type::INT8,
         Type::INT8,
         Type::TEXT,
+        Type::BYTEA,
     ],
 };
 
@@ -98,6 +99,7 @@ pub async fn open(
                 &policy::SESSIONS_OF_ACCOUNT,
                 &policy::SESSIONS_EVICTED,
                 &new.user_agent,
+                &forgive.and_then(|counters| counters.session.as_ref()).map(CounterKey::as_bytes),
             ],
         )
         .await;
@@ -226,23 +228,23 @@ async fn wait_to_refresh(db: &Database, token: VerifiedToken) -> Result<Option<T
     Ok(db.query_opt(&WAIT_TO_REFRESH, values).await?.map(|row| TooMany::wait(row.get("wait"))))
 }
 
-static RENEW: Statement<6> = Statement {
+static RENEW: Statement<7> = Statement {
     sql: concat!(
         "
     WITH renewed AS (
-        UPDATE sessions s SET auth_time = now() FROM users u
+        UPDATE sessions s SET auth_time = greatest(s.auth_time, now()) FROM users u
         WHERE s.id = $1 AND s.user_id = $2 AND s.credential_version = $3 AND ",
         session_is_live!(),
         "
         RETURNING s.*
     ), ",
-        clear_counters!("renewed", "$4", "$5", "$6"),
+        clear_counters!("renewed", "$4", "$5", "$6", "$7"),
         "
     SELECT ",
         session_columns!(),
         " FROM renewed s"
     ),
-    types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA],
+    types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA],
 };
 
 /// Records that the user of a session has proved the password again, and undoes the counting of the attempt. `version` is the credential version under
@@ -260,6 +262,7 @@ pub async fn renew(
         &forgive.both.as_bytes() as _,
         &forgive.source.as_bytes() as _,
         &forgive.account.as_bytes() as _,
+        &forgive.session.as_ref().map(CounterKey::as_bytes) as _,
     ];
     Ok(db.query_opt(&RENEW, values).await?.as_ref().map(self::session))
 }
@@ -304,20 +307,24 @@ static END_OTHERS: Statement<3> = Statement {
     )
     SELECT count(*) AS ended FROM (
         SELECT id FROM ended UNION ALL SELECT id FROM sessions WHERE user_id = $1 AND refresh_id = $3
-    ) AS sessions"
+    ) AS others
+    HAVING EXISTS (SELECT FROM sessions s JOIN users u ON ",
+        session_is_live!(),
+        " WHERE s.id = $2)"
     ),
     types: [Type::INT8, Type::UUID, Type::UUID],
 };
 
-/// Ends the live sessions of a user except `kept`, and returns their number. Ends none if `kept` has ended. `last_refresh_id` is a new id, which no token
-/// has.
+/// Ends the live sessions of a user except `kept`, and returns their number. `None` if `kept` has ended. Then no session ends. `last_refresh_id` is a new id,
+/// which no token has.
 pub async fn end_others(
     db: &Database,
     user: UserId,
     kept: SessionId,
     last_refresh_id: TokenId,
-) -> Result<i64, DbError> {
-    Ok(db.query_one(&END_OTHERS, [&user.0, &kept.0, &last_refresh_id.0]).await?.get("ended"))
+) -> Result<Option<i64>, DbError> {
+    let row = db.query_opt(&END_OTHERS, [&user.0, &kept.0, &last_refresh_id.0]).await?;
+    Ok(row.map(|row| row.get("ended")))
 }
 
 /// The session of a row that has [`session_columns!`].

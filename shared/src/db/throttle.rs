@@ -15,7 +15,7 @@ use super::{
     users::Account,
 };
 use crate::{
-    domain::{SignInCounters, Source, TooMany},
+    domain::{CounterKey, SignInCounters, Source, TooMany},
     security::Attempt,
 };
 
@@ -28,8 +28,6 @@ pub struct CountedSignIn {
     pub account: Option<Account>,
     /// The counters that counted the attempt.
     pub counters: SignInCounters,
-    /// Whether a signed-in user makes the attempt in a live session. Then the limit of the account from all sources does not apply.
-    pub is_in_session: bool,
 }
 
 /// Why an attempt was not counted. The request must then be refused.
@@ -79,7 +77,7 @@ pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<(
 /// The parts of a `WITH` that clear the counters after a successful sign-in, if the relation `$once` has a row. They lock the rows in the same order
 /// as [`COUNT_SIGN_IN`]: the conditions `>= 0` are always true, but they make PostgreSQL run the previous part first.
 macro_rules! clear_counters {
-    ($once:literal, $both:literal, $source:literal, $account:literal) => {
+    ($once:literal, $both:literal, $source:literal, $account:literal, $session:literal) => {
         concat!(
             "both_cleared AS (
         DELETE FROM throttle t USING ",
@@ -101,24 +99,32 @@ macro_rules! clear_counters {
             $account,
             " AND (SELECT count(*) FROM source_uncounted) >= 0
         RETURNING t.key
+    ), session_cleared AS (
+        DELETE FROM throttle t USING ",
+            $once,
+            " WHERE t.key = ",
+            $session,
+            " AND (SELECT count(*) FROM account_cleared) >= 0
+        RETURNING t.key
     )"
         )
     };
 }
 pub(super) use clear_counters;
 
-static FORGIVE: Statement<3> = Statement {
+static FORGIVE: Statement<4> = Statement {
     sql: concat!(
         "WITH once AS (SELECT), ",
-        clear_counters!("once", "$1", "$2", "$3"),
-        " SELECT count(*) AS cleared FROM account_cleared"
+        clear_counters!("once", "$1", "$2", "$3", "$4"),
+        " SELECT count(*) AS cleared FROM session_cleared"
     ),
-    types: [Type::BYTEA, Type::BYTEA, Type::BYTEA],
+    types: [Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA],
 };
 
 /// Undoes the counting of an attempt to sign in that succeeded: clears the counters of the account, and decreases the counter of the source by
 /// one.
 pub async fn forgive(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
-    let SignInCounters { both, source, account } = counters;
-    db.query_one(&FORGIVE, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes()]).await.map(drop)
+    let SignInCounters { both, source, account, session } = counters;
+    let session = session.as_ref().map(CounterKey::as_bytes);
+    db.query_one(&FORGIVE, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes(), &session]).await.map(drop)
 }

@@ -34,7 +34,7 @@ impl CounterKey {
     }
 }
 
-/// The three counters of an attempt to sign in.
+/// The counters of an attempt to sign in, or to prove the password in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignInCounters {
     /// Counts the attempts at this account from this source.
@@ -43,6 +43,8 @@ pub struct SignInCounters {
     pub source: CounterKey,
     /// Counts the attempts at this account, from any source.
     pub account: CounterKey,
+    /// Counts the attempts in this session. `None` at a sign-in.
+    pub session: Option<CounterKey>,
 }
 
 /// A refusal, because there were too many attempts before.

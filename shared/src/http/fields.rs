@@ -8,21 +8,42 @@ use serde::{
     de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 
-/// The fields with these names in one JSON object, if they are strings and not empty. If two fields have the same name, the last one counts.
+/// A field of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Field {
+    /// It is missing or null.
+    Absent,
+    /// It is this string, which is not empty.
+    Text(String),
+    /// It is anything else.
+    Other,
+}
+
+impl Field {
+    /// The string.
+    pub(super) fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Absent | Self::Other => None,
+        }
+    }
+}
+
+/// The fields with these names in one JSON object. If two fields have the same name, the last one counts.
 ///
 /// # Errors
 /// If the bytes are not exactly one JSON object in UTF-8, or contain a string or a number that Rust cannot represent.
-pub(super) fn texts<const N: usize>(json: &[u8], names: [&str; N]) -> Result<[Option<String>; N], serde_json::Error> {
+pub(super) fn fields<const N: usize>(json: &[u8], names: [&str; N]) -> Result<[Field; N], serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let texts = Names(names).deserialize(&mut deserializer)?;
+    let fields = Names(names).deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(texts)
+    Ok(fields)
 }
 
 struct Names<'a, const N: usize>([&'a str; N]);
 
 impl<'de, const N: usize> DeserializeSeed<'de> for Names<'_, N> {
-    type Value = [Option<String>; N];
+    type Value = [Field; N];
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -30,73 +51,70 @@ impl<'de, const N: usize> DeserializeSeed<'de> for Names<'_, N> {
 }
 
 impl<'de, const N: usize> Visitor<'de> for Names<'_, N> {
-    type Value = [Option<String>; N];
+    type Value = [Field; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let mut texts = [const { None }; N];
-        while let Some((name, Text(text))) = object.next_entry::<String, Text>()? {
+        let mut fields = [const { Field::Absent }; N];
+        while let Some((name, value)) = object.next_entry::<String, Field>()? {
             if let Some(field) = self.0.iter().position(|wanted| *wanted == name) {
-                texts[field] = text.filter(|text| !text.is_empty());
+                fields[field] = value;
             }
         }
-        Ok(texts)
+        Ok(fields)
     }
 }
 
-/// A JSON value. It is kept only if it is a text.
-struct Text(Option<String>);
-
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor).map(Self)
+        deserializer.deserialize_any(FieldVisitor)
     }
 }
 
-struct TextVisitor;
+struct FieldVisitor;
 
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Option<String>;
+impl<'de> Visitor<'de> for FieldVisitor {
+    type Value = Field;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Some(text.to_owned()))
+        Ok(if text.is_empty() { Field::Other } else { Field::Text(text.to_owned()) })
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(Field::Absent)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(Field::Other)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(Field::Other)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(Field::Other)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
+        Ok(Field::Other)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        while items.next_element::<Text>()?.is_some() {}
-        Ok(None)
+        while items.next_element::<Field>()?.is_some() {}
+        Ok(Field::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        while fields.next_entry::<Text, Text>()?.is_some() {}
-        Ok(None)
+        while fields.next_entry::<Field, Field>()?.is_some() {}
+        Ok(Field::Other)
     }
 }
 
@@ -111,7 +129,7 @@ mod tests {
     use crate::arbitrary;
 
     fn text(json: impl AsRef<[u8]>, name: &str) -> Result<Option<String>, ()> {
-        texts(json.as_ref(), [name]).map(|[text]| text).map_err(drop)
+        fields(json.as_ref(), [name]).map(|[field]| field.text()).map_err(drop)
     }
 
     #[test]
@@ -125,6 +143,13 @@ mod tests {
         assert_eq!(text(b"{\"a\":\"\xff\"}", "b"), Err(()));
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
         assert_eq!(text(deep, "b"), Err(()));
+    }
+
+    #[test]
+    fn a_missing_field_differs_from_one_that_is_not_a_text() {
+        let json = br#"{"a":"x","b":"","c":1,"d":null}"#;
+        let expected = [Field::Text("x".to_owned()), Field::Other, Field::Other, Field::Absent, Field::Absent];
+        assert_eq!(fields(json, ["a", "b", "c", "d", "e"]).unwrap(), expected);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use lambda_http::{
 };
 use rand::CryptoRng;
 
-use super::{Caller, fields};
+use super::{
+    Caller,
+    fields::{self, Field},
+};
 use crate::{
     domain::{SessionId, Source, UnixMillis, UnixTime, UserId},
     error::ApiError,
@@ -66,11 +69,24 @@ impl Request {
     /// # Errors
     /// If the body is not declared as JSON, is longer than [`policy::BODY_MAX_BYTES`], or is not one JSON object.
     pub fn texts<const N: usize>(&self, names: [&str; N]) -> Result<[Option<String>; N], ApiError> {
+        Ok(self.fields(names)?.map(Field::text))
+    }
+
+    /// Like [`Self::texts`], for fields that may be missing. A field that is empty or not a string is refused.
+    ///
+    /// # Errors
+    /// As [`Self::texts`]. [`ApiError::MissingRequiredFields`] if a field is empty or not a string.
+    pub fn optional_texts<const N: usize>(&self, names: [&str; N]) -> Result<[Option<String>; N], ApiError> {
+        let fields = self.fields(names)?;
+        if fields.contains(&Field::Other) { Err(ApiError::MissingRequiredFields) } else { Ok(fields.map(Field::text)) }
+    }
+
+    fn fields<const N: usize>(&self, names: [&str; N]) -> Result<[Field; N], ApiError> {
         let declared = self.header(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
         if !declared.trim().eq_ignore_ascii_case("application/json") {
             return Err(ApiError::UnsupportedMediaType);
         }
-        fields::texts(&self.body()?, names).map_err(|_| ApiError::InvalidJson)
+        fields::fields(&self.body()?, names).map_err(|_| ApiError::InvalidJson)
     }
 
     /// The body's bytes. A body that is too long is refused before it is decoded.

@@ -1,7 +1,7 @@
-//! The attempts that are counted only for their source, or only for their account.
+//! The names and limits of counters.
 
 use super::policy::{self, Limit};
-use crate::domain::{CounterKey, Source, UserId};
+use crate::domain::{CounterKey, SessionId, Source, UserId};
 
 /// An action that each source may take only a limited number of times in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,27 +40,27 @@ impl Attempt {
     }
 }
 
-/// An action that each account may take only a limited number of times in a period.
+/// An attempt of a signed-in user to prove the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccountAttempt {
-    /// Changing the password.
-    NewPassword,
+pub struct ProofAttempt {
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+    /// Whether the user wants to set a new password.
+    pub sets_password: bool,
 }
 
-impl AccountAttempt {
-    /// The counter of this account's attempts.
+impl ProofAttempt {
+    /// The counter of the attempts in this session, limited by [`policy::PROOF_FAILURES_OF_SESSION`].
     #[must_use]
-    pub fn counter(self, user: UserId) -> CounterKey {
-        match self {
-            Self::NewPassword => CounterKey::of(&["new-password", "user", &user.to_string()]),
-        }
+    pub fn session_counter(self) -> CounterKey {
+        CounterKey::of(&["proof", "session", &self.session.0.to_string()])
     }
 
-    /// How often one account may make this attempt.
+    /// The counter of the account's new passwords, limited by [`policy::NEW_PASSWORDS_OF_ACCOUNT`]. `None` if the attempt sets none.
     #[must_use]
-    pub fn limit(self) -> Limit {
-        match self {
-            Self::NewPassword => policy::NEW_PASSWORDS_OF_ACCOUNT,
-        }
+    pub fn new_password_counter(self) -> Option<CounterKey> {
+        self.sets_password.then(|| CounterKey::of(&["new-password", "user", &self.user.to_string()]))
     }
 }

@@ -141,6 +141,9 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
 /// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
+/// Wrong passwords in a row in one session, from all sources together (NIST SP 800-63B-4 §3.2.2: at most 100). The period is as long as a session lives by
+/// default. So a stolen session gives few guesses, and only this session is stopped.
+pub const PROOF_FAILURES_OF_SESSION: Limit = Limit { attempts: 100, window: SESSION_LIFETIME };
 /// New passwords of one account. A user changes the password rarely, and each change costs the hashing of a password.
 pub const NEW_PASSWORDS_OF_ACCOUNT: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// The number of characters of a User-Agent header that are stored. Those of browsers have up to 200.

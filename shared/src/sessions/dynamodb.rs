@@ -12,6 +12,7 @@ mod stored;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tracing::warn;
 
 use self::stored::{
     Counting, PartitionContent, StoredSession, account_key, id, minimum_version, partition, session_key,
@@ -73,7 +74,11 @@ impl SessionTable {
             let kept = usize::try_from(policy::SESSIONS_OF_ACCOUNT - 1).unwrap_or(0);
             let evicted = others.skip(kept).map(|other| other.id).chain(ended.into_iter().take(ENDED));
             let delete = async |id| self.0.delete(&session_key(user, id)).await.map(drop);
-            stream::iter(evicted).map(Ok).try_for_each_concurrent(DELETIONS, delete).await?;
+            let deleted = stream::iter(evicted).map(Ok).try_for_each_concurrent(DELETIONS, delete).await;
+            // The session is open and may have replaced others, so its tokens must not be lost. The next sign-in deletes what is left.
+            if let Err(problem) = deleted {
+                warn!(user_id = user.0, %problem, "sessions above the maximum number were not deleted");
+            }
             Ok(Opened::Open(session.session(user, now)))
         })
         .await
@@ -87,7 +92,7 @@ impl SessionTable {
     }
 
     /// Records that the user of a session has proved the password again. `version` is the credential version under which it was verified. `None` if the
-    /// session has ended since then.
+    /// session was deleted since then. If it is below the minimum version, its tokens are refused at their next use.
     pub(super) async fn renew(
         &self,
         user: UserId,
@@ -207,19 +212,24 @@ impl SessionTable {
         Ok(if was_live { Ended::Now } else { Ended::Before })
     }
 
-    /// Ends the live sessions of a user except `kept`, and returns their number. Ends none if `kept` has ended.
-    pub(super) async fn end_others(&self, user: UserId, kept: SessionId, now: UnixMillis) -> Result<i64, DbError> {
+    /// Ends the live sessions of a user except `kept`, and returns their number. `None` if `kept` has ended. Then no session ends.
+    pub(super) async fn end_others(
+        &self,
+        user: UserId,
+        kept: SessionId,
+        now: UnixMillis,
+    ) -> Result<Option<i64>, DbError> {
         let partition = partition(user);
         within(async {
             let live = PartitionContent::of(&self.0.query(&partition).await?, now).live;
             if !live.iter().any(|session| session.id == kept) {
-                return Ok(0);
+                return Ok(None);
             }
             let others: Vec<_> = live.into_iter().map(|session| session.id).filter(|id| *id != kept).collect();
             let deletions = others.into_iter().map(|id| async move { self.0.delete(&session_key(user, id)).await });
             let deleted: Vec<_> = stream::iter(deletions).buffer_unordered(DELETIONS).try_collect().await?;
             let ended = deleted.iter().filter(|deleted| !matches!(deleted, Deleted::Nothing)).count();
-            Ok(i64::try_from(ended).unwrap_or(i64::MAX))
+            Ok(Some(i64::try_from(ended).unwrap_or(i64::MAX)))
         })
         .await
     }

@@ -1,5 +1,7 @@
 //! The change of a password: it ends every session of the user, and opens a session that replaces the one of the request.
 
+use tracing::warn;
+
 use super::{Sessions, Store, dynamodb::Opened};
 use crate::{
     audit::{self, Event},
@@ -49,7 +51,8 @@ impl Sessions {
         self.complete_password_change(request, database, *session, &user).await
     }
 
-    /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version.
+    /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version. If a client repeats the request
+    /// after a lost answer, each repetition may open a session of its own. The user sees them in the list of sessions.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the credentials have changed again.
@@ -78,7 +81,10 @@ impl Sessions {
             Opened::Open(session) => session,
             Opened::Outdated { .. } => return Err(ApiError::TokenRevoked),
         };
-        session_endings::settle(database, user.id, user.credential_version).await?;
+        // The earlier sessions have ended, so the tokens must not be lost. `sweep` deletes the debt if this fails.
+        if let Err(problem) = session_endings::settle(database, user.id, user.credential_version).await {
+            warn!(user_id = user.id.0, %problem, "sessions were ended in DynamoDB, but this was not recorded in PostgreSQL");
+        }
         self.mint(request, &session)
     }
 }

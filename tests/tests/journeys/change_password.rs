@@ -230,11 +230,14 @@ async fn an_account_has_at_most_sixty_changes_in_an_hour(#[values(PostgreSql, Dy
     let ada = stack.user("Ada").await;
     let mut current = ada.clone();
     let mut tokens = ada.signs_in().await;
+    assert_wrong_password(&ada.with_password("wrong").changes_password(&tokens.access, NEW).await);
+    assert_eq!(ada.changes_password(&tokens.access, "short").await.status, 400);
     for round in 0..60 {
         let new = format!("new password {round}");
         tokens = Tokens::from(&current.changes_password(&tokens.access, &new).await);
         current = ada.with_password(&new);
     }
+    // Wrong passwords, and new ones that break a rule, were not counted.
     let reply = current.changes_password(&tokens.access, NEW).await;
     reply.assert_refused(429, "too_many_attempts", "Too many attempts. Try again later.");
     let wait: u64 = reply.header("retry-after").unwrap().parse().unwrap();

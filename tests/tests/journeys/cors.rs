@@ -83,7 +83,7 @@ async fn a_preflight_allows_the_methods_and_headers_of_the_routes_to_allowed_ori
         &[][..],
         &[(method, "POST")],
         &[("origin", ALLOWED)],
-        &[("origin", ALLOWED), (method, "DELETE")],
+        &[("origin", ALLOWED), (method, "PUT")],
         &[("origin", ALLOWED), (method, "POST"), (headers, "x-admin")],
         &[("origin", ALLOWED), (method, "POST"), (headers, "content-type, x-admin")],
     ] {

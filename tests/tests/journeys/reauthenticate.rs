@@ -164,3 +164,35 @@ async fn nobody_else_can_stop_a_signed_in_user_from_proving_the_password(#[value
     assert_eq!(elsewhere.reauthenticates(&tokens.access).await.status, 200);
     elsewhere.signs_in().await;
 }
+
+/// A thief of a session who changes the source does not get more guesses. The thief does not stop the owner's own sessions.
+// Requirements 20, 21.
+#[rstest]
+#[tokio::test]
+async fn a_session_has_a_hundred_wrong_passwords_in_a_row(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
+    let ada = stack.user("Ada").await;
+    let (stolen, own) = (ada.signs_in().await, ada.signs_in().await);
+    let guess = async |n: u32, tokens: &Tokens| {
+        let thief = ada.from_source(&format!("198.51.100.{}", n / 4)).with_password("a guess");
+        thief.reauthenticates(&tokens.access).await
+    };
+    for n in 0..99 {
+        assert_wrong_password(&guess(n, &stolen).await);
+    }
+    // A right password clears the failures.
+    let elsewhere = ada.from_source("192.0.2.10");
+    assert_eq!(elsewhere.reauthenticates(&stolen.access).await.status, 200);
+    for n in 100..200 {
+        assert_wrong_password(&guess(n, &stolen).await);
+    }
+    for reply in [
+        guess(200, &stolen).await,
+        elsewhere.reauthenticates(&stolen.access).await,
+        elsewhere.changes_password(&stolen.access, "another password").await,
+    ] {
+        reply.assert_refused(429, "too_many_attempts", "Too many attempts. Try again later.");
+    }
+    assert_eq!(elsewhere.reauthenticates(&own.access).await.status, 200);
+    assert_eq!(elsewhere.changes_password(&own.access, "another password").await.status, 200);
+}

@@ -38,9 +38,9 @@ async fn postgresql_accepts_every_statement_with_its_parameter_types() {
 #[tokio::test]
 async fn migrate_widens_the_user_ids_of_a_database_in_use() {
     let stack = Stack::with_state_in(PostgreSql).await;
-    stack.sql(BACK_TO_VERSION_4).await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
+    stack.sql(BACK_TO_VERSION_4).await;
     assert_eq!(migrate(&stack).await, json!(MIGRATIONS[4..]));
     prepare_all(&stack).await;
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200, "the session is still live");

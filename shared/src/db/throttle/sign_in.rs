@@ -13,8 +13,8 @@ use crate::{
         statement::Statement,
         users::account,
     },
-    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UserId, VerifiedToken},
-    security::policy::{self, Limit},
+    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany},
+    security::{ProofAttempt, policy},
 };
 
 /// All statements of this module.
@@ -82,7 +82,7 @@ static FIND_ACCOUNT: Statement<2> = Statement {
 /// Finds the account of an address, and the counters for an attempt to sign in to it, for counters outside PostgreSQL. Counts nothing.
 pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, DbError> {
     let row = db.query_one(&FIND_ACCOUNT, [&email.as_sql(), &source.as_str()]).await?;
-    Ok(found_sign_in(&row, false))
+    Ok(found_sign_in(&row, None))
 }
 
 static FIND_ACCOUNT_OF_USER: Statement<2> = Statement {
@@ -100,11 +100,11 @@ static FIND_ACCOUNT_OF_USER: Statement<2> = Statement {
 /// does not exist any more.
 pub async fn find_account_of_user(
     db: &Database,
-    user: UserId,
+    attempt: ProofAttempt,
     source: &Source,
 ) -> Result<Option<CountedSignIn>, DbError> {
-    let row = db.query_opt(&FIND_ACCOUNT_OF_USER, [&user.0, &source.as_str()]).await?;
-    Ok(row.map(|row| found_sign_in(&row, true)))
+    let row = db.query_opt(&FIND_ACCOUNT_OF_USER, [&attempt.user.0, &source.as_str()]).await?;
+    Ok(row.map(|row| found_sign_in(&row, Some(attempt.session_counter()))))
 }
 
 /// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account. An attempt of a signed-in user
@@ -218,8 +218,9 @@ static COUNT_SIGN_IN: Statement<10> = Statement {
     ],
 };
 
-/// `$1` is the user, and `$11` is the session, which must be live. `$12` is the key of one more counter, or NULL, `$13` its limit, and `$14` its period.
-static COUNT_PROOF: Statement<14> = Statement {
+/// `$1` is the user, and `$11` is the session, which must be live. `$12` is the counter of the session, `$13` its limit, and `$14` its period. `$15` is the counter
+/// of new passwords, or NULL, and `$16` its limit. It is only read here. The statement that sets a password increases it.
+static COUNT_PROOF: Statement<16> = Statement {
     sql: count_sign_in!(
         sign_in!(
             account: concat!("id = $1 AND EXISTS (SELECT FROM sessions s WHERE s.id = $11 AND ", session_is_live!(), ")"),
@@ -227,18 +228,21 @@ static COUNT_PROOF: Statement<14> = Statement {
         ),
         is_owner: "true",
         more: {
-            key: ", ($12)",
-            refusal: concat!("
-                WHEN t.key = $12 AND t.attempts >= $13 THEN ", seconds_until!("t.expires_at")),
+            key: ", ($12), ($15)",
+            refusal: concat!(
+                "
+                WHEN (t.key = $12 AND t.attempts >= $13) OR (t.key = $15 AND t.attempts >= $16) THEN ",
+                seconds_until!("t.expires_at")
+            ),
             counting: concat!(
-                ", one_more_counted AS (
+                ", session_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT $12, 1, now() + $14 * interval '1 second' FROM source_counted WHERE $12 IS NOT NULL",
+        SELECT $12, 1, now() + $14 * interval '1 second' FROM source_counted",
                 count_within_window!(up to "$13"),
                 "
     )"
             ),
-            is_counted: " AND ($12 IS NULL OR EXISTS (SELECT FROM one_more_counted))"
+            is_counted: " AND EXISTS (SELECT FROM session_counted)"
         }
     ),
     types: [
@@ -256,20 +260,21 @@ static COUNT_PROOF: Statement<14> = Statement {
         Type::BYTEA,
         Type::INT4,
         Type::FLOAT8,
+        Type::BYTEA,
+        Type::INT4,
     ],
 };
 
-/// Finds the account of a live session. Counts an attempt to prove its password, and in `also` if there is such a counter, or refuses the attempt. `None` if
-/// the session is not live.
+/// Finds the account of a live session. Counts an attempt to prove its password, or refuses the attempt. `None` if the session is not live.
 pub async fn count_proof(
     db: &Database,
-    token: VerifiedToken,
+    attempt: ProofAttempt,
     source: &Source,
-    also: Option<(CounterKey, Limit)>,
 ) -> Result<Option<CountedSignIn>, NotCounted> {
-    let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
+    let (of_source, of_session) = (policy::SIGNIN_FAILURES_OF_SOURCE, policy::PROOF_FAILURES_OF_SESSION);
+    let (session, new_password) = (attempt.session_counter(), attempt.new_password_counter());
     let values = [
-        &token.user_id.0 as _,
+        &attempt.user.0 as _,
         &source.as_str() as _,
         &policy::SIGNIN_FAILURES as _,
         &seconds(policy::SIGNIN_FIRST_WAIT) as _,
@@ -279,12 +284,14 @@ pub async fn count_proof(
         &seconds(of_source.window) as _,
         &policy::SIGNIN_FAILURES_OF_ACCOUNT as _,
         &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT) as _,
-        &token.session_id.0 as _,
-        &also.as_ref().map(|(key, _)| key.as_bytes()) as _,
-        &also.map(|(_, limit)| limit.attempts) as _,
-        &also.map(|(_, limit)| seconds(limit.window)) as _,
+        &attempt.session.0 as _,
+        &session.as_bytes() as _,
+        &of_session.attempts as _,
+        &seconds(of_session.window) as _,
+        &new_password.as_ref().map(CounterKey::as_bytes) as _,
+        &policy::NEW_PASSWORDS_OF_ACCOUNT.attempts as _,
     ];
-    db.query_opt(&COUNT_PROOF, values).await?.map(|row| counted(&row, true)).transpose()
+    db.query_opt(&COUNT_PROOF, values).await?.map(|row| counted(&row, Some(session))).transpose()
 }
 
 /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt.
@@ -307,22 +314,23 @@ pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) 
             ],
         )
         .await?;
-    counted(&row, false)
+    counted(&row, None)
 }
 
 /// The attempt of a row of [`count_sign_in!`], or its refusal.
-fn counted(row: &Row, is_in_session: bool) -> Result<CountedSignIn, NotCounted> {
+fn counted(row: &Row, session: Option<CounterKey>) -> Result<CountedSignIn, NotCounted> {
     if row.get("is_counted") {
-        Ok(found_sign_in(row, is_in_session))
+        Ok(found_sign_in(row, session))
     } else {
         Err(TooMany { reset_helps: row.get("reset_helps"), ..TooMany::wait(row.get("wait")) }.into())
     }
 }
 
-/// The account and the counters of a row.
-fn found_sign_in(row: &Row, is_in_session: bool) -> CountedSignIn {
+/// The account and the counters of a row. `session` is the counter of the session in which a signed-in user makes the attempt.
+fn found_sign_in(row: &Row, session: Option<CounterKey>) -> CountedSignIn {
     let account = row.get::<_, Option<String>>("password").map(|_| account(row));
     let key = |name| CounterKey::from_stored(row.get(name));
-    let counters = SignInCounters { both: key("both_key"), source: key("source_key"), account: key("account_key") };
-    CountedSignIn { account, counters, is_in_session }
+    let counters =
+        SignInCounters { both: key("both_key"), source: key("source_key"), account: key("account_key"), session };
+    CountedSignIn { account, counters }
 }

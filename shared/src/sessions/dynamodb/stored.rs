@@ -131,7 +131,7 @@ impl StoredSession {
         self.version >= minimum_version && self.expires_at > now.seconds()
     }
 
-    /// The values from which its tokens are created. The time is never before the last refresh, which another function's clock may have set.
+    /// The values from which its tokens are created. The time is never before the last use, which another function's clock may have set.
     pub(super) fn session(&self, user_id: UserId, now: UnixMillis) -> Session {
         Session {
             id: self.id,
@@ -140,7 +140,7 @@ impl StoredSession {
             refreshed_at: self.refreshed_at.seconds(),
             auth_time: self.auth_time.seconds(),
             expires_at: self.expires_at,
-            now: now.max(self.refreshed_at).seconds(),
+            now: now.max(self.last_used()).seconds(),
         }
     }
 
