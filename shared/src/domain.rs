@@ -6,6 +6,7 @@ mod email;
 mod ids;
 mod locale;
 mod name;
+mod proof;
 mod rule;
 mod session;
 mod source;
@@ -17,6 +18,7 @@ pub use email::{Email, EmailLookup};
 pub use ids::{MailId, SessionId, TokenId, UserId};
 pub use locale::Locale;
 pub use name::Name;
+pub use proof::Proof;
 pub use rule::Rule;
 pub use session::{
     Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, TableSession, VerifiedToken,

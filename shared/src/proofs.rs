@@ -7,7 +7,7 @@ use crate::{
     audit::{self, Event},
     counters::{self, Counters},
     db::{Database, throttle::CountedSignIn, users::Account},
-    domain::{PresentedSession, SignInCounters, User},
+    domain::{PresentedSession, Proof},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::Request,
@@ -28,16 +28,6 @@ pub struct StartedProof {
     pub session: PresentedSession,
     counted: CountedSignIn,
     counted_as: ProofAttempt,
-}
-
-/// A proof of the password.
-pub struct Proof {
-    /// The session that the request presents.
-    pub session: PresentedSession,
-    /// The account, as it was when the password was verified.
-    pub user: User,
-    /// The counters of the attempt, which the statement that uses the proof clears.
-    pub counters: SignInCounters,
 }
 
 impl PasswordProofs {

@@ -3,7 +3,6 @@
 
 use std::process::ExitCode;
 
-use serde::Serialize;
 use shared::{
     audit::{self, Event},
     db::Database,
@@ -14,7 +13,10 @@ use shared::{
     mail::{Mail, Mailer},
     proofs::{PasswordProofs, StartedProof},
     runtime::run,
-    security::{PasswordHasher, PasswordRules, policy, token::TokenReply},
+    security::{
+        PasswordHasher, PasswordRules, policy,
+        token::{TokenReply, TokensWithMessage},
+    },
     sessions::Sessions,
 };
 
@@ -32,7 +34,7 @@ async fn change_password(app: &App, request: Request) -> Result<Reply, ApiError>
     } else {
         change(app, &request, &started, &passwords).await?
     };
-    Ok(Reply::ok(&PasswordChanged { message: "Password changed", tokens }))
+    Ok(Reply::ok(&TokensWithMessage { message: "Password changed", tokens }))
 }
 
 /// Sets the password, replaces all sessions by a new one, and tries to send the notice.
@@ -91,13 +93,6 @@ impl Passwords {
             _ => Err(ApiError::MissingRequiredFields),
         }
     }
-}
-
-#[derive(Serialize)]
-struct PasswordChanged {
-    message: &'static str,
-    #[serde(flatten)]
-    tokens: TokenReply,
 }
 
 struct App {

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use serde::Serialize;
 use shared::{
     db::Database,
     environment::{ConfigError, Environment},
@@ -10,7 +9,7 @@ use shared::{
     http::{Reply, Request},
     proofs::PasswordProofs,
     runtime::run,
-    security::token::TokenReply,
+    security::token::TokensWithMessage,
     sessions::Sessions,
 };
 
@@ -29,19 +28,12 @@ async fn reauthenticate(app: &App, request: Request) -> Result<Reply, ApiError> 
         app.sessions.renew(&request, proof.session, version, &proof.counters),
         app.proofs.forgive_in_table(&proof),
     )?;
-    Ok(Reply::ok(&Reauthenticated { message: "Reauthenticated", tokens }))
+    Ok(Reply::ok(&TokensWithMessage { message: "Reauthenticated", tokens }))
 }
 
 fn password(request: &Request) -> Result<String, ApiError> {
     let [password] = request.texts(["password"])?;
     password.ok_or(ApiError::MissingRequiredFields)
-}
-
-#[derive(Serialize)]
-struct Reauthenticated {
-    message: &'static str,
-    #[serde(flatten)]
-    tokens: TokenReply,
 }
 
 struct App {

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use serde::Serialize;
 use shared::{
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
-    security::token::TokenReply,
+    security::token::TokensWithMessage,
     sessions::Sessions,
 };
 
@@ -19,14 +18,7 @@ async fn main() -> ExitCode {
 
 async fn refresh(app: &App, request: Request) -> Result<Reply, ApiError> {
     let tokens = app.sessions.refresh(&request).await?;
-    Ok(Reply::ok(&TokenRefreshed { message: "Token refreshed successfully", tokens }))
-}
-
-#[derive(Serialize)]
-struct TokenRefreshed {
-    message: &'static str,
-    #[serde(flatten)]
-    tokens: TokenReply,
+    Ok(Reply::ok(&TokensWithMessage { message: "Token refreshed successfully", tokens }))
 }
 
 struct App {

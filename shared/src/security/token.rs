@@ -114,6 +114,16 @@ pub struct TokenReply {
     pub expires_in: u64,
 }
 
+/// A reply with a message and tokens.
+#[derive(Serialize)]
+pub struct TokensWithMessage {
+    /// For a person.
+    pub message: &'static str,
+    /// The tokens.
+    #[serde(flatten)]
+    pub tokens: TokenReply,
+}
+
 /// Whether the user has just entered the password: the claim `fresh` of Flask-JWT-Extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {

@@ -10,10 +10,9 @@ use crate::{
         password_changes::{self, PasswordChange, Replacement},
         session_endings,
     },
-    domain::{MailId, NewSession, PresentedSession, Session, SessionId, TokenId, User},
+    domain::{MailId, NewSession, PresentedSession, Proof, Session, SessionId, TokenId, User},
     error::ApiError,
     http::Request,
-    proofs::Proof,
     security::{PasswordHash, token::TokenReply},
 };
 

@@ -7,11 +7,15 @@ use shared::{domain::Rule, security::policy};
 use tests::documents::{self, OPENAPI};
 
 /// Documents that contain a duration, and the constant that defines the duration. If a document no longer contains it, delete the row.
-const DURATIONS: [(&str, &str, Duration); 6] = [
+const DURATIONS: [(&str, &str, Duration); 10] = [
     ("openapi.yaml", "ACCESS_TOKEN_LIFETIME", policy::ACCESS_TOKEN_LIFETIME),
     ("openapi.yaml", "RESET_TOKEN_LIFETIME", policy::RESET_TOKEN_LIFETIME),
     ("docs/security.md", "RESET_TOKEN_LIFETIME", policy::RESET_TOKEN_LIFETIME),
     ("docs/deploying.md", "SESSION_LIFETIME", policy::SESSION_LIFETIME),
+    ("README.md", "AUTHENTICATION_AGE", policy::AUTHENTICATION_AGE),
+    ("openapi.yaml", "AUTHENTICATION_AGE", policy::AUTHENTICATION_AGE),
+    ("docs/glossary.md", "AUTHENTICATION_AGE", policy::AUTHENTICATION_AGE),
+    ("docs/data-protection.md", "AUTHENTICATION_AGE", policy::AUTHENTICATION_AGE),
     ("docs/architecture.md", "MAIL_LONGEST_RETRY", policy::MAIL_LONGEST_RETRY),
     ("docs/architecture.md", "NOTICE_LIFETIME", policy::NOTICE_LIFETIME),
 ];
