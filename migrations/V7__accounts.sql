@@ -1,4 +1,4 @@
--- The language of an account, whether its address is verified, and when the user of a session last proved the password. All changes are instant, and
+-- The language of an account, whether its address is verified, and when the user of a session last signed in or reauthenticated. All changes are instant, and
 -- code from before this migration does not use the columns.
 --
 -- After this migration, run grants.sql again, unless the function `migrate` has FUNCTIONS_ROLE and does it.
@@ -11,10 +11,10 @@ ALTER TABLE sessions
     ADD COLUMN user_agent text;
 
 COMMENT ON COLUMN users.locale IS
-    'The language of mails to the user: en, de, fr or es. NULL for accounts from before this column: the default language.';
+    'The language of mails to the user: en, de, fr or es. If it is NULL, the default language is used.';
 COMMENT ON COLUMN users.email_verified_at IS 'When the user proved that the mailbox is theirs. NULL if they have not.';
 COMMENT ON COLUMN sessions.auth_time IS
-    'When the user of the session last proved the password. NULL for sessions from before this column: when the session was opened.';
+    'When the user of the session last signed in or reauthenticated. NULL for sessions from before this column. Then created_at counts.';
 COMMENT ON COLUMN sessions.user_agent IS
     'The User-Agent header of the request that opened the session, at most 256 characters. NULL if there was none.';
 
@@ -28,12 +28,12 @@ COMMENT ON COLUMN users.created_at IS 'When the account was created, in UTC. NUL
 COMMENT ON COLUMN users.credential_version IS
     'Each change of the password increases it by one. A session that was opened under a lower version has ended.';
 COMMENT ON TABLE sessions IS
-    'One row for each sign-in. A session is live while it is not revoked, has not expired, and has its user''s credential_version.';
+    'One row for each session. A session is live while it is not revoked, has not expired, and has its user''s credential_version.';
 COMMENT ON COLUMN sessions.user_id IS 'The user who signed in.';
 COMMENT ON COLUMN sessions.credential_version IS 'The credential_version of the user when the session was opened.';
 COMMENT ON COLUMN sessions.refresh_id IS 'The `jti` of the current refresh token.';
 COMMENT ON COLUMN sessions.previous_refresh_id IS
-    'The `jti` of the refresh token before the current one. For some seconds, it gets the current one again. NULL until the first refresh.';
+    'The `jti` of the refresh token before the current one. For some seconds, a client that presents it gets the current one again. NULL until the first refresh.';
 COMMENT ON COLUMN sessions.refreshed_at IS 'When the current refresh token was issued.';
 COMMENT ON COLUMN sessions.created_at IS 'When the session was opened.';
 COMMENT ON COLUMN sessions.expires_at IS 'When the session expires. A refresh does not change it.';
@@ -50,8 +50,8 @@ COMMENT ON COLUMN password_resets.created_at IS 'When the token was created.';
 COMMENT ON COLUMN password_resets.expires_at IS 'When the token expires.';
 COMMENT ON TABLE throttle IS 'Counters of attempts. An expired row counts nothing.';
 COMMENT ON COLUMN throttle.key IS
-    'The SHA-256 of the name of the counter: the kind of attempt, with the account, the source or both. It contains no readable address.';
-COMMENT ON COLUMN throttle.attempts IS 'The number of allowed attempts.';
+    'The SHA-256 of the name of the counter: the kind of attempt, with the account, the source, both, or the session. It contains no readable address.';
+COMMENT ON COLUMN throttle.attempts IS 'The number of attempts that were counted. Refused attempts are not counted.';
 COMMENT ON COLUMN throttle.blocked_until IS 'No attempt is allowed before this time. NULL if there is no wait.';
 COMMENT ON COLUMN throttle.expires_at IS 'When the counter expires.';
 COMMENT ON TABLE outbox IS 'Mails that must be sent. A row is deleted when SES has accepted or refused its mail, or when it expires.';

@@ -51,14 +51,14 @@ pub trait Counters: Send + Sync {
         now: UnixMillis,
     ) -> Result<SignInCounters, NotCounted>;
 
-    /// Finds the account of a session's user, and the counters of its attempts to prove the password. [`Self::count_proof`] must follow, then
-    /// [`Self::complete_sign_in_count`]. `None` if the user does not exist any more or, if the counters are in PostgreSQL, if the session is not live. Then
-    /// nothing is counted.
+    /// Finds the account of a session's user, and the counters of its attempts to prove the password. If the counters are in PostgreSQL, it also
+    /// counts the attempt, or refuses it. [`Self::count_proof`] must follow, then [`Self::complete_sign_in_count`]. `None` if the user does not exist
+    /// any more or, if the counters are in PostgreSQL, if the session is not live. Then nothing is counted.
     async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted>;
 
-    /// Counts an attempt of a signed-in user to prove the password, as an attempt to sign in and as one of its session, or refuses it. The limit of the
-    /// account from all sources does not apply, so nobody else can stop a signed-in user. An attempt to set a password is also refused if the account
-    /// has too many new passwords.
+    /// If the counters are in DynamoDB, counts an attempt of a signed-in user to prove the password, as an attempt to sign in and as one of its
+    /// session, or refuses it. The limit of the account from all sources does not apply, so nobody else can stop a signed-in user. An attempt to set
+    /// a password is also refused if the account has too many new passwords.
     async fn count_proof(
         &self,
         counted: &CountedSignIn,

@@ -122,8 +122,8 @@ impl Database {
         Self { pool: pool.expect("a pool without timeouts"), prepared, tls }
     }
 
-    /// The connection of this request, which is closed when the returned value is dropped. Functions that are rarely called begin with this. Between two
-    /// requests, their processes would otherwise keep connections that other functions need.
+    /// The connection of this request, which is closed when the returned value is dropped. Functions that are rarely called begin with this. Between
+    /// two requests, their processes would otherwise keep connections that other functions need.
     #[must_use = "the connection is closed when this value is dropped"]
     pub fn connection_of_request(&self) -> ConnectionOfRequest<'_> {
         ConnectionOfRequest(&self.pool)
@@ -258,8 +258,8 @@ async fn wait_to_retry(
     Ok(())
 }
 
-/// How long a statement waits before it is tried again. The longest possible wait doubles with each failure. The wait is a random time between half of
-/// it and all of it, so that statements that failed at the same time are not tried at the same time again.
+/// How long a statement waits before it is tried again. The longest possible wait doubles with each failure. The wait is a random time between half
+/// of it and all of it, so that statements that failed at the same time are not tried at the same time again.
 fn backoff(Pauses { first, longest }: Pauses, failures: u32) -> Duration {
     let longest = first.saturating_mul(1 << failures.min(16)).min(longest);
     longest / 2 + (longest / 2).mul_f64(f64::from(system::rng().next_u32()) / f64::from(u32::MAX))

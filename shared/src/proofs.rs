@@ -1,7 +1,8 @@
 //! Proofs of the password by a signed-in user, for actions that need more than a session.
 //!
-//! A wrong password counts as a failed sign-in of the account and the source, and as a failure in the session. So a stolen session gives only a few
-//! guesses, from however many sources, and stops nobody but itself.
+//! A wrong password counts as a failed sign-in of the account and the source, and as a failure in the session. So a stolen session allows at most a
+//! hundred wrong passwords in a row, from all sources together. The limit of one session does not stop the user's other sessions. But the failures
+//! may close the account to sign-ins from new sources.
 
 use crate::{
     audit::{self, Event},
@@ -57,7 +58,7 @@ impl PasswordProofs {
         let (session, found) = tokio::try_join!(sessions.present(token, now), found)?;
         let Some(counted) = found else { return Err(sessions.refusal(&self.database, token.user_id).await?) };
         let found = StartedProof { session, counted, counted_as: attempt };
-        // Only a change of the password can be completed in such a session.
+        // The password was changed, but this session has not ended in DynamoDB yet. The only request allowed in it is the repetition of this change.
         if found.is_outdated() && !sets_password {
             return Err(ApiError::TokenRevoked);
         }
@@ -68,7 +69,7 @@ impl PasswordProofs {
     /// Verifies the password of a counted attempt.
     ///
     /// # Errors
-    /// [`ApiError::WrongPassword`] if it is wrong.
+    /// [`ApiError::WrongPassword`] if it is wrong. [`ApiError::TooManyAttempts`] if a counter in DynamoDB has reached its limit in the meantime.
     pub async fn verify(&self, started: &StartedProof, request: &Request, password: &str) -> Result<Proof, ApiError> {
         let account = started.account()?;
         let (password, source, now) = (Password::new(password), request.source(), request.arrived_at());
@@ -84,8 +85,8 @@ impl PasswordProofs {
         Ok(Proof { session: started.session, user: account.user.clone(), counters })
     }
 
-    /// Counts a new password that fulfils the rules, and undoes the counting of the attempt in DynamoDB. If the counters are in PostgreSQL, the statement that
-    /// sets the password does both.
+    /// Counts a new password that fulfils the rules, and undoes the counting of the attempt in DynamoDB. If the counters are in PostgreSQL, the
+    /// statement that sets the password does both.
     ///
     /// # Errors
     /// [`ApiError::TooManyAttempts`] if the account has too many new passwords.
@@ -117,7 +118,7 @@ impl PasswordProofs {
 }
 
 impl StartedProof {
-    /// Whether the credentials have changed, but the session has not ended yet, because it must still end in DynamoDB.
+    /// Whether the credentials have changed, but the user's sessions in DynamoDB have not been ended yet.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         let version = self.counted.account.as_ref().map(|account| account.user.credential_version);

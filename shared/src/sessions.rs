@@ -7,6 +7,7 @@
 
 mod dynamodb;
 mod endings;
+mod of_account;
 mod password_change;
 
 use std::time::Duration;
@@ -23,8 +24,8 @@ use crate::{
         users::{self, SessionOwner},
     },
     domain::{
-        Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters, TokenId,
-        UnixMillis, UnixTime, User, UserId, VerifiedToken,
+        Ended, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters, TokenId, UnixMillis,
+        UnixTime, User, UserId, VerifiedToken,
     },
     environment::{ConfigError, Environment},
     error::ApiError,
@@ -61,7 +62,7 @@ pub struct Authenticated {
     pub token_id: TokenId,
     /// The claim `auth_time` of the access token.
     pub auth_time: Option<UnixTime>,
-    /// Whether the user has proved the password within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
+    /// Whether the user has signed in or reauthenticated within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
     pub is_fresh: bool,
 }
 
@@ -169,8 +170,8 @@ impl Sessions {
         Ok((Authenticated::of(token, is_fresh, request), user))
     }
 
-    /// Returns `body`, or refuses the request. If the body is malformed, the request is refused for that only if its session is live. So a client learns
-    /// first that it has to sign in again.
+    /// Returns a correct body without checking the token: the caller must still authenticate the request. For a malformed body, authenticates the
+    /// request first. So a client learns first that it has to sign in again.
     ///
     /// # Errors
     /// As [`Self::authenticate`] if the body is malformed, then the refusal of the body.
@@ -189,8 +190,8 @@ impl Sessions {
         Ok(self.tokens.verify_access(request.bearer_token()?, request.now())?)
     }
 
-    /// The session of a verified token, for a statement that requires it to be live. If that statement finds no live session, [`Self::refusal`] says why. If
-    /// sessions are in DynamoDB, this asks whether the session is live.
+    /// The session of a verified token, for a statement that requires it to be live. If that statement finds no live session, [`Self::refusal`] says
+    /// why. If sessions are in DynamoDB, this function checks that the session is live.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the session has ended in DynamoDB.
@@ -202,8 +203,8 @@ impl Sessions {
         Ok(PresentedSession { user_id: token.user_id, session_id: token.session_id, in_table })
     }
 
-    /// The session of the request's access token, for a statement that requires it to be live ([`users::change`]). If the statement finds no live session,
-    /// [`Self::refusal`] says why.
+    /// The session of the request's access token, for a statement that requires it to be live ([`users::change`]). If the statement finds no live
+    /// session, [`Self::refusal`] says why.
     ///
     /// # Errors
     /// A refusal with status 401 if there is no valid token, or if the session has ended in DynamoDB.
@@ -214,17 +215,18 @@ impl Sessions {
     /// Why a statement has not found the session of this request live.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If PostgreSQL fails.
     pub async fn refusal(&self, database: &Database, user: UserId) -> Result<ApiError, ApiError> {
         let is_gone = users::find(database, user).await?.is_none();
         Ok(if is_gone { ApiError::UserNotFound } else { ApiError::TokenRevoked })
     }
 
-    /// Records that the user of the request's session has proved the password again, and returns new tokens. The refresh token stays the same. If sessions
-    /// are in PostgreSQL, the same statement also undoes the counting of the attempt in the counters `forgive`.
+    /// Records that the user of the request's session has proved the password again, and returns a new access token and the current refresh token. If
+    /// sessions are in PostgreSQL, the same statement also undoes the counting of the attempt in the counters `forgive`.
     ///
     /// # Errors
-    /// [`ApiError::TokenRevoked`] if the session has ended, or the credentials have changed since the password was verified.
+    /// [`ApiError::TokenRevoked`] if the session has ended. If the credentials have changed since the password was verified, the same error in
+    /// PostgreSQL. In DynamoDB, the new tokens are then refused at their next use.
     pub async fn renew(
         &self,
         request: &Request,
@@ -282,24 +284,6 @@ impl Sessions {
         Ok(self.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Refreshed)?)
     }
 
-    /// The session of the request, and all live sessions of its user. The one that was used last comes first.
-    ///
-    /// # Errors
-    /// As [`Self::authenticate`].
-    pub async fn list(&self, request: &Request) -> Result<(SessionId, Vec<ListedSession>), ApiError> {
-        let VerifiedToken { user_id, session_id, .. } = self.verify(request)?;
-        let listed = match &self.store {
-            Store::PostgreSql(database) => sessions::list(database, user_id).await?,
-            Store::DynamoDb(table) => table.list(user_id, request.arrived_at()).await?,
-        };
-        // The list contains every live session, so the request needs no other check.
-        if !listed.iter().any(|session| session.id == session_id) {
-            self.authenticate(request).await?;
-            return Err(ApiError::TokenRevoked);
-        }
-        Ok((session_id, listed))
-    }
-
     /// The connection of this request, if sessions are in PostgreSQL ([`Database::connection_of_request`]).
     #[must_use]
     pub fn connection_of_request(&self) -> Option<ConnectionOfRequest<'_>> {
@@ -313,37 +297,6 @@ impl Sessions {
     #[must_use]
     pub fn are_in_table(&self) -> bool {
         matches!(self.store, Store::DynamoDb(_))
-    }
-
-    /// Ends a session of the user of an authenticated request.
-    ///
-    /// # Errors
-    /// [`ApiError::SessionNotFound`] if the user has no such live session.
-    pub async fn end_one(&self, request: &Request, user: UserId, session: SessionId) -> Result<(), ApiError> {
-        match self.end_session(request, user, session).await? {
-            Ended::Now => {
-                audit::record(Event::SessionEnded, Some(user));
-                Ok(())
-            }
-            Ended::Before | Ended::UserGone => Err(ApiError::SessionNotFound),
-        }
-    }
-
-    /// Ends the live sessions of the user except the one of the authenticated request, and returns their number.
-    ///
-    /// # Errors
-    /// [`ApiError::TokenRevoked`] if the session of the request has ended. If the store fails, some sessions may have ended.
-    pub async fn end_others(&self, request: &Request, caller: Authenticated) -> Result<i64, ApiError> {
-        let (user, kept) = (caller.user_id, caller.session_id);
-        let ended = match &self.store {
-            Store::PostgreSql(database) => {
-                sessions::end_others(database, user, kept, TokenId::random(&mut request.rng())).await?
-            }
-            Store::DynamoDb(table) => table.end_others(user, kept, request.arrived_at()).await?,
-        };
-        let ended = ended.ok_or(ApiError::TokenRevoked)?;
-        audit::record(Event::OtherSessionsEnded, Some(user));
-        Ok(ended)
     }
 
     /// Ends the session of the request's access token. The token may have expired, because it still names the session.

@@ -64,7 +64,7 @@ impl<'a> StoredSessions<'a> {
         }
     }
 
-    /// Moves the time at which the user of every session last proved the password back by this number of seconds.
+    /// Moves the time at which the user of every session last signed in or reauthenticated back by this number of seconds.
     pub async fn move_auth_time_back(&self, seconds: i64) {
         match &self.stack.state_table {
             Some(table) => change(table, |item| add_to(item, "auth_time", -1000 * seconds)).await,
@@ -73,7 +73,7 @@ impl<'a> StoredSessions<'a> {
     }
 
     /// Makes every session like one that was opened before `auth_time` and `user_agent` existed.
-    pub async fn forget_auth_time(&self) {
+    pub async fn forget_columns_of_version_7(&self) {
         match &self.stack.state_table {
             Some(table) => {
                 change(table, |item| {

@@ -48,7 +48,7 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     Ok(Reply::ok(&Account::of(user, app.default_locale)))
 }
 
-/// The copy of the personal data contains addresses, so the user must have proved the password recently.
+/// The copy contains the mail address and the networks of the user, so the user must have proved the password recently.
 async fn export(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let (caller, user) = app.sessions.authenticate_user(request, &app.database).await?;
     caller.require_fresh()?;
@@ -82,16 +82,16 @@ impl Change {
 #[derive(Serialize)]
 struct Export {
     exported_at: String,
-    /// The rows of each table of the database.
+    /// The rows of the user, by the name of their table.
     rows: Value,
-    /// The sessions, if they are in DynamoDB.
+    /// The live sessions, if they are in DynamoDB.
     sessions_in_dynamodb: Vec<ListedSession>,
 }
 
 #[derive(Serialize)]
 struct Account {
     user: Profile,
-    /// The address that the user wants to change to and has not proved yet.
+    /// The address that the user wants to change to. Always `None`, because no endpoint changes the address yet.
     pending_email: Option<String>,
 }
 

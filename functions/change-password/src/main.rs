@@ -1,5 +1,5 @@
-//! `POST /api/change-password`: sets a new password for a user who knows the current one. Ends every session of the user, and opens a new one for this
-//! client.
+//! `POST /api/change-password`: sets a new password for a user who knows the current one. Ends every session of the user, and opens a new one for
+//! this client.
 
 use std::process::ExitCode;
 

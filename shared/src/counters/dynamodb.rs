@@ -4,8 +4,8 @@
 //! Before the password is verified, a sign-in counts the attempt for the account and the source together, and reads the counter of the source and the
 //! counter of the account. These two count the attempt while the password is verified.
 //!
-//! The counter of a source has [`policy::ITEMS_OF_SOURCE`] items, because many users may sign in from one source at the same time. Each item has an equal
-//! part of the limit, and a window of its own.
+//! The counter of the sign-ins from a source has [`policy::ITEMS_OF_SOURCE`] items, because many users may sign in from one source at the same time.
+//! Each item has an equal part of the limit, and a window of its own.
 
 use async_trait::async_trait;
 use rand::Rng as _;
@@ -167,7 +167,8 @@ impl DynamoDbCounters {
         self.update(counter, change, "attempts = :counted", &values).await.map(drop)
     }
 
-    /// Counts an attempt for the account and the source together, and for the session of a `proof`. Takes the first count back if another counter is full.
+    /// Counts an attempt for the account and the source together, and for the session of a `proof`. Takes the first count back if another counter is
+    /// full.
     async fn begin_sign_in(
         &self,
         counted: &CountedSignIn,
@@ -203,8 +204,8 @@ impl DynamoDbCounters {
         outcome
     }
 
-    /// Whether the account's owner makes this attempt in a live session, or has a live session that was opened from this source. Without an account, it sends the same query to DynamoDB, so
-    /// that the duration does not reveal whether there is an account.
+    /// Whether the account's owner makes this attempt in a live session, or has a live session that was opened from this source. Without an account,
+    /// it sends the same query to DynamoDB, so that the duration does not reveal whether there is an account.
     async fn is_signed_in_here(
         &self,
         counted: &CountedSignIn,

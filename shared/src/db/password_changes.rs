@@ -21,11 +21,12 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&CHANGE_PASSWORD];
 
-/// The higher credential version ends every session of the user. If sessions are in PostgreSQL, the statement also opens the session that replaces the
-/// presented one and inherits its `auth_time`, undoes the counting of the attempt, and counts the new password. The reset token of the user becomes void.
+/// The higher credential version ends every session of the user. If sessions are in PostgreSQL, the statement also opens the session that replaces
+/// the presented one and inherits its `auth_time`, undoes the counting of the attempt, and counts the new password. The reset token of the user
+/// becomes void.
 ///
-/// A reset locks its token before the account, and this statement locks the account first. If both run at the same time, PostgreSQL may report a deadlock,
-/// and one of them runs again.
+/// A reset locks its token before the account, and this statement locks the account first. If both run at the same time, PostgreSQL may report a
+/// deadlock, and one of them runs again.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did. No other request has this salted hash.
 static CHANGE_PASSWORD: Statement<19> = Statement {
@@ -128,8 +129,9 @@ pub struct PasswordChanged {
     pub session: Option<Session>,
 }
 
-/// Sets the password, ends every session of the user, and writes the notice into the outbox. If sessions are in PostgreSQL, opens the new session. Also
-/// writes that the sessions in DynamoDB must end. `None` if the presented session is not live.
+/// Sets the password, ends every session of the user, and writes the notice into the outbox. If sessions are in PostgreSQL, opens the new session.
+/// Also writes that the sessions in DynamoDB must end. `None` if the presented session is not live (if sessions are in DynamoDB: if the credentials
+/// have changed since it was found live).
 pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<PasswordChanged>, DbError> {
     let PasswordChange { session, hash, notice, replacement: new, forgive } = change;
     let (user, limit) = (session.user_id, policy::NEW_PASSWORDS_OF_ACCOUNT);

@@ -124,8 +124,8 @@ pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<ResetT
 }
 
 /// Of many requests with one token, only the first one succeeds. It deletes the token, or marks it as redeemed if sessions in DynamoDB must end. The
-/// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time. The token was
-/// in a mail, so the user has proved that the mailbox is theirs.
+/// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time. The
+/// token was in a mail, so the user has proved that the mailbox is theirs.
 ///
 /// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
 /// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.
@@ -159,8 +159,8 @@ static REDEEM: Statement<7> = Statement {
 };
 
 /// Uses the token up, sets the password, and writes the notice of the change into the outbox. Returns the user's new credential version, which ends
-/// every session in PostgreSQL. Also writes that the sessions in DynamoDB must end. With `keep_token`, the token is kept until they have ended. `None` if
-/// the token is not valid any more.
+/// every session in PostgreSQL. Also writes that the sessions in DynamoDB must end. With `keep_token`, the token is kept until they have ended.
+/// `None` if the token is not valid any more.
 pub async fn redeem(
     db: &Database,
     token: &ResetTokenHash,

@@ -26,8 +26,8 @@ macro_rules! rows_of {
     };
 }
 
-/// New columns are in the export without a change here. A test compares the tables with the database's catalogue. Hashes and ids from which a secret could
-/// be guessed or forged are left out. The table `throttle` does not name users: its keys are hashes.
+/// New columns are in the export without a change here. A test compares the tables with the database's catalogue. Hashes and ids from which a secret
+/// could be guessed or forged are left out. The table `throttle` does not name users: its keys are hashes.
 static EXPORT: Statement<2> = Statement {
     sql: concat!(
         "SELECT jsonb_build_object(",

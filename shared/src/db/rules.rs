@@ -7,22 +7,23 @@ macro_rules! session_is_live {
     };
 }
 
-/// When the user of the session `s` last proved the password.
+/// When the user of the session `s` last signed in or reauthenticated.
 macro_rules! auth_time {
     () => {
         "coalesce(s.auth_time, s.created_at)"
     };
 }
 
-/// When the session `s` was last used: opened, refreshed, or used to prove the password again.
+/// When the session `s` was last used: opened, refreshed, or used to reauthenticate.
 macro_rules! last_used {
     () => {
         "greatest(s.refreshed_at, s.auth_time)"
     };
 }
 
-/// The condition that `u` is the user `$1`, and that the session `$2` that the request presents is live ([`crate::domain::PresentedSession`]). `$3` is its
-/// credential version if it is in DynamoDB, else NULL.
+/// The condition that `u` is the user `$1`, and that the session `$2` that the request presents is live ([`crate::domain::PresentedSession`]). If
+/// sessions are in DynamoDB, where the session was found live before, `$3` is its credential version, and the condition is that the user still has
+/// this version. Else `$3` is NULL.
 macro_rules! session_is_presented {
     () => {
         concat!(

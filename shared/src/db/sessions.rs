@@ -247,8 +247,8 @@ static RENEW: Statement<7> = Statement {
     types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA],
 };
 
-/// Records that the user of a session has proved the password again, and undoes the counting of the attempt. `version` is the credential version under
-/// which the password was verified. `None` if the session has ended since then.
+/// Records that the user of a session has proved the password again, and undoes the counting of the attempt. `version` is the credential version
+/// under which the password was verified. `None` if the session has ended since then.
 pub async fn renew(
     db: &Database,
     session: PresentedSession,
@@ -267,8 +267,8 @@ pub async fn renew(
     Ok(db.query_opt(&RENEW, values).await?.as_ref().map(self::session))
 }
 
-/// The ended session gets `$3` as its `refresh_id`. If a session has it already, an earlier run of this statement has ended the session and its answer
-/// was lost.
+/// The ended session gets `$3` as its `refresh_id`. If a session has it already, an earlier run of this statement has ended the session and its
+/// answer was lost.
 static END: Statement<3> = Statement {
     sql: concat!(
         "
@@ -315,8 +315,8 @@ static END_OTHERS: Statement<3> = Statement {
     types: [Type::INT8, Type::UUID, Type::UUID],
 };
 
-/// Ends the live sessions of a user except `kept`, and returns their number. `None` if `kept` has ended. Then no session ends. `last_refresh_id` is a new id,
-/// which no token has.
+/// Ends the live sessions of a user except `kept`, and returns their number. `None` if `kept` has ended. Then no session ends. `last_refresh_id` is a
+/// new id, which no token has.
 pub async fn end_others(
     db: &Database,
     user: UserId,

@@ -102,8 +102,8 @@ static CHANGE: Statement<5> = Statement {
     types: [Type::INT8, Type::UUID, Type::INT4, Type::TEXT, Type::TEXT],
 };
 
-/// Changes the name and the language of an account, and returns the account. `None` leaves them as they are. The result is `None` if the session is not
-/// live.
+/// Changes the name and the language of an account, and returns the account. `None` leaves them as they are. The result is `None` if the session is
+/// not live.
 pub async fn change(
     db: &Database,
     session: PresentedSession,

@@ -4,8 +4,8 @@ use super::{PresentedSession, SignInCounters, User};
 pub struct Proof {
     /// The session that the request presents.
     pub session: PresentedSession,
-    /// The account, as it was when the password was verified.
+    /// The account, as it was when the attempt began. The password was verified against the hash that was read with it.
     pub user: User,
-    /// The counters of the attempt, which the statement that uses the proof clears.
+    /// The counters of the attempt. Whoever uses the proof undoes its counting.
     pub counters: SignInCounters,
 }

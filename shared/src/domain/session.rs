@@ -15,7 +15,7 @@ pub struct Session {
     pub refresh_id: TokenId,
     /// When that token was issued.
     pub refreshed_at: UnixTime,
-    /// When the user last proved the password: the claim `auth_time`.
+    /// When the user last signed in or reauthenticated: the claim `auth_time`. A session that replaces another one inherits the time.
     pub auth_time: UnixTime,
     /// When the session ends. A refresh does not change it. It is the `exp` of refresh tokens.
     pub expires_at: UnixTime,
@@ -35,7 +35,7 @@ pub struct NewSession<'a> {
     pub source: &'a Source,
     /// The User-Agent header of the request.
     pub user_agent: Option<&'a str>,
-    /// When the user proved the password. `None` for now. A session that replaces another one inherits its time.
+    /// When the user signed in or reauthenticated. `None` means the current time. A session that replaces another one inherits its time.
     pub auth_time: Option<UnixMillis>,
     /// How long it lives.
     pub lifetime: Duration,
@@ -49,7 +49,7 @@ pub struct ListedSession {
     /// When it was opened.
     #[serde(serialize_with = "UnixTime::serialize_as_rfc3339")]
     pub created_at: UnixTime,
-    /// When it was opened or last refreshed, or when its user last proved the password.
+    /// When it was opened or last refreshed, or when its user last reauthenticated.
     #[serde(serialize_with = "UnixTime::serialize_as_rfc3339")]
     pub last_used_at: UnixTime,
     /// When it ends.
@@ -108,8 +108,8 @@ pub struct PresentedSession {
     pub user_id: UserId,
     /// The session.
     pub session_id: SessionId,
-    /// The session in DynamoDB, where it is live. The statement requires that the user still has its credential version. `None` if sessions are in
-    /// PostgreSQL. Then the statement requires that the session is live.
+    /// If sessions are in DynamoDB: the session, which was found live there. The statement then requires that the user's credential version is still
+    /// the version of this session. `None` if sessions are in PostgreSQL. Then the statement requires that the session is live.
     pub in_table: Option<TableSession>,
 }
 
@@ -126,6 +126,6 @@ impl PresentedSession {
 pub struct TableSession {
     /// The user's credential version when it was opened.
     pub version: i32,
-    /// When its user last proved the password.
+    /// When its user last signed in or reauthenticated.
     pub auth_time: UnixMillis,
 }

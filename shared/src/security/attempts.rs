@@ -1,4 +1,4 @@
-//! The names and limits of counters.
+//! The names and limits of the counters of a source, of a session, and of new passwords. The names of the other counters are in the SQL.
 
 use super::policy::{self, Limit};
 use crate::domain::{CounterKey, SessionId, Source, UserId};

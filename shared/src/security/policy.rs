@@ -83,8 +83,8 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
 /// How long other services may cache the public keys. API Gateway caches them for up to two hours, whatever this value is.
 pub const PUBLIC_KEYS_CACHED: Duration = Duration::from_mins(5);
-/// How long after a user has proved the password a session may do sensitive actions, such as changing the address (OWASP ASVS 7.5.1). A refresh does not
-/// extend it. The challenge of RFC 9470 names it as `max_age`.
+/// How long after a user has proved the password a session may do sensitive actions, such as changing the address (OWASP ASVS 7.5.1). A refresh does
+/// not extend it. The challenge of RFC 9470 names it as `max_age`.
 pub const AUTHENTICATION_AGE: Duration = Duration::from_mins(10);
 /// How far the clock of the issuer of a token may be ahead of the clock that checks `iat` and `nbf`. There is no tolerance for `exp`.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
@@ -141,8 +141,8 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// attacker has a hundred guesses a month, whether the guesses are fast or slow. The counter of a single failure at an unknown address is kept only
 /// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
-/// Wrong passwords in a row in one session, from all sources together (NIST SP 800-63B-4 §3.2.2: at most 100). The period is as long as a session lives by
-/// default. So a stolen session gives few guesses, and only this session is stopped.
+/// Wrong passwords in a row in one session, from all sources together (NIST SP 800-63B-4 §3.2.2: at most 100). The period is as long as a session
+/// lives by default. So a stolen session gives few guesses, and only this session is stopped.
 pub const PROOF_FAILURES_OF_SESSION: Limit = Limit { attempts: 100, window: SESSION_LIFETIME };
 /// New passwords of one account. A user changes the password rarely, and each change costs the hashing of a password.
 pub const NEW_PASSWORDS_OF_ACCOUNT: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
@@ -191,9 +191,9 @@ pub struct Pauses {
     pub longest: Duration,
 }
 
-/// After a conflict with another transaction (SQLSTATE 40001, 40P01). A statement takes a millisecond or two, so the other transaction has usually ended
-/// after the first pause. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries many times. The
-/// longest pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
+/// After a conflict with another transaction (SQLSTATE 40001, 40P01). A statement takes a millisecond or two, so the other transaction has usually
+/// ended after the first pause. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries many
+/// times. The longest pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
 pub const CONFLICT_PAUSES: Pauses = Pauses { first: Duration::from_millis(4), longest: Duration::from_millis(128) };
 /// While PostgreSQL has no free connection. Each try costs PostgreSQL a process and, with IAM, a login. So the pauses are longer.
 pub const CONNECTION_PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(1) };

@@ -91,8 +91,8 @@ impl SessionTable {
         Ok(live.map(|session| TableSession { version: session.version, auth_time: session.auth_time }))
     }
 
-    /// Records that the user of a session has proved the password again. `version` is the credential version under which it was verified. `None` if the
-    /// session was deleted since then. If it is below the minimum version, its tokens are refused at their next use.
+    /// Records that the user of a session has proved the password again. `version` is the credential version under which it was verified. `None` if
+    /// the session was deleted since then. If it is below the minimum version, its tokens are refused at their next use.
     pub(super) async fn renew(
         &self,
         user: UserId,

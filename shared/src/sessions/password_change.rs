@@ -21,8 +21,8 @@ impl Sessions {
     /// inherits the `auth_time` of the presented one, and returns its tokens.
     ///
     /// # Errors
-    /// [`ApiError::TokenRevoked`] if the presented session has ended since the proof. If DynamoDB fails, the password is set, and the client may repeat the
-    /// request ([`Self::complete_password_change`]).
+    /// [`ApiError::TokenRevoked`] if the presented session has ended since the proof (if sessions are in DynamoDB: if the credentials have changed
+    /// since). If DynamoDB fails, the password is set, and the client may repeat the request ([`Self::complete_password_change`]).
     pub async fn change_password(
         &self,
         request: &Request,
@@ -50,8 +50,9 @@ impl Sessions {
         self.complete_password_change(request, database, *session, &user).await
     }
 
-    /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version. If a client repeats the request
-    /// after a lost answer, each repetition may open a session of its own. The user sees them in the list of sessions.
+    /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version. Until the minimum
+    /// version is raised, each repetition of the request may open a session of its own, which the user sees in the list of sessions. After that, a
+    /// repetition is refused with 401.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the credentials have changed again.

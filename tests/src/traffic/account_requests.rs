@@ -26,7 +26,7 @@ impl SimulatedUser<'_> {
         }
     }
 
-    /// Lists the sessions. The list must contain every session that is certainly live, and none that has certainly ended.
+    /// Lists the sessions. Their number must be at least that of the certainly live ones, and at most also that of the uncertain ones.
     pub(super) async fn list_sessions(&mut self, session: usize) {
         let access = self.sessions[session].tokens.access.clone();
         match self.send("sessions", self.person.sessions(&access)).await {

@@ -33,7 +33,8 @@ pub struct SimulatedUser<'a> {
     pub(super) links: Changes,
     /// Resets and changes of the password.
     pub(super) resets: Changes,
-    /// When the last request to `reset-password` or `change-password` was sent, whatever its result. A request that tries a used link again is not recorded here.
+    /// When the last request to `reset-password` or `change-password` was sent, whatever its result. A request that tries a used link again is not
+    /// recorded here.
     pub(super) last_reset_sent: Option<Instant>,
     used_links: BTreeSet<String>,
 }

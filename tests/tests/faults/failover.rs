@@ -34,8 +34,19 @@ async fn a_read_only_server_serves_requests_that_only_read() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_failover_ends_when_the_host_name_resolves_to_the_new_primary() {
-    const FUNCTIONS: [&str; 7] =
-        ["signup", "signin", "refresh", "dashboard", "logout", "forgot-password", "reset-password"];
+    const FUNCTIONS: [&str; 11] = [
+        "account",
+        "change-password",
+        "dashboard",
+        "forgot-password",
+        "logout",
+        "reauthenticate",
+        "refresh",
+        "reset-password",
+        "sessions",
+        "signin",
+        "signup",
+    ];
     let mut fault = Fault::new(3, "PostgreSQL fails over: a standby is promoted, and the host name resolves to it");
     let primary = Postgres::start(&[]).await;
     let standby = primary.standby("127.0.0.2").await;

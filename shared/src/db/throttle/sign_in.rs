@@ -49,16 +49,16 @@ macro_rules! sign_in {
     };
 }
 
-/// The name of an account in the names of its counters: its id and its credential version. So failures that were counted for an address do not affect an
-/// account that is created later with this address, and a password reset starts new counters.
+/// The name of an account in the names of its counters: its id and its credential version. So failures that were counted for an address do not affect
+/// an account that is created later with this address, and a reset or a change of the password starts new counters.
 macro_rules! account_name {
     () => {
         "(SELECT 'user ' || id || ' ' || credential_version FROM account)"
     };
 }
 
-/// The account with the address `$1`. For an address without an account, the names of the counters contain the address, so that clients cannot see whether
-/// an account exists.
+/// The account with the address `$1`. For an address without an account, the names of the counters contain the address, so that clients cannot see
+/// whether an account exists.
 macro_rules! sign_in_by_address {
     () => {
         sign_in!(
@@ -96,8 +96,8 @@ static FIND_ACCOUNT_OF_USER: Statement<2> = Statement {
     types: [Type::INT8, Type::TEXT],
 };
 
-/// Finds the account of a user, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the user
-/// does not exist any more.
+/// Finds the account of a user, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the
+/// user does not exist any more.
 pub async fn find_account_of_user(
     db: &Database,
     attempt: ProofAttempt,
@@ -107,15 +107,15 @@ pub async fn find_account_of_user(
     Ok(row.map(|row| found_sign_in(&row, Some(attempt.session_counter()))))
 }
 
-/// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account. An attempt of a signed-in user
-/// to prove the password counts in the same way.
+/// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account. An attempt of a signed-in
+/// user to prove the password counts in the same way.
 ///
 /// `refusal` checks the counters as they were when the statement began. An attempt that it refuses is not counted. Then the row of each counter is
 /// locked, and increased if its limit is not reached. The rows are always locked in the same order, so two attempts cannot deadlock. If a concurrent
 /// attempt started a wait after the statement began, the statement does not know the length of the wait, and `Retry-After` is the first wait.
 ///
-/// The account's own limit does not apply if `$is_owner` is true. `$more` has the parts for one more counter: its key, its refusal, its counting, and the
-/// condition that it has counted.
+/// The account's own limit does not apply if `$is_owner` is true. `$more` has the parts for further counters: their keys, when they
+/// refuse, the counting in one of them, and the condition that this one has counted the attempt.
 ///
 /// The parameters are: `$1` and `$2` of [`sign_in!`], the failures before the first wait, the first and the longest wait, the time that failures are
 /// kept, the limit and the period of a source, the limit of an account, and the time by which each failure extends the account's counter.
@@ -218,8 +218,8 @@ static COUNT_SIGN_IN: Statement<10> = Statement {
     ],
 };
 
-/// `$1` is the user, and `$11` is the session, which must be live. `$12` is the counter of the session, `$13` its limit, and `$14` its period. `$15` is the counter
-/// of new passwords, or NULL, and `$16` its limit. It is only read here. The statement that sets a password increases it.
+/// `$1` is the user, and `$11` is the session, which must be live. `$12` is the counter of the session, `$13` its limit, and `$14` its period. `$15`
+/// is the counter of new passwords, or NULL, and `$16` its limit. It is only read here. The statement that sets a password increases it.
 static COUNT_PROOF: Statement<16> = Statement {
     sql: count_sign_in!(
         sign_in!(
