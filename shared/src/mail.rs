@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use tracing::error;
 
-pub use self::content::Mail;
+pub use self::content::{Mail, Message};
 use self::ses::{MailError, Ses, SesSettings};
 use crate::{
     db::{Database, outbox},
     deadline,
-    domain::{Locale, MailId, UserId},
+    domain::{Locale, MailId, User},
     environment::{ConfigError, Environment},
     security::policy,
 };
@@ -33,22 +33,26 @@ pub fn default_locale(env: &Environment) -> Result<Locale, ConfigError> {
 pub struct Mailer {
     database: Database,
     ses: Ses,
+    default_locale: Locale,
 }
 
 impl Mailer {
-    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`.
+    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, `DEFAULT_LOCALE`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`.
     ///
     /// # Errors
     /// If the sender is missing, or a value is malformed.
     pub fn from_env(env: &Environment, database: Database) -> Result<Self, ConfigError> {
-        Ok(Self { database, ses: Ses::new(SesSettings::from_env(env)?) })
+        Ok(Self { database, ses: Ses::new(SesSettings::from_env(env)?), default_locale: default_locale(env)? })
     }
 
-    /// Makes one attempt to send a mail, within `limit`. Deletes it from the outbox if it was sent or refused permanently. Logs failures.
-    pub async fn attempt(&self, attempt: MailId, user: UserId, email: &str, mail: Mail, limit: Duration) -> Attempted {
+    /// Makes one attempt to send a mail to a user in the user's language, within `limit`. Deletes it from the outbox if it was sent or refused
+    /// permanently. Logs failures.
+    pub async fn attempt(&self, attempt: MailId, to: &User, mail: &Mail<'_>, limit: Duration) -> Attempted {
+        let user = to.id;
+        let message = mail.compose(to.locale.unwrap_or(self.default_locale));
         let sent = async {
             let to_send = limit.saturating_sub(policy::MAIL_SETTLING);
-            let attempted = match self.ses.send(email, mail, to_send).await {
+            let attempted = match self.ses.send(&to.email, message, to_send).await {
                 Ok(()) => Attempted::Sent,
                 Err(problem @ MailError::Refused(_)) => {
                     error!(user_id = user.0, %problem, "a mail was refused and is not tried again");

@@ -160,7 +160,7 @@ impl Need {
             | Self::EndSession
             | Self::EndAllSessions => (&STATE, &DATABASE),
             Self::Counters | Self::SigninCounters => (&STATE, &[]),
-            Self::Mail => (&MAIL, &[]),
+            Self::Mail => (&MAIL, &LOCALE),
             Self::Tokens => (&TOKENS, &KEYS),
             Self::Keys => (&[], &KEYS),
             Self::PasswordRules => (&PASSWORD_RULES, &[]),

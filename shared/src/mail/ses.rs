@@ -5,11 +5,11 @@ use std::time::Duration;
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_ses::{
     Client,
-    types::{Body, Content, Destination, Message},
+    types::{self, Body, Content, Destination},
 };
 use thiserror::Error;
 
-use super::Mail;
+use super::Message;
 use crate::{
     aws, deadline,
     environment::{ConfigError, Environment},
@@ -97,13 +97,13 @@ impl Ses {
     }
 
     /// Sends a mail through SES within `limit` and the time that the request has left.
-    pub(super) async fn send(&self, to: &str, mail: Mail, limit: Duration) -> Result<(), MailError> {
+    pub(super) async fn send(&self, to: &str, mail: Message, limit: Duration) -> Result<(), MailError> {
         let content = |data: String| Content::builder().charset("UTF-8").data(data).build();
         let composed = |problem: aws_sdk_ses::error::BuildError| MailError::NotAccepted(problem.to_string());
         let body =
             Body::builder().text(content(mail.text).map_err(composed)?).html(content(mail.html).map_err(composed)?);
         let message =
-            Message::builder().subject(content(mail.subject.to_owned()).map_err(composed)?).body(body.build());
+            types::Message::builder().subject(content(mail.subject.to_owned()).map_err(composed)?).body(body.build());
         let request = self
             .client
             .send_email()
