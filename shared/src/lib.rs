@@ -6,6 +6,7 @@
 //! | [`proofs`] | checks the passwords of signed-in users |
 //! | [`counters`] | counts attempts, in PostgreSQL or DynamoDB |
 //! | [`mail`] | composes mails and sends them |
+//! | [`brand`] | has the look of mails and pages that the operator configures |
 //! | [`db`] | has the SQL: a file for each table |
 //! | [`security`] | has the rules for passwords, tokens and limits. Their numbers, with reasons, are in [`security::policy`] |
 //! | [`domain`] | has the values that the other modules pass to each other |
@@ -20,6 +21,7 @@
 mod arbitrary;
 pub mod audit;
 pub mod aws;
+pub mod brand;
 pub mod counters;
 pub mod db;
 pub mod deadline;

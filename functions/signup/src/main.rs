@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use shared::{
     audit::{self, Event},
+    brand,
     counters::{self, Counters},
     db::{Database, users},
     domain::{Email, Locale, Name},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
-    mail,
     runtime::run,
     security::{Attempt, NewPassword, PasswordHasher, PasswordRules},
 };
@@ -69,7 +69,7 @@ impl App {
             database,
             rules: PasswordRules::from_env(&env)?,
             hasher: PasswordHasher::new(),
-            default_locale: mail::default_locale(&env)?,
+            default_locale: brand::default_locale(&env)?,
         })
     }
 }

@@ -6,6 +6,7 @@
 use askama::Template;
 
 use crate::{
+    brand::Brand,
     domain::Locale,
     security::{ResetToken, policy},
 };
@@ -56,19 +57,20 @@ impl Mail<'_> {
         }
     }
 
-    /// Composes the mail in a language.
+    /// Composes the mail in a language, or in the default language.
     ///
     /// # Panics
     /// Never: a test composes every mail in every language.
     #[must_use]
-    pub fn compose(&self, locale: Locale) -> Message {
+    pub fn compose(&self, locale: Option<Locale>, brand: &Brand) -> Message {
+        let locale = locale.unwrap_or(brand.default_locale);
         let values = self.values();
         let (subject, body) = self.file(locale).split_once("\n\n").expect("a subject and paragraphs");
         let paragraphs: Vec<_> = body.split("\n\n").map(|paragraph| Paragraph::of(paragraph, &values)).collect();
         Message {
             subject,
-            text: paragraphs.iter().map(Paragraph::to_text).collect::<Vec<_>>().join("\n\n"),
-            html: Layout { locale, subject, paragraphs: &paragraphs }.to_string(),
+            text: paragraphs.iter().map(Paragraph::to_text).chain(brand.name.clone()).collect::<Vec<_>>().join("\n\n"),
+            html: Layout { locale, brand, subject, paragraphs: &paragraphs }.to_string(),
         }
     }
 }
@@ -88,6 +90,7 @@ pub struct Message {
 #[template(path = "mails/layout.html")]
 struct Layout<'a> {
     locale: Locale,
+    brand: &'a Brand,
     subject: &'a str,
     paragraphs: &'a [Paragraph],
 }
@@ -133,13 +136,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::system;
+    use crate::{environment::Environment, system};
+
+    const HOSTILE: &str = "https://example.com/\"><script>alert(1)</script>&b={minutes}";
+
+    fn brand(variables: &[(&str, &str)]) -> Brand {
+        Brand::from_env(&Environment::with(variables)).unwrap()
+    }
 
     /// Every mail, with hostile values.
     fn every_mail(check: impl Fn(&Mail, Locale)) {
         let token = ResetToken::random(&mut system::rng());
-        let hostile = "https://example.com/\"><script>alert(1)</script>&b={minutes}";
-        for mail in [Mail::PasswordReset { page: hostile, token: &token }, Mail::PasswordChanged] {
+        for mail in [Mail::PasswordReset { page: HOSTILE, token: &token }, Mail::PasswordChanged] {
             for locale in Locale::ALL {
                 check(&mail, locale);
             }
@@ -166,13 +174,15 @@ mod tests {
     // Requirement 62.
     #[test]
     fn a_mail_has_its_values_in_both_parts_and_escapes_them_in_html_in_every_language() {
+        let name = &HOSTILE[8..];
+        let brand = brand(&[("BRAND_NAME", name), ("BRAND_LOGO_URL", "https://example.com/'&b=.png")]);
         every_mail(|mail, locale| {
-            let Message { subject, text, html } = mail.compose(locale);
+            let Message { subject, text, html } = mail.compose(Some(locale), &brand);
             assert!(html.contains(&format!("<html lang=\"{}\">", locale.tag())), "{html}");
             assert!(html.contains(&format!("<title>{subject}</title>")), "{html}");
             let shown = [("&#34;", "\""), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
             let shown = shown.iter().fold(html.clone(), |html, (escaped, character)| html.replace(escaped, character));
-            for (_, value) in mail.values() {
+            for value in mail.values().into_iter().map(|(_, value)| value).chain([name.to_owned()]) {
                 assert!(text.contains(&value) && shown.contains(&value), "{value}: {text}\n{html}");
             }
             assert!(!html.contains("<script") && !html.contains("&b="), "{html}");
@@ -185,10 +195,29 @@ mod tests {
         let token = ResetToken::random(&mut system::rng());
         let link = format!("https://example.com/reset/{}", token.to_link_text());
         for locale in Locale::ALL {
-            let mail = Mail::PasswordReset { page: "https://example.com/reset", token: &token }.compose(locale);
+            let mail = Mail::PasswordReset { page: "https://example.com/reset", token: &token }
+                .compose(Some(locale), &brand(&[]));
             assert!(mail.text.contains(&format!("\n{link}\n")), "{}", mail.text);
             assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
         }
+    }
+
+    #[test]
+    fn the_brand_is_in_both_parts_and_text_on_its_color_is_readable() {
+        let variables = [("BRAND_NAME", "Example"), ("BRAND_COLOR", "#ffb000"), ("DEFAULT_LOCALE", "fr")];
+        let token = ResetToken::random(&mut system::rng());
+        let mail = Mail::PasswordReset { page: "https://example.com/reset", token: &token };
+        let Message { text, html, .. } = mail.compose(None, &brand(&variables));
+        assert!(
+            text.ends_with("\n\nExample") && html.contains(">Example</p>") && html.contains("lang=\"fr\""),
+            "{html}"
+        );
+        assert!(html.contains("background: #ffb000; color: #000000"), "{html}");
+        assert!(!html.contains("<img"), "{html}");
+
+        let logo = [("BRAND_NAME", "Example"), ("BRAND_LOGO_URL", "https://cdn.example.com/logo.png")];
+        let html = mail.compose(None, &brand(&logo)).html;
+        assert!(html.contains("<img src=\"https://cdn.example.com/logo.png\" alt=\"Example\""), "{html}");
     }
 
     #[test]
