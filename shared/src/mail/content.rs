@@ -36,6 +36,14 @@ macro_rules! file {
     };
 }
 
+impl<'a> Mail<'a> {
+    /// Every mail, with these values.
+    #[must_use]
+    pub fn all(page: &'a str, token: &'a ResetToken) -> [Self; 2] {
+        [Self::PasswordReset { page, token }, Self::PasswordChanged]
+    }
+}
+
 impl Mail<'_> {
     /// The text of the mail, with placeholders. The first line is the subject. Paragraphs are separated by empty lines. `[label]({placeholder})` is a
     /// paragraph that is only a link.
@@ -147,7 +155,7 @@ mod tests {
     /// Every mail, with hostile values.
     fn every_mail(check: impl Fn(&Mail, Locale)) {
         let token = ResetToken::random(&mut system::rng());
-        for mail in [Mail::PasswordReset { page: HOSTILE, token: &token }, Mail::PasswordChanged] {
+        for mail in Mail::all(HOSTILE, &token) {
             for locale in Locale::ALL {
                 check(&mail, locale);
             }
