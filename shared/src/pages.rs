@@ -6,6 +6,8 @@
 
 mod texts;
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -37,7 +39,7 @@ pub struct Frame<'a> {
 
 /// A page in every language.
 pub struct Page {
-    html: Vec<(Locale, String)>,
+    html: BTreeMap<Locale, String>,
     content_security_policy: String,
     default_locale: Locale,
 }
@@ -64,9 +66,8 @@ impl Page {
     /// The page in the language that the browser prefers.
     #[must_use]
     pub fn reply(&self, request: &Request) -> Reply {
-        let wanted = request.locale(self.default_locale);
-        let html = self.html.iter().find(|(locale, _)| *locale == wanted).map(|(_, html)| html.clone());
-        Reply::page(html.unwrap_or_default(), &self.content_security_policy)
+        let html = &self.html[&request.locale(self.default_locale)];
+        Reply::page(html.clone(), &self.content_security_policy)
     }
 }
 

@@ -96,3 +96,17 @@ const SPANISH: Texts = Texts {
     done: "Su contraseña se ha restablecido",
     what_next: "Ya puede iniciar sesión con su contraseña nueva. Se ha cerrado la sesión en todos sus dispositivos.",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Requirement 62.
+    #[test]
+    fn the_hint_names_the_minimum_length_in_every_language() {
+        for locale in Locale::ALL {
+            let hint = Texts::of(locale).hint(23);
+            assert!(hint.contains("23\u{a0}") && !hint.contains('{'), "{hint}");
+        }
+    }
+}

@@ -179,6 +179,15 @@ mod tests {
         });
     }
 
+    #[test]
+    fn every_file_is_a_mail() {
+        let token = ResetToken::random(&mut system::rng());
+        for locale in Locale::ALL {
+            let folder = format!("{}/templates/mails/{}", env!("CARGO_MANIFEST_DIR"), locale.tag());
+            assert_eq!(std::fs::read_dir(folder).unwrap().count(), Mail::all(HOSTILE, &token).len(), "{locale:?}");
+        }
+    }
+
     // Requirement 62.
     #[test]
     fn a_mail_has_its_values_in_both_parts_and_escapes_them_in_html_in_every_language() {
