@@ -15,9 +15,9 @@
 //! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
 //! | [`environment`] | reads environment variables |
 //!
-//! Dependencies go in one direction: endpoints use `proofs`, `sessions`, `counters`, `mail` and `pages`; `mail` and `pages` use `brand`; `proofs` uses
-//! `sessions` and `counters`; these use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from the
-//! [`environment`].
+//! Dependencies go in one direction: endpoints use `proofs`, `sessions`, `counters`, `mail` and `pages`; `mail` and `pages` use `brand`; `proofs`
+//! uses `sessions` and `counters`; these use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from
+//! the [`environment`].
 
 #[cfg(test)]
 mod arbitrary;

@@ -1,5 +1,5 @@
-//! The pages that links in mails open. This module has what they share: layout, style, script, and the texts of refusals. A page's own parts are in the
-//! folder of its function, in a template that extends `pages/layout.html`.
+//! The pages that links in mails open. This module has what they share: layout, style, script, and the texts of refusals. A page's own parts are in
+//! the folder of its function, in a template that extends `pages/layout.html`.
 //!
 //! A page is the same for every token. Its script reads the token from the page's address and posts it to the API. So opening a link does not use its
 //! token, and no text from a request gets into a page.
@@ -45,8 +45,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// Composes a page from its own script and its template. `render` renders the template, which extends `pages/layout.html` and has the frame in its
-    /// field `frame`. `min_length` is the minimum length of passwords.
+    /// Composes a page from its own script and its template. `render` renders the template, which extends `pages/layout.html` and has the frame in
+    /// its field `frame`. `min_length` is the minimum length of passwords.
     pub fn new(brand: &Brand, min_length: usize, own_script: &str, render: impl Fn(Frame<'_>) -> String) -> Self {
         let Brand { color, default_locale, .. } = *brand;
         let style = format!("\n:root {{ --brand: {color}; --on-brand: {}; }}\n\n{STYLE}", color.of_text());
