@@ -6,6 +6,8 @@
 //! | [`proofs`] | checks the passwords of signed-in users |
 //! | [`counters`] | counts attempts, in PostgreSQL or DynamoDB |
 //! | [`mail`] | composes mails and sends them |
+//! | [`pages`] | has what the pages of links in mails share |
+//! | [`brand`] | has the look of mails and pages that the operator configures |
 //! | [`db`] | has the SQL: a file for each table |
 //! | [`security`] | has the rules for passwords, tokens and limits. Their numbers, with reasons, are in [`security::policy`] |
 //! | [`domain`] | has the values that the other modules pass to each other |
@@ -13,13 +15,15 @@
 //! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
 //! | [`environment`] | reads environment variables |
 //!
-//! Dependencies go in one direction: endpoints use `proofs`, `sessions`, `counters` and `mail`; `proofs` uses `sessions` and `counters`; these use
-//! `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from the [`environment`].
+//! Dependencies go in one direction: endpoints use `proofs`, `sessions`, `counters`, `mail` and `pages`; `mail` and `pages` use `brand`; `proofs`
+//! uses `sessions` and `counters`; these use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from
+//! the [`environment`].
 
 #[cfg(test)]
 mod arbitrary;
 pub mod audit;
 pub mod aws;
+pub mod brand;
 pub mod counters;
 pub mod db;
 pub mod deadline;
@@ -28,6 +32,7 @@ pub mod environment;
 pub mod error;
 pub mod http;
 pub mod mail;
+pub mod pages;
 pub mod proofs;
 pub mod runtime;
 pub mod security;

@@ -11,44 +11,41 @@ use std::time::Duration;
 
 use tracing::error;
 
-pub use self::content::Mail;
+pub use self::content::{Mail, Message};
 use self::ses::{MailError, Ses, SesSettings};
 use crate::{
+    brand::Brand,
     db::{Database, outbox},
     deadline,
-    domain::{Locale, MailId, UserId},
+    domain::{MailId, User},
     environment::{ConfigError, Environment},
     security::policy,
 };
-
-/// Reads `DEFAULT_LOCALE`: the language of accounts that have none.
-///
-/// # Errors
-/// If it is not the tag of a language.
-pub fn default_locale(env: &Environment) -> Result<Locale, ConfigError> {
-    env.parsed("DEFAULT_LOCALE", "one of `en`, `de`, `fr` and `es`", Locale::English)
-}
 
 /// Sends the mails in the outbox.
 pub struct Mailer {
     database: Database,
     ses: Ses,
+    brand: Brand,
 }
 
 impl Mailer {
-    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, and `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`.
+    /// Reads `MAIL_FROM`, `MAIL_CONFIGURATION_SET`, `AWS_ENDPOINT_URL_SES` or `AWS_ENDPOINT_URL`, and the variables of [`Brand`].
     ///
     /// # Errors
     /// If the sender is missing, or a value is malformed.
     pub fn from_env(env: &Environment, database: Database) -> Result<Self, ConfigError> {
-        Ok(Self { database, ses: Ses::new(SesSettings::from_env(env)?) })
+        Ok(Self { database, ses: Ses::new(SesSettings::from_env(env)?), brand: Brand::from_env(env)? })
     }
 
-    /// Makes one attempt to send a mail, within `limit`. Deletes it from the outbox if it was sent or refused permanently. Logs failures.
-    pub async fn attempt(&self, attempt: MailId, user: UserId, email: &str, mail: Mail, limit: Duration) -> Attempted {
+    /// Makes one attempt to send a mail to a user in the user's language, within `limit`. Deletes it from the outbox if it was sent or refused
+    /// permanently. Logs failures.
+    pub async fn attempt(&self, attempt: MailId, to: &User, mail: &Mail<'_>, limit: Duration) -> Attempted {
+        let user = to.id;
+        let message = mail.compose(to.locale, &self.brand);
         let sent = async {
             let to_send = limit.saturating_sub(policy::MAIL_SETTLING);
-            let attempted = match self.ses.send(email, mail, to_send).await {
+            let attempted = match self.ses.send(&to.email, message, to_send).await {
                 Ok(()) => Attempted::Sent,
                 Err(problem @ MailError::Refused(_)) => {
                     error!(user_id = user.0, %problem, "a mail was refused and is not tried again");

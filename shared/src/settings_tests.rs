@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 
 use crate::{
     arbitrary, aws,
+    brand::Brand,
     db::{ConnectionSettings, Database},
     environment::{ConfigError, Environment},
     mail::ses::SesSettings,
@@ -69,15 +70,19 @@ fn an_error_names_the_variable_and_not_its_value() {
 }
 
 /// Every variable, with a valid value.
-const GOOD: [(&str, &str); 23] = [
+const GOOD: [(&str, &str); 27] = [
     SECRET,
     ("AWS_ENDPOINT_URL", ""),
     ("AWS_ENDPOINT_URL_DYNAMODB", ""),
     ("AWS_ENDPOINT_URL_SES", ""),
+    ("BRAND_COLOR", "#1a4fa3"),
+    ("BRAND_LOGO_URL", "https://example.com/logo.png"),
+    ("BRAND_NAME", "Example"),
     ("DATABASE_AUTH", "password"),
     ("DATABASE_PREPARED_STATEMENTS", "on"),
     ("DATABASE_TLS", "off"),
     ("DATABASE_URL", "postgres://user:password@db.internal/database"),
+    ("DEFAULT_LOCALE", "de"),
     ("FORGOT_PASSWORD_FLOOR_MS", "1000"),
     ("JWT_ACCESS_TOKEN_EXPIRES", "3600"),
     ("JWT_ADDITIONAL_PUBLIC_KEYS", ""),
@@ -103,6 +108,7 @@ fn read_all(env: &Environment) -> Result<(), ConfigError> {
     env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", Duration::ZERO)?;
     env.http_url("RESET_PASSWORD_URL")?;
     SesSettings::from_env(env)?;
+    Brand::from_env(env)?;
     aws::sdk_config_of(env, "AWS_ENDPOINT_URL_DYNAMODB").map(drop)
 }
 

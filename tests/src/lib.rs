@@ -67,7 +67,8 @@ pub fn server(variable: &str) -> String {
 
 /// The value of an optional variable.
 #[expect(clippy::disallowed_methods, reason = "the test harness is configured by environment variables")]
-pub(crate) fn optional(variable: &str) -> Option<String> {
+#[must_use]
+pub fn optional(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 

@@ -10,11 +10,11 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
 };
 use reqwest::Client;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use url::form_urlencoded;
 
 use crate::{mailbox::Mail, server};
 
@@ -66,7 +66,7 @@ impl Ses {
         Self { endpoint, proxy }
     }
 
-    /// The bodies of all requests so far, as form data, oldest first.
+    /// The bodies of all requests so far, oldest first.
     ///
     /// # Panics
     /// If a request handler panicked.
@@ -87,20 +87,23 @@ impl Ses {
     }
 }
 
-async fn forward(State(proxy): State<Arc<SesProxy>>, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
-    let refusal = |code: &str, message: &str| {
-        let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
-        (StatusCode::BAD_REQUEST, format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>").into())
-    };
+async fn forward(State(proxy): State<Arc<SesProxy>>, uri: Uri, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
+    let refusal =
+        |status, code: &str, message: &str| (status, json!({ "__type": code, "message": message }).to_string().into());
     proxy.requests.lock().expect("no request panicked").push(String::from_utf8_lossy(&body).into_owned());
     let health = *proxy.health.lock().expect("no panic");
     match health {
-        SesHealth::Throttled => refusal("Throttling", "Maximum sending rate exceeded."),
-        SesHealth::Paused => refusal("AccountSendingPausedException", "Email sending is disabled for your account."),
-        SesHealth::Rejecting => refusal("MessageRejected", "Email address is not verified."),
+        SesHealth::Throttled => {
+            refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Maximum sending rate exceeded.")
+        }
+        SesHealth::Paused => {
+            refusal(StatusCode::BAD_REQUEST, "SendingPausedException", "Email sending is disabled for your account.")
+        }
+        SesHealth::Rejecting => refusal(StatusCode::BAD_REQUEST, "MessageRejected", "Email address is not verified."),
         SesHealth::Hanging => std::future::pending().await,
         SesHealth::Healthy => {
-            let request = proxy.client.post(server("TEST_SES_URL")).headers(headers).body(body.clone());
+            let request =
+                proxy.client.post(format!("{}{uri}", server("TEST_SES_URL"))).headers(headers).body(body.clone());
             let response = request.send().await.expect("the local SES answers");
             let (status, answer) = (response.status(), response.bytes().await.expect("a body"));
             if status.is_success() {
@@ -114,13 +117,14 @@ async fn forward(State(proxy): State<Arc<SesProxy>>, headers: HeaderMap, body: B
 
 /// The recipient and the mail of a `SendEmail` request.
 fn parse(request: &[u8]) -> (String, Mail) {
-    let mut fields: HashMap<_, _> = form_urlencoded::parse(request).into_owned().collect();
-    let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+    let request: Value = serde_json::from_slice(request).expect("JSON");
+    let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mail = Mail {
-        subject: field("Message.Subject.Data"),
-        from: field("Source"),
-        text: field("Message.Body.Text.Data"),
-        html: field("Message.Body.Html.Data"),
+        subject: text("/Content/Simple/Subject/Data"),
+        from: text("/FromEmailAddress"),
+        text: text("/Content/Simple/Body/Text/Data"),
+        html: text("/Content/Simple/Body/Html/Data"),
+        headers: request["Content"]["Simple"]["Headers"].clone(),
     };
-    (field("Destination.ToAddresses.member.1"), mail)
+    (text("/Destination/ToAddresses/0"), mail)
 }

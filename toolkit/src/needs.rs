@@ -41,6 +41,8 @@ pub enum Need {
     PasswordRules,
     /// The language of accounts that have none.
     Locale,
+    /// The look and the default language of pages.
+    Brand,
     /// The settings of sign-in.
     SigninSettings,
     /// The settings of forgot-password.
@@ -65,7 +67,7 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
@@ -82,6 +84,7 @@ impl Need {
         Self::Keys,
         Self::PasswordRules,
         Self::Locale,
+        Self::Brand,
         Self::SigninSettings,
         Self::ForgotPasswordSettings,
     ];
@@ -106,6 +109,7 @@ impl Need {
             Self::Keys => "keys",
             Self::PasswordRules => "password-rules",
             Self::Locale => "locale",
+            Self::Brand => "brand",
             Self::SigninSettings => "signin-settings",
             Self::ForgotPasswordSettings => "forgot-password-settings",
         }
@@ -160,11 +164,12 @@ impl Need {
             | Self::EndSession
             | Self::EndAllSessions => (&STATE, &DATABASE),
             Self::Counters | Self::SigninCounters => (&STATE, &[]),
-            Self::Mail => (&MAIL, &[]),
+            Self::Mail => (&MAIL, &BRAND),
             Self::Tokens => (&TOKENS, &KEYS),
             Self::Keys => (&[], &KEYS),
             Self::PasswordRules => (&PASSWORD_RULES, &[]),
-            Self::Locale => (&LOCALE, &[]),
+            Self::Locale => (&[DEFAULT_LOCALE], &[]),
+            Self::Brand => (&BRAND, &[]),
             Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
             Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
         };
@@ -253,7 +258,14 @@ static TOKENS: [Variable; 6] = [
 static PASSWORD_RULES: [Variable; 2] =
     [optional("PASSWORD_MIN_LENGTH", "15", "7"), optional("PASSWORD_BLOCKLIST", "on", "canary")];
 
-static LOCALE: [Variable; 1] = [optional("DEFAULT_LOCALE", "de", "canary")];
+const DEFAULT_LOCALE: Variable = optional("DEFAULT_LOCALE", "de", "canary");
+
+static BRAND: [Variable; 4] = [
+    optional("BRAND_NAME", "Example", "canary\n"),
+    optional("BRAND_LOGO_URL", "https://example.com/logo.png", "http://canary/logo.png"),
+    optional("BRAND_COLOR", "#1a4fa3", "canary"),
+    DEFAULT_LOCALE,
+];
 
 static SIGNIN_SETTINGS: [Variable; 2] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];

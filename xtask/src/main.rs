@@ -1,7 +1,7 @@
 //! The commands for everyday development: [`up`] runs the service on this machine, [`test`] runs the tests, [`sam_local`] runs
 //! template.yaml in `sam local`, [`measure`], [`load`], [`bench`] and [`scale`] measure, [`costs`] calculates what functions cost, [`soak`]
-//! injects faults for a while, [`fuzz`] sends random events, [`requirements`] lists the tests of each requirement, and [`rds_certificates`]
-//! renews certificates. The crate `delivery` has the commands that package and deploy the service.
+//! injects faults for a while, [`mails`] shows the mails, [`fuzz`] sends random events, [`requirements`] lists the tests of each
+//! requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the commands that package and deploy the service.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
@@ -10,6 +10,7 @@ mod costs;
 mod fuzz;
 mod lambdas;
 mod load;
+mod mails;
 mod measure;
 mod programs;
 mod rds_certificates;
@@ -45,6 +46,7 @@ enum Command {
     SamLocal(sam_local::Args),
     Measure(measure::Args),
     Load(load::Args),
+    Mails(mails::Args),
     Bench(bench::Args),
     Scale(scale::Args),
     Costs(costs::Args),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::SamLocal(args) => sam_local::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Load(args) => load::run(&args),
+        Command::Mails(args) => mails::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Scale(args) => scale::run(&args),
         Command::Costs(args) => costs::run(&args),

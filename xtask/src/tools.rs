@@ -89,6 +89,11 @@ pub fn verifiers(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     Ok((python.join("python"), node(workspace, &workspace.tools(), "verifiers")?))
 }
 
+/// The script of axe-core, which checks the accessibility of a page.
+pub fn axe(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(node(workspace, &workspace.tools(), "axe")?.join("node_modules/axe-core/axe.min.js"))
+}
+
 /// The folder of PostgreSQL's programs in this major version. They are installed below `tools`.
 pub fn postgres(workspace: &Workspace, tools: &Path, version: u32) -> Result<PathBuf> {
     let pins = Path::new("xtask/tools/postgres").join(version.to_string());

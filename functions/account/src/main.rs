@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{
     audit::{self, Event},
+    brand,
     db::{Database, personal_data, users},
     domain::{ListedSession, Locale, Name, UnixTime, User, UserId},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
-    mail,
     runtime::run,
     sessions::Sessions,
 };
@@ -131,7 +131,7 @@ impl App {
         Ok(Self {
             sessions: Sessions::from_env(&env, Some(&database))?,
             database,
-            default_locale: mail::default_locale(&env)?,
+            default_locale: brand::default_locale(&env)?,
         })
     }
 }

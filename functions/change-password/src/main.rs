@@ -59,7 +59,7 @@ async fn change(
     let notice = MailId::random(&mut rng);
     let tokens = app.sessions.change_password(request, &app.database, &proof, &hash, notice).await?;
     // The password is set, and the notice is in the outbox. So the answer does not depend on whether this attempt to send it succeeds.
-    app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE).await;
+    app.mailer.attempt(notice, user, &Mail::PasswordChanged, policy::MAIL_DEADLINE).await;
     Ok(tokens)
 }
 

@@ -55,13 +55,13 @@ async fn send_link(
 
     // The mail is in the outbox now. This is the first attempt to send it, and `sweep` makes the others. The attempt ends before the minimum duration
     // ends, so that it does not make the answer take longer.
-    let mail = Mail::password_reset(&page, &token, policy::RESET_TOKEN_LIFETIME);
+    let mail = Mail::PasswordReset { page: &page, token: &token };
     let limit = if app.minimum_duration.is_zero() {
         policy::MAIL_DEADLINE
     } else {
         minimum.remaining().saturating_sub(policy::MINIMUM_DURATION_MARGIN)
     };
-    app.mailer.attempt(attempt, user.id, &user.email, mail, limit).await;
+    app.mailer.attempt(attempt, &user, &mail, limit).await;
     Ok(())
 }
 

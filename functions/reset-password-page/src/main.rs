@@ -1,60 +1,50 @@
 //! `GET /reset-password/{token}`: the page that a reset mail links to, with a form for the new password.
-//!
-//! The page is the same for every token. Its script reads the token from the page's address and posts it to `reset-password`. So opening the
-//! link does not use the token, and no text from a request gets into the page.
+
+mod texts;
 
 use std::process::ExitCode;
 
 use askama::Template;
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use shared::{
+    brand::Brand,
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
+    pages::{Frame, Page},
     runtime::run,
     security::PasswordRules,
 };
+
+use self::texts::Texts;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     run(App::from_env, reset_password_page).await
 }
 
-async fn reset_password_page(app: &App, _: Request) -> Result<Reply, ApiError> {
-    Ok(Reply::page(app.html.clone(), &app.content_security_policy))
+async fn reset_password_page(app: &App, request: Request) -> Result<Reply, ApiError> {
+    Ok(app.page.reply(&request))
 }
-
-const STYLE: &str = include_str!("../templates/page.css");
-const SCRIPT: &str = include_str!("../templates/page.js");
 
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Page {
-    style: &'static str,
-    script: &'static str,
+struct ResetPassword<'a> {
+    frame: Frame<'a>,
+    texts: &'static Texts,
     min_length: usize,
 }
 
-/// Allows only the page's own style and script, by their hashes (CSP Level 3 §2.3.1), and requests to the same origin.
-fn content_security_policy() -> String {
-    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, text.as_bytes())));
-    format!(
-        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
-        hash(STYLE),
-        hash(SCRIPT)
-    )
-}
-
 struct App {
-    html: String,
-    content_security_policy: String,
+    page: Page,
 }
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        let page = Page { style: STYLE, script: SCRIPT, min_length: PasswordRules::from_env(&env)?.min_length() };
-        Ok(Self { html: page.to_string(), content_security_policy: content_security_policy() })
+        let (brand, min_length) = (Brand::from_env(&env)?, PasswordRules::from_env(&env)?.min_length());
+        let page = Page::new(&brand, min_length, include_str!("../templates/page.js"), |frame| {
+            let texts = Texts::of(frame.locale);
+            ResetPassword { frame, texts, min_length }.to_string()
+        });
+        Ok(Self { page })
     }
 }

@@ -55,7 +55,7 @@ async fn redeem(
     app.endings.settle(user.id, version).await?;
 
     // The password is set and the notice is in the outbox, so the answer does not depend on whether this attempt to send the notice succeeds.
-    app.mailer.attempt(notice, user.id, &user.email, Mail::password_changed(), policy::MAIL_DEADLINE).await;
+    app.mailer.attempt(notice, user, &Mail::PasswordChanged, policy::MAIL_DEADLINE).await;
     Ok(())
 }
 

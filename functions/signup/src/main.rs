@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use shared::{
     audit::{self, Event},
+    brand,
     counters::{self, Counters},
     db::{Database, users},
-    domain::{Email, Name},
+    domain::{Email, Locale, Name},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
@@ -21,10 +22,11 @@ async fn main() -> ExitCode {
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
-    let NewAccount { name, email, password } = NewAccount::parse(&request, &app.rules)?;
+    let NewAccount { name, email, password, locale } = NewAccount::parse(&request, app)?;
     app.counters.count(Attempt::SignUp, &request.source(), request.arrived_at()).await?;
     let hash = app.hasher.hash(password, &mut request.rng()).await?;
-    let user = users::create(&app.database, &name, &email, &hash).await?.ok_or(ApiError::UserAlreadyExists)?;
+    let user = users::create(&app.database, &name, &email, &hash, locale).await?;
+    let user = user.ok_or(ApiError::UserAlreadyExists)?;
     audit::record(Event::SignedUp, Some(user));
     Ok(Reply::created(&Message { message: "User created successfully" }))
 }
@@ -33,16 +35,21 @@ struct NewAccount {
     name: Name,
     email: Email,
     password: NewPassword,
+    /// The language that the body names, else the one that the header `Accept-Language` prefers.
+    locale: Locale,
 }
 
 impl NewAccount {
-    fn parse(request: &Request, rules: &PasswordRules) -> Result<Self, ApiError> {
-        let [Some(name), Some(email), Some(password)] = request.texts(["name", "email", "password"])? else {
+    fn parse(request: &Request, app: &App) -> Result<Self, ApiError> {
+        let [Some(name), Some(email), Some(password), locale] =
+            request.texts(["name", "email", "password", "locale"])?
+        else {
             return Err(ApiError::MissingRequiredFields);
         };
         let (name, email) = (Name::parse(&name)?, Email::parse(&email)?);
-        let password = rules.accept(&password, name.as_str(), email.as_str())?;
-        Ok(Self { name, email, password })
+        let locale = locale.map_or_else(|| Ok(request.locale(app.default_locale)), |tag| tag.parse())?;
+        let password = app.rules.accept(&password, name.as_str(), email.as_str())?;
+        Ok(Self { name, email, password, locale })
     }
 }
 
@@ -51,6 +58,7 @@ struct App {
     counters: Box<dyn Counters>,
     rules: PasswordRules,
     hasher: PasswordHasher,
+    default_locale: Locale,
 }
 
 impl App {
@@ -61,6 +69,7 @@ impl App {
             database,
             rules: PasswordRules::from_env(&env)?,
             hasher: PasswordHasher::new(),
+            default_locale: brand::default_locale(&env)?,
         })
     }
 }

@@ -87,20 +87,18 @@ enum Outcome {
 async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcome>, DbError> {
     let mut rng = invocation.rng();
     let (attempt, token) = (MailId::random(&mut rng), ResetToken::random(&mut rng));
-    let Some(ClaimedMail { user_id: user, email, attempts, kind }) =
-        outbox::claim(&app.database, attempt, &token.hash()).await?
-    else {
+    let Some(ClaimedMail { user, attempts, kind }) = outbox::claim(&app.database, attempt, &token.hash()).await? else {
         return Ok(None);
     };
-    let mail = match kind {
-        MailKind::PasswordReset { page } => Mail::password_reset(&page, &token, policy::RESET_TOKEN_LIFETIME),
-        MailKind::PasswordChanged => Mail::password_changed(),
+    let mail = match &kind {
+        MailKind::PasswordReset { page } => &Mail::PasswordReset { page, token: &token },
+        MailKind::PasswordChanged => &Mail::PasswordChanged,
         MailKind::Obsolete => {
-            return outbox::delete(&app.database, user, attempt).await.map(|()| Some(Outcome::Obsolete));
+            return outbox::delete(&app.database, user.id, attempt).await.map(|()| Some(Outcome::Obsolete));
         }
     };
-    let attempted = app.mailer.attempt(attempt, user, &email, mail, policy::MAIL_DEADLINE).await;
-    info!(user_id = user.0, attempts, outcome = ?attempted, "tried to send a mail again");
+    let attempted = app.mailer.attempt(attempt, &user, mail, policy::MAIL_DEADLINE).await;
+    info!(user_id = user.id.0, attempts, outcome = ?attempted, "tried to send a mail again");
     Ok(Some(Outcome::Attempted(attempted)))
 }
 

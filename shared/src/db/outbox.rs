@@ -2,9 +2,9 @@
 
 use tokio_postgres::types::Type;
 
-use super::{AnyStatement, Database, DbError, seconds, statement::Statement};
+use super::{AnyStatement, Database, DbError, rules::user_columns, seconds, statement::Statement, users::user};
 use crate::{
-    domain::{MailId, UserId},
+    domain::{MailId, User, UserId},
     security::{ResetTokenHash, policy},
 };
 
@@ -14,9 +14,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&CLAIM, &DELETE, &COUNT]
 /// A mail in the outbox that is about to be sent.
 pub struct ClaimedMail {
     /// The recipient.
-    pub user_id: UserId,
-    /// The recipient's address, as its owner wrote it.
-    pub email: String,
+    pub user: User,
     /// The number of attempts to send it, including this one.
     pub attempts: i32,
     /// What kind of mail it is.
@@ -40,7 +38,8 @@ pub enum MailKind {
 /// reset mail gets a new token, because the database has only the hash of the old one. If the old token was used, its row in `password_resets` was
 /// deleted or marked. Then no row is updated, and the mail is obsolete.
 static CLAIM: Statement<5> = Statement {
-    sql: "
+    sql: concat!(
+        "
     WITH due AS (
         SELECT user_id, kind FROM outbox WHERE due_at <= now() AND expires_at > now()
         ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
@@ -54,9 +53,12 @@ static CLAIM: Statement<5> = Statement {
         FROM claimed WHERE claimed.kind = 'password_reset' AND r.user_id = claimed.user_id AND r.redeemed_at IS NULL
         RETURNING r.user_id
     )
-    SELECT u.id::bigint AS id, u.email, claimed.attempts, claimed.kind,
+    SELECT ",
+        user_columns!(),
+        ", claimed.attempts, claimed.kind,
         CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page
-    FROM claimed JOIN users u ON u.id = claimed.user_id",
+    FROM claimed JOIN users ON users.id = claimed.user_id"
+    ),
     types: [Type::UUID, Type::BYTEA, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8],
 };
 
@@ -76,8 +78,7 @@ pub async fn claim(db: &Database, attempt: MailId, token: &ResetTokenHash) -> Re
         )
         .await?;
     Ok(row.map(|row| ClaimedMail {
-        user_id: UserId(row.get("id")),
-        email: row.get("email"),
+        user: user(&row),
         attempts: row.get("attempts"),
         kind: match (row.get("kind"), row.get("page")) {
             ("password_reset", Some(page)) => MailKind::PasswordReset { page },

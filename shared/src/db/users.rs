@@ -23,12 +23,12 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
 ///
 /// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.
-static CREATE: Statement<3> = Statement {
+static CREATE: Statement<4> = Statement {
     sql: concat!(
         "
     WITH created AS (
-        INSERT INTO users (name, email, password, created_at)
-        VALUES ($1, $2, $3, now() AT TIME ZONE 'utc')
+        INSERT INTO users (name, email, password, locale, created_at)
+        VALUES ($1, $2, $3, $4, now() AT TIME ZONE 'utc')
         ON CONFLICT DO NOTHING
         RETURNING id
     )
@@ -38,12 +38,18 @@ static CREATE: Statement<3> = Statement {
         has_address!("$2"),
         " AND password = $3"
     ),
-    types: [Type::TEXT, Type::TEXT, Type::TEXT],
+    types: [Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT],
 };
 
 /// Creates an account and returns its id. `None` if the address has an account already, in whatever case.
-pub async fn create(db: &Database, name: &Name, email: &Email, hash: &PasswordHash) -> Result<Option<UserId>, DbError> {
-    let row = db.query_opt(&CREATE, [&name.as_str(), &email.as_str(), &hash.as_stored()]).await?;
+pub async fn create(
+    db: &Database,
+    name: &Name,
+    email: &Email,
+    hash: &PasswordHash,
+    locale: Locale,
+) -> Result<Option<UserId>, DbError> {
+    let row = db.query_opt(&CREATE, [&name.as_str(), &email.as_str(), &hash.as_stored(), &locale.tag()]).await?;
     Ok(row.map(|row| UserId(row.get("id"))))
 }
 

@@ -52,14 +52,16 @@ impl Reply {
         reply
     }
 
-    /// 200 with an HTML page and its Content-Security-Policy.
+    /// 200 with an HTML page in the language that the browser prefers, and its Content-Security-Policy.
     ///
     /// # Panics
     /// If the policy is not a valid header value, which is a defect.
     #[must_use]
     pub fn page(html: String, content_security_policy: &str) -> Self {
         let policy = HeaderValue::from_str(content_security_policy).expect("a policy of visible ASCII");
-        Self::new(StatusCode::OK, "text/html; charset=utf-8", html).with(header::CONTENT_SECURITY_POLICY, policy)
+        Self::new(StatusCode::OK, "text/html; charset=utf-8", html)
+            .with(header::CONTENT_SECURITY_POLICY, policy)
+            .with(header::VARY, HeaderValue::from_static("accept-language"))
     }
 
     /// Lets every cache keep this reply for `max_age`. Caches keep one copy for each origin, because API Gateway adds the caller's origin

@@ -14,7 +14,7 @@ use super::{
     fields::{self, Field},
 };
 use crate::{
-    domain::{SessionId, Source, UnixMillis, UnixTime, UserId},
+    domain::{Locale, SessionId, Source, UnixMillis, UnixTime, UserId},
     error::ApiError,
     security::policy,
     system,
@@ -143,6 +143,12 @@ impl Request {
     pub fn user_agent(&self) -> Option<&str> {
         let text = self.header(header::USER_AGENT)?;
         Some(text.get(..policy::USER_AGENT_LENGTH).unwrap_or(text))
+    }
+
+    /// The language that the Accept-Language header prefers, or `default`.
+    #[must_use]
+    pub fn locale(&self, default: Locale) -> Locale {
+        Locale::preferred(self.header(header::ACCEPT_LANGUAGE).unwrap_or_default(), default)
     }
 
     /// The host name at which API Gateway received the request. It does not depend on the client's headers.

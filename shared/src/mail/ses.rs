@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_ses::{
+use aws_sdk_sesv2::{
     Client,
-    types::{Body, Content, Destination, Message},
+    error::BuildError,
+    types::{self, Body, Content, Destination, EmailContent, MessageHeader},
 };
 use thiserror::Error;
 
-use super::Mail;
+use super::Message;
 use crate::{
     aws, deadline,
     environment::{ConfigError, Environment},
@@ -30,17 +31,16 @@ pub enum MailError {
 }
 
 /// Refusals of SES with status 400 that are not about the mail. They are temporary, or an operator can fix their cause.
-const TEMPORARY: [&str; 12] = [
+const TEMPORARY: [&str; 11] = [
     "AccessDenied",
-    "AccountSendingPaused",
-    "ConfigurationSetDoesNotExist",
-    "ConfigurationSetSendingPaused",
+    "AccountSuspended",
     "IncompleteSignature",
-    "InvalidClientTokenId",
+    "LimitExceeded",
     "MailFromDomainNotVerified",
     "NotAuthorized",
     "OptInRequired",
     "RequestExpired",
+    "SendingPaused",
     "ServiceUnavailable",
     "Throttling",
 ];
@@ -48,7 +48,7 @@ const TEMPORARY: [&str; 12] = [
 impl MailError {
     /// The meaning of a status and a code that SES answered.
     fn of(status: u16, code: &str) -> Self {
-        // SES writes some codes with the suffix `Exception`, and some without.
+        // Some codes have the suffix `Exception`, and some do not.
         let is_temporary = TEMPORARY.contains(&code.trim_end_matches("Exception"));
         if status == 400 && !is_temporary { Self::Refused(code.to_owned()) } else { Self::NotAccepted(code.to_owned()) }
     }
@@ -88,7 +88,7 @@ impl Ses {
     /// A client with these settings. Sends nothing yet.
     pub(super) fn new(SesSettings { from, configuration_set, sdk }: SesSettings) -> Self {
         // The SDK does not retry: the request has no time for a second attempt, and `sweep` makes the next attempt.
-        let client = aws_sdk_ses::Config::new(&sdk)
+        let client = aws_sdk_sesv2::Config::new(&sdk)
             .to_builder()
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
@@ -97,21 +97,17 @@ impl Ses {
     }
 
     /// Sends a mail through SES within `limit` and the time that the request has left.
-    pub(super) async fn send(&self, to: &str, mail: Mail, limit: Duration) -> Result<(), MailError> {
-        let content = |data: String| Content::builder().charset("UTF-8").data(data).build();
-        let composed = |problem: aws_sdk_ses::error::BuildError| MailError::NotAccepted(problem.to_string());
-        let body =
-            Body::builder().text(content(mail.text).map_err(composed)?).html(content(mail.html).map_err(composed)?);
-        let message =
-            Message::builder().subject(content(mail.subject.to_owned()).map_err(composed)?).body(body.build());
+    pub(super) async fn send(&self, to: &str, mail: Message, limit: Duration) -> Result<(), MailError> {
+        let content = content(mail).map_err(|problem| MailError::NotAccepted(problem.to_string()))?;
         let request = self
             .client
             .send_email()
-            .source(&self.from)
+            .from_email_address(&self.from)
             .set_configuration_set_name(self.configuration_set.clone())
             .destination(Destination::builder().to_addresses(to).build())
-            .message(message.build());
-        match tokio::time::timeout_at(deadline::at_most(limit), request.send()).await {
+            .content(content);
+        // The future is large, so it is on the heap.
+        match tokio::time::timeout_at(deadline::at_most(limit), Box::pin(request.send())).await {
             Err(_) => Err(MailError::Late),
             // Only the code is kept, because SES quotes the address in its messages.
             Ok(Err(problem)) => {
@@ -126,21 +122,31 @@ impl Ses {
     }
 }
 
+/// A mail as SES expects it. The header `Auto-Submitted` asks programs not to answer it (RFC 3834 §5).
+fn content(mail: Message) -> Result<EmailContent, BuildError> {
+    let part = |data: String| Content::builder().charset("UTF-8").data(data).build();
+    let message = types::Message::builder()
+        .subject(part(mail.subject.to_owned())?)
+        .body(Body::builder().text(part(mail.text)?).html(part(mail.html)?).build())
+        .headers(MessageHeader::builder().name("Auto-Submitted").value("auto-generated").build()?);
+    Ok(EmailContent::builder().simple(message.build()).build())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn permanent_refusals_of_ses_are_distinguished_from_temporary_ones() {
-        for code in ["MessageRejected", "InvalidParameterValue", "ValidationError", "unknown"] {
+        for code in ["MessageRejected", "BadRequestException", "ValidationError", "unknown"] {
             assert!(matches!(MailError::of(400, code), MailError::Refused(_)), "{code}");
         }
         for code in
-            ["Throttling", "ThrottlingException", "MailFromDomainNotVerifiedException", "AccountSendingPausedException"]
+            ["Throttling", "ThrottlingException", "MailFromDomainNotVerifiedException", "SendingPausedException"]
         {
             assert!(matches!(MailError::of(400, code), MailError::NotAccepted(_)), "{code}");
         }
-        for status in [403, 500, 503] {
+        for status in [403, 404, 429, 500, 503] {
             assert!(matches!(MailError::of(status, "MessageRejected"), MailError::NotAccepted(_)), "{status}");
         }
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde_json::Value;
-use shared::security::{Issuer, TokenSettings, policy};
+use shared::{
+    brand::Color,
+    security::{Issuer, TokenSettings, policy},
+};
 use tests::documents;
 use toolkit::needs::Need;
 
@@ -30,6 +33,8 @@ fn default(name: &str) -> Option<(String, Option<&'static str>)> {
         "REFRESH_GRACE" => constant(policy::REFRESH_GRACE.as_secs().into()),
         "PASSWORD_MIN_LENGTH" => constant(policy::PASSWORD_MIN_LENGTH as u128),
         "FORGOT_PASSWORD_FLOOR_MS" => constant(policy::FORGOT_PASSWORD_MINIMUM_DURATION.as_millis()),
+        "BRAND_COLOR" => constant_text(&Color::DEFAULT.to_string()),
+        "DEFAULT_LOCALE" => in_code("en", "Locale::English)"),
         "SIGNIN_FLOOR_MS" => in_code("0", "\"SIGNIN_FLOOR_MS\", Duration::ZERO"),
         "PASSWORD_BLOCKLIST" => in_code("on", "\"PASSWORD_BLOCKLIST\", true"),
         "PASSWORD_REHASH" => in_code("on", "\"PASSWORD_REHASH\", true"),
@@ -194,5 +199,5 @@ fn the_parameters_of_optional_variables_are_empty_by_default() {
             compared.insert(value.to_owned());
         }
     }
-    assert!(compared.len() >= 13, "{compared:?}");
+    assert!(compared.len() >= 16, "{compared:?}");
 }

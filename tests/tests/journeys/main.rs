@@ -19,6 +19,7 @@ mod isolation_levels;
 mod jwks;
 mod logout;
 mod logs;
+mod mails;
 mod openid_configuration;
 mod races;
 mod reauthenticate;

@@ -1,6 +1,7 @@
 //! `POST /api/signup`.
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 use tests::{Person, Stack};
 
@@ -108,6 +109,43 @@ async fn unknown_fields_are_ignored() {
     });
     stack.post("/api/signup", &body).await.assert_created();
     assert_eq!(stack.sql_number("SELECT id::bigint * 100 + credential_version FROM users").await, 101);
+}
+
+/// The languages of all accounts, oldest first.
+async fn locales(stack: &Stack) -> String {
+    stack.sql_text("SELECT string_agg(coalesce(locale, 'none'), ' ' ORDER BY id) FROM users").await
+}
+
+#[tokio::test]
+async fn the_language_of_an_account_is_that_of_the_body_else_of_the_browser_else_the_default() {
+    let stack = Stack::builder().with("DEFAULT_LOCALE", "fr").start().await;
+    for (locale, header) in [
+        (json!("es"), "de"),
+        (json!("EN"), "de"),
+        (json!(null), "de-AT, de;q=0.9, en;q=0.8"),
+        (json!(""), "it, es;q=0.5"),
+        (json!(null), "it"),
+        (json!(7), ""),
+    ] {
+        let email = stack.stranger("Ada").email;
+        let body = json!({ "name": "Ada", "email": email, "password": "password123", "locale": locale });
+        let reply = stack
+            .send(Method::POST, "/api/signup", |request| request.header("accept-language", header).json(&body))
+            .await;
+        reply.assert_created();
+    }
+    assert_eq!(locales(&stack).await, "es en de es fr fr");
+}
+
+#[tokio::test]
+async fn a_sign_up_with_an_unknown_language_is_refused() {
+    let stack = Stack::start().await;
+    for locale in ["it", "de-AT", "de\u{0}", "english"] {
+        let body = json!({ "name": "Ada", "email": "ada@example.com", "password": "password123", "locale": locale });
+        let reply = stack.post("/api/signup", &body).await;
+        reply.assert_refused(400, "invalid_locale", "Locale must be one of en, de, fr, es");
+    }
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 0);
 }
 
 // Requirement 13.

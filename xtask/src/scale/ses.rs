@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use anyhow::Result;
 use axum::Router;
 
-const ACCEPTED: &str = r#"<SendEmailResponse xmlns="http://ses.amazonaws.com/doc/2010-12-01/">
-<SendEmailResult><MessageId>accepted</MessageId></SendEmailResult></SendEmailResponse>"#;
+const ACCEPTED: &str = r#"{"MessageId":"accepted"}"#;
 
 /// A replacement of SES that does not answer yet.
 pub struct Ses {

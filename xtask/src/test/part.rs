@@ -25,7 +25,7 @@ pub enum Part {
     /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses.
     /// How all roles log in, on every version of PostgreSQL
     Migrations,
-    /// The page that sets a new password, in Chromium
+    /// The page that sets a new password, in Chromium. axe-core checks that it is accessible
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,

@@ -33,6 +33,7 @@ use crate::{
 #[derive(Default)]
 pub struct Servers {
     webdriver: Option<(Service, String)>,
+    axe: Option<PathBuf>,
     verifiers: Option<(PathBuf, PathBuf)>,
     dynamodb: Option<DynamoDb>,
     mail: Option<Mail>,
@@ -84,6 +85,7 @@ impl Servers {
         }
         if parts.contains(&Part::Browser) {
             servers.webdriver = Some(webdriver(run_folder)?);
+            servers.axe = Some(tools::axe(workspace)?);
         }
         if parts.contains(&Part::Verifiers) {
             servers.verifiers = Some(tools::verifiers(workspace)?);
@@ -121,10 +123,11 @@ impl Servers {
             sdk.into_iter().chain([url])
         });
         let webdriver = self.webdriver.iter().map(|(_, url)| ("TEST_WEBDRIVER_URL", url.clone()));
+        let axe = self.axe.iter().map(|axe| ("TEST_AXE", axe.display().to_string()));
         let verifiers = self.verifiers.iter().flat_map(|(python, packages)| {
             [("TEST_PYTHON", python.display().to_string()), ("TEST_NODE_PACKAGES", packages.display().to_string())]
         });
-        let others = database.chain(faults).chain(mail).chain(dynamodb).chain(webdriver).chain(verifiers);
+        let others = database.chain(faults).chain(mail).chain(dynamodb).chain(webdriver).chain(axe).chain(verifiers);
         others.map(|(name, value)| (name.to_owned(), value)).chain(programs)
     }
 

@@ -19,6 +19,7 @@ pub(super) fn anchor(endpoint: &Endpoint, need: Need) -> Option<&'static str> {
         need if need.is_of_sessions() && !endpoint.needs.contains(&Need::Database) => Some("*sessions"),
         need if need.partitions().is_some() => Some("*state"),
         Need::Mail => Some("*mail"),
+        Need::Brand => Some("*brand"),
         Need::Tokens => Some("*tokens"),
         Need::Keys => Some("*keys"),
         Need::PasswordRules => Some("*password-rules"),

@@ -1,0 +1,21 @@
+//! The texts in German.
+
+use super::{Refusals, Texts};
+
+pub(super) const TEXTS: Texts = Texts {
+    no_script: "Diese Seite benötigt JavaScript.",
+    show_password: "Passwort anzeigen",
+    refusals: Refusals {
+        new_password_required: "Bitte geben Sie ein neues Passwort ein.",
+        password_too_short: "Das Passwort muss mindestens {min_length}\u{a0}Zeichen haben.",
+        password_too_long: "Das Passwort darf höchstens {max_length}\u{a0}Zeichen haben.",
+        password_has_nul: "Das Passwort enthält ein Zeichen, das nicht erlaubt ist.",
+        password_too_common: "Dieses Passwort ist zu verbreitet. Bitte wählen Sie ein anderes.",
+        password_contains_account: "Das Passwort darf keinen Teil Ihres Namens oder Ihrer E-Mail-Adresse enthalten.",
+        email_required: "Bitte geben Sie Ihre E-Mail-Adresse ein.",
+        too_many_attempts: "Zu viele Versuche. Bitte versuchen Sie es später noch einmal.",
+        service_unavailable: "Der Dienst ist im Moment nicht verfügbar. Bitte versuchen Sie es später noch einmal.",
+        no_answer: "Es kam keine Antwort. Vielleicht war Ihre Anfrage trotzdem erfolgreich. Bitte versuchen Sie es noch einmal.",
+        other: "Das hat nicht funktioniert. Bitte versuchen Sie es später noch einmal.",
+    },
+};

@@ -1,0 +1,55 @@
+"use strict";
+
+// The address of the page is …/<page>/<token>. The API has the same prefix.
+const token = location.pathname.split("/").pop();
+const api = new URL("../api/", location.href);
+
+// The texts of refusals by their codes.
+const refusals = JSON.parse(document.getElementById("refusals").textContent);
+
+// Posts the form's field. Calls `answered` with the code of a refusal, or with nothing if the request succeeded.
+function onSubmit(form, path, answered) {
+  const button = form.querySelector("button");
+  const field = form.querySelector("[name]");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    showProblem(form, "");
+    try {
+      const response = await fetch(new URL(path, api), {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ [field.name]: field.value }),
+      });
+      const answer = await response.json();
+      answered(response.ok ? undefined : answer.code);
+    } catch {
+      showProblem(form, refusals.no_answer);
+    }
+    button.disabled = false;
+  });
+}
+
+function refuse(form, code) {
+  showProblem(form, Object.hasOwn(refusals, code) ? refusals[code] : refusals.other);
+}
+
+// The problem is in a live region, so screen readers say it.
+function showProblem(form, text) {
+  const field = form.querySelector("[name]");
+  form.querySelector("[role=alert]").textContent = text;
+  field.setAttribute("aria-invalid", text ? "true" : "false");
+  if (text) field.focus();
+}
+
+// Shows one section of the page. Its heading gets the focus, so screen readers say it.
+function show(id) {
+  for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== id;
+  const heading = document.querySelector(`#${id} h1`);
+  document.title = heading.textContent;
+  heading.focus();
+}
+
+document.getElementById("reveal")?.addEventListener("change", (event) => {
+  document.getElementById("password").type = event.target.checked ? "text" : "password";
+});
