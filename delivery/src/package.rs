@@ -45,7 +45,7 @@ pub const MACHINE: &str = "arm64";
 const CLIENTS: [(&str, &str, &str); 3] = [
     ("DynamoDB", "STATE_TABLE", "aws-sdk-dynamodb-"),
     ("PostgreSQL", "DATABASE_URL", "tokio-postgres-"),
-    ("SES", "MAIL_FROM", "aws-sdk-sesv2-"),
+    ("SES", "MAIL_FROM", "aws-sdk-ses-"),
 ];
 
 /// The largest zip, in KiB, by what a function contains. A new dependency that makes a function larger than this must have a reason.

@@ -17,8 +17,6 @@ pub struct Mail {
     pub text: String,
     /// The HTML part.
     pub html: String,
-    /// The headers that the service sets itself, as the local SES stores them.
-    pub headers: Value,
 }
 
 impl Mail {
@@ -55,7 +53,6 @@ pub async fn mails_to(address: &str) -> Vec<Mail> {
         from: text(&mail["from"]),
         text: text(&mail["body"]["text"]),
         html: text(&mail["body"]["html"]),
-        headers: mail["headers"].clone(),
     };
     mails.iter().map(mail).collect()
 }

@@ -1,6 +1,7 @@
 //! A proxy in front of the local SES that can simulate failures.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex},
     time::Instant,
@@ -10,11 +11,13 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, StatusCode, Uri},
+    http::{HeaderMap, StatusCode},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mail_parser::{HeaderValue, MessageParser};
 use reqwest::Client;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use url::form_urlencoded;
 
 use crate::{mailbox::Mail, server};
 
@@ -66,7 +69,7 @@ impl Ses {
         Self { endpoint, proxy }
     }
 
-    /// The bodies of all requests so far, oldest first.
+    /// The bodies of all requests so far, as form data, oldest first.
     ///
     /// # Panics
     /// If a request handler panicked.
@@ -87,23 +90,20 @@ impl Ses {
     }
 }
 
-async fn forward(State(proxy): State<Arc<SesProxy>>, uri: Uri, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
-    let refusal =
-        |status, code: &str, message: &str| (status, json!({ "__type": code, "message": message }).to_string().into());
+async fn forward(State(proxy): State<Arc<SesProxy>>, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
+    let refusal = |code: &str, message: &str| {
+        let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+        (StatusCode::BAD_REQUEST, format!("<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>").into())
+    };
     proxy.requests.lock().expect("no request panicked").push(String::from_utf8_lossy(&body).into_owned());
     let health = *proxy.health.lock().expect("no panic");
     match health {
-        SesHealth::Throttled => {
-            refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", "Maximum sending rate exceeded.")
-        }
-        SesHealth::Paused => {
-            refusal(StatusCode::BAD_REQUEST, "SendingPausedException", "Email sending is disabled for your account.")
-        }
-        SesHealth::Rejecting => refusal(StatusCode::BAD_REQUEST, "MessageRejected", "Email address is not verified."),
+        SesHealth::Throttled => refusal("Throttling", "Maximum sending rate exceeded."),
+        SesHealth::Paused => refusal("AccountSendingPausedException", "Email sending is disabled for your account."),
+        SesHealth::Rejecting => refusal("MessageRejected", "Email address is not verified."),
         SesHealth::Hanging => std::future::pending().await,
         SesHealth::Healthy => {
-            let request =
-                proxy.client.post(format!("{}{uri}", server("TEST_SES_URL"))).headers(headers).body(body.clone());
+            let request = proxy.client.post(server("TEST_SES_URL")).headers(headers).body(body.clone());
             let response = request.send().await.expect("the local SES answers");
             let (status, answer) = (response.status(), response.bytes().await.expect("a body"));
             if status.is_success() {
@@ -115,16 +115,20 @@ async fn forward(State(proxy): State<Arc<SesProxy>>, uri: Uri, headers: HeaderMa
     }
 }
 
-/// The recipient and the mail of a `SendEmail` request.
+/// The recipient and the mail of a `SendRawEmail` request.
 fn parse(request: &[u8]) -> (String, Mail) {
-    let request: Value = serde_json::from_slice(request).expect("JSON");
-    let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut fields: HashMap<_, _> = form_urlencoded::parse(request).into_owned().collect();
+    let mut field = |name: &str| fields.remove(name).unwrap_or_default();
+    let raw = STANDARD.decode(field("RawMessage.Data")).expect("base64");
+    let parsed = MessageParser::default().parse(&raw).expect("a mail");
+    let text = |part: Option<Cow<'_, str>>| part.unwrap_or_default().into_owned();
     let mail = Mail {
-        subject: text("/Content/Simple/Subject/Data"),
-        from: text("/FromEmailAddress"),
-        text: text("/Content/Simple/Body/Text/Data"),
-        html: text("/Content/Simple/Body/Html/Data"),
-        headers: request["Content"]["Simple"]["Headers"].clone(),
+        subject: parsed.subject().unwrap_or_default().to_owned(),
+        from: field("Source"),
+        text: text(parsed.body_text(0)),
+        html: text(parsed.body_html(0)),
     };
-    (text("/Destination/ToAddresses/0"), mail)
+    let is_automatic = parsed.header("Auto-Submitted").and_then(HeaderValue::as_text) == Some("auto-generated");
+    assert!(is_automatic, "the header Auto-Submitted is missing in {}", String::from_utf8_lossy(&raw));
+    (field("Destinations.member.1"), mail)
 }

@@ -190,7 +190,7 @@ impl Need {
             Self::RefreshSessions | Self::SigninCounters => {
                 &["dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
             }
-            Self::Mail => &["ses:SendEmail"],
+            Self::Mail => &["ses:SendRawEmail"],
             _ => &[],
         }
     }

@@ -34,7 +34,7 @@ pub const RULE: Rule = Rule {
         Violation("/Resources/SweepRole/Properties/Policies/1/PolicyDocument/Statement/Condition", "null"),
         Violation(
             "/Resources/WelcomeRole/Properties/Policies",
-            r#"[{ "PolicyDocument": { "Statement": { "Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*" } } }]"#,
+            r#"[{ "PolicyDocument": { "Statement": { "Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": "*" } } }]"#,
         ),
     ],
 };

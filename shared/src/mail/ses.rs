@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_sesv2::{
-    Client,
-    error::BuildError,
-    types::{self, Body, Content, Destination, EmailContent, MessageHeader},
-};
+use aws_sdk_ses::{Client, primitives::Blob, types::RawMessage};
+use mail_builder::{MessageBuilder, headers::raw::Raw};
 use thiserror::Error;
 
 use super::Message;
@@ -31,16 +28,17 @@ pub enum MailError {
 }
 
 /// Refusals of SES with status 400 that are not about the mail. They are temporary, or an operator can fix their cause.
-const TEMPORARY: [&str; 11] = [
+const TEMPORARY: [&str; 12] = [
     "AccessDenied",
-    "AccountSuspended",
+    "AccountSendingPaused",
+    "ConfigurationSetDoesNotExist",
+    "ConfigurationSetSendingPaused",
     "IncompleteSignature",
-    "LimitExceeded",
+    "InvalidClientTokenId",
     "MailFromDomainNotVerified",
     "NotAuthorized",
     "OptInRequired",
     "RequestExpired",
-    "SendingPaused",
     "ServiceUnavailable",
     "Throttling",
 ];
@@ -48,7 +46,7 @@ const TEMPORARY: [&str; 11] = [
 impl MailError {
     /// The meaning of a status and a code that SES answered.
     fn of(status: u16, code: &str) -> Self {
-        // Some codes have the suffix `Exception`, and some do not.
+        // SES writes some codes with the suffix `Exception`, and some without.
         let is_temporary = TEMPORARY.contains(&code.trim_end_matches("Exception"));
         if status == 400 && !is_temporary { Self::Refused(code.to_owned()) } else { Self::NotAccepted(code.to_owned()) }
     }
@@ -88,7 +86,7 @@ impl Ses {
     /// A client with these settings. Sends nothing yet.
     pub(super) fn new(SesSettings { from, configuration_set, sdk }: SesSettings) -> Self {
         // The SDK does not retry: the request has no time for a second attempt, and `sweep` makes the next attempt.
-        let client = aws_sdk_sesv2::Config::new(&sdk)
+        let client = aws_sdk_ses::Config::new(&sdk)
             .to_builder()
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
@@ -98,14 +96,15 @@ impl Ses {
 
     /// Sends a mail through SES within `limit` and the time that the request has left.
     pub(super) async fn send(&self, to: &str, mail: Message, limit: Duration) -> Result<(), MailError> {
-        let content = content(mail).map_err(|problem| MailError::NotAccepted(problem.to_string()))?;
+        let composed = self.compose(to, mail).map_err(|problem| MailError::NotAccepted(problem.to_string()))?;
+        let message = RawMessage::builder().data(Blob::new(composed)).build();
         let request = self
             .client
-            .send_email()
-            .from_email_address(&self.from)
+            .send_raw_email()
+            .source(&self.from)
             .set_configuration_set_name(self.configuration_set.clone())
-            .destination(Destination::builder().to_addresses(to).build())
-            .content(content);
+            .destinations(to)
+            .raw_message(message.map_err(|problem| MailError::NotAccepted(problem.to_string()))?);
         // The future is large, so it is on the heap.
         match tokio::time::timeout_at(deadline::at_most(limit), Box::pin(request.send())).await {
             Err(_) => Err(MailError::Late),
@@ -120,16 +119,20 @@ impl Ses {
             Ok(Ok(_)) => Ok(()),
         }
     }
-}
 
-/// A mail as SES expects it. The header `Auto-Submitted` asks programs not to answer it (RFC 3834 §5).
-fn content(mail: Message) -> Result<EmailContent, BuildError> {
-    let part = |data: String| Content::builder().charset("UTF-8").data(data).build();
-    let message = types::Message::builder()
-        .subject(part(mail.subject.to_owned())?)
-        .body(Body::builder().text(part(mail.text)?).html(part(mail.html)?).build())
-        .headers(MessageHeader::builder().name("Auto-Submitted").value("auto-generated").build()?);
-    Ok(EmailContent::builder().simple(message.build()).build())
+    /// The mail as RFC 5322 writes it. `SendEmail` of SES sets no headers, so the mail is sent with `SendRawEmail`. The header `Auto-Submitted` asks programs
+    /// not to answer it (RFC 3834 §5).
+    fn compose(&self, to: &str, mail: Message) -> std::io::Result<Vec<u8>> {
+        MessageBuilder::new()
+            // The setting may contain a name, so it is already the value of a header.
+            .header("From", Raw::new(&*self.from))
+            .to(to)
+            .subject(mail.subject)
+            .header("Auto-Submitted", Raw::new("auto-generated"))
+            .text_body(mail.text)
+            .html_body(mail.html)
+            .write_to_vec()
+    }
 }
 
 #[cfg(test)]
@@ -138,15 +141,15 @@ mod tests {
 
     #[test]
     fn permanent_refusals_of_ses_are_distinguished_from_temporary_ones() {
-        for code in ["MessageRejected", "BadRequestException", "ValidationError", "unknown"] {
+        for code in ["MessageRejected", "InvalidParameterValue", "ValidationError", "unknown"] {
             assert!(matches!(MailError::of(400, code), MailError::Refused(_)), "{code}");
         }
         for code in
-            ["Throttling", "ThrottlingException", "MailFromDomainNotVerifiedException", "SendingPausedException"]
+            ["Throttling", "ThrottlingException", "MailFromDomainNotVerifiedException", "AccountSendingPausedException"]
         {
             assert!(matches!(MailError::of(400, code), MailError::NotAccepted(_)), "{code}");
         }
-        for status in [403, 404, 429, 500, 503] {
+        for status in [403, 500, 503] {
             assert!(matches!(MailError::of(status, "MessageRejected"), MailError::NotAccepted(_)), "{status}");
         }
     }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use anyhow::Result;
 use axum::Router;
 
-const ACCEPTED: &str = r#"{"MessageId":"accepted"}"#;
+const ACCEPTED: &str = r#"<SendRawEmailResponse xmlns="http://ses.amazonaws.com/doc/2010-12-01/">
+<SendRawEmailResult><MessageId>accepted</MessageId></SendRawEmailResult></SendRawEmailResponse>"#;
 
 /// A replacement of SES that does not answer yet.
 pub struct Ses {
