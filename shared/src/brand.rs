@@ -1,4 +1,4 @@
-//! The look of mails and pages that the operator configures.
+//! The settings of the operator for the look of mails and pages.
 
 use std::{fmt, str::FromStr};
 
@@ -18,7 +18,7 @@ pub struct Brand {
     pub logo: Option<String>,
     /// The color of buttons.
     pub color: Color,
-    /// The language of accounts that have none, and of pages for browsers that accept none of ours.
+    /// The language if neither the account nor the request names one of ours.
     pub default_locale: Locale,
 }
 
@@ -36,7 +36,10 @@ impl Brand {
         let name = "BRAND_LOGO_URL";
         let logo = env.http_url(name)?.map(str::to_owned);
         if logo.as_deref().is_some_and(|url| origin(url).is_none()) {
-            return Err(ConfigError::Malformed { name, expected: "an https URL whose host is a name" });
+            return Err(ConfigError::Malformed {
+                name,
+                expected: "an https URL without a user name, with a host of letters, digits, dots and hyphens",
+            });
         }
         Ok(Self {
             name: product.map(|name| name.as_str().to_owned()),
@@ -53,7 +56,7 @@ impl Brand {
     }
 }
 
-/// Reads `DEFAULT_LOCALE`: the language of accounts that have none.
+/// Reads `DEFAULT_LOCALE`: the language if neither the account nor the request names one of ours.
 ///
 /// # Errors
 /// If it is not the tag of a language.
@@ -61,7 +64,8 @@ pub fn default_locale(env: &Environment) -> Result<Locale, ConfigError> {
     env.parsed("DEFAULT_LOCALE", "one of `en`, `de`, `fr` and `es`", Locale::English)
 }
 
-/// The origin of an https URL. Only characters of host names are allowed in it, because it becomes a part of a Content-Security-Policy.
+/// The origin of an https URL. Only letters, digits, `.`, `-` and `:` are allowed in it, because it becomes a part of a
+/// Content-Security-Policy.
 fn origin(url: &str) -> Option<&str> {
     let parsed: Uri = url.parse().ok()?;
     let authority = parsed.authority()?.as_str();
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logo_is_an_https_url_of_a_host_name() {
+    fn a_logo_is_an_https_url_without_a_user_name() {
         let logo = |url: &str| brand(&[("BRAND_LOGO_URL", url)]).map(|brand| brand.logo_origin().map(str::to_owned));
         assert_eq!(logo("https://cdn.example.com/logo.png"), Ok(Some("https://cdn.example.com".to_owned())));
         assert_eq!(logo("https://cdn.example.com:8443/a/b.svg"), Ok(Some("https://cdn.example.com:8443".to_owned())));

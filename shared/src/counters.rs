@@ -57,8 +57,8 @@ pub trait Counters: Send + Sync {
     async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted>;
 
     /// If the counters are in DynamoDB, counts an attempt of a signed-in user to prove the password, as an attempt to sign in and as one of its
-    /// session, or refuses it. The limit of the account from all sources does not apply, so nobody else can stop a signed-in user. An attempt to set
-    /// a password is also refused if the account has too many new passwords.
+    /// session, or refuses it. The limit of the account from all sources does not apply, so nobody at another source can stop a signed-in user. An
+    /// attempt to set a password is also refused if the account has too many new passwords.
     async fn count_proof(
         &self,
         counted: &CountedSignIn,

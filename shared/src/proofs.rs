@@ -1,8 +1,8 @@
 //! Proofs of the password by a signed-in user, for actions that need more than a session.
 //!
 //! A wrong password counts as a failed sign-in of the account and the source, and as a failure in the session. So a stolen session allows at most a
-//! hundred wrong passwords in a row, from all sources together. The limit of one session does not stop the user's other sessions. But the failures
-//! may close the account to sign-ins from new sources.
+//! hundred wrong passwords in a row within seven days, from all sources together. The limit of one session does not stop the user's other sessions.
+//! But the failures may close the account to sign-ins from new sources.
 
 use crate::{
     audit::{self, Event},
@@ -62,6 +62,8 @@ impl PasswordProofs {
         if found.is_outdated() && !sets_password {
             return Err(ApiError::TokenRevoked);
         }
+        // The repetition of a change sets no further password, so their limit does not apply.
+        let attempt = ProofAttempt { sets_password: sets_password && !found.is_outdated(), ..attempt };
         self.counters.count_proof(&found.counted, attempt, &source, now).await?;
         Ok(found)
     }
@@ -97,7 +99,9 @@ impl PasswordProofs {
         request: &Request,
     ) -> Result<(), ApiError> {
         let counted = async { Ok(self.counters.count_new_password(started.counted_as, request.arrived_at()).await?) };
-        tokio::try_join!(counted, self.forgive_in_table(proof)).map(drop)
+        // The password is right, so its attempt is forgiven even if the limit refuses the new password.
+        let (counted, forgiven) = tokio::join!(counted, self.forgive_in_table(proof));
+        forgiven.and(counted)
     }
 
     /// Undoes the counting of a successful attempt in DynamoDB. If the counters are in PostgreSQL, the statement that uses the proof does it.

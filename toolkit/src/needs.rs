@@ -190,7 +190,7 @@ impl Need {
             Self::RefreshSessions | Self::SigninCounters => {
                 &["dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]
             }
-            Self::Mail => &["ses:SendRawEmail"],
+            Self::Mail => &["ses:SendRawEmail", "ses:SendEmail"],
             _ => &[],
         }
     }

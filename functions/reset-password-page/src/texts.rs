@@ -44,7 +44,8 @@ const ENGLISH: Texts = Texts {
     email: "Your email address",
     send: "Send a new link",
     sent: "Check your mailbox",
-    when_sent: "If there is an account with this address, its newest link is in the mailbox. After too many requests, no more mails are sent.",
+    when_sent: "If there is an account with this address, a mail with a link arrives within some minutes. After too many requests, no \
+        new mail is sent, and the last link stays valid.",
     done: "Your password has been reset",
     what_next: "You can sign in with your new password now. All your devices were signed out.",
 };
@@ -58,9 +59,9 @@ const GERMAN: Texts = Texts {
     why_expired: "Ein Link funktioniert nur einmal und für begrenzte Zeit. Ein neuerer Link ersetzt ihn.",
     email: "Ihre E-Mail-Adresse",
     send: "Neuen Link senden",
-    sent: "Sehen Sie in Ihr Postfach",
-    when_sent: "Wenn es ein Konto mit dieser Adresse gibt, ist der neueste Link im Postfach. Nach zu vielen Anfragen werden \
-        keine weiteren E-Mails gesendet.",
+    sent: "Sehen Sie in Ihrem Postfach nach",
+    when_sent: "Wenn es ein Konto zu dieser Adresse gibt, kommt in den nächsten Minuten eine E-Mail mit einem Link an. Nach zu \
+        vielen Anfragen wird keine neue E-Mail gesendet, und der letzte Link bleibt gültig.",
     done: "Ihr Passwort wurde zurückgesetzt",
     what_next: "Sie können sich jetzt mit Ihrem neuen Passwort anmelden. Alle Ihre Geräte wurden abgemeldet.",
 };
@@ -75,8 +76,8 @@ const FRENCH: Texts = Texts {
     email: "Votre adresse e-mail",
     send: "Envoyer un nouveau lien",
     sent: "Consultez votre messagerie",
-    when_sent: "S’il existe un compte avec cette adresse, le lien le plus récent se trouve dans votre messagerie. Après trop \
-        de demandes, aucun autre e-mail n’est envoyé.",
+    when_sent: "S’il existe un compte associé à cette adresse, un e-mail contenant un lien arrivera dans quelques minutes. Au-delà \
+        d’un certain nombre de demandes, plus aucun e-mail n’est envoyé et le dernier lien reste valable.",
     done: "Votre mot de passe a été réinitialisé",
     what_next: "Vous pouvez maintenant vous connecter avec votre nouveau mot de passe. Tous vos appareils ont été déconnectés.",
 };
@@ -85,14 +86,14 @@ const SPANISH: Texts = Texts {
     heading: "Elija una contraseña nueva",
     password: "Contraseña nueva",
     hint: "Al menos {min_length}\u{a0}caracteres. Varias palabras que pueda recordar son mejores que una sola que olvide.",
-    submit: "Guardar la contraseña",
+    submit: "Establecer la contraseña",
     expired: "Este enlace ya no funciona",
     why_expired: "Un enlace funciona una sola vez y durante un tiempo limitado. Un enlace más reciente lo sustituye.",
-    email: "Su dirección de correo",
+    email: "Su dirección de correo electrónico",
     send: "Enviar un enlace nuevo",
     sent: "Consulte su correo",
-    when_sent: "Si existe una cuenta con esta dirección, el enlace más reciente está en el buzón. Después de demasiadas \
-        solicitudes no se envían más correos.",
+    when_sent: "Si existe una cuenta con esta dirección, en unos minutos recibirá un correo con un enlace. Si hace demasiadas \
+        solicitudes, no se enviarán más correos y el último enlace seguirá siendo válido.",
     done: "Su contraseña se ha restablecido",
     what_next: "Ya puede iniciar sesión con su contraseña nueva. Se ha cerrado la sesión en todos sus dispositivos.",
 };

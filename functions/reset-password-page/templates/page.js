@@ -2,13 +2,13 @@
 const reset = document.querySelector("#reset form");
 const request = document.querySelector("#expired form");
 
-onSubmit(reset, "reset-password/" + token, (refusal) => {
+postOnSubmit(reset, "reset-password/" + token, (refusal) => {
   if (refusal === undefined) show("done");
   else if (refusal === "invalid_or_expired_token") show("expired");
   else refuse(reset, refusal);
 });
 
-onSubmit(request, "forgot-password", (refusal) => {
+postOnSubmit(request, "forgot-password", (refusal) => {
   if (refusal === undefined) show("sent");
   else refuse(request, refusal);
 });

@@ -35,7 +35,7 @@ struct NewAccount {
     name: Name,
     email: Email,
     password: NewPassword,
-    /// The language that the body names, else the one that the header `Accept-Language` prefers.
+    /// The language that the body names, else the one that the header `Accept-Language` prefers, else the default.
     locale: Locale,
 }
 

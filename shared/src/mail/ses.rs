@@ -67,8 +67,8 @@ impl SesSettings {
     pub(crate) fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let name = "MAIL_FROM";
         let from = env.required(name, "the sender of mails, an address SES has verified")?.to_owned();
-        if !from.contains('@') {
-            return Err(ConfigError::Malformed { name, expected: "an address" });
+        if !from.contains('@') || !from.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(ConfigError::Malformed { name, expected: "an address in ASCII, with or without a name" });
         }
         let configuration_set = env.optional("MAIL_CONFIGURATION_SET").map(str::to_owned);
         Ok(Self { from, configuration_set, sdk: aws::sdk_config_of(env, "AWS_ENDPOINT_URL_SES")? })
@@ -120,11 +120,11 @@ impl Ses {
         }
     }
 
-    /// The mail as RFC 5322 writes it. `SendEmail` of SES sets no headers, so the mail is sent with `SendRawEmail`. The header `Auto-Submitted` asks programs
-    /// not to answer it (RFC 3834 §5).
+    /// The mail in the format of RFC 5322. `SendEmail` of this version of the SES API cannot set other headers, so the mail is sent with
+    /// `SendRawEmail`. The header `Auto-Submitted` asks programs not to answer it (RFC 3834 §5).
     fn compose(&self, to: &str, mail: Message) -> std::io::Result<Vec<u8>> {
         MessageBuilder::new()
-            // The setting may contain a name, so it is already the value of a header.
+            // `MAIL_FROM` may be `Name <address>`. It is written unchanged, as the value of the header.
             .header("From", Raw::new(&*self.from))
             .to(to)
             .subject(mail.subject)

@@ -7,8 +7,9 @@ const api = new URL("../api/", location.href);
 // The texts of refusals by their codes.
 const refusals = JSON.parse(document.getElementById("refusals").textContent);
 
-// Posts the form's field. Calls `answered` with the code of a refusal, or with nothing if the request succeeded.
-function onSubmit(form, path, answered) {
+// Posts the form's field. Calls `onAnswer` with `undefined` if the request succeeded, else with the code of the refusal. An answer of API Gateway itself has no
+// code. Then it is an empty text.
+function postOnSubmit(form, path, onAnswer) {
   const button = form.querySelector("button");
   const field = form.querySelector("[name]");
   form.addEventListener("submit", async (event) => {
@@ -22,7 +23,7 @@ function onSubmit(form, path, answered) {
         body: JSON.stringify({ [field.name]: field.value }),
       });
       const answer = await response.json();
-      answered(response.ok ? undefined : answer.code);
+      onAnswer(response.ok ? undefined : (answer.code ?? ""));
     } catch {
       showProblem(form, refusals.no_answer);
     }

@@ -184,6 +184,20 @@ async fn the_page_works_with_a_keyboard_and_a_screen_reader() {
     browser.close().await.unwrap();
 }
 
+/// API Gateway's own answers have no `code`. The page must not take them for a success.
+#[tokio::test]
+async fn an_answer_of_the_gateway_itself_is_not_a_success() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let browser = open_reset_page(&ada).await;
+    let gateway = "window.fetch = async () => new Response('{\"message\":\"Service Unavailable\"}', { status: 503 });";
+    browser.execute(gateway, vec![]).await.unwrap();
+    submit(&browser, "long enough now").await;
+    wait_for_text(&browser, "problem", "That did not work. Please try again later.").await;
+    browser.close().await.unwrap();
+    ada.signs_in().await;
+}
+
 #[tokio::test]
 async fn the_page_says_when_the_service_cannot_be_reached() {
     let stack = Stack::start().await;
