@@ -24,7 +24,7 @@ use crate::{
         users::{self, SessionOwner},
     },
     domain::{
-        Ended, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters, TokenId, UnixMillis,
+        Ended, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters, TokenId, UnixMillis,
         UnixTime, User, UserId, VerifiedToken,
     },
     environment::{ConfigError, Environment},
@@ -125,7 +125,7 @@ impl Sessions {
         };
         let session: Session = opened.ok_or(ApiError::InvalidCredentials)?;
         audit::record(Event::SignedIn, Some(user.id));
-        Ok(self.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Fresh)?)
+        self.mint_fresh(request, &session)
     }
 
     /// Returns the ids of the user and the session of the request. Verifies the access token, and asks the store whether the session is live.
@@ -222,7 +222,7 @@ impl Sessions {
     }
 
     /// Records that the user of the request's session has proved the password again, and returns a new access token and the current refresh token. If
-    /// sessions are in PostgreSQL, the same statement also undoes the counting of the attempt in the counters `forgive`.
+    /// sessions are in PostgreSQL, the same statement also undoes the counting of the attempt.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the session has ended. If the credentials have changed since the password was verified, the same error in
@@ -230,12 +230,11 @@ impl Sessions {
     pub async fn renew(
         &self,
         request: &Request,
-        session: PresentedSession,
-        version: i32,
-        forgive: &SignInCounters,
+        Proof { session, user, counters }: &Proof,
     ) -> Result<TokenReply, ApiError> {
+        let version = user.credential_version;
         let renewed = match &self.store {
-            Store::PostgreSql(database) => sessions::renew(database, session, version, forgive).await?,
+            Store::PostgreSql(database) => sessions::renew(database, *session, version, counters).await?,
             Store::DynamoDb(table) => {
                 let now =
                     session.in_table.map_or(request.arrived_at(), |found| request.arrived_at().max(found.auth_time));
@@ -244,10 +243,11 @@ impl Sessions {
         };
         let renewed = renewed.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::Reauthenticated, Some(session.user_id));
-        self.mint(request, &renewed)
+        self.mint_fresh(request, &renewed)
     }
 
-    fn mint(&self, request: &Request, session: &Session) -> Result<TokenReply, ApiError> {
+    /// The tokens of a session whose user has just proved the password.
+    fn mint_fresh(&self, request: &Request, session: &Session) -> Result<TokenReply, ApiError> {
         Ok(self.tokens.mint(session, TokenId::random(&mut request.rng()), Freshness::Fresh)?)
     }
 

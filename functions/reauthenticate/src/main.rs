@@ -23,11 +23,7 @@ async fn reauthenticate(app: &App, request: Request) -> Result<Reply, ApiError> 
     let password = app.sessions.authenticate_before(&request, password(&request)).await?;
     let started = app.proofs.begin(&app.sessions, &request, false).await?;
     let proof = app.proofs.verify(&started, &request, &password).await?;
-    let version = proof.user.credential_version;
-    let (tokens, ()) = tokio::try_join!(
-        app.sessions.renew(&request, proof.session, version, &proof.counters),
-        app.proofs.forgive_in_table(&proof),
-    )?;
+    let (tokens, ()) = tokio::try_join!(app.sessions.renew(&request, &proof), app.proofs.forgive_in_table(&proof))?;
     Ok(Reply::ok(&TokensWithMessage { message: "Reauthenticated", tokens }))
 }
 

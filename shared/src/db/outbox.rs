@@ -11,6 +11,30 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&CLAIM, &DELETE, &COUNT];
 
+/// The part of a `WITH` that writes the notice of a changed password for the rows of `$changed`, which have the `id` of a user. A newer notice takes
+/// the place of an older one. `$id` is the id of the first attempt to send it, `$first_retry` and `$lifetime` are in seconds.
+macro_rules! owe_password_notice {
+    ($changed:literal, id: $id:literal, first_retry: $first_retry:literal, lifetime: $lifetime:literal) => {
+        concat!(
+            "mail AS (
+        INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
+        SELECT id, 'password_changed', ",
+            $id,
+            ", now() + ",
+            $first_retry,
+            " * interval '1 second', now() + ",
+            $lifetime,
+            " * interval '1 second' FROM ",
+            $changed,
+            "
+        ON CONFLICT (user_id, kind) DO UPDATE
+        SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
+    )"
+        )
+    };
+}
+pub(super) use owe_password_notice;
+
 /// A mail in the outbox that is about to be sent.
 pub struct ClaimedMail {
     /// The recipient.

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     AnyStatement, Database, DbError,
+    outbox::owe_password_notice,
     rules::{auth_time, count_within_window, session_columns, session_is_presented},
     seconds,
     session_endings::owe_session_ending,
@@ -41,12 +42,9 @@ static CHANGE_PASSWORD: Statement<19> = Statement {
         owe_session_ending!("changed"),
         ", voided AS (
         DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id
-    ), mail AS (
-        INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
-        SELECT id, 'password_changed', $5, now() + $6 * interval '1 second', now() + $7 * interval '1 second' FROM changed
-        ON CONFLICT (user_id, kind) DO UPDATE
-        SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
-    ), opened AS (
+    ), ",
+        owe_password_notice!("changed", id: "$5", first_retry: "$6", lifetime: "$7"),
+        ", opened AS (
         INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent)
         SELECT $8, changed.id, changed.credential_version, $9, now(), date_trunc('second', now()) + $10 * interval '1 second', $11, ",
         auth_time!(),

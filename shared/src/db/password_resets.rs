@@ -4,6 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     AnyStatement, Database, DbError,
+    outbox::owe_password_notice,
     rules::{count_within_window, counter_key, has_address, user_columns},
     seconds,
     session_endings::owe_session_ending,
@@ -145,12 +146,9 @@ static REDEEM: Statement<7> = Statement {
         RETURNING users.id, users.credential_version
     ), ",
         owe_session_ending!("changed"),
-        ", mail AS (
-        INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
-        SELECT id, 'password_changed', $4, now() + $5 * interval '1 second', now() + $6 * interval '1 second' FROM changed
-        ON CONFLICT (user_id, kind) DO UPDATE
-        SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
-    )
+        ", ",
+        owe_password_notice!("changed", id: "$4", first_retry: "$5", lifetime: "$6"),
+        "
     SELECT credential_version FROM changed
     UNION ALL
     SELECT credential_version FROM users WHERE id = $2 AND password = $3"

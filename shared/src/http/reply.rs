@@ -46,9 +46,8 @@ impl Reply {
     /// 204, without a body.
     #[must_use]
     pub fn no_content() -> Self {
-        let mut reply = Self::json(StatusCode::NO_CONTENT, &());
+        let mut reply = Self::new(StatusCode::NO_CONTENT, "application/json", String::new());
         reply.headers.remove(header::CONTENT_TYPE);
-        reply.body.clear();
         reply
     }
 

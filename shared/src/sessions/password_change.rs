@@ -44,7 +44,7 @@ impl Sessions {
         let changed = password_changes::change(database, change).await?.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::PasswordChanged, Some(user.id));
         if let Some(session) = changed.session {
-            return self.mint(request, &session);
+            return self.mint_fresh(request, &session);
         }
         let user = User { credential_version: changed.version, ..user.clone() };
         self.complete_password_change(request, database, *session, &user).await
@@ -85,6 +85,6 @@ impl Sessions {
         if let Err(problem) = session_endings::settle(database, user.id, user.credential_version).await {
             warn!(user_id = user.id.0, %problem, "sessions were ended in DynamoDB, but this was not recorded in PostgreSQL");
         }
-        self.mint(request, &session)
+        self.mint_fresh(request, &session)
     }
 }
