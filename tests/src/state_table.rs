@@ -129,14 +129,15 @@ impl StateTable {
         }
     }
 
-    /// Sets a counter, which expires in an hour.
+    /// Sets a counter, which expires five seconds before an hour has passed. A sign-in that is under way has read its time a moment earlier, and must
+    /// still be told to wait at most an hour.
     pub async fn set_counter(&self, counter: CounterKey, attempts: i64) {
         let key = hex::encode(counter.as_bytes());
         let counter = json!({
             "pk": { "S": format!("c#{key}") },
             "sk": { "S": "counter" },
             "attempts": { "N": attempts.to_string() },
-            "expires_at": { "N": (now_in_millis() / 1000 + 3600).to_string() },
+            "expires_at": { "N": (now_in_millis() / 1000 + 3595).to_string() },
         });
         self.put(&counter).await;
     }
