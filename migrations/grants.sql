@@ -5,11 +5,12 @@
 -- PostgreSQL 15 and later do not grant this.
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
--- The functions never change an id or an address, and never delete an account.
+-- The functions never change an id.
 GRANT
     SELECT,
     INSERT (name, email, password, created_at, locale),
-    UPDATE (password, credential_version, name, locale, email_verified_at)
+    UPDATE (name, email, password, credential_version, locale, email_verified_at),
+    DELETE
 ON users TO jwt_auth;
 -- A table that was taken over may have a sequence of another name.
 DO $$
@@ -26,7 +27,19 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SEQUENCE %s TO jwt_auth', sequence);
     END LOOP;
 END $$;
-GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, session_endings, password_resets, throttle, outbox TO jwt_auth;
+GRANT SELECT, INSERT, UPDATE, DELETE
+ON
+    sessions,
+    session_endings,
+    password_resets,
+    throttle,
+    outbox,
+    email_verifications,
+    email_changes,
+    email_undos,
+    reserved_addresses,
+    account_deletions
+TO jwt_auth;
 
 -- Rights on the tables of later migrations.
 ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO jwt_auth;

@@ -6,8 +6,8 @@ use shared::{
     brand::Brand,
     domain::Locale,
     environment::{ConfigError, Environment},
-    mail::{Mail, Message},
-    security::ResetToken,
+    mail::{Link, Mail, Message},
+    security::{EmailCode, LinkToken},
 };
 
 #[derive(Template)]
@@ -18,8 +18,9 @@ struct Preview {
 
 fn main() -> Result<(), ConfigError> {
     let brand = Brand::from_env(&Environment::of_this_process())?;
-    let token = ResetToken::parse(&"A".repeat(43)).expect("a token");
-    let mails = Mail::all("https://auth.example.com/reset-password", &token);
+    let token = LinkToken::parse(&"A".repeat(43)).expect("a token");
+    let code = EmailCode::parse("12345678").expect("a code");
+    let mails = Mail::all(Link { page: "https://auth.example.com/page", token: &token }, &code);
     let mails = mails.iter().flat_map(|mail| Locale::ALL.map(|locale| (locale, mail.compose(Some(locale), &brand))));
     println!("{}", Preview { mails: mails.collect() });
     Ok(())

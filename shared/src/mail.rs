@@ -5,14 +5,18 @@
 //! `sweep` gives a mail up when it expires.
 
 mod content;
+mod links;
 pub(crate) mod ses;
 
 use std::time::Duration;
 
 use tracing::error;
 
-pub use self::content::{Mail, Message};
 use self::ses::{MailError, Ses, SesSettings};
+pub use self::{
+    content::{Link, Mail, Message},
+    links::LinkPages,
+};
 use crate::{
     brand::Brand,
     db::{Database, outbox},
@@ -41,11 +45,23 @@ impl Mailer {
     /// Makes one attempt to send a mail to a user in the user's language, within `limit`. Deletes it from the outbox if it was sent or refused
     /// permanently. Logs failures.
     pub async fn attempt(&self, attempt: MailId, to: &User, mail: &Mail<'_>, limit: Duration) -> Attempted {
+        self.attempt_to(&to.email, attempt, to, mail, limit).await
+    }
+
+    /// Like [`Self::attempt`], but to another address than that of the account.
+    pub async fn attempt_to(
+        &self,
+        address: &str,
+        attempt: MailId,
+        to: &User,
+        mail: &Mail<'_>,
+        limit: Duration,
+    ) -> Attempted {
         let user = to.id;
         let message = mail.compose(to.locale, &self.brand);
         let sent = async {
             let to_send = limit.saturating_sub(policy::MAIL_SETTLING);
-            let attempted = match self.ses.send(&to.email, message, to_send).await {
+            let attempted = match self.ses.send(address, message, to_send).await {
                 Ok(()) => Attempted::Sent,
                 Err(problem @ MailError::Refused(_)) => {
                     error!(user_id = user.0, %problem, "a mail was refused and is not tried again");

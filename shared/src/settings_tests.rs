@@ -10,7 +10,7 @@ use crate::{
     brand::Brand,
     db::{ConnectionSettings, Database},
     environment::{ConfigError, Environment},
-    mail::ses::SesSettings,
+    mail::{LinkPages, ses::SesSettings},
     security::{PasswordRules, TokenSettings, policy},
     sessions::{Sessions, Store},
 };
@@ -70,7 +70,7 @@ fn an_error_names_the_variable_and_not_its_value() {
 }
 
 /// Every variable, with a valid value.
-const GOOD: [(&str, &str); 27] = [
+const GOOD: [(&str, &str); 28] = [
     SECRET,
     ("AWS_ENDPOINT_URL", ""),
     ("AWS_ENDPOINT_URL_DYNAMODB", ""),
@@ -91,6 +91,7 @@ const GOOD: [(&str, &str); 27] = [
     ("JWT_ISSUER", "https://api.example.com"),
     ("JWT_PRIVATE_KEY", ""),
     ("JWT_REFRESH_TOKEN_EXPIRES", "604800"),
+    ("LINKS_URL", "https://auth.example.com"),
     ("MAIL_FROM", "no-reply@example.com"),
     ("PASSWORD_BLOCKLIST", "on"),
     ("PASSWORD_MIN_LENGTH", "15"),
@@ -107,6 +108,7 @@ fn read_all(env: &Environment) -> Result<(), ConfigError> {
     env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?;
     env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", Duration::ZERO)?;
     env.http_url("RESET_PASSWORD_URL")?;
+    LinkPages::from_env(env)?;
     SesSettings::from_env(env)?;
     Brand::from_env(env)?;
     aws::sdk_config_of(env, "AWS_ENDPOINT_URL_DYNAMODB").map(drop)

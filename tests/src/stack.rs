@@ -344,7 +344,7 @@ impl StackBuilder {
         let defaults = [
             ("DATABASE_URL", through_proxy.unwrap_or_else(|| database.functions_url())),
             ("AWS_ENDPOINT_URL_SES", server("TEST_SES_URL")),
-            ("RESET_PASSWORD_URL", format!("{base_url}/reset-password")),
+            ("LINKS_URL", base_url.clone()),
         ];
         for (name, value) in defaults {
             self.environment.entry(name.to_owned()).or_insert(value);

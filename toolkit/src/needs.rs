@@ -43,6 +43,10 @@ pub enum Need {
     Locale,
     /// The look and the default language of pages.
     Brand,
+    /// The pages that links in mails lead to.
+    Links,
+    /// Hashing the codes in mails.
+    EmailCodes,
     /// The settings of sign-in.
     SigninSettings,
     /// The settings of forgot-password.
@@ -67,7 +71,7 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
@@ -85,6 +89,8 @@ impl Need {
         Self::PasswordRules,
         Self::Locale,
         Self::Brand,
+        Self::Links,
+        Self::EmailCodes,
         Self::SigninSettings,
         Self::ForgotPasswordSettings,
     ];
@@ -110,6 +116,8 @@ impl Need {
             Self::PasswordRules => "password-rules",
             Self::Locale => "locale",
             Self::Brand => "brand",
+            Self::Links => "links",
+            Self::EmailCodes => "email-codes",
             Self::SigninSettings => "signin-settings",
             Self::ForgotPasswordSettings => "forgot-password-settings",
         }
@@ -170,6 +178,8 @@ impl Need {
             Self::PasswordRules => (&PASSWORD_RULES, &[]),
             Self::Locale => (&[DEFAULT_LOCALE], &[]),
             Self::Brand => (&BRAND, &[]),
+            Self::Links => (&LINKS, &[]),
+            Self::EmailCodes => (&[JWT_SECRET_KEY], &[]),
             Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
             Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
         };
@@ -246,8 +256,10 @@ static KEYS: [Variable; 3] = [
     optional("JWT_ADDITIONAL_PUBLIC_KEYS", "", "-----BEGIN PUBLIC KEY-----canary-----END PUBLIC KEY-----"),
 ];
 
+const JWT_SECRET_KEY: Variable = required("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef", "canary");
+
 static TOKENS: [Variable; 6] = [
-    required("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef", "canary"),
+    JWT_SECRET_KEY,
     optional("JWT_ADDITIONAL_SECRET_KEYS", "fedcba9876543210fedcba9876543210", "canary"),
     text("JWT_AUDIENCE", "auth.example.com"),
     optional("JWT_ACCESS_TOKEN_EXPIRES", "60", "canary"),
@@ -266,6 +278,8 @@ static BRAND: [Variable; 4] = [
     optional("BRAND_COLOR", "#1a4fa3", "canary"),
     DEFAULT_LOCALE,
 ];
+
+static LINKS: [Variable; 1] = [optional("LINKS_URL", "https://auth.example.com", "canary")];
 
 static SIGNIN_SETTINGS: [Variable; 2] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];

@@ -14,9 +14,9 @@ use shared::{
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
-    mail::{Mail, Mailer},
+    mail::{Link, LinkPages, Mail, Mailer},
     runtime::run,
-    security::{Attempt, MinimumDuration, ResetToken, policy},
+    security::{Attempt, LinkToken, MinimumDuration, policy},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -48,14 +48,14 @@ async fn send_link(
     minimum: MinimumDuration,
 ) -> Result<(), ApiError> {
     let page = app.reset_page(request)?;
-    let (token, attempt) = (ResetToken::random(&mut request.rng()), MailId::random(&mut request.rng()));
+    let (token, attempt) = (LinkToken::random(&mut request.rng()), MailId::random(&mut request.rng()));
     let reset = ResetRequest { email, token: &token.hash(), mail: attempt, page: &page };
     let Some(user) = password_resets::request(&app.database, reset).await? else { return Ok(()) };
     audit::record(Event::PasswordResetRequested, Some(user.id));
 
     // The mail is in the outbox now. This is the first attempt to send it, and `sweep` makes the others. The attempt ends before the minimum duration
     // ends, so that it does not make the answer take longer.
-    let mail = Mail::PasswordReset { page: &page, token: &token };
+    let mail = Mail::PasswordReset(Link { page: &page, token: &token });
     let limit = if app.minimum_duration.is_zero() {
         policy::MAIL_DEADLINE
     } else {
@@ -71,6 +71,7 @@ struct App {
     mailer: Mailer,
     minimum_duration: Duration,
     reset_page: Option<String>,
+    pages: LinkPages,
 }
 
 impl App {
@@ -82,14 +83,12 @@ impl App {
             database,
             minimum_duration: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_MINIMUM_DURATION)?,
             reset_page: env.http_url("RESET_PASSWORD_URL")?.map(str::to_owned),
+            pages: LinkPages::from_env(&env)?,
         })
     }
 
-    /// The URL of the page that the mail's link leads to, without the token: `RESET_PASSWORD_URL`, or if it is not set, the page of the API that
-    /// received the request.
+    /// The URL of the page that the mail's link leads to, without the token: `RESET_PASSWORD_URL`, or if it is not set, one of the pages of all links.
     fn reset_page(&self, request: &Request) -> Result<String, ApiError> {
-        let own = || request.domain_name().map(|host| format!("https://{host}/reset-password"));
-        let page = self.reset_page.clone().or_else(own);
-        page.ok_or_else(|| ApiError::Internal("RESET_PASSWORD_URL is not set, and the event has no domainName".into()))
+        self.reset_page.clone().map_or_else(|| self.pages.page(request, "reset-password"), Ok)
     }
 }

@@ -30,7 +30,18 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
 pub const ADDRESSES_BY_ASCII: i32 = 3;
 
 /// The tables that the migrations create, without `users`, which the old service has too.
-pub const NEW_TABLES: [&str; 5] = ["sessions", "session_endings", "password_resets", "throttle", "outbox"];
+pub const NEW_TABLES: [&str; 10] = [
+    "sessions",
+    "session_endings",
+    "password_resets",
+    "throttle",
+    "outbox",
+    "email_verifications",
+    "email_changes",
+    "email_undos",
+    "reserved_addresses",
+    "account_deletions",
+];
 /// The columns that the migrations add to `users`.
 const NEW_COLUMNS: [&str; 3] = ["credential_version", "locale", "email_verified_at"];
 /// Indexes that the migrations create and whose names another program may have used.

@@ -16,9 +16,9 @@ use shared::{
     domain::{MailId, UserId},
     environment::{ConfigError, Environment},
     error::ApiError,
-    mail::{Attempted, Mail, Mailer},
+    mail::{Attempted, Link, Mail, Mailer},
     runtime::{Scheduled, run_scheduled},
-    security::{ResetToken, policy},
+    security::{EmailCode, EmailCodes, LinkToken, policy},
     sessions::SessionEndings,
 };
 use tracing::{error, info, warn};
@@ -60,6 +60,9 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     report.sessions_deleted = delete(app, ExpiringTable::Sessions).await?;
     report.password_resets_deleted = delete(app, ExpiringTable::PasswordResets).await?;
     report.counters_deleted = delete(app, ExpiringTable::Throttle).await?;
+    for table in ExpiringTable::OF_LINKS {
+        report.links_deleted += delete(app, table).await?;
+    }
     app.endings.forget_old().await?;
     report.mails_owed = outbox::count(&app.database).await?;
     report.sessions_owed = app.endings.count_owed().await?;
@@ -86,18 +89,25 @@ enum Outcome {
 /// Tries to send the mail that has been due longest. `None` if no mail is due.
 async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcome>, DbError> {
     let mut rng = invocation.rng();
-    let (attempt, token) = (MailId::random(&mut rng), ResetToken::random(&mut rng));
-    let Some(ClaimedMail { user, attempts, kind }) = outbox::claim(&app.database, attempt, &token.hash()).await? else {
-        return Ok(None);
-    };
+    let (attempt, token, code) = (MailId::random(&mut rng), LinkToken::random(&mut rng), EmailCode::random(&mut rng));
+    let claimed = outbox::claim(&app.database, attempt, &token.hash(), &app.codes.hash(&code)).await?;
+    let Some(ClaimedMail { user, recipient, attempts, kind }) = claimed else { return Ok(None) };
+    let link = |page| Link { page, token: &token };
     let mail = match &kind {
-        MailKind::PasswordReset { page } => &Mail::PasswordReset { page, token: &token },
+        MailKind::PasswordReset { page } => &Mail::PasswordReset(link(page)),
         MailKind::PasswordChanged => &Mail::PasswordChanged,
+        MailKind::Verification { page } => &Mail::Verification(link(page), &code),
+        MailKind::SignUpAttempted => &Mail::SignUpAttempted,
+        MailKind::EmailChange { page } => &Mail::EmailChange(link(page)),
+        MailKind::EmailChangeRequested => &Mail::EmailChangeRequested,
+        MailKind::EmailChanged { page } => &Mail::EmailChanged(link(page)),
+        MailKind::EmailRestored => &Mail::EmailRestored,
+        MailKind::AccountDeleted { page, erase_at } => &Mail::AccountDeleted { link: link(page), erase_at: *erase_at },
         MailKind::Obsolete => {
             return outbox::delete(&app.database, user.id, attempt).await.map(|()| Some(Outcome::Obsolete));
         }
     };
-    let attempted = app.mailer.attempt(attempt, &user, mail, policy::MAIL_DEADLINE).await;
+    let attempted = app.mailer.attempt_to(&recipient, attempt, &user, mail, policy::MAIL_DEADLINE).await;
     info!(user_id = user.id.0, attempts, outcome = ?attempted, "tried to send a mail again");
     Ok(Some(Outcome::Attempted(attempted)))
 }
@@ -153,12 +163,14 @@ struct Report {
     sessions_deleted: i64,
     password_resets_deleted: i64,
     counters_deleted: i64,
+    links_deleted: i64,
 }
 
 struct App {
     database: Database,
     endings: SessionEndings,
     mailer: Mailer,
+    codes: EmailCodes,
 }
 
 impl App {
@@ -168,6 +180,7 @@ impl App {
             endings: SessionEndings::from_env(&env, &database)?,
             mailer: Mailer::from_env(&env, database.clone())?,
             database,
+            codes: EmailCodes::from_env(&env)?,
         })
     }
 }

@@ -7,7 +7,16 @@ use super::{AnyStatement, Database, DbError, statement::Statement};
 use crate::security::policy;
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&SESSIONS, &PASSWORD_RESETS, &THROTTLE, &OUTBOX];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 8] = [
+    &SESSIONS,
+    &PASSWORD_RESETS,
+    &THROTTLE,
+    &OUTBOX,
+    &EMAIL_VERIFICATIONS,
+    &EMAIL_CHANGES,
+    &EMAIL_UNDOS,
+    &RESERVED_ADDRESSES,
+];
 
 /// Deletes at most `$1` rows that fulfil the condition. Rows are deleted by their place in the table (`ctid`), which works for every primary key. The rows
 /// are locked, so their places do not change.
@@ -42,6 +51,10 @@ static SESSIONS: Statement<1> = delete_expired_from!("sessions");
 static PASSWORD_RESETS: Statement<1> = delete_expired_from!("password_resets");
 static THROTTLE: Statement<1> = delete_expired_from!("throttle");
 static OUTBOX: Statement<1> = delete_expired_from!("outbox");
+static EMAIL_VERIFICATIONS: Statement<1> = delete_expired_from!("email_verifications");
+static EMAIL_CHANGES: Statement<1> = delete_expired_from!("email_changes");
+static EMAIL_UNDOS: Statement<1> = delete_expired_from!("email_undos");
+static RESERVED_ADDRESSES: Statement<1> = delete_expired_from!("reserved_addresses");
 
 /// A table whose rows expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +67,20 @@ pub enum ExpiringTable {
     Throttle,
     /// Mails that could not be sent in time.
     Outbox,
+    /// Links and codes that verify an address.
+    EmailVerifications,
+    /// Requested changes of an address.
+    EmailChanges,
+    /// Changes of an address that can no longer be undone.
+    EmailUndos,
+    /// Addresses that are no longer reserved for an account.
+    ReservedAddresses,
+}
+
+impl ExpiringTable {
+    /// The tables of links that verify an address, or change it and undo the change.
+    pub const OF_LINKS: [Self; 4] =
+        [Self::EmailVerifications, Self::EmailChanges, Self::EmailUndos, Self::ReservedAddresses];
 }
 
 /// Deletes at most [`policy::SWEEP_BATCH`] expired rows, and returns how many it deleted.
@@ -63,6 +90,10 @@ pub async fn delete_batch(db: &Database, table: ExpiringTable) -> Result<i64, Db
         ExpiringTable::PasswordResets => &PASSWORD_RESETS,
         ExpiringTable::Throttle => &THROTTLE,
         ExpiringTable::Outbox => &OUTBOX,
+        ExpiringTable::EmailVerifications => &EMAIL_VERIFICATIONS,
+        ExpiringTable::EmailChanges => &EMAIL_CHANGES,
+        ExpiringTable::EmailUndos => &EMAIL_UNDOS,
+        ExpiringTable::ReservedAddresses => &RESERVED_ADDRESSES,
     };
     Ok(db.query_one(statement, [&policy::SWEEP_BATCH]).await?.get("deleted"))
 }

@@ -1,11 +1,11 @@
 //! The table `outbox`: mails that must be sent. The statement that makes a mail necessary writes it here ([`super::password_resets`]).
 
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row, types::Type};
 
 use super::{AnyStatement, Database, DbError, rules::user_columns, seconds, statement::Statement, users::user};
 use crate::{
-    domain::{MailId, User, UserId},
-    security::{ResetTokenHash, policy},
+    domain::{MailId, UnixTime, User, UserId},
+    security::{EmailCodeHash, LinkTokenHash, policy},
 };
 
 /// All statements of this module.
@@ -37,31 +37,70 @@ pub(super) use owe_password_notice;
 
 /// A mail in the outbox that is about to be sent.
 pub struct ClaimedMail {
-    /// The recipient.
+    /// The account that the mail is about.
     pub user: User,
+    /// The address to send the mail to.
+    pub recipient: String,
     /// The number of attempts to send it, including this one.
     pub attempts: i32,
     /// What kind of mail it is.
     pub kind: MailKind,
 }
 
-/// The kinds of mails.
+/// The kinds of mails. `page` is the URL of the page that the link leads to, without the token.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the field `page` is described above")]
 pub enum MailKind {
     /// The link to reset a password.
-    PasswordReset {
-        /// The URL of the page that the link leads to, without the token.
-        page: String,
-    },
+    PasswordReset { page: String },
     /// The notice that the password was changed.
     PasswordChanged,
-    /// The link to reset a password. The user has reset the password after requesting this mail, so nobody needs it.
+    /// The link and the code that verify the address.
+    Verification { page: String },
+    /// The notice that somebody tried to sign up with the address of the account.
+    SignUpAttempted,
+    /// The link that proves the new address of a requested change. It goes to that address.
+    EmailChange { page: String },
+    /// The notice of a requested change of the address. It goes to the address at the time of the request.
+    EmailChangeRequested,
+    /// The link that undoes a change of the address. It goes to the address before the change.
+    EmailChanged { page: String },
+    /// The notice that a change of the address was undone. It goes to the address that was changed back.
+    EmailRestored,
+    /// The link that keeps an account that its user has deleted.
+    AccountDeleted {
+        page: String,
+        /// When `sweep` may erase the account.
+        erase_at: UnixTime,
+    },
+    /// A mail with a link that has become useless since the mail was requested. For example, it was used, or a newer one has replaced it.
     Obsolete,
 }
 
-/// Takes the mail that has been due longest, and sets the time of its next attempt, so that two invocations of `sweep` do not send the same mail. A
-/// reset mail gets a new token, because the database has only the hash of the old one. If the old token was used, its row in `password_resets` was
-/// deleted or marked. Then no row is updated, and the mail is obsolete.
-static CLAIM: Statement<5> = Statement {
+impl MailKind {
+    fn of(row: &Row) -> Self {
+        let kind: &str = row.get("kind");
+        // The kinds of which a user may have several mails have an id after the kind.
+        let kind = kind.split(' ').next().unwrap_or_default();
+        match (kind, row.get("page")) {
+            ("password_changed", _) => Self::PasswordChanged,
+            ("sign_up_attempted", _) => Self::SignUpAttempted,
+            ("email_change_requested", _) => Self::EmailChangeRequested,
+            ("email_restored", _) => Self::EmailRestored,
+            ("password_reset", Some(page)) => Self::PasswordReset { page },
+            ("verification", Some(page)) => Self::Verification { page },
+            ("email_change", Some(page)) => Self::EmailChange { page },
+            ("email_changed", Some(page)) => Self::EmailChanged { page },
+            ("account_deleted", Some(page)) => Self::AccountDeleted { page, erase_at: UnixTime(row.get("erase_at")) },
+            _ => Self::Obsolete,
+        }
+    }
+}
+
+/// Takes the mail that has been due longest, and sets the time of its next attempt, so that two invocations of `sweep` do not send the same mail. The
+/// link of a mail gets a new token, because the database has only the hash of the old one, and a mail that verifies an address also gets a new code.
+/// `minted` has a row if the link can still be used. Otherwise, the mail is obsolete.
+static CLAIM: Statement<8> = Statement {
     sql: concat!(
         "
     WITH due AS (
@@ -71,24 +110,62 @@ static CLAIM: Statement<5> = Statement {
         UPDATE outbox o SET id = $1, attempts = o.attempts + 1,
             due_at = now() + least($4, $3 * power(2, least(o.attempts - 1, 30))) * (0.75 + random() / 2) * interval '1 second'
         FROM due WHERE o.user_id = due.user_id AND o.kind = due.kind
-        RETURNING o.user_id, o.kind, o.page, o.attempts
-    ), minted AS (
+        RETURNING o.user_id, o.kind, o.page, o.attempts, o.recipient
+    ), reset AS (
         UPDATE password_resets r SET token_hash = $2, created_at = now(), expires_at = now() + $5 * interval '1 second'
         FROM claimed WHERE claimed.kind = 'password_reset' AND r.user_id = claimed.user_id AND r.redeemed_at IS NULL
         RETURNING r.user_id
+    ), verification AS (
+        UPDATE email_verifications v SET token_hash = $2, code_hash = $6, code_tries = 0, created_at = now(),
+            code_expires_at = now() + $7 * interval '1 second', expires_at = now() + $8 * interval '1 second'
+        FROM claimed JOIN users u ON u.id = claimed.user_id
+        WHERE claimed.kind = 'verification' AND v.user_id = u.id AND v.email = u.email AND v.credential_version = u.credential_version
+        RETURNING v.user_id
+    ), change AS (
+        UPDATE email_changes c SET token_hash = $2
+        FROM claimed JOIN users u ON u.id = claimed.user_id
+        WHERE claimed.kind = 'email_change' AND c.user_id = u.id AND c.email = claimed.recipient
+            AND c.credential_version = u.credential_version AND c.expires_at > now()
+        RETURNING c.user_id
+    ), undo AS (
+        UPDATE email_undos e SET token_hash = $2
+        FROM claimed WHERE claimed.kind = 'email_changed ' || e.id AND e.user_id = claimed.user_id AND e.expires_at > now()
+        RETURNING e.user_id
+    ), deletion AS (
+        UPDATE account_deletions d SET token_hash = $2
+        FROM claimed WHERE claimed.kind = 'account_deleted' AND d.user_id = claimed.user_id
+        RETURNING d.user_id, d.erase_at
+    ), minted AS (
+        SELECT user_id FROM reset UNION ALL SELECT user_id FROM verification UNION ALL SELECT user_id FROM change
+        UNION ALL SELECT user_id FROM undo UNION ALL SELECT user_id FROM deletion
     )
     SELECT ",
         user_columns!(),
-        ", claimed.attempts, claimed.kind,
-        CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page
+        ", claimed.attempts, claimed.kind, coalesce(claimed.recipient, email) AS recipient,
+        CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page,
+        (SELECT floor(extract(epoch FROM erase_at))::bigint FROM deletion) AS erase_at
     FROM claimed JOIN users ON users.id = claimed.user_id"
     ),
-    types: [Type::UUID, Type::BYTEA, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8],
+    types: [
+        Type::UUID,
+        Type::BYTEA,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::BYTEA,
+        Type::FLOAT8,
+        Type::FLOAT8,
+    ],
 };
 
-/// Takes the next mail that is due. `None` if no mail is due. `token` is the hash of a new reset token. If the mail
-/// is a reset mail, the caller must put that reset token into its link.
-pub async fn claim(db: &Database, attempt: MailId, token: &ResetTokenHash) -> Result<Option<ClaimedMail>, DbError> {
+/// Takes the next mail that is due. `None` if no mail is due. `token` is the hash of a new token, and `code` that of a new code. If the mail has a link
+/// or a code, the caller must put that token into its link, and that code into its text.
+pub async fn claim(
+    db: &Database,
+    attempt: MailId,
+    token: &LinkTokenHash,
+    code: &EmailCodeHash,
+) -> Result<Option<ClaimedMail>, DbError> {
     let row = db
         .query_opt(
             &CLAIM,
@@ -98,17 +175,17 @@ pub async fn claim(db: &Database, attempt: MailId, token: &ResetTokenHash) -> Re
                 &seconds(policy::MAIL_FIRST_RETRY),
                 &seconds(policy::MAIL_LONGEST_RETRY),
                 &seconds(policy::RESET_TOKEN_LIFETIME),
+                &code.as_bytes(),
+                &seconds(policy::EMAIL_CODE_LIFETIME),
+                &seconds(policy::VERIFICATION_LINK_LIFETIME),
             ],
         )
         .await?;
     Ok(row.map(|row| ClaimedMail {
         user: user(&row),
+        recipient: row.get("recipient"),
         attempts: row.get("attempts"),
-        kind: match (row.get("kind"), row.get("page")) {
-            ("password_reset", Some(page)) => MailKind::PasswordReset { page },
-            ("password_reset", None) => MailKind::Obsolete,
-            _ => MailKind::PasswordChanged,
-        },
+        kind: MailKind::of(&row),
     }))
 }
 

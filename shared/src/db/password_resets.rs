@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{EmailLookup, MailId, User, UserId},
-    security::{PasswordHash, ResetTokenHash, policy},
+    security::{LinkTokenHash, PasswordHash, policy},
 };
 
 /// All statements of this module.
@@ -65,7 +65,7 @@ pub struct ResetRequest<'a> {
     /// The address of the account.
     pub email: &'a EmailLookup,
     /// The hash of the new reset token.
-    pub token: &'a ResetTokenHash,
+    pub token: &'a LinkTokenHash,
     /// The id of the first attempt to send the mail.
     pub mail: MailId,
     /// The URL of the page that the mail's link leads to, without the token.
@@ -117,7 +117,7 @@ pub enum ResetToken {
 }
 
 /// Finds the account of a reset token. `None` if the token is not valid.
-pub async fn find(db: &Database, token: &ResetTokenHash) -> Result<Option<ResetToken>, DbError> {
+pub async fn find(db: &Database, token: &LinkTokenHash) -> Result<Option<ResetToken>, DbError> {
     let row = db.query_opt(&FIND, [&token.as_bytes()]).await?;
     Ok(row.map(|row| {
         if row.get("is_redeemed") { ResetToken::Redeemed(account(&row)) } else { ResetToken::Valid(user(&row)) }
@@ -161,7 +161,7 @@ static REDEEM: Statement<7> = Statement {
 /// `None` if the token is not valid any more.
 pub async fn redeem(
     db: &Database,
-    token: &ResetTokenHash,
+    token: &LinkTokenHash,
     user: UserId,
     hash: &PasswordHash,
     notice: MailId,

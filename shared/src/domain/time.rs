@@ -21,10 +21,19 @@ impl UnixTime {
     /// Never: such a time can be written.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
+        self.in_utc().format(&Rfc3339).expect("a year of four digits")
+    }
+
+    /// The date in UTC as RFC 3339 writes it, such as `2026-11-27`.
+    #[must_use]
+    pub fn to_date(self) -> String {
+        self.in_utc().date().to_string()
+    }
+
+    fn in_utc(self) -> OffsetDateTime {
         const YEARS_OF_FOUR_DIGITS: (i64, i64) = (-62_167_219_200, 253_402_300_799);
         let (first, last) = YEARS_OF_FOUR_DIGITS;
-        let time = OffsetDateTime::from_unix_timestamp(self.0.clamp(first, last)).expect("a year of four digits");
-        time.format(&Rfc3339).expect("a year of four digits")
+        OffsetDateTime::from_unix_timestamp(self.0.clamp(first, last)).expect("a year of four digits")
     }
 
     /// Serializes the time as [`Self::to_rfc3339`] writes it.
@@ -90,6 +99,7 @@ mod tests {
             (i64::MAX, "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(UnixTime(time).to_rfc3339(), written);
+            assert_eq!(UnixTime(time).to_date(), written[..10]);
         }
     }
 }

@@ -3,25 +3,56 @@
 //! A mail contains no text that an attacker could choose. It does not even contain the account's name, because anybody can sign up with
 //! somebody else's address and any name.
 
+use std::time::Duration;
+
 use askama::Template;
 
 use crate::{
     brand::Brand,
-    domain::Locale,
-    security::{ResetToken, policy},
+    domain::{Locale, UnixTime},
+    security::{EmailCode, LinkToken, policy},
 };
 
 /// What a mail is about.
 pub enum Mail<'a> {
-    /// The link to reset the password: `page`, a slash, and the token.
-    PasswordReset {
-        /// The URL of the page that the link leads to, without the token.
-        page: &'a str,
-        /// The token.
-        token: &'a ResetToken,
-    },
+    /// The link to reset the password.
+    PasswordReset(Link<'a>),
     /// The notice that the password was changed (NIST SP 800-63B-4 §4.2.3; OWASP Forgot Password cheat sheet).
     PasswordChanged,
+    /// The link and the code that verify the address.
+    Verification(Link<'a>, &'a EmailCode),
+    /// The notice that somebody tried to sign up with the address of an account.
+    SignUpAttempted,
+    /// The link that proves the new address of a requested change.
+    EmailChange(Link<'a>),
+    /// The notice of a requested change of the address, for the current address.
+    EmailChangeRequested,
+    /// The link that undoes a change of the address, for the earlier address.
+    EmailChanged(Link<'a>),
+    /// The notice that a change of the address was undone, for the address that was changed back.
+    EmailRestored,
+    /// The link that keeps an account that its user has deleted.
+    AccountDeleted {
+        /// The link.
+        link: Link<'a>,
+        /// When the account may be erased.
+        erase_at: UnixTime,
+    },
+}
+
+/// A link in a mail: `page`, a slash, and the token.
+#[derive(Clone, Copy)]
+pub struct Link<'a> {
+    /// The URL of the page that the link leads to, without the token.
+    pub page: &'a str,
+    /// The token.
+    pub token: &'a LinkToken,
+}
+
+impl Link<'_> {
+    fn to_text(self) -> String {
+        format!("{}/{}", self.page, self.token.to_link_text())
+    }
 }
 
 /// The file of a mail in a language. A missing file is an error of the compiler.
@@ -39,8 +70,18 @@ macro_rules! file {
 impl<'a> Mail<'a> {
     /// Every mail, with these values.
     #[must_use]
-    pub fn all(page: &'a str, token: &'a ResetToken) -> [Self; 2] {
-        [Self::PasswordReset { page, token }, Self::PasswordChanged]
+    pub fn all(link: Link<'a>, code: &'a EmailCode) -> [Self; 9] {
+        [
+            Self::PasswordReset(link),
+            Self::PasswordChanged,
+            Self::Verification(link, code),
+            Self::SignUpAttempted,
+            Self::EmailChange(link),
+            Self::EmailChangeRequested,
+            Self::EmailChanged(link),
+            Self::EmailRestored,
+            Self::AccountDeleted { link, erase_at: UnixTime(1_795_426_221) },
+        ]
     }
 }
 
@@ -49,19 +90,37 @@ impl Mail<'_> {
     /// paragraph that is only a link.
     fn file(&self, locale: Locale) -> &'static str {
         match self {
-            Self::PasswordReset { .. } => file!(locale, "password_reset.txt"),
+            Self::PasswordReset(_) => file!(locale, "password_reset.txt"),
             Self::PasswordChanged => file!(locale, "password_changed.txt"),
+            Self::Verification(..) => file!(locale, "verification.txt"),
+            Self::SignUpAttempted => file!(locale, "sign_up_attempted.txt"),
+            Self::EmailChange(_) => file!(locale, "email_change.txt"),
+            Self::EmailChangeRequested => file!(locale, "email_change_requested.txt"),
+            Self::EmailChanged(_) => file!(locale, "email_changed.txt"),
+            Self::EmailRestored => file!(locale, "email_restored.txt"),
+            Self::AccountDeleted { .. } => file!(locale, "account_deleted.txt"),
         }
     }
 
     /// The values of the placeholders. The files of all languages have exactly these.
     fn values(&self) -> Vec<(&'static str, String)> {
+        let hours = |time: Duration| ("hours", (time.as_secs() / 3600).to_string());
+        let minutes = |time: Duration| ("minutes", (time.as_secs() / 60).to_string());
+        let link = |link: &Link| ("link", link.to_text());
         match self {
-            Self::PasswordReset { page, token } => vec![
-                ("link", format!("{page}/{}", token.to_link_text())),
-                ("minutes", (policy::RESET_TOKEN_LIFETIME.as_secs() / 60).to_string()),
+            Self::PasswordReset(reset) => vec![link(reset), minutes(policy::RESET_TOKEN_LIFETIME)],
+            Self::Verification(verify, code) => vec![
+                link(verify),
+                ("code", code.digits().to_owned()),
+                hours(policy::VERIFICATION_LINK_LIFETIME),
+                minutes(policy::EMAIL_CODE_LIFETIME),
             ],
-            Self::PasswordChanged => Vec::new(),
+            Self::EmailChange(change) => vec![link(change), minutes(policy::EMAIL_CHANGE_LIFETIME)],
+            Self::EmailChanged(undo) => vec![link(undo), hours(policy::EMAIL_UNDO_LIFETIME)],
+            Self::AccountDeleted { link: keep, erase_at } => vec![link(keep), ("date", erase_at.to_date())],
+            Self::PasswordChanged | Self::SignUpAttempted | Self::EmailChangeRequested | Self::EmailRestored => {
+                Vec::new()
+            }
         }
     }
 
@@ -154,8 +213,8 @@ mod tests {
 
     /// Every mail, with hostile values.
     fn every_mail(check: impl Fn(&Mail, Locale)) {
-        let token = ResetToken::random(&mut system::rng());
-        for mail in Mail::all(HOSTILE, &token) {
+        let (token, code) = (LinkToken::random(&mut system::rng()), EmailCode::random(&mut system::rng()));
+        for mail in Mail::all(Link { page: HOSTILE, token: &token }, &code) {
             for locale in Locale::ALL {
                 check(&mail, locale);
             }
@@ -181,10 +240,11 @@ mod tests {
 
     #[test]
     fn every_file_is_a_mail() {
-        let token = ResetToken::random(&mut system::rng());
+        let (token, code) = (LinkToken::random(&mut system::rng()), EmailCode::random(&mut system::rng()));
+        let mails = Mail::all(Link { page: HOSTILE, token: &token }, &code);
         for locale in Locale::ALL {
             let folder = format!("{}/templates/mails/{}", env!("CARGO_MANIFEST_DIR"), locale.tag());
-            assert_eq!(std::fs::read_dir(folder).unwrap().count(), Mail::all(HOSTILE, &token).len(), "{locale:?}");
+            assert_eq!(std::fs::read_dir(folder).unwrap().count(), mails.len(), "{locale:?}");
         }
     }
 
@@ -209,10 +269,10 @@ mod tests {
     // Requirement 46.
     #[test]
     fn the_reset_mail_has_its_link_in_both_parts_in_every_language() {
-        let token = ResetToken::random(&mut system::rng());
+        let token = LinkToken::random(&mut system::rng());
         let link = format!("https://example.com/reset/{}", token.to_link_text());
         for locale in Locale::ALL {
-            let mail = Mail::PasswordReset { page: "https://example.com/reset", token: &token }
+            let mail = Mail::PasswordReset(Link { page: "https://example.com/reset", token: &token })
                 .compose(Some(locale), &brand(&[]));
             assert!(mail.text.contains(&format!("\n{link}\n")), "{}", mail.text);
             assert!(mail.html.contains(&format!("href=\"{link}\"")), "{}", mail.html);
@@ -222,8 +282,8 @@ mod tests {
     #[test]
     fn the_brand_is_in_both_parts_and_text_on_its_color_is_readable() {
         let variables = [("BRAND_NAME", "Example"), ("BRAND_COLOR", "#ffb000"), ("DEFAULT_LOCALE", "fr")];
-        let token = ResetToken::random(&mut system::rng());
-        let mail = Mail::PasswordReset { page: "https://example.com/reset", token: &token };
+        let token = LinkToken::random(&mut system::rng());
+        let mail = Mail::PasswordReset(Link { page: "https://example.com/reset", token: &token });
         let Message { text, html, .. } = mail.compose(None, &brand(&variables));
         assert!(
             text.ends_with("\n\nExample") && html.contains(">Example</p>") && html.contains("lang=\"fr\""),

@@ -89,10 +89,22 @@ pub const AUTHENTICATION_AGE: Duration = Duration::from_mins(10);
 /// How far the clock of the issuer of a token may be ahead of the clock that checks `iat` and `nbf`. There is no tolerance for `exp`.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-/// Bytes of a reset token. OWASP ASVS 11.5.1 requires 128 bits, and twice as many cost nothing.
-pub const RESET_TOKEN_BYTES: usize = 32;
+/// Bytes of the token in a link. OWASP ASVS 11.5.1 requires 128 bits, and twice as many cost nothing.
+pub const LINK_TOKEN_BYTES: usize = 32;
 /// Lifetime of a reset token. It is enough time to find the mail.
 pub const RESET_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
+/// Lifetime of the link that verifies an address. It asks for the password, so it does not have to be short.
+pub const VERIFICATION_LINK_LIFETIME: Duration = Duration::from_hours(24);
+/// Digits of the code that verifies an address. OWASP ASVS 6.6.3 requires 20 bits of entropy, and eight digits have 26.
+pub const EMAIL_CODE_DIGITS: usize = 8;
+/// Lifetime of the code that verifies an address (OWASP ASVS 6.5.5).
+pub const EMAIL_CODE_LIFETIME: Duration = Duration::from_mins(10);
+/// How many codes may be tried for one mail (OWASP ASVS 6.6.3). So a guess succeeds with a probability of one in 20 million.
+pub const EMAIL_CODE_TRIES: i32 = 5;
+/// Lifetime of a requested change of the address. It is enough time to find the mail.
+pub const EMAIL_CHANGE_LIFETIME: Duration = Duration::from_hours(1);
+/// How long a change of the address can be undone. It is enough for a weekend without mails.
+pub const EMAIL_UNDO_LIFETIME: Duration = Duration::from_hours(72);
 /// The minimum duration of an answer of forgot-password, if the attempt was counted. SES usually needs less, so the time reveals nothing.
 pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
 /// An attempt to send a mail, including the deletion of the sent mail from the outbox, must end this long before the minimum duration ends.

@@ -34,7 +34,7 @@ impl TokenSettings {
     /// If the secret is missing, if a secret is shorter than 32 bytes (RFC 7518 §3.2), or if another value is malformed. A secret with a
     /// comma or with white space around it is refused, because it could not be listed in `JWT_ADDITIONAL_SECRET_KEYS` later.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
-        let (name, additional) = ("JWT_SECRET_KEY", "JWT_ADDITIONAL_SECRET_KEYS");
+        let additional = "JWT_ADDITIONAL_SECRET_KEYS";
         let others = env.optional(additional).into_iter().flat_map(|secrets| secrets.split(','));
         let issuer = Issuer::from_env(env);
         let audience = env.optional("JWT_AUDIENCE").unwrap_or(Self::DEFAULT_AUDIENCE).to_owned();
@@ -43,7 +43,7 @@ impl TokenSettings {
             return Err(ConfigError::Malformed { name: "JWT_AUDIENCE", expected });
         }
         Ok(Self {
-            secret: secret(name, env.required(name, "the secret that signs tokens, at least 32 random bytes")?)?,
+            secret: signing_secret(env)?,
             additional_secrets: others.map(|text| secret(additional, text.trim())).collect::<Result<_, _>>()?,
             key_pairs: KeyPairs::from_env(env)?,
             issuer,
@@ -51,6 +51,15 @@ impl TokenSettings {
             access_lifetime: env.positive_seconds("JWT_ACCESS_TOKEN_EXPIRES", policy::ACCESS_TOKEN_LIFETIME)?,
         })
     }
+}
+
+/// Reads `JWT_SECRET_KEY`.
+///
+/// # Errors
+/// If the secret is missing, or not as [`TokenSettings::from_env`] requires.
+pub(super) fn signing_secret(env: &Environment) -> Result<SecretString, ConfigError> {
+    let name = "JWT_SECRET_KEY";
+    secret(name, env.required(name, "the secret that signs tokens, at least 32 random bytes")?)
 }
 
 fn secret(name: &'static str, text: &str) -> Result<SecretString, ConfigError> {

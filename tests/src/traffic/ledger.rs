@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use shared::security::ResetToken;
+use shared::security::LinkToken;
 use tokio_postgres::Row;
 
 use super::{SimulatedUser, Traffic, client_state::Certainty};
@@ -235,7 +235,7 @@ impl SimulatedUser<'_> {
             self.report_violation("changed the password and received no notice");
         }
         let token: Option<Vec<u8>> = row.and_then(|row| row.get("token_hash"));
-        let mailed = newest(true).and_then(|(_, mail)| ResetToken::parse(&mail.reset_token()));
+        let mailed = newest(true).and_then(|(_, mail)| LinkToken::parse(&mail.reset_token()));
         if token.is_some_and(|token| mailed.is_none_or(|mailed| mailed.hash().as_bytes() != token)) {
             self.report_violation("the newest mailed link is not the valid one");
         }

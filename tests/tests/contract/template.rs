@@ -66,6 +66,9 @@ fn the_secret_that_signs_and_the_other_one_change_places() {
         let variables = &properties["Environment"]["Variables"];
         if !variables["JWT_SECRET_KEY"].is_null() {
             assert_eq!(variables["JWT_SECRET_KEY"], json!(["ASigns", a, b]), "{name}");
+        }
+        // `sweep` only derives a key from the secret that signs.
+        if !variables["JWT_ADDITIONAL_SECRET_KEYS"].is_null() {
             assert_eq!(variables["JWT_ADDITIONAL_SECRET_KEYS"], json!(["ASigns", b, a]), "{name}");
         }
     }

@@ -19,7 +19,7 @@ async fn a_reset_mail_has_a_link_in_a_text_and_an_html_part() {
 // Requirement 30.
 #[tokio::test]
 async fn without_a_configured_page_the_link_points_to_the_api_whatever_the_headers_say() {
-    let stack = Stack::builder().with("RESET_PASSWORD_URL", "").start().await;
+    let stack = Stack::builder().with("LINKS_URL", "").start().await;
     let ada = stack.user("Ada").await;
     let forgot = stack.send(reqwest::Method::POST, "/api/forgot-password", |request| {
         request

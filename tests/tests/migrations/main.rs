@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// All migrations, in order.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
     "V3__addresses_compared_by_ascii",
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 7] = [
     "V5__user_ids_of_64_bits",
     "V6__session_endings",
     "V7__accounts",
+    "V8__verified_addresses_changes_and_deletion",
 ];
 
 /// A stack on a database that is not migrated.

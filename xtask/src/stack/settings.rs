@@ -36,10 +36,9 @@ impl Settings {
         let path = run_folder.path().join("env");
         let before = fs::read_to_string(&path).unwrap_or_default();
         let (state_table, dynamodb) = addresses.state_table.unzip();
-        let reset_page = format!("{}/reset-password", addresses.api);
         let of_this_run = [
             ("DATABASE_URL", Some(addresses.database)),
-            ("RESET_PASSWORD_URL", Some(&reset_page)),
+            ("LINKS_URL", Some(addresses.api)),
             ("AWS_ENDPOINT_URL_SES", Some(addresses.mail)),
             ("STATE_TABLE", state_table),
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),

@@ -7,15 +7,15 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::CryptoRng;
 use secrecy::{ExposeSecret, SecretSlice};
 
-use super::policy::RESET_TOKEN_BYTES;
+use super::policy::LINK_TOKEN_BYTES;
 
 /// The secret in the link of a reset mail.
-pub struct ResetToken(SecretSlice<u8>);
+pub struct LinkToken(SecretSlice<u8>);
 
-impl ResetToken {
+impl LinkToken {
     /// A new token of 256 bits.
     pub fn random(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = vec![0; RESET_TOKEN_BYTES];
+        let mut bytes = vec![0; LINK_TOKEN_BYTES];
         rng.fill_bytes(&mut bytes);
         Self(bytes.into())
     }
@@ -24,7 +24,7 @@ impl ResetToken {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        (bytes.len() == RESET_TOKEN_BYTES).then(|| Self(bytes.into()))
+        (bytes.len() == LINK_TOKEN_BYTES).then(|| Self(bytes.into()))
     }
 
     /// The token in the form that the link has: base64url without padding (RFC 4648 §5).
@@ -35,22 +35,22 @@ impl ResetToken {
 
     /// The hash that the database stores. A hash without a salt suffices, because 256 random bits cannot be guessed.
     #[must_use]
-    pub fn hash(&self) -> ResetTokenHash {
-        ResetTokenHash(digest(&SHA256, self.0.expose_secret()).as_ref().to_vec())
+    pub fn hash(&self) -> LinkTokenHash {
+        LinkTokenHash(digest(&SHA256, self.0.expose_secret()).as_ref().to_vec())
     }
 }
 
-impl fmt::Debug for ResetToken {
+impl fmt::Debug for LinkToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ResetToken(…)")
+        f.write_str("LinkToken(…)")
     }
 }
 
-/// The SHA-256 of a [`ResetToken`]. It is a type of its own, so that no token is stored by mistake.
+/// The SHA-256 of a [`LinkToken`]. It is a type of its own, so that no token is stored by mistake.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ResetTokenHash(Vec<u8>);
+pub struct LinkTokenHash(Vec<u8>);
 
-impl ResetTokenHash {
+impl LinkTokenHash {
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -67,10 +67,10 @@ mod tests {
 
     #[test]
     fn a_token_can_be_read_back_from_its_link() {
-        let token = ResetToken::random(&mut system::rng());
+        let token = LinkToken::random(&mut system::rng());
         let text = token.to_link_text();
         assert_eq!(text.len(), 43);
-        assert_eq!(ResetToken::parse(&text).unwrap().hash(), token.hash());
+        assert_eq!(LinkToken::parse(&text).unwrap().hash(), token.hash());
     }
 
     #[property_test]
@@ -79,9 +79,9 @@ mod tests {
         #[strategy = prop_oneof![arbitrary::text(), "[A-Za-z0-9_-]{43}", arbitrary::damaged(&"A".repeat(43))]]
         text: String,
     ) {
-        let token = ResetToken(bytes.to_vec().into());
-        assert_eq!(ResetToken::parse(&token.to_link_text()).unwrap().hash(), token.hash());
-        if let Some(other) = ResetToken::parse(&text) {
+        let token = LinkToken(bytes.to_vec().into());
+        assert_eq!(LinkToken::parse(&token.to_link_text()).unwrap().hash(), token.hash());
+        if let Some(other) = LinkToken::parse(&text) {
             assert_eq!(other.to_link_text(), text);
             assert_eq!(other.hash() == token.hash(), text == token.to_link_text());
         }
@@ -91,21 +91,21 @@ mod tests {
     #[test]
     fn two_tokens_differ() {
         let mut rng = system::rng();
-        assert_ne!(ResetToken::random(&mut rng).hash(), ResetToken::random(&mut rng).hash());
+        assert_ne!(LinkToken::random(&mut rng).hash(), LinkToken::random(&mut rng).hash());
     }
 
     #[test]
     fn malformed_tokens_are_refused() {
-        let text = ResetToken::random(&mut system::rng()).to_link_text();
+        let text = LinkToken::random(&mut system::rng()).to_link_text();
         for not_one in
             ["", "a", &text[1..], &format!("{text}A"), &format!("{text}="), &text.replace(char::is_alphanumeric, "ü")]
         {
-            assert!(ResetToken::parse(not_one).is_none(), "{not_one}");
+            assert!(LinkToken::parse(not_one).is_none(), "{not_one}");
         }
     }
 
     #[test]
     fn a_token_is_not_printed() {
-        assert_eq!(format!("{:?}", ResetToken::random(&mut system::rng())), "ResetToken(…)");
+        assert_eq!(format!("{:?}", LinkToken::random(&mut system::rng())), "LinkToken(…)");
     }
 }
