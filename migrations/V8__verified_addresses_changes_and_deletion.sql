@@ -14,7 +14,7 @@ ALTER TABLE outbox
         OR kind LIKE 'email_changed %'
         OR kind LIKE 'email_restored %'
     ) NOT VALID,
-    ADD CONSTRAINT outbox_page_check CHECK (
+    ADD CONSTRAINT outbox_check CHECK (
         (page IS NOT NULL) = (kind IN ('password_reset', 'verification', 'email_change', 'account_deleted') OR kind LIKE 'email_changed %')
     ) NOT VALID;
 

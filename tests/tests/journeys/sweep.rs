@@ -1,10 +1,11 @@
 //! `sweep`: it sends the mails that SES has not accepted yet, and deletes expired rows.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder, Store::PostgreSql};
+use shared::security::LinkToken;
+use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder, Store::PostgreSql, mailbox};
 
 /// A stack that sends its mails through this SES.
 async fn stack_with(ses: &Ses) -> Stack {
@@ -252,4 +253,77 @@ async fn a_sweep_skips_locked_rows() {
     assert_eq!(stack.sweep().await["sessions_deleted"], 0, "the row is locked");
     held.rollback().await.unwrap();
     assert_eq!(stack.sweep().await["sessions_deleted"], 1);
+}
+
+/// Writes a mail of each kind that has a link, except the reset mail, and what its link needs.
+const MAILS_WITH_LINKS: &str = "
+    INSERT INTO email_verifications (user_id, email, credential_version, token_hash, code_hash, code_tries, code_expires_at, expires_at)
+    SELECT id, email, credential_version, sha256('1'), sha256('1'), 5, now(), now() FROM users;
+    INSERT INTO email_changes (user_id, email, credential_version, token_hash, expires_at)
+    SELECT id, 'new.' || email, credential_version, sha256('2'), now() + interval '1 hour' FROM users;
+    INSERT INTO email_undos (id, user_id, email, token_hash, expires_at)
+    SELECT '00000000-0000-4000-8000-000000000001', id, 'old.' || email, sha256('3'), now() + interval '1 hour' FROM users;
+    INSERT INTO account_deletions (user_id, token_hash, erase_at) SELECT id, sha256('4'), '2030-01-02 03:04:05+00' FROM users;
+    INSERT INTO outbox (user_id, kind, id, page, recipient, due_at, expires_at)
+    SELECT users.id, kind, gen_random_uuid(), 'https://auth.example.com/page', prefix || email, now(), now() + interval '1 hour'
+    FROM users, (VALUES ('verification', NULL), ('email_change', 'new.'), ('email_changed 00000000-0000-4000-8000-000000000001', 'old.'),
+        ('account_deleted', NULL)) AS mails (kind, prefix)";
+
+#[tokio::test]
+async fn each_link_of_a_mail_that_sweep_sends_is_new_and_goes_to_its_recipient() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    stack.sql(MAILS_WITH_LINKS).await;
+    let notices = "
+        INSERT INTO outbox (user_id, kind, id, recipient, due_at, expires_at)
+        SELECT users.id, kind, gen_random_uuid(), 'notices.' || email, now(), now() + interval '1 hour'
+        FROM users, unnest(ARRAY['sign_up_attempted', 'email_change_requested', 'email_restored x', 'password_changed']) AS kind";
+    stack.sql(notices).await;
+
+    let report = stack.sweep().await;
+    assert_eq!((&report["mails_sent"], &report["mails_owed"]), (&json!(8), &json!(0)), "{report}");
+    let tables = ["email_verifications", "email_changes", "email_undos", "account_deletions"];
+    let mut stored = Vec::new();
+    for table in tables {
+        stored.push(stack.sql_text(&format!("SELECT encode(token_hash, 'hex') FROM {table}")).await);
+    }
+    let mut mailed = Vec::new();
+    for (address, count) in
+        [(ada.email.clone(), 2), (format!("new.{}", ada.email), 1), (format!("old.{}", ada.email), 1)]
+    {
+        for mail in mailbox::wait_for(&address, count).await {
+            let token = LinkToken::parse(mail.link().strip_prefix("https://auth.example.com/page/").unwrap()).unwrap();
+            mailed.push(hex::encode(token.hash().as_bytes()));
+        }
+    }
+    assert_eq!(BTreeSet::from_iter(mailed), BTreeSet::from_iter(stored));
+    let mails = mailbox::wait_for(&ada.email, 2).await;
+    assert!(mails.iter().any(|mail| mail.text.contains("2030-01-02")), "the date of the erasure");
+    let code = mails
+        .iter()
+        .find_map(|mail| mail.text.split_whitespace().find(|word| word.len() == 8 && word.parse::<u32>().is_ok()));
+    assert!(code.is_some(), "a code");
+    assert_eq!(
+        stack
+            .sql_number("SELECT count(*) FROM email_verifications WHERE code_tries = 0 AND code_expires_at > now()")
+            .await,
+        1
+    );
+    let subjects: BTreeSet<_> =
+        mailbox::wait_for(&format!("notices.{}", ada.email), 4).await.into_iter().map(|mail| mail.subject).collect();
+    assert_eq!(subjects.len(), 4);
+}
+
+#[tokio::test]
+async fn a_mail_whose_link_has_become_useless_is_not_sent() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    stack.sql(MAILS_WITH_LINKS).await;
+    // The links of an earlier credential version do not work. Those that undo a change or keep the account still do.
+    stack.sql("UPDATE users SET credential_version = credential_version + 1; DELETE FROM account_deletions").await;
+    let report = stack.sweep().await;
+    let counted = ["mails_sent", "mails_void", "mails_owed"].map(|name| report[name].clone());
+    assert_eq!(counted, [json!(1), json!(3), json!(0)], "{report}");
+    mailbox::wait_for(&format!("old.{}", ada.email), 1).await;
+    assert!(ada.mails(0).await.is_empty());
 }

@@ -28,7 +28,8 @@ async fn finishing_drops_the_old_services_token_tables_and_nothing_else() {
         let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
         assert_eq!(
             stack.sql_text(tables).await,
-            "outbox password_resets refinery_schema_history session_endings sessions throttle users"
+            "account_deletions email_changes email_undos email_verifications outbox password_resets refinery_schema_history \
+             reserved_addresses session_endings sessions throttle users"
         );
         assert!(stack.sql_text(users).await == before);
         assert_eq!(migrate(&stack).await, json!([]));

@@ -12,7 +12,8 @@ async fn an_empty_database_is_brought_to_the_newest_version() {
     let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(
         stack.sql_text(tables).await,
-        "outbox password_resets refinery_schema_history session_endings sessions throttle users"
+        "account_deletions email_changes email_undos email_verifications outbox password_resets refinery_schema_history \
+             reserved_addresses session_endings sessions throttle users"
     );
 }
 
@@ -32,7 +33,9 @@ async fn a_database_of_version_1_is_migrated_with_its_accounts_and_sessions() {
     let tokens = ada.signs_in().await;
     stack
         .sql(
-            "DROP TABLE outbox; DROP TABLE session_endings; ALTER TABLE password_resets DROP COLUMN redeemed_at; DROP INDEX password_resets_expires_at_idx; DROP INDEX users_email_ascii_key;
+            "DROP TABLE outbox, session_endings, email_verifications, email_changes, email_undos, reserved_addresses, account_deletions;
+            ALTER TABLE password_resets DROP COLUMN redeemed_at; DROP INDEX password_resets_expires_at_idx;
+            DROP INDEX users_email_ascii_key;
             DROP INDEX sessions_user_id_source_idx;
             ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;
             ALTER TABLE sessions DROP COLUMN auth_time, DROP COLUMN user_agent;
@@ -74,8 +77,9 @@ async fn migrate_creates_the_functions_role_with_the_privileges_it_needs_and_no_
         (format!("table_privilege('{role}', 'sessions', 'DELETE')"), 1),
         (format!("table_privilege('{role}', 'outbox', 'INSERT')"), 1),
         (format!("table_privilege('{role}', 'users', 'SELECT')"), 1),
-        (format!("table_privilege('{role}', 'users', 'DELETE')"), 0),
-        (format!("column_privilege('{role}', 'users', 'email', 'UPDATE')"), 0),
+        (format!("table_privilege('{role}', 'users', 'DELETE')"), 1),
+        (format!("column_privilege('{role}', 'users', 'id', 'UPDATE')"), 0),
+        (format!("column_privilege('{role}', 'users', 'email', 'UPDATE')"), 1),
         (format!("column_privilege('{role}', 'users', 'email_verified_at', 'UPDATE')"), 1),
         (format!("column_privilege('{role}', 'users', 'name', 'UPDATE')"), 1),
         (format!("column_privilege('{role}', 'users', 'locale', 'INSERT')"), 1),

@@ -13,7 +13,8 @@ const BACK_TO_VERSION_4: &str = "
     ALTER TABLE password_resets ALTER COLUMN user_id TYPE integer;
     ALTER TABLE outbox ALTER COLUMN user_id TYPE integer;
     ALTER SEQUENCE users_id_seq AS integer;
-    DROP TABLE session_endings;
+    DROP TABLE session_endings, email_verifications, email_changes, email_undos, reserved_addresses, account_deletions;
+    ALTER TABLE outbox DROP COLUMN recipient;
     ALTER TABLE password_resets DROP COLUMN redeemed_at;
     ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;
     ALTER TABLE sessions DROP COLUMN auth_time, DROP COLUMN user_agent;
