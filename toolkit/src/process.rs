@@ -2,7 +2,7 @@
 //! them (such as `xtask`). That program then stops them in the right order, with everything they started.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{self, BufRead as _, BufReader, Read},
     os::unix::process::CommandExt as _,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -38,11 +38,24 @@ pub fn output(what: &str, command: &mut Command) -> Result<String> {
 }
 
 /// Runs a program to its end, passes each line of its standard output to `see`, and returns whether it succeeded.
-pub fn lines(what: &str, command: &mut Command, mut see: impl FnMut(&str) + Send) -> Result<bool> {
+pub fn lines(what: &str, command: &mut Command, see: &mut (dyn FnMut(&str) + Send)) -> Result<bool> {
     let mut child = start(what, command.stdout(Stdio::piped()))?;
     let stdout = child.stdout.take();
     thread::scope(|scope| {
-        scope.spawn(move || each_line(stdout, |line| see(line)));
+        scope.spawn(move || each_line(stdout, see));
+        Ok(wait(&mut child)?.success())
+    })
+}
+
+/// Does the same as [`lines`] with the lines of both the standard output and the standard error.
+pub fn all_lines(what: &str, command: &mut Command, see: &mut (dyn FnMut(&str) + Send)) -> Result<bool> {
+    let (reader, writer) = io::pipe()?;
+    let child = start(what, command.stdout(writer.try_clone()?).stderr(writer));
+    // The command must not keep the pipe open, else its end would never come.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = child?;
+    thread::scope(|scope| {
+        scope.spawn(move || each_line(Some(reader), see));
         Ok(wait(&mut child)?.success())
     })
 }

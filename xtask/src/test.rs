@@ -10,6 +10,8 @@ mod transcript;
 use std::{
     fs,
     process::ExitCode,
+    sync::Mutex,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -64,25 +66,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
     let mut results = Vec::new();
     let mut failures = Vec::new();
-    for part in parts {
-        say(format_args!("\n==== {}: {}\n", part.name(), part.covers()));
-        let began = Instant::now();
-        let transcript = Transcript::default();
-        let count = match run_part(*part, &workspace, &servers, version(part), &args.libtest, &transcript) {
-            Ok(Count { passed: 0, failed: 0 }) if args.libtest.is_empty() => {
-                print_error(format_args!("the part `{}` ran no test", part.name()));
-                Count { passed: 0, failed: 1 }
+    for group in parts.chunk_by(|part, next| part.runs_beside_others() && next.runs_beside_others()) {
+        let run =
+            |part: Part| run_part_and_count(part, &workspace, &servers, version(&part), &args.libtest, group.len() > 1);
+        for Outcome { part, count, time, transcript } in two_at_a_time(group, run)? {
+            results.push((part, count, time));
+            if count.failed > 0 {
+                failures.push((part, transcript));
             }
-            Ok(count) => count,
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => {
-                print_error(format_args!("{error:#}"));
-                Count { passed: 0, failed: 1 }
-            }
-        };
-        results.push((*part, count, began.elapsed()));
-        if count.failed > 0 {
-            failures.push((*part, transcript));
         }
         servers.check()?;
     }
@@ -97,6 +88,56 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     Ok(result)
+}
+
+/// What became of a part.
+struct Outcome {
+    part: Part,
+    count: Count,
+    time: Duration,
+    transcript: Transcript,
+}
+
+/// Runs these parts, two at a time, and returns their outcomes in the order of the parts.
+fn two_at_a_time(parts: &[Part], run: impl Fn(Part) -> Result<Outcome> + Sync) -> Result<Vec<Outcome>> {
+    let waiting = Mutex::new(parts.iter());
+    let next = || waiting.lock().ok()?.next().copied();
+    let run_waiting = || std::iter::from_fn(next).map(&run).collect::<Result<Vec<_>>>();
+    let mut outcomes = thread::scope(|scope| {
+        let beside = scope.spawn(run_waiting);
+        let outcomes = run_waiting();
+        let beside = beside.join().map_err(|_| anyhow::anyhow!("a part panicked"))?;
+        Ok::<_, anyhow::Error>([outcomes?, beside?].into_iter().flatten().collect::<Vec<_>>())
+    })?;
+    outcomes.sort_by_key(|outcome| parts.iter().position(|part| *part == outcome.part));
+    Ok(outcomes)
+}
+
+/// Runs a part. If it runs beside another one, each of its lines begins with its name.
+fn run_part_and_count(
+    part: Part,
+    workspace: &Workspace,
+    servers: &Servers,
+    postgres: u32,
+    libtest: &[String],
+    beside: bool,
+) -> Result<Outcome> {
+    say(format_args!("\n==== {}: {}\n", part.name(), part.covers()));
+    let began = Instant::now();
+    let transcript = Transcript::new(beside.then(|| part.name()));
+    let count = match run_part(part, workspace, servers, postgres, libtest, &transcript) {
+        Ok(Count { passed: 0, failed: 0 }) if libtest.is_empty() => {
+            print_error(format_args!("the part `{}` ran no test", part.name()));
+            Count { passed: 0, failed: 1 }
+        }
+        Ok(count) => count,
+        Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(error) => {
+            print_error(format_args!("{}: {error:#}", part.name()));
+            Count { passed: 0, failed: 1 }
+        }
+    };
+    Ok(Outcome { part, count, time: began.elapsed(), transcript })
 }
 
 fn report(results: &[(Part, Count, Duration)]) -> ExitCode {

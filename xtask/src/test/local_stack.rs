@@ -43,7 +43,7 @@ pub fn collection(workspace: &Workspace, built: bool) -> Result<Count> {
         .arg(&summary)
         .env("NO_PROXY", "127.0.0.1");
     step("Running the collection");
-    with_running(&mut stack, || process::lines("newman", &mut newman, |line| say(line)))??;
+    with_running(&mut stack, || process::lines("newman", &mut newman, &mut |line| say(line)))??;
     let run: Value = serde_json::from_str(&fs::read_to_string(summary).context("newman wrote no summary")?)?;
     let number = |value: &Value| value.as_u64().context("newman's summary has an unexpected format");
     let assertions = &run["run"]["stats"]["assertions"];

@@ -33,13 +33,13 @@ pub enum Part {
     Soak,
     /// Each requirement of docs/security.md, and each fault of docs/operations.md, has a test with its number
     Requirements,
-    /// template.yaml and database.yaml as CloudFormation receives them, for every combination of their conditional parameters
-    Template,
-    /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package
-    Package,
     /// Deployments that succeed, fail or are rolled back, against a simulation of AWS, and the commands of docs/deploying.md:
     /// cargo delivery rehearse
     Delivery,
+    /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package
+    Package,
+    /// template.yaml and database.yaml as CloudFormation receives them, for every combination of their conditional parameters
+    Template,
     /// The GitHub workflows, checked by actionlint
     Workflows,
     /// Licences, sources and bans of every dependency, checked by cargo deny (CI also checks advisories, which needs the network)
@@ -72,6 +72,12 @@ impl Part {
                 | Self::Verifiers
                 | Self::Soak
         )
+    }
+
+    /// Whether the part may run beside others for which this is true. Such a part does not measure times, uses about one core, and prints nothing but
+    /// what its one command prints.
+    pub fn runs_beside_others(self) -> bool {
+        matches!(self, Self::Delivery | Self::Package | Self::Template)
     }
 
     /// The major version of PostgreSQL on which the part runs. The part `isolation` repeats the journeys on the oldest version.
