@@ -38,6 +38,12 @@ pub enum Event {
     AccountChanged,
     /// A signed-in user exported everything that is stored about them.
     AccountExported,
+    /// A signed-in user deleted the account, which ends every session of the user.
+    AccountDeleted,
+    /// The user of a deleted account kept it.
+    AccountKept,
+    /// Everything that was stored about the user of a deleted account was erased.
+    AccountErased,
 }
 
 impl Event {
@@ -60,6 +66,9 @@ impl Event {
             Self::PasswordChanged => "password_changed",
             Self::AccountChanged => "account_changed",
             Self::AccountExported => "account_exported",
+            Self::AccountDeleted => "account_deleted",
+            Self::AccountKept => "account_kept",
+            Self::AccountErased => "account_erased",
         }
     }
 

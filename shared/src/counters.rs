@@ -53,7 +53,7 @@ pub trait Counters: Send + Sync {
 
     /// Finds the account of a session's user, and the counters of its attempts to prove the password. If the counters are in PostgreSQL, it also
     /// counts the attempt, or refuses it. [`Self::count_proof`] must follow, then [`Self::complete_sign_in_count`]. `None` if the user does not exist
-    /// any more or, if the counters are in PostgreSQL, if the session is not live. Then nothing is counted.
+    /// any more or has deleted the account or, if the counters are in PostgreSQL, if the session is not live. Then nothing is counted.
     async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted>;
 
     /// If the counters are in DynamoDB, counts an attempt of a signed-in user to prove the password, as an attempt to sign in and as one of its

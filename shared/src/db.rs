@@ -4,6 +4,7 @@
 //! Every statement is a transaction of its own. If the answer of a statement was lost, [`Database`] runs the statement again. This is safe, because
 //! constraints and conditions in the statement decide what it does: the second run finds what the first run did. Only counters may count twice.
 
+pub mod account_deletions;
 mod connection_settings;
 mod connector;
 pub mod expired;
@@ -63,7 +64,8 @@ type Value<'a> = &'a (dyn ToSql + Sync);
 #[must_use]
 pub fn statements() -> Vec<&'static dyn AnyStatement> {
     [
-        &expired::STATEMENTS[..],
+        &account_deletions::STATEMENTS[..],
+        &expired::STATEMENTS,
         &outbox::STATEMENTS,
         &password_changes::STATEMENTS,
         &password_resets::STATEMENTS,

@@ -7,6 +7,7 @@
 
 mod dynamodb;
 mod endings;
+mod erasures;
 mod of_account;
 mod password_change;
 
@@ -16,7 +17,7 @@ use tracing::error;
 
 use self::dynamodb::Opened;
 pub(crate) use self::dynamodb::SessionTable;
-pub use self::endings::SessionEndings;
+pub use self::{endings::SessionEndings, erasures::Erasures};
 use crate::{
     audit::{self, Event},
     db::{
@@ -24,8 +25,8 @@ use crate::{
         users::{self, SessionOwner},
     },
     domain::{
-        Ended, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters, TokenId, UnixMillis,
-        UnixTime, User, UserId, VerifiedToken,
+        Ended, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters, TableSession,
+        TokenId, UnixMillis, UnixTime, User, UserId, VerifiedToken,
     },
     environment::{ConfigError, Environment},
     error::ApiError,
@@ -64,6 +65,8 @@ pub struct Authenticated {
     pub auth_time: Option<UnixTime>,
     /// Whether the user has signed in or reauthenticated within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
     pub is_fresh: bool,
+    /// The session in DynamoDB. `None` if sessions are in PostgreSQL.
+    in_table: Option<TableSession>,
 }
 
 impl Sessions {
@@ -135,14 +138,14 @@ impl Sessions {
     /// and the sessions are in PostgreSQL.
     pub async fn authenticate(&self, request: &Request) -> Result<Authenticated, ApiError> {
         let token = self.verify(request)?;
-        let is_fresh = match &self.store {
-            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?.1,
+        let (is_fresh, in_table) = match &self.store {
+            Store::PostgreSql(database) => (owner_of(users::find_by_session(database, token).await?)?.1, None),
             Store::DynamoDb(table) => {
                 let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
-                is_recent(session.auth_time, request)
+                (is_recent(session.auth_time, request), Some(session))
             }
         };
-        Ok(Authenticated::of(token, is_fresh, request))
+        Ok(Authenticated::of(token, is_fresh, in_table, request))
     }
 
     /// Like [`Self::authenticate`], and also returns the user's account, which `database` contains.
@@ -155,8 +158,11 @@ impl Sessions {
         database: &Database,
     ) -> Result<(Authenticated, User), ApiError> {
         let token = self.verify(request)?;
-        let (user, is_fresh) = match &self.store {
-            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?,
+        let (user, is_fresh, in_table) = match &self.store {
+            Store::PostgreSql(database) => {
+                let (user, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
+                (user, is_fresh, None)
+            }
             Store::DynamoDb(table) => {
                 let (session, user) =
                     tokio::try_join!(table.find(token, request.arrived_at()), users::find(database, token.user_id))?;
@@ -164,10 +170,10 @@ impl Sessions {
                 // The version differs while the sessions of a user still have to end in DynamoDB.
                 let session = session.filter(|session| session.version == user.credential_version);
                 let session = session.ok_or(ApiError::TokenRevoked)?;
-                (user, is_recent(session.auth_time, request))
+                (user, is_recent(session.auth_time, request), Some(session))
             }
         };
-        Ok((Authenticated::of(token, is_fresh, request), user))
+        Ok((Authenticated::of(token, is_fresh, in_table, request), user))
     }
 
     /// Returns a correct body without checking the token: the caller must still authenticate the request. For a malformed body, authenticates the
@@ -327,11 +333,11 @@ impl Sessions {
 }
 
 impl Authenticated {
-    fn of(token: VerifiedToken, session_is_fresh: bool, request: &Request) -> Self {
+    fn of(token: VerifiedToken, session_is_fresh: bool, in_table: Option<TableSession>, request: &Request) -> Self {
         let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
         let oldest = UnixTime(request.now().0.saturating_sub_unsigned(policy::AUTHENTICATION_AGE.as_secs()));
         let is_fresh = session_is_fresh && auth_time.is_some_and(|time| time > oldest);
-        Self { user_id, session_id, token_id, auth_time, is_fresh }
+        Self { user_id, session_id, token_id, auth_time, is_fresh, in_table }
     }
 
     /// Requires that the user has proved the password recently (RFC 9470).
@@ -340,6 +346,12 @@ impl Authenticated {
     /// [`ApiError::ReauthenticationRequired`] if it was longer ago than [`policy::AUTHENTICATION_AGE`].
     pub fn require_fresh(self) -> Result<Self, ApiError> {
         if self.is_fresh { Ok(self) } else { Err(ApiError::ReauthenticationRequired) }
+    }
+
+    /// The session, for a statement that requires it to be live ([`Sessions::presented`]).
+    #[must_use]
+    pub fn presented(self) -> PresentedSession {
+        PresentedSession { user_id: self.user_id, session_id: self.session_id, in_table: self.in_table }
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Need {
     EndSession,
     /// Ending all sessions of an account.
     EndAllSessions,
+    /// Erasing accounts.
+    EraseAccounts,
     /// Counting attempts, in DynamoDB or PostgreSQL.
     Counters,
     /// Counting attempts to sign in, and clearing their counters after a success.
@@ -47,6 +49,8 @@ pub enum Need {
     Links,
     /// Hashing the codes in mails.
     EmailCodes,
+    /// The settings of accounts.
+    AccountSettings,
     /// The settings of sign-in.
     SigninSettings,
     /// The settings of forgot-password.
@@ -71,7 +75,7 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
@@ -81,6 +85,7 @@ impl Need {
         Self::RefreshSessions,
         Self::EndSession,
         Self::EndAllSessions,
+        Self::EraseAccounts,
         Self::Counters,
         Self::SigninCounters,
         Self::Mail,
@@ -91,6 +96,7 @@ impl Need {
         Self::Brand,
         Self::Links,
         Self::EmailCodes,
+        Self::AccountSettings,
         Self::SigninSettings,
         Self::ForgotPasswordSettings,
     ];
@@ -108,6 +114,7 @@ impl Need {
             Self::RefreshSessions => "refresh-sessions",
             Self::EndSession => "end-session",
             Self::EndAllSessions => "end-all-sessions",
+            Self::EraseAccounts => "erase-accounts",
             Self::Counters => "counters",
             Self::SigninCounters => "signin-counters",
             Self::Mail => "mail",
@@ -118,6 +125,7 @@ impl Need {
             Self::Brand => "brand",
             Self::Links => "links",
             Self::EmailCodes => "email-codes",
+            Self::AccountSettings => "account-settings",
             Self::SigninSettings => "signin-settings",
             Self::ForgotPasswordSettings => "forgot-password-settings",
         }
@@ -130,6 +138,7 @@ impl Need {
             Self::TableOwner
             | Self::OpenSessions
             | Self::EndAllSessions
+            | Self::EraseAccounts
             | Self::Counters
             | Self::SigninCounters
             | Self::Mail => Some(Self::Database),
@@ -153,7 +162,8 @@ impl Need {
             | Self::RenewSession
             | Self::RefreshSessions
             | Self::EndSession
-            | Self::EndAllSessions => Some(SESSIONS),
+            | Self::EndAllSessions
+            | Self::EraseAccounts => Some(SESSIONS),
             Self::Counters | Self::SigninCounters => Some("c#*"),
             _ => None,
         }
@@ -171,6 +181,7 @@ impl Need {
             | Self::RefreshSessions
             | Self::EndSession
             | Self::EndAllSessions => (&STATE, &DATABASE),
+            Self::EraseAccounts => (&[SESSION_LIFETIME], &STATE),
             Self::Counters | Self::SigninCounters => (&STATE, &[]),
             Self::Mail => (&MAIL, &BRAND),
             Self::Tokens => (&TOKENS, &KEYS),
@@ -180,6 +191,7 @@ impl Need {
             Self::Brand => (&BRAND, &[]),
             Self::Links => (&LINKS, &[]),
             Self::EmailCodes => (&[JWT_SECRET_KEY], &[]),
+            Self::AccountSettings => (&ACCOUNT_SETTINGS, &[]),
             Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
             Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
         };
@@ -194,6 +206,7 @@ impl Need {
             Self::Sessions => &["dynamodb:BatchGetItem"],
             Self::OpenSessions => &["dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
             Self::ListSessions => &["dynamodb:Query"],
+            Self::EraseAccounts => &["dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
             Self::RenewSession => &["dynamodb:BatchGetItem", "dynamodb:UpdateItem"],
             Self::EndSession => &["dynamodb:GetItem", "dynamodb:DeleteItem"],
             Self::EndAllSessions | Self::Counters => &["dynamodb:UpdateItem"],
@@ -258,12 +271,14 @@ static KEYS: [Variable; 3] = [
 
 const JWT_SECRET_KEY: Variable = required("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef", "canary");
 
+const SESSION_LIFETIME: Variable = optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary");
+
 static TOKENS: [Variable; 6] = [
     JWT_SECRET_KEY,
     optional("JWT_ADDITIONAL_SECRET_KEYS", "fedcba9876543210fedcba9876543210", "canary"),
     text("JWT_AUDIENCE", "auth.example.com"),
     optional("JWT_ACCESS_TOKEN_EXPIRES", "60", "canary"),
-    optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary"),
+    SESSION_LIFETIME,
     optional("REFRESH_GRACE", "5", "canary"),
 ];
 
@@ -280,6 +295,8 @@ static BRAND: [Variable; 4] = [
 ];
 
 static LINKS: [Variable; 1] = [optional("LINKS_URL", "https://auth.example.com", "canary")];
+
+static ACCOUNT_SETTINGS: [Variable; 1] = [optional("ACCOUNT_ERASE_AFTER", "604800", "canary")];
 
 static SIGNIN_SETTINGS: [Variable; 2] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];

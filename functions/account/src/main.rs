@@ -1,19 +1,26 @@
-//! `/api/account`: shows the account of the signed-in user, changes its name and language, and exports everything that is stored about the user.
+//! `/api/account`: shows the account of the signed-in user, changes its name and language, deletes it, and exports everything that is stored about the
+//! user.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
     audit::{self, Event},
     brand,
-    db::{Database, personal_data, users},
-    domain::{ListedSession, Locale, Name, UnixTime, User, UserId},
+    db::{
+        Database,
+        account_deletions::{self, DeletionRequest},
+        personal_data, users,
+    },
+    domain::{ListedSession, Locale, MailId, Name, UnixTime, User, UserId},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
+    mail::{Link, LinkPages, Mail, Mailer},
     runtime::run,
-    sessions::Sessions,
+    security::{LinkToken, policy},
+    sessions::{SessionEndings, Sessions},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,6 +33,7 @@ async fn account(app: &App, request: Request) -> Result<Reply, ApiError> {
     match request.route() {
         "GET /api/account" => show(app, &request).await,
         "PATCH /api/account" => change(app, &request).await,
+        "DELETE /api/account" => delete(app, &request).await,
         "GET /api/account/export" => export(app, &request).await,
         _ => Err(ApiError::unknown_route()),
     }
@@ -46,6 +54,29 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let Some(user) = changed else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
     audit::record(Event::AccountChanged, Some(user.id));
     Ok(Reply::ok(&Account::of(user, app.default_locale)))
+}
+
+/// Ends every session, and lets `sweep` erase the account later. Until then, the link in the mail keeps the account.
+async fn delete(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let session = app.sessions.authenticate(request).await?.require_fresh()?.presented();
+    let page = app.pages.page(request, "keep-account")?;
+    let mut rng = request.rng();
+    let (token, mail) = (LinkToken::random(&mut rng), MailId::random(&mut rng));
+    let deletion = DeletionRequest { session, erase_after: app.erase_after, token: &token.hash(), mail, page: &page };
+    let deletion = account_deletions::request(&app.database, deletion).await?;
+    let Some(deletion) = deletion else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    let (user, erase_at) = (&deletion.user, deletion.erase_at);
+    if deletion.is_new {
+        audit::record(Event::AccountDeleted, Some(user.id));
+    }
+    app.endings.settle(user.id, user.credential_version).await?;
+
+    // The account is deleted, and the mail is in the outbox. So the answer does not depend on whether this attempt to send the mail succeeds.
+    if deletion.is_new {
+        let notice = Mail::AccountDeleted { link: Link { page: &page, token: &token }, erase_at };
+        app.mailer.attempt(mail, user, &notice, policy::MAIL_DEADLINE).await;
+    }
+    Ok(Reply::accepted(&Deleted { message: "Account will be erased", erased_at: erase_at.to_rfc3339() }))
 }
 
 /// The copy contains the mail address and the networks of the user, so the user must have proved the password recently.
@@ -77,6 +108,12 @@ impl Change {
         let locale = locale.map(|tag| tag.parse()).transpose()?;
         Ok(Self { name, locale })
     }
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    message: &'static str,
+    erased_at: String,
 }
 
 #[derive(Serialize)]
@@ -122,6 +159,10 @@ impl Account {
 struct App {
     database: Database,
     sessions: Sessions,
+    endings: SessionEndings,
+    mailer: Mailer,
+    pages: LinkPages,
+    erase_after: Duration,
     default_locale: Locale,
 }
 
@@ -130,6 +171,10 @@ impl App {
         let database = Database::from_env(&env)?;
         Ok(Self {
             sessions: Sessions::from_env(&env, Some(&database))?,
+            endings: SessionEndings::from_env(&env, &database)?,
+            mailer: Mailer::from_env(&env, database.clone())?,
+            pages: LinkPages::from_env(&env)?,
+            erase_after: env.seconds("ACCOUNT_ERASE_AFTER", policy::ACCOUNT_ERASE_AFTER)?,
             database,
             default_locale: brand::default_locale(&env)?,
         })

@@ -1,5 +1,5 @@
 //! `POST /api/forgot-password`: mails a link to reset the password. The answer does not reveal whether there is an account: with and without one, it
-//! has the same bytes and takes the same time (OWASP Forgot Password cheat sheet).
+//! has the same bytes and takes the same time (OWASP Forgot Password cheat sheet). If the account is deleted, the link keeps it.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -8,7 +8,7 @@ use shared::{
     counters::{self, Counters},
     db::{
         Database,
-        password_resets::{self, ResetRequest},
+        password_resets::{self, RequestedMail, ResetRequest},
     },
     domain::{EmailLookup, MailId},
     environment::{ConfigError, Environment},
@@ -47,15 +47,19 @@ async fn send_link(
     email: &EmailLookup,
     minimum: MinimumDuration,
 ) -> Result<(), ApiError> {
-    let page = app.reset_page(request)?;
+    let (page, keep_page) = (app.reset_page(request)?, app.pages.page(request, "keep-account")?);
     let (token, attempt) = (LinkToken::random(&mut request.rng()), MailId::random(&mut request.rng()));
-    let reset = ResetRequest { email, token: &token.hash(), mail: attempt, page: &page };
-    let Some(user) = password_resets::request(&app.database, reset).await? else { return Ok(()) };
+    let reset = ResetRequest { email, token: &token.hash(), mail: attempt, page: &page, keep_page: &keep_page };
+    let requested = password_resets::request(&app.database, reset).await?;
+    let Some(RequestedMail { user, erase_at }) = requested else { return Ok(()) };
     audit::record(Event::PasswordResetRequested, Some(user.id));
 
     // The mail is in the outbox now. This is the first attempt to send it, and `sweep` makes the others. The attempt ends before the minimum duration
     // ends, so that it does not make the answer take longer.
-    let mail = Mail::PasswordReset(Link { page: &page, token: &token });
+    let mail = match erase_at {
+        None => Mail::PasswordReset(Link { page: &page, token: &token }),
+        Some(erase_at) => Mail::AccountDeleted { link: Link { page: &keep_page, token: &token }, erase_at },
+    };
     let limit = if app.minimum_duration.is_zero() {
         policy::MAIL_DEADLINE
     } else {

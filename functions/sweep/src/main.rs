@@ -1,6 +1,7 @@
-//! `sweep` runs every minute. It ends sessions that a request could not end, sends mails that a request could not send, and deletes expired rows.
+//! `sweep` runs every minute. It ends sessions that a request could not end, sends mails that a request could not send, erases accounts whose users have
+//! deleted them, and deletes expired rows.
 //!
-//! Concurrent invocations do no harm, because only one of them takes a mail or a row. An interrupted invocation does no harm either, because the
+//! Concurrent invocations do no harm, because only one of them takes a mail or a row, and an account can be erased twice. An interrupted invocation does no harm either, because the
 //! invocation of the next minute does what is left.
 
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use shared::{
     mail::{Attempted, Link, Mail, Mailer},
     runtime::{Scheduled, run_scheduled},
     security::{EmailCode, EmailCodes, LinkToken, policy},
-    sessions::SessionEndings,
+    sessions::{Erasures, SessionEndings},
 };
 use tracing::{error, info, warn};
 
@@ -45,7 +46,7 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     let _connection = app.database.connection_of_request();
     let mut report = Report::default();
     // Sessions are ended before mails are sent, because sending many mails may use up the time.
-    let failed = settle_session_endings(app).await?;
+    let not_settled = settle_session_endings(app).await?;
     while deadline::remaining() > policy::SWEEP_RESERVE
         && let Some(outcome) = attempt_next(app, invocation).await?
     {
@@ -56,6 +57,7 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
             Outcome::Obsolete => &mut report.mails_void,
         } += 1;
     }
+    let not_erased = erase_accounts(app, &mut report).await?;
     report.mails_given_up = delete(app, ExpiringTable::Outbox).await?;
     report.sessions_deleted = delete(app, ExpiringTable::Sessions).await?;
     report.password_resets_deleted = delete(app, ExpiringTable::PasswordResets).await?;
@@ -72,12 +74,13 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     }
     log_swept(&report);
     // A failed invocation raises an alarm.
-    failed.map_or(Ok(report), Err)
+    not_settled.or(not_erased).map_or(Ok(report), Err)
 }
 
 /// Logs the line from which the metric of unsent mails is made (`MailsOwed` in `template.yaml`).
-fn log_swept(&Report { mails_sent, mails_failed, mails_refused, mails_owed, sessions_owed, .. }: &Report) {
-    info!(mails_sent, mails_failed, mails_refused, mails_owed, sessions_owed, "swept");
+fn log_swept(report: &Report) {
+    let &Report { mails_sent, mails_failed, mails_refused, mails_owed, sessions_owed, accounts_erased, .. } = report;
+    info!(mails_sent, mails_failed, mails_refused, mails_owed, sessions_owed, accounts_erased, "swept");
 }
 
 /// The result for a mail that was due.
@@ -129,6 +132,25 @@ async fn settle_session_endings(app: &App) -> Result<Option<DbError>, DbError> {
     Ok(failures.pop())
 }
 
+/// Erases the accounts that are due. Stops after some failures, because then DynamoDB is probably not available. Returns the last failure. Runs after the
+/// mails were tried, because the mail about a deletion comes before the erasure.
+async fn erase_accounts(app: &App, report: &mut Report) -> Result<Option<DbError>, DbError> {
+    let mut failures = Vec::new();
+    for account in app.erasures.due().await? {
+        if deadline::remaining() <= policy::SWEEP_RESERVE_AFTER_ERASURES || failures.len() >= policy::SWEEP_FAILURES {
+            break;
+        }
+        match app.erasures.erase(account).await {
+            Ok(is_erased) => report.accounts_erased += u32::from(is_erased),
+            Err(problem) => {
+                error!(user_id = account.user.0, %problem, "an account could not be erased, and is erased by a later sweep");
+                failures.push(problem);
+            }
+        }
+    }
+    Ok(failures.pop())
+}
+
 /// Deletes a table's expired rows in batches while there is time.
 async fn delete(app: &App, table: ExpiringTable) -> Result<i64, DbError> {
     let mut deleted = 0;
@@ -159,6 +181,8 @@ struct Report {
     mails_given_up: i64,
     /// Users whose sessions in DynamoDB must still end.
     sessions_owed: i64,
+    /// Accounts that were erased.
+    accounts_erased: u32,
     /// Expired rows that were deleted.
     sessions_deleted: i64,
     password_resets_deleted: i64,
@@ -169,6 +193,7 @@ struct Report {
 struct App {
     database: Database,
     endings: SessionEndings,
+    erasures: Erasures,
     mailer: Mailer,
     codes: EmailCodes,
 }
@@ -178,6 +203,7 @@ impl App {
         let database = Database::from_env(&env)?;
         Ok(Self {
             endings: SessionEndings::from_env(&env, &database)?,
+            erasures: Erasures::from_env(&env, &database)?,
             mailer: Mailer::from_env(&env, database.clone())?,
             database,
             codes: EmailCodes::from_env(&env)?,

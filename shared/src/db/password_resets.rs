@@ -5,14 +5,14 @@ use tokio_postgres::types::Type;
 use super::{
     AnyStatement, Database, DbError,
     outbox::owe_password_notice,
-    rules::{count_within_window, counter_key, has_address, user_columns},
+    rules::{count_within_window, counter_key, has_address, is_deleted, user_columns},
     seconds,
     session_endings::owe_session_ending,
     statement::Statement,
     users::{Account, account, user},
 };
 use crate::{
-    domain::{EmailLookup, MailId, User, UserId},
+    domain::{EmailLookup, MailId, UnixTime, User, UserId},
     security::{LinkTokenHash, PasswordHash, policy},
 };
 
@@ -22,7 +22,9 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM
 /// For most mail services, `kate+anything@example.com` is the same mailbox as `kate@example.com`, and an attacker could sign up with any number of
 /// such addresses. So all addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has a counter of its own.
 /// So an attacker who requests mails for `kate+1@example.com` does not use up the limit of `kate@example.com`.
-static REQUEST: Statement<8> = Statement {
+///
+/// If the account is deleted, the mail is the one with the link that keeps it, within the same limits. After its time, there is no mail any more.
+static REQUEST: Statement<10> = Statement {
     sql: concat!(
         "
     WITH account AS (
@@ -31,10 +33,10 @@ static REQUEST: Statement<8> = Statement {
         ", CASE
             WHEN position('+' IN split_part(email, '@', 1)) = 0 THEN 'account ' || id
             ELSE 'tags ' || lower(split_part(email, '+', 1) || '@' || split_part(email, '@', 2) COLLATE \"C\")
-        END AS counter
-        FROM users WHERE ",
+        END AS counter, erase_at
+        FROM users LEFT JOIN account_deletions ON user_id = id WHERE ",
         has_address!("$1"),
-        "
+        " AND (erase_at IS NULL OR erase_at > now())
     ), counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT ",
@@ -44,37 +46,63 @@ static REQUEST: Statement<8> = Statement {
         "
     ), mail AS (
         INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
-        SELECT id, 'password_reset', $6, $7, now() + $8 * interval '1 second', now() + $3 * interval '1 second'
+        SELECT id, CASE WHEN erase_at IS NULL THEN 'password_reset' ELSE 'account_deleted' END, $6,
+            CASE WHEN erase_at IS NULL THEN $7 ELSE $9 END, now() + $8 * interval '1 second',
+            now() + CASE WHEN erase_at IS NULL THEN $3 ELSE $10 END * interval '1 second'
         FROM account, counted
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, page = excluded.page, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
-        RETURNING user_id
+        RETURNING user_id, kind
+    ), deletion AS (
+        UPDATE account_deletions d SET token_hash = $2 FROM mail WHERE kind = 'account_deleted' AND d.user_id = mail.user_id
     ), reset AS (
         INSERT INTO password_resets (user_id, token_hash, created_at, expires_at)
-        SELECT user_id, $2, now(), now() + $3 * interval '1 second' FROM mail
+        SELECT user_id, $2, now(), now() + $3 * interval '1 second' FROM mail WHERE kind = 'password_reset'
         ON CONFLICT (user_id) DO UPDATE
         SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
     )
-    SELECT account.* FROM account, counted"
+    SELECT account.*, floor(extract(epoch FROM erase_at))::bigint AS erase_time FROM account, counted"
     ),
-    types: [Type::TEXT, Type::BYTEA, Type::FLOAT8, Type::INT4, Type::FLOAT8, Type::UUID, Type::TEXT, Type::FLOAT8],
+    types: [
+        Type::TEXT,
+        Type::BYTEA,
+        Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::UUID,
+        Type::TEXT,
+        Type::FLOAT8,
+        Type::TEXT,
+        Type::FLOAT8,
+    ],
 };
 
 /// A request to reset a password.
 pub struct ResetRequest<'a> {
     /// The address of the account.
     pub email: &'a EmailLookup,
-    /// The hash of the new reset token.
+    /// The hash of the new token.
     pub token: &'a LinkTokenHash,
     /// The id of the first attempt to send the mail.
     pub mail: MailId,
-    /// The URL of the page that the mail's link leads to, without the token.
+    /// The URL of the page that the link of a reset mail leads to, without the token.
     pub page: &'a str,
+    /// The URL of the page that the link leads to if the account is deleted, without the token.
+    pub keep_page: &'a str,
 }
 
-/// Replaces the account's reset token, writes the reset mail into the outbox, and returns the account. `None` if the address has no account, or if
-/// its mailbox has already got as many reset mails as the limit allows. In the second case, the older token stays valid.
-pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<User>, DbError> {
+/// A mail that was requested.
+pub struct RequestedMail {
+    /// The account.
+    pub user: User,
+    /// If the account is deleted: when `sweep` may erase it. The mail then has the link that keeps the account, instead of the one that resets the password.
+    pub erase_at: Option<UnixTime>,
+}
+
+/// Replaces the account's reset token and writes the reset mail into the outbox. If the account is deleted, replaces the token that keeps it, and writes
+/// that mail. `None` if the address has no account, or if its mailbox has already got as many mails as the limit allows. In the second case, the older
+/// token stays valid.
+pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<RequestedMail>, DbError> {
     let limit = policy::RESET_MAILS_OF_MAILBOX;
     let row = db
         .query_opt(
@@ -88,12 +116,17 @@ pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<Us
                 &reset.mail.0,
                 &reset.page,
                 &seconds(policy::MAIL_FIRST_RETRY),
+                &reset.keep_page,
+                &seconds(policy::NOTICE_LIFETIME),
             ],
         )
         .await;
     match row {
         Err(error) if error.is_foreign_key_violation() => Ok(None),
-        row => Ok(row?.as_ref().map(user)),
+        row => Ok(row?.map(|row| RequestedMail {
+            user: user(&row),
+            erase_at: row.get::<_, Option<i64>>("erase_time").map(UnixTime),
+        })),
     }
 }
 
@@ -103,7 +136,9 @@ static FIND: Statement<1> = Statement {
     SELECT ",
         user_columns!(),
         ", password, r.redeemed_at IS NOT NULL AS is_redeemed
-    FROM users u JOIN (SELECT user_id, redeemed_at FROM password_resets WHERE token_hash = $1 AND expires_at > now()) r ON r.user_id = u.id"
+    FROM users u JOIN (SELECT user_id, redeemed_at FROM password_resets WHERE token_hash = $1 AND expires_at > now()) r ON r.user_id = u.id
+    WHERE NOT ",
+        is_deleted!("u.id")
     ),
     types: [Type::BYTEA],
 };
@@ -116,7 +151,7 @@ pub enum ResetToken {
     Redeemed(Account),
 }
 
-/// Finds the account of a reset token. `None` if the token is not valid.
+/// Finds the account of a reset token. `None` if the token is not valid, or if the account is deleted.
 pub async fn find(db: &Database, token: &LinkTokenHash) -> Result<Option<ResetToken>, DbError> {
     let row = db.query_opt(&FIND, [&token.as_bytes()]).await?;
     Ok(row.map(|row| {
@@ -126,7 +161,7 @@ pub async fn find(db: &Database, token: &LinkTokenHash) -> Result<Option<ResetTo
 
 /// Of many requests with one token, only the first one succeeds. It deletes the token, or marks it as redeemed if sessions in DynamoDB must end. The
 /// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time. The
-/// token was in a mail, so the user has proved that the mailbox is theirs.
+/// token was in a mail, so the user has proved that the mailbox is theirs. A token that was requested while the account was being deleted is not accepted.
 ///
 /// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
 /// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.
@@ -142,7 +177,9 @@ static REDEEM: Statement<7> = Statement {
     ), changed AS (
         UPDATE users SET password = $3, credential_version = credential_version + 1,
             email_verified_at = coalesce(email_verified_at, now())
-        FROM (SELECT * FROM deleted UNION ALL SELECT * FROM marked) AS redeemed WHERE users.id = redeemed.user_id
+        FROM (SELECT * FROM deleted UNION ALL SELECT * FROM marked) AS redeemed WHERE users.id = redeemed.user_id AND NOT ",
+        is_deleted!("users.id"),
+        "
         RETURNING users.id, users.credential_version
     ), ",
         owe_session_ending!("changed"),

@@ -44,6 +44,13 @@ macro_rules! has_address {
     };
 }
 
+/// The condition that the user of a row of `users` has deleted the account. `$user` is the column with the id.
+macro_rules! is_deleted {
+    ($user:literal) => {
+        concat!("EXISTS (SELECT FROM account_deletions d WHERE d.user_id = ", $user, ")")
+    };
+}
+
 /// The columns of a [`crate::domain::User`], from a row of `users`. The id is cast, so that the code also works before the migration that
 /// widens the column.
 macro_rules! user_columns {
@@ -106,8 +113,8 @@ macro_rules! seconds_until {
 }
 
 pub(super) use {
-    auth_time, count_within_window, counter_key, has_address, last_used, one_more, seconds_until, session_columns,
-    session_is_live, session_is_presented, user_columns,
+    auth_time, count_within_window, counter_key, has_address, is_deleted, last_used, one_more, seconds_until,
+    session_columns, session_is_live, session_is_presented, user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

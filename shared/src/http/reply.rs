@@ -43,6 +43,14 @@ impl Reply {
         Self::json(StatusCode::CREATED, body)
     }
 
+    /// 202 with a JSON body.
+    ///
+    /// # Panics
+    /// As [`Reply::ok`].
+    pub fn accepted(body: &impl Serialize) -> Self {
+        Self::json(StatusCode::ACCEPTED, body)
+    }
+
     /// 204, without a body.
     #[must_use]
     pub fn no_content() -> Self {

@@ -12,6 +12,8 @@ pub enum Attempt {
     ForgotPassword,
     /// `POST /api/reset-password/{token}`.
     ResetPassword,
+    /// `POST /api/keep-account/{token}`.
+    KeepAccount,
 }
 
 impl Attempt {
@@ -20,6 +22,7 @@ impl Attempt {
             Self::SignUp => "signup",
             Self::ForgotPassword => "forgot-password",
             Self::ResetPassword => "reset-password",
+            Self::KeepAccount => "keep-account",
         }
     }
 
@@ -36,6 +39,7 @@ impl Attempt {
             Self::SignUp => policy::SIGNUPS_OF_SOURCE,
             Self::ForgotPassword => policy::FORGOTTEN_OF_SOURCE,
             Self::ResetPassword => policy::RESETS_OF_SOURCE,
+            Self::KeepAccount => policy::KEEPS_OF_SOURCE,
         }
     }
 }

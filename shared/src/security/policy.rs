@@ -105,6 +105,13 @@ pub const EMAIL_CODE_TRIES: i32 = 5;
 pub const EMAIL_CHANGE_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a change of the address can be undone. It is enough for a weekend without mails.
 pub const EMAIL_UNDO_LIFETIME: Duration = Duration::from_hours(72);
+/// How long the user of a deleted account can keep it. It is enough for a week's holiday, and much less than the month within which the GDPR (Article 12)
+/// requires an erasure.
+pub const ACCOUNT_ERASE_AFTER: Duration = Duration::from_hours(7 * 24);
+/// How long an erasure that is due waits for the mail that announces it.
+pub const ERASURE_WAITS_FOR_MAIL: Duration = Duration::from_hours(24);
+/// How long the statement that keeps an account recognises its own earlier run. A statement runs again within [`DATABASE_DEADLINE`].
+pub const KEPT_MARK_LIFETIME: Duration = Duration::from_mins(1);
 /// The minimum duration of an answer of forgot-password, if the attempt was counted. SES usually needs less, so the time reveals nothing.
 pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
 /// An attempt to send a mail, including the deletion of the sent mail from the outbox, must end this long before the minimum duration ends.
@@ -174,6 +181,8 @@ pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration:
 /// Attempts to use a reset token from one source. Nobody can guess 256 bits. The limit exists because each attempt may need the hashing of a
 /// password.
 pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
+/// Attempts to use a token that keeps an account from one source. Nobody can guess 256 bits. The limit exists because each attempt costs a statement.
+pub const KEEPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Refreshes of one session. A page may send fifty at the same time, but a program must not refresh in a loop.
 pub const REFRESHES_OF_SESSION: Limit = Limit { attempts: 60, window: Duration::from_mins(1) };
 
@@ -226,7 +235,7 @@ pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
 pub const MAIL_FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait between two attempts. When SES throttles, it asks to wait up to ten minutes.
 pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
-/// How long `sweep` tries to send the notice of a changed password. It tries to send a reset mail for the lifetime of its token.
+/// How long `sweep` tries to send the notice of a changed password or of a deletion. It tries to send a reset mail for the lifetime of its token.
 pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
 /// The number of expired rows that one statement deletes. It takes about 10 ms.
 pub const SWEEP_BATCH: i64 = 1_000;
@@ -237,6 +246,8 @@ pub const MOVE_OF_SESSIONS: Duration = Duration::from_hours(24);
 pub const SWEEP_FAILURES: usize = 3;
 /// The part of its time that `sweep` reserves for everything except ending sessions and sending mails.
 pub const SWEEP_RESERVE: Duration = Duration::from_secs(15);
+/// The part of [`SWEEP_RESERVE`] that remains after erasing accounts.
+pub const SWEEP_RESERVE_AFTER_ERASURES: Duration = Duration::from_secs(8);
 
 /// The time at the end of an attempt to send a mail. It is reserved for deleting the mail from the outbox.
 pub const MAIL_SETTLING: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 //! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
 //!
 //! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
-//! version is live. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending one session
+//! version is live. The item expires only if the user was erased. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending one session
 //! deletes its item. Every update of a session demands that the item exists, so no late request brings an ended session back.
 //!
 //! The function's clock decides whether a session has expired and whether the grace has ended. It is read once for each request, and checked against
@@ -20,11 +20,11 @@ use self::stored::{
 use crate::{
     db::DbError,
     domain::{
-        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, TableSession, TokenId, UnixMillis, UserId,
-        VerifiedToken,
+        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, TableSession, TokenId, UnixMillis, UnixTime,
+        UserId, VerifiedToken,
     },
     security::policy,
-    state_table::{Deleted, StateTable, Update, Updated, number, within},
+    state_table::{Deleted, Key, StateTable, Update, Updated, number, within},
 };
 
 /// The sessions in the table.
@@ -244,6 +244,29 @@ impl SessionTable {
             values: vec![(":version", number(version.into()))],
         });
         within(raise).await.map(drop)
+    }
+
+    /// Ends every session of a user who is erased, and deletes the user's items. Only the minimum version stays until `expires_at`, so that no session is
+    /// live that a late request stores. If this fails, some items may be deleted.
+    pub(super) async fn erase(&self, user: UserId, version: i32, expires_at: UnixTime) -> Result<(), DbError> {
+        let (key, partition) = (account_key(user), partition(user));
+        within(async {
+            let ended = self.0.update(Update {
+                key: &key,
+                change: "SET minimum_version = :version, expires_at = :expires_at",
+                condition: "attribute_not_exists(minimum_version) OR minimum_version <= :version",
+                values: vec![(":version", number(version.into())), (":expires_at", number(expires_at.0))],
+            });
+            ended.await?;
+            let items = self.0.query(&partition).await?;
+            let others = items.iter().filter_map(|item| item.text("sk")).filter(|sort| *sort != key.sort);
+            let delete = async |sort: &str| {
+                let item = Key { partition: partition.clone(), sort: sort.to_owned() };
+                self.0.delete(&item).await.map(drop)
+            };
+            stream::iter(others).map(Ok).try_for_each_concurrent(DELETIONS, delete).await
+        })
+        .await
     }
 
     async fn minimum_version_and_session(&self, token: VerifiedToken) -> Result<(i32, Option<StoredSession>), DbError> {

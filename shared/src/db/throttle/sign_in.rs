@@ -7,7 +7,8 @@ use crate::{
     db::{
         AnyStatement, Database, DbError,
         rules::{
-            count_within_window, counter_key, has_address, one_more, seconds_until, session_is_live, user_columns,
+            count_within_window, counter_key, has_address, is_deleted, one_more, seconds_until, session_is_live,
+            user_columns,
         },
         seconds,
         statement::Statement,
@@ -21,7 +22,8 @@ use crate::{
 pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 4] =
     [&FIND_ACCOUNT, &FIND_ACCOUNT_OF_USER, &COUNT_SIGN_IN, &COUNT_PROOF];
 
-/// The parts of a `WITH` that find the account that fulfils the condition `$account`, and the three counters of `$subject` for the source `$2`.
+/// The parts of a `WITH` that find the account that fulfils the condition `$account`, and the three counters of `$subject` for the source `$2`. A deleted
+/// account is not found.
 macro_rules! sign_in {
     (account: $account:expr, subject: $subject:expr) => {
         concat!(
@@ -30,6 +32,8 @@ macro_rules! sign_in {
             user_columns!(),
             ", password FROM users u WHERE ",
             $account,
+            " AND NOT ",
+            is_deleted!("u.id"),
             "
     ), subject AS (
         SELECT ",
@@ -57,8 +61,8 @@ macro_rules! account_name {
     };
 }
 
-/// The account with the address `$1`. For an address without an account, the names of the counters contain the address, so that clients cannot see
-/// whether an account exists.
+/// The account with the address `$1`. For an address without an account, or with a deleted one, the names of the counters contain the address, so that
+/// clients cannot see whether an account exists.
 macro_rules! sign_in_by_address {
     () => {
         sign_in!(
@@ -97,7 +101,7 @@ static FIND_ACCOUNT_OF_USER: Statement<2> = Statement {
 };
 
 /// Finds the account of a user, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the
-/// user does not exist any more.
+/// user does not exist any more or has deleted the account.
 pub async fn find_account_of_user(
     db: &Database,
     attempt: ProofAttempt,
