@@ -39,6 +39,7 @@ mod ses;
 pub mod stack;
 mod state_table;
 mod stored_sessions;
+mod traces;
 pub mod traffic;
 mod walk_through;
 

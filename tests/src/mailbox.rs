@@ -20,7 +20,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The reset token in the mail's link.
+    /// The token in the mail's link.
     #[must_use]
     pub fn reset_token(&self) -> String {
         let link = self.link();

@@ -127,6 +127,26 @@ impl<'a> Person<'a> {
         self.sends(Method::PATCH, "/api/account", access_token, changes).await
     }
 
+    /// Deletes the account.
+    pub async fn deletes_account(&self, access_token: &str) -> Reply {
+        self.stack.with_token(Method::DELETE, "/api/account", access_token).await
+    }
+
+    /// Deletes the account, waits until this person has received `count` mails in all, and returns the token in the newest, which keeps the account.
+    pub async fn deletes_account_with_mail(&self, access_token: &str, count: usize) -> String {
+        let reply = self.deletes_account(access_token).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        let mail = self.mails(count).await.pop().expect("a mail");
+        assert_eq!(mail.subject, "Your account will be erased");
+        mail.reset_token()
+    }
+
+    /// Keeps the deleted account, with the token of the mail.
+    pub async fn keeps_account(&self, token: &str) -> Reply {
+        let path = format!("/api/keep-account/{token}");
+        self.stack.send(Method::POST, &path, |request| request.header(SOURCE, &self.source)).await
+    }
+
     /// Changes the password.
     pub async fn changes_password(&self, access_token: &str, new_password: &str) -> Reply {
         let passwords = json!({ "current_password": self.password, "new_password": new_password });

@@ -39,6 +39,23 @@ impl<'a> Server<'a> {
         number: usize,
         point: InterruptionPoint,
     ) -> bool {
+        let answered = self.kill_during(stack, operation.function(), operation.send(client), number, point).await;
+        if let Some(reply) = &answered {
+            assert!(reply.status < 300, "{}", reply.text);
+        }
+        answered.is_none()
+    }
+
+    /// Kills a function while the server holds the request with this number. Returns the function's answer if it answered without sending a request with
+    /// this number.
+    async fn kill_during<T>(
+        self,
+        stack: &Stack,
+        function: &str,
+        call: impl Future<Output = T>,
+        number: usize,
+        point: InterruptionPoint,
+    ) -> Option<T> {
         match self {
             Self::PostgreSql(proxy) => proxy.hold_statement(number, point),
             Self::DynamoDb(table) => table.hold_request(number, point),
@@ -50,20 +67,17 @@ impl<'a> Server<'a> {
             }
         };
         let answered = tokio::select! {
-            reply = operation.send(client) => Some(reply),
+            answer = call => Some(answer),
             () = held => None,
         };
         if answered.is_none() {
-            stack.kill(operation.function()).await;
+            stack.kill(function).await;
         }
         match self {
             Self::PostgreSql(proxy) => proxy.stop_interrupting(),
             Self::DynamoDb(table) => table.stop_interrupting(),
         }
-        if let Some(reply) = &answered {
-            assert!(reply.status < 300, "{}", reply.text);
-        }
-        answered.is_none()
+        answered
     }
 }
 
@@ -81,7 +95,9 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
         Operation::ChangeAccount,
         Operation::Reauthenticate,
         Operation::ChangePassword,
-        Operation::EndOtherSessions
+        Operation::EndOtherSessions,
+        Operation::DeleteAccount,
+        Operation::KeepAccount
     )]
     operation: Operation,
     #[values(PostgreSql, DynamoDb)] store: Store,
@@ -112,6 +128,44 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
 
 async fn stack_in(store: Store, proxy: &PostgresProxy) -> Stack {
     Stack::builder().state_in(store).database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await
+}
+
+/// The next sweep erases what the killed one has left.
+// Fault 12.
+// Requirement 56.
+#[rstest]
+#[tokio::test]
+async fn the_next_sweep_completes_an_erasure_whose_sweep_was_killed(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let builder = Stack::builder().state_in(store).database_port(proxy.port).with("ACCOUNT_ERASE_AFTER", "0");
+    let stack = builder.start().await;
+    let description = format!(
+        "`sweep` is killed before or after each request to a server; sessions in {store:?}; `sweep` runs again"
+    );
+    let mut fault = Fault::new(12, description);
+    let mut kills = 0;
+    for server in Server::of(&stack, &proxy) {
+        for point in [BeforeExecution, AfterCommit] {
+            for number in 1.. {
+                let ada = stack.user("Ada Lovelace").await;
+                ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
+                let user = stack.sql_number("SELECT user_id FROM account_deletions").await;
+                let swept = server.kill_during(&stack, "sweep", stack.sweep(), number, point).await;
+                let was_killed = swept.is_none();
+                if was_killed {
+                    kills += 1;
+                    stack.sweep().await;
+                }
+                let traces = stack.traces_of(user, &ada).await;
+                assert!(traces.iter().all(|trace| *trace == format!("u#{user} account")), "{traces:?}");
+                fault.record(&ada.tries_to_sign_in().await);
+                if !was_killed {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(kills > 10, "a sweep sends many statements");
 }
 
 /// The client does not repeat the request. After one sweep, either the reset is complete, or the old password still works.
@@ -161,7 +215,9 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
         Operation::ChangeAccount,
         Operation::Reauthenticate,
         Operation::ChangePassword,
-        Operation::EndOtherSessions
+        Operation::EndOtherSessions,
+        Operation::DeleteAccount,
+        Operation::KeepAccount
     )]
     operation: Operation,
 ) {

@@ -16,6 +16,8 @@ pub enum Operation {
     Reauthenticate,
     ChangePassword,
     EndOtherSessions,
+    DeleteAccount,
+    KeepAccount,
 }
 
 /// A person with the tokens that an operation needs.
@@ -24,8 +26,8 @@ pub struct Client<'a> {
     pub tokens: Option<Tokens>,
     /// The tokens of another session of the same person.
     pub other_session: Option<Tokens>,
-    /// The token in the link of the reset mail.
-    pub reset_token: Option<String>,
+    /// The token in the link of the newest mail.
+    pub link_token: Option<String>,
 }
 
 impl Client<'_> {
@@ -52,10 +54,11 @@ impl Operation {
             Self::LogOut => "logout",
             Self::ForgotPassword => "forgot-password",
             Self::ResetPassword => "reset-password",
-            Self::ChangeAccount => "account",
+            Self::ChangeAccount | Self::DeleteAccount => "account",
             Self::Reauthenticate => "reauthenticate",
             Self::ChangePassword => "change-password",
             Self::EndOtherSessions => "sessions",
+            Self::KeepAccount => "keep-account",
         }
     }
 
@@ -69,21 +72,22 @@ impl Operation {
             _ => Some(ada.signs_in().await),
         };
         let other_session = match self {
-            Self::ChangePassword | Self::EndOtherSessions => Some(ada.signs_in().await),
+            Self::ChangePassword | Self::EndOtherSessions | Self::DeleteAccount => Some(ada.signs_in().await),
             _ => None,
         };
         if matches!(self, Self::Reauthenticate) {
             stack.sessions().move_auth_time_back(601).await;
         }
-        let reset_token = match self {
-            Self::ResetPassword => Some(ada.receives_reset_mail(1).await.reset_token()),
+        let link_token = match (self, &tokens) {
+            (Self::ResetPassword, _) => Some(ada.receives_reset_mail(1).await.reset_token()),
+            (Self::KeepAccount, Some(tokens)) => Some(ada.deletes_account_with_mail(&tokens.access, 1).await),
             _ => None,
         };
-        Client { ada, tokens, other_session, reset_token }
+        Client { ada, tokens, other_session, link_token }
     }
 
-    pub async fn send(self, Client { ada, tokens, reset_token, .. }: &Client<'_>) -> Reply {
-        match (self, tokens, reset_token) {
+    pub async fn send(self, Client { ada, tokens, link_token, .. }: &Client<'_>) -> Reply {
+        match (self, tokens, link_token) {
             (Self::SignUp, ..) => ada.signs_up().await,
             (Self::SignIn, ..) => ada.tries_to_sign_in().await,
             (Self::Refresh, Some(tokens), _) => ada.refreshes(&tokens.refresh).await,
@@ -96,6 +100,8 @@ impl Operation {
             (Self::Reauthenticate, Some(tokens), _) => ada.reauthenticates(&tokens.access).await,
             (Self::ChangePassword, Some(tokens), _) => ada.changes_password(&tokens.access, NEW_PASSWORD).await,
             (Self::EndOtherSessions, Some(tokens), _) => ada.ends_other_sessions(&tokens.access).await,
+            (Self::DeleteAccount, Some(tokens), _) => ada.deletes_account(&tokens.access).await,
+            (Self::KeepAccount, _, Some(token)) => ada.keeps_account(token).await,
             _ => unreachable!("`prepare` sets the fields that the operation needs"),
         }
     }
@@ -150,6 +156,18 @@ impl Operation {
                 assert_eq!(ada.dashboard(client.access()).await.status, 200);
                 client.assert_other_session_ended().await;
             }
+            // 401 if the first request has deleted the account, because it also ended the session.
+            (Self::DeleteAccount, 202 | 401) => {
+                assert_eq!(ada.tries_to_sign_in().await.status, 401, "nobody can sign in");
+                assert_eq!(ada.dashboard(client.access()).await.status, 401, "the deletion has ended the session");
+                client.assert_other_session_ended().await;
+                send_pending_mails(stack).await;
+                let newest = mailbox::mails_to(&ada.email).await.pop().expect("the mail about the deletion was sent");
+                assert_eq!(ada.keeps_account(&newest.reset_token()).await.status, 200);
+                ada.signs_in().await;
+            }
+            // 400 if the first request has kept the account, because it also used up the token.
+            (Self::KeepAccount, 200 | 400) => drop(ada.signs_in().await),
             // 401 if the first request has changed the password, because it also ended the session.
             (Self::ChangePassword, 200 | 401) => {
                 if reply.status == 200 {

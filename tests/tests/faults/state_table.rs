@@ -9,12 +9,12 @@ use tests::{
     InterruptionPoint::{AfterCommit, BeforeExecution},
     Person, Reply, Stack, StateTable,
     Store::DynamoDb,
-    Tokens, wait_until,
+    Tokens, mailbox, wait_until,
 };
 
 use crate::{
     fault::{Fault, request_every_endpoint, warm_up},
-    operation::{NEW_PASSWORD, Operation},
+    operation::{NEW_PASSWORD, Operation, send_pending_mails},
 };
 
 /// A stack whose functions `signup`, `signin` and `reset-password` have already used DynamoDB Local, because its first answers may be too slow.
@@ -78,7 +78,9 @@ async fn only_an_operation_that_opens_a_session_must_be_repeated_after_a_lost_an
         Operation::ChangeAccount,
         Operation::Reauthenticate,
         Operation::ChangePassword,
-        Operation::EndOtherSessions
+        Operation::EndOtherSessions,
+        Operation::DeleteAccount,
+        Operation::KeepAccount
     )]
     operation: Operation,
 ) {
@@ -126,7 +128,9 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
         Operation::ChangeAccount,
         Operation::Reauthenticate,
         Operation::ChangePassword,
-        Operation::EndOtherSessions
+        Operation::EndOtherSessions,
+        Operation::DeleteAccount,
+        Operation::KeepAccount
     )]
     operation: Operation,
     #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,
@@ -328,4 +332,72 @@ async fn concurrent_sweeps_and_repeated_resets_settle_a_debt_once() {
     assert_eq!(stack.sql_number("SELECT credential_version::bigint FROM users WHERE name = 'Ada'").await, 2);
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
     ada.with_password(NEW_PASSWORD).signs_in().await;
+}
+
+/// PostgreSQL has the deletion, but the table still has the old minimum version. A repetition in the session completes the deletion, and so does a sweep.
+// Fault 15.
+// Requirement 56.
+#[tokio::test]
+async fn a_deletion_that_could_not_end_the_sessions_is_completed_by_a_repetition_or_a_sweep() {
+    let mut fault = Fault::new(15, "DynamoDB throttles after a deletion has been stored");
+    let stack = warm_stack().await;
+    for is_repeated in [true, false] {
+        let ada = stack.user("Ada").await;
+        let (tokens, other) = (ada.signs_in().await, ada.signs_in().await);
+        // The first request to DynamoDB reads the session. The second one, which fails, would raise the minimum version.
+        table_of(&stack).set_health_from(2, Throttled);
+        fault.record_unavailable(&[ada.deletes_account(&tokens.access).await]);
+        assert_eq!(debts(&stack).await, 1);
+        table_of(&stack).set_health(Healthy);
+        assert_eq!(ask_authorizer(&stack, &other).await.status, 200, "the authorizer reads only the table");
+        // Nobody can open a session in one that has not ended yet.
+        for refused in [
+            ada.changes_password(&other.access, NEW_PASSWORD).await,
+            ada.changes_password(&other.access, &ada.password).await,
+            ada.reauthenticates(&other.access).await,
+            ada.account(&other.access).await,
+        ] {
+            refused.assert_refused(401, "token_revoked", "Token has been revoked");
+        }
+        assert_eq!(ada.tries_to_sign_in().await.status, 401);
+        if is_repeated {
+            let erased_at = "SELECT max(floor(extract(epoch FROM erase_at))::bigint) FROM account_deletions";
+            let before = stack.sql_number(erased_at).await;
+            let reply = ada.deletes_account(&tokens.access).await;
+            fault.record_served(&reply);
+            assert_eq!((reply.status, stack.sql_number(erased_at).await), (202, before));
+        } else {
+            assert_eq!(stack.sweep().await["sessions_owed"], 0);
+        }
+        assert_eq!(debts(&stack).await, 0);
+        for ended in [&tokens, &other] {
+            assert_eq!(ask_authorizer(&stack, ended).await.status, 403);
+            assert_eq!(ada.refreshes(&ended.refresh).await.status, 401);
+        }
+        send_pending_mails(&stack).await;
+        let link = mailbox::mails_to(&ada.email).await.pop().expect("the mail about the deletion").reset_token();
+        fault.record_served(&ada.keeps_account(&link).await);
+        fault.record_served(&ada.tries_to_sign_in().await);
+    }
+}
+
+// Fault 15.
+#[tokio::test]
+async fn an_account_is_erased_once_the_table_works_again() {
+    let mut fault = Fault::new(15, "DynamoDB throttles while `sweep` erases an account");
+    let stack = Stack::builder().state_in(DynamoDb).with("ACCOUNT_ERASE_AFTER", "0").start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    ada.deletes_account_with_mail(&tokens.access, 1).await;
+    table_of(&stack).set_health(Throttled);
+    assert!(stack.invoke("sweep", &json!({})).await.is_err(), "the sweep fails, which an alarm reports");
+    assert_eq!(
+        stack.sql_number("SELECT count(*) FROM users").await,
+        1,
+        "PostgreSQL still knows that the account is due"
+    );
+    table_of(&stack).set_health(Healthy);
+    assert_eq!(stack.sweep().await["accounts_erased"], 1);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 0);
+    fault.record(&ada.refreshes(&tokens.refresh).await);
 }

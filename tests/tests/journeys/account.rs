@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use tests::{
     Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
+    Tokens,
 };
 
-use crate::support::assert_session_ended;
+use crate::{reauthenticate::assert_reauthentication_required, support::assert_session_ended};
 
 /// The account of a new user, as it is returned.
 fn account(person: &Person<'_>, reply: &Reply) -> Value {
@@ -110,7 +111,7 @@ async fn only_the_access_token_of_a_live_session_opens_the_account(#[values(Post
 }
 
 /// The tables that name a user: `users` itself, tables with a foreign key to it, and tables with a column `user_id`.
-const TABLES_OF_USERS: &str = "
+pub const TABLES_OF_USERS: &str = "
     SELECT string_agg(DISTINCT name, ' ' ORDER BY name) FROM (
         SELECT 'users' AS name
         UNION SELECT conrelid::regclass::text FROM pg_constraint WHERE confrelid = 'users'::regclass
@@ -118,6 +119,7 @@ const TABLES_OF_USERS: &str = "
             WHERE table_schema = 'public' AND column_name LIKE '%user%id%'
     ) AS tables";
 
+// Requirement 57.
 #[rstest]
 #[tokio::test]
 async fn an_export_has_every_table_that_names_a_user_and_no_secret(#[values(PostgreSql, DynamoDb)] store: Store) {
@@ -154,10 +156,74 @@ async fn an_export_has_every_table_that_names_a_user_and_no_secret(#[values(Post
     assert_eq!(stack.logs().matches("event=\"account_exported\" user_id=1").count(), 1);
 
     stack.sessions().move_auth_time_back(601).await;
-    crate::reauthenticate::assert_reauthentication_required(&ada.exports_account(&laptop.access).await);
+    assert_reauthentication_required(&ada.exports_account(&laptop.access).await);
     assert_eq!(ada.logs_out(&laptop.access).await.status, 200);
     let revoked = ada.exports_account(&laptop.access).await;
     revoked.assert_refused(401, "token_revoked", "Token has been revoked");
+}
+
+// Requirement 56.
+#[rstest]
+#[tokio::test]
+async fn a_deletion_ends_every_session_at_once_voids_links_and_sends_a_mail(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let (ada, kate) = (stack.user("Ada").await, stack.user("Kate").await);
+    let (laptop, phone, of_kate) = (ada.signs_in().await, ada.signs_in().await, kate.signs_in().await);
+    let reset = ada.receives_reset_mail(1).await.reset_token();
+
+    let reply = ada.deletes_account(&laptop.access).await;
+    let erased_at = stack
+        .sql_text(
+            "SELECT to_char(erase_at AT TIME ZONE 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM account_deletions",
+        )
+        .await;
+    assert_eq!(reply.json(), json!({ "message": "Account will be erased", "erased_at": erased_at }));
+    assert_eq!(reply.status, 202);
+    let days = "SELECT extract(epoch FROM erase_at - requested_at)::bigint / 86400 FROM account_deletions";
+    assert_eq!(stack.sql_number(days).await, 7);
+    for tokens in [&laptop, &phone] {
+        assert_session_ended(&stack, tokens).await;
+        for refused in [
+            ada.account(&tokens.access).await,
+            ada.sessions(&tokens.access).await,
+            ada.reauthenticates(&tokens.access).await,
+            ada.changes_password(&tokens.access, "another password").await,
+            ada.deletes_account(&tokens.access).await,
+            ada.logs_out(&tokens.access).await,
+        ] {
+            refused.assert_refused(401, "token_revoked", "Token has been revoked");
+        }
+    }
+    ada.resets_password(&reset, "another password").await.assert_refused(
+        400,
+        "invalid_or_expired_token",
+        "Invalid or expired token",
+    );
+    let mail = ada.mails(2).await.pop().unwrap();
+    assert!(mail.text.contains(&erased_at[..10]), "{}", mail.text);
+    assert!(mail.link().contains("/keep-account/"), "{}", mail.text);
+    assert_eq!(ada.signs_up().await.text_at("code"), "user_already_exists", "the address stays taken");
+    assert_eq!(kate.dashboard(&of_kate.access).await.status, 200);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM account_deletions").await, 1);
+}
+
+// Requirement 54.
+#[rstest]
+#[tokio::test]
+async fn a_deletion_requires_a_recent_proof_of_the_password(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    ada.deletes_account("").await.assert_refused(401, "invalid_token", "Invalid token");
+    ada.deletes_account(&tokens.refresh).await.assert_refused(401, "invalid_token", "Invalid token");
+    stack.sessions().move_auth_time_back(601).await;
+    assert_reauthentication_required(&ada.deletes_account(&tokens.access).await);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM account_deletions").await, 0);
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    let fresh = Tokens::from(&ada.reauthenticates(&tokens.access).await);
+    assert_eq!(ada.deletes_account(&fresh.access).await.status, 202);
 }
 
 /// A stranger signs up with Ada's address. Ada takes the account over with a password reset. Nothing of the stranger works afterwards.

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use rstest::rstest;
 use serde_json::json;
-use tests::{Stack, mailbox};
+use tests::{
+    Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    mailbox,
+};
 
 #[tokio::test]
 async fn a_reset_mail_has_a_link_in_a_text_and_an_html_part() {
@@ -122,4 +127,38 @@ async fn mails_contain_no_text_chosen_at_sign_up() {
             assert!(!part.contains("Ada") && !part.contains("evil") && !part.contains("eve@"), "{part}");
         }
     }
+}
+
+// Requirement 56.
+#[rstest]
+#[tokio::test]
+async fn a_deleted_account_gets_the_link_that_keeps_it_again_within_the_same_limits(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
+    let mut link = String::new();
+    for count in [2, 3, 4, 4] {
+        let reply = ada.forgets_password().await;
+        reply.assert_ok(&json!({ "message": "Password reset email sent" }));
+        assert!(reply.took >= Duration::from_secs(1), "{:?}", reply.took);
+        let mail = ada.mails(count).await.pop().unwrap();
+        assert_eq!(mail.subject, "Your account will be erased");
+        link = mail.reset_token();
+    }
+    assert_eq!(stack.sql_number("SELECT count(*) FROM password_resets").await, 0);
+    assert_eq!(ada.resets_password(&link, "another password").await.status, 400, "it is no reset link");
+    assert_eq!(ada.keeps_account(&link).await.status, 200);
+    ada.signs_in().await;
+}
+
+#[tokio::test]
+async fn no_mail_is_sent_once_an_account_may_be_erased() {
+    let stack = Stack::builder().with("ACCOUNT_ERASE_AFTER", "0").start().await;
+    let ada = stack.user("Ada").await;
+    ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
+    assert_eq!(ada.forgets_password().await.status, 200);
+    assert_eq!(ada.mails(1).await.len(), 1);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox").await, 0);
 }

@@ -17,6 +17,7 @@ mod generated;
 mod http;
 mod isolation_levels;
 mod jwks;
+mod keep_account;
 mod logout;
 mod logs;
 mod mails;

@@ -102,3 +102,102 @@ async fn only_sessions_opened_with_the_current_password_survive_concurrent_reque
     let logs = stack.logs();
     assert!(!logs.contains("internal_error") && !logs.contains("service_unavailable"));
 }
+
+/// One round: a user signs in, refreshes, deletes the account from two sessions and keeps it with an earlier link, all concurrently.
+async fn round_with_deletion(stack: &Stack, number: u64) {
+    let ada = stack.stranger("Ada").from_source(&format!("192.0.2.{number}"));
+    ada.signs_up().await.assert_created();
+    let link = ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
+    let is_kept_first = number.is_multiple_of(2);
+    let delay = async |step: u64| tokio::time::sleep(Duration::from_millis(number * step % 60)).await;
+    let signs_in = async |step: u64| {
+        delay(step).await;
+        ada.tries_to_sign_in().await
+    };
+    if !is_kept_first {
+        // The sign-ins of this round find the account deleted, or kept in the meantime.
+        let (kept, sign_ins) = tokio::join!(
+            async {
+                delay(7).await;
+                ada.keeps_account(&link).await
+            },
+            join_all((0..3).map(|step| signs_in(step * 11))),
+        );
+        assert_eq!(kept.status, 200, "{}", kept.text);
+        for reply in sign_ins {
+            assert!([200, 401].contains(&reply.status), "{}", reply.text);
+            if reply.status == 200 {
+                assert!(is_live(stack, &ada, &Tokens::from(&reply)).await, "the account was kept");
+            }
+        }
+        return;
+    }
+    assert_eq!(ada.keeps_account(&link).await.status, 200);
+    let (first, second) = (ada.signs_in().await, ada.signs_in().await);
+    let deletes = async |step: u64, tokens: &Tokens| {
+        delay(step).await;
+        ada.deletes_account(&tokens.access).await
+    };
+    let (deletions, sign_ins, refreshed, kept) = tokio::join!(
+        join_all([deletes(5, &first), deletes(9, &second)]),
+        join_all((0..3).map(|step| signs_in(step * 11))),
+        async {
+            delay(13).await;
+            ada.refreshes(&second.refresh).await
+        },
+        ada.keeps_account(&link),
+    );
+    assert_eq!(kept.status, 400, "the link of the earlier deletion was used");
+    let accepted = deletions.iter().filter(|reply| reply.status == 202).count();
+    assert!(accepted >= 1, "{}", deletions[0].text);
+    for reply in &deletions {
+        assert!([202, 401].contains(&reply.status), "{}", reply.text);
+    }
+    let tokens = [first, second].into_iter().chain(sign_ins.iter().chain([&refreshed]).filter_map(|reply| {
+        assert!([200, 401].contains(&reply.status), "{}", reply.text);
+        (reply.status == 200).then(|| Tokens::from(reply))
+    }));
+    for tokens in tokens {
+        assert!(!is_live(stack, &ada, &tokens).await, "a session of a deleted account is live");
+    }
+    assert_eq!(ada.tries_to_sign_in().await.status, 401);
+    let newest = ada.mails(2).await.pop().unwrap().reset_token();
+    assert_eq!(ada.keeps_account(&newest).await.status, 200);
+    ada.signs_in().await;
+}
+
+// Requirement 56.
+#[rstest]
+#[tokio::test]
+async fn no_session_of_a_deleted_account_survives_concurrent_requests(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(6).start().await;
+    stream::iter(0..50).for_each_concurrent(2, async |number| round_with_deletion(&stack, number).await).await;
+    let logs = stack.logs();
+    assert!(!logs.contains("internal_error") && !logs.contains("service_unavailable"));
+}
+
+/// A deletion expires while its user keeps the account and `sweep` erases it.
+// Requirement 56.
+#[rstest]
+#[tokio::test]
+async fn an_account_is_either_kept_or_erased(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
+    let mut outcomes = [0, 0];
+    for number in 0..20 {
+        let ada = stack.user("Ada").await;
+        let link = ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
+        stack.sql("UPDATE account_deletions SET erase_at = now() + interval '15 milliseconds'").await;
+        let keeps = async {
+            tokio::time::sleep(Duration::from_millis(number % 5 * 8)).await;
+            ada.keeps_account(&link).await
+        };
+        let (kept, _) = tokio::join!(keeps, stack.sweep());
+        stack.sweep().await;
+        assert!([200, 400].contains(&kept.status), "{}", kept.text);
+        let is_kept = kept.status == 200;
+        assert_eq!(ada.tries_to_sign_in().await.status, if is_kept { 200 } else { 401 });
+        outcomes[usize::from(is_kept)] += 1;
+        let users = stack.sql_number("SELECT count(*) FROM users").await;
+        assert_eq!(users, outcomes[1], "every account that was not kept is erased");
+    }
+}

@@ -1,8 +1,14 @@
 //! `POST /api/signin`: credentials, the tokens it issues, and how many sessions an account may have.
 
 use futures_util::future::join_all;
+use rstest::rstest;
 use serde_json::json;
-use tests::{Stack, Store::DynamoDb, Tokens};
+use shared::domain::CounterKey;
+use tests::{
+    Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    Tokens,
+};
 
 use crate::support::{assert_session_ended, claims, get_example};
 
@@ -152,4 +158,40 @@ async fn a_sign_in_is_unavailable_if_the_state_table_is_newer_than_the_database(
     reply.assert_refused(503, "service_unavailable", "Service temporarily unavailable");
     assert!(stack.log_of("signin").contains("the state table is newer than the database"));
     assert!(stack.sessions().live().await.is_empty());
+}
+
+/// Answers, counters and statements are the same. After five failures, both have to wait.
+// Requirement 56.
+#[rstest]
+#[tokio::test]
+async fn a_deleted_account_is_answered_and_counted_like_an_unknown_address(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let (ada, nobody) = (stack.user("Ada").await, stack.stranger("Nobody"));
+    ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
+    let counters = async || match &stack.state_table {
+        Some(table) => table.counters().await.len(),
+        None => usize::try_from(stack.sql_number("SELECT count(*) FROM throttle").await).unwrap(),
+    };
+    for person in [&ada.from_source("192.0.2.1"), &nobody.from_source("192.0.2.2")] {
+        let before = counters().await;
+        for _ in 0..5 {
+            let reply = person.tries_to_sign_in().await;
+            reply.assert_refused(401, "invalid_credentials", "Invalid credentials");
+        }
+        assert!(counters().await > before);
+        assert_eq!(person.tries_to_sign_in().await.status, 429);
+    }
+    for address in [&ada.email, &nobody.email] {
+        let key = CounterKey::of(&["signin", "account", "address", &address.to_lowercase()]);
+        let key = hex::encode(key.as_bytes());
+        let found = match &stack.state_table {
+            Some(table) => table.counters().await.iter().any(|item| item["pk"]["S"] == format!("c#{key}")),
+            None => stack.sql_number(&format!("SELECT count(*) FROM throttle WHERE key = '\\x{key}'")).await == 1,
+        };
+        assert!(found, "the failures are counted for the address");
+    }
+    assert!(stack.logs().matches("event=\"sign_in_failed\"").count() >= 10);
+    assert!(!stack.logs().contains("event=\"sign_in_failed\" user_id=1"));
 }

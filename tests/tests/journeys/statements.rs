@@ -78,6 +78,15 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     record("forgot-password");
     assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
     record("reset-password");
+    let ada = ada.with_password("another password");
+    let tokens = ada.signs_in().await;
+    count();
+    assert_eq!(ada.deletes_account(&tokens.access).await.status, 202);
+    record("deletion of the account");
+    let token = ada.mails(4).await.pop().unwrap().reset_token();
+    count();
+    assert_eq!(ada.keeps_account(&token).await.status, 200);
+    record("keep-account");
     assert_eq!(found, documented(store));
 
     assert_eq!(ada.with_password("a guess").tries_to_sign_in().await.status, 401);

@@ -1,11 +1,21 @@
-//! `sweep`: it sends the mails that SES has not accepted yet, and deletes expired rows.
+//! `sweep`: it sends the mails that SES has not accepted yet, erases deleted accounts, and deletes expired rows.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
+use rstest::rstest;
 use serde_json::json;
+<<<<<<< HEAD
 use shared::security::LinkToken;
 use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder, Store::PostgreSql, mailbox};
+=======
+use tests::{
+    Person, Ses,
+    SesHealth::*,
+    Stack, StackBuilder,
+    Store::{self, DynamoDb, PostgreSql},
+};
+>>>>>>> 18d0f6f (Test deletion, keeping and erasure, and describe them)
 
 /// A stack that sends its mails through this SES.
 async fn stack_with(ses: &Ses) -> Stack {
@@ -255,6 +265,7 @@ async fn a_sweep_skips_locked_rows() {
     assert_eq!(stack.sweep().await["sessions_deleted"], 1);
 }
 
+<<<<<<< HEAD
 /// Writes a mail of each kind that has a link, except the reset mail, and what its link needs.
 const MAILS_WITH_LINKS: &str = "
     INSERT INTO email_verifications (user_id, email, credential_version, token_hash, code_hash, code_tries, code_expires_at, expires_at)
@@ -326,4 +337,144 @@ async fn a_mail_whose_link_has_become_useless_is_not_sent() {
     assert_eq!(counted, [json!(1), json!(3), json!(0)], "{report}");
     mailbox::wait_for(&format!("old.{}", ada.email), 1).await;
     assert!(ada.mails(0).await.is_empty());
+=======
+/// A stack in which a deleted account may be erased at once.
+async fn erasing_stack(store: Store) -> Stack {
+    Stack::builder().state_in(store).with("ACCOUNT_ERASE_AFTER", "0").start().await
+}
+
+/// Writes a row about the only deleted account into each table that a request may have filled.
+const ROWS_OF_EVERY_TABLE: &str = "
+    INSERT INTO password_resets (user_id, token_hash, expires_at) SELECT user_id, sha256('1'), now() + interval '1 hour' FROM account_deletions;
+    INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
+        SELECT user_id, 'password_changed', gen_random_uuid(), now() + interval '1 hour', now() + interval '2 hours' FROM account_deletions;
+    INSERT INTO email_verifications (user_id, email, credential_version, token_hash, code_hash, code_expires_at, expires_at)
+        SELECT id, email, 1, sha256('1'), sha256('2'), now(), now() + interval '1 day' FROM users JOIN account_deletions ON user_id = id;
+    INSERT INTO email_changes (user_id, email, credential_version, token_hash, expires_at)
+        SELECT id, email, 1, sha256('1'), now() + interval '1 day' FROM users JOIN account_deletions ON user_id = id;
+    INSERT INTO email_undos (id, user_id, email, token_hash, expires_at)
+        SELECT gen_random_uuid(), id, email, sha256('1'), now() FROM users JOIN account_deletions ON user_id = id;
+    INSERT INTO reserved_addresses (address, user_id, expires_at)
+        SELECT lower(email), id, now() + interval '1 day' FROM users JOIN account_deletions ON user_id = id;
+    INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at)
+        SELECT gen_random_uuid(), user_id, 1, gen_random_uuid(), now() + interval '1 day' FROM account_deletions;
+    INSERT INTO session_endings (user_id, minimum_version) SELECT user_id, 2 FROM account_deletions ON CONFLICT DO NOTHING;";
+
+// Requirements 56, 57.
+#[rstest]
+#[tokio::test]
+async fn an_erasure_leaves_nothing_about_the_person_in_any_table(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = erasing_stack(store).await;
+    let (ada, kate) = (stack.user("Ada Lovelace").await, stack.user("Kate Grace").await);
+    let (tokens, of_kate) = (ada.signs_in().await, kate.signs_in().await);
+    ada.signs_in().await;
+    ada.deletes_account_with_mail(&tokens.access, 1).await;
+    let user = stack.sql_number("SELECT user_id FROM account_deletions").await;
+    stack.sql(ROWS_OF_EVERY_TABLE).await;
+    let before = stack.traces_of(user, &ada).await;
+    let tables: BTreeSet<_> = before.iter().filter_map(|trace| Some(trace.split_once('.')?.0)).collect();
+    let of_users = stack.sql_text(crate::account::TABLES_OF_USERS).await;
+    assert_eq!(
+        tables.into_iter().collect::<Vec<_>>().join(" "),
+        of_users,
+        "the test fills every table that names users"
+    );
+
+    // `settle_session_endings` and the deletion of expired rows are also part of a sweep, so the test looks at what the erasure leaves.
+    assert_eq!(stack.sweep().await["accounts_erased"], 1);
+    let ended = format!("u#{user} account");
+    let left: &[String] = if store == DynamoDb { &[ended] } else { &[] };
+    assert_eq!(stack.traces_of(user, &ada).await, left);
+    if let Some(table) = &stack.state_table {
+        let items = table.items().await;
+        let account = items.iter().find(|item| item["sk"]["S"] == "account" && item["pk"]["S"] == format!("u#{user}"));
+        let account = account.unwrap().as_object().unwrap();
+        assert_eq!(account.keys().collect::<Vec<_>>(), ["expires_at", "minimum_version", "pk", "sk"]);
+        assert_eq!(account["minimum_version"]["N"], "2");
+    }
+    assert_eq!(stack.sweep().await["accounts_erased"], 0);
+    assert_eq!(stack.log_of("sweep").matches(&format!("event=\"account_erased\" user_id={user}")).count(), 1);
+    assert_eq!(ada.tries_to_sign_in().await.status, 401);
+    assert!([401, 404].contains(&ada.dashboard(&tokens.access).await.status));
+    assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
+    assert_eq!(kate.dashboard(&of_kate.access).await.status, 200, "other accounts stay");
+    ada.signs_up().await.assert_created();
+    let new = ada.account(&ada.signs_in().await.access).await.json();
+    assert!(new["user"]["id"].as_i64().unwrap() > user, "the id is not used again");
+}
+
+/// A later table must also be erased: each column with the id of a user refers to `users` and is deleted with it. Only `session_endings` has a statement
+/// of its own.
+// Requirement 57.
+#[tokio::test]
+async fn every_column_with_the_id_of_a_user_is_deleted_with_the_user() {
+    let stack = Stack::start().await;
+    let kept = "
+        SELECT coalesce(string_agg(c.table_name || '.' || c.column_name, ' ' ORDER BY 1), '')
+        FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+        WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.column_name LIKE '%user%id%' AND NOT EXISTS (
+            SELECT FROM pg_constraint r JOIN pg_attribute a ON a.attrelid = r.conrelid AND a.attnum = ANY (r.conkey)
+            WHERE r.confrelid = 'users'::regclass AND r.confdeltype = 'c'
+                AND r.conrelid = format('%I', c.table_name)::regclass AND a.attname = c.column_name
+        )";
+    assert_eq!(stack.sql_text(kept).await, "session_endings.user_id");
+    let other = "SELECT count(*) FROM pg_constraint WHERE confrelid = 'users'::regclass AND confdeltype <> 'c'";
+    assert_eq!(stack.sql_number(other).await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_erasure_waits_for_its_time_for_an_undo_and_for_its_mail(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let ses = Ses::new().await;
+    let stack = builder(&ses).state_in(store).start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    ses.set_health(Throttled);
+    assert_eq!(ada.deletes_account(&tokens.access).await.status, 202);
+    let erased = async || stack.sweep().await["accounts_erased"].clone();
+    assert_eq!(erased().await, 0, "the user may still keep the account");
+    stack.sql("UPDATE account_deletions SET erase_at = now()").await;
+    assert_eq!(erased().await, 0, "the mail is owed");
+    stack.sql("UPDATE account_deletions SET erase_at = now() - interval '1 day'").await;
+    stack
+        .sql("INSERT INTO email_undos (id, user_id, email, token_hash, expires_at) SELECT gen_random_uuid(), id, email, sha256('1'), now() + interval '1 hour' FROM users")
+        .await;
+    assert_eq!(erased().await, 0, "the change of the address can be undone");
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 1);
+    stack.sql("UPDATE email_undos SET expires_at = now()").await;
+    assert_eq!(erased().await, 1, "the mail was owed for a day");
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_sweep_sends_the_mail_before_it_erases_the_account(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let ses = Ses::new().await;
+    let stack = builder(&ses).state_in(store).with("ACCOUNT_ERASE_AFTER", "0").start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    ses.set_health(Throttled);
+    assert_eq!(ada.deletes_account(&tokens.access).await.status, 202);
+    ses.set_health(Healthy);
+    stack.make_mails_due().await;
+    let report = stack.sweep().await;
+    assert_eq!((&report["mails_sent"], &report["accounts_erased"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(ada.mails(1).await.pop().unwrap().subject, "Your account will be erased");
+}
+
+#[rstest]
+#[tokio::test]
+async fn concurrent_sweeps_erase_every_account(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = erasing_stack(store).await;
+    for number in 0..5 {
+        let person = stack.user(&format!("Person {number}")).await;
+        assert_eq!(person.deletes_account(&person.signs_in().await.access).await.status, 202);
+    }
+    stack.make_mails_due().await;
+    let reports = join_all((0..4).map(|_| stack.sweep())).await;
+    let erased: i64 = reports.iter().map(|report| report["accounts_erased"].as_i64().unwrap()).sum();
+    assert!(erased >= 5, "{reports:?}");
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 0);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
+>>>>>>> 18d0f6f (Test deletion, keeping and erasure, and describe them)
 }

@@ -111,10 +111,14 @@ pub async fn send_usual_requests(stack: &Stack, marks: &mut Marks) {
         assert_eq!(ada.resets_password(&token, &new).await.status, status);
     }
     let third = ada.with_password(&new).signs_in().await;
+    let keep_token = ada.deletes_account_with_mail(&third.access, 3).await;
+    for status in [200, 400] {
+        assert_eq!(ada.keeps_account(&keep_token).await.status, status);
+    }
     for tokens in [&first, &second, &third] {
         marks.add_tokens(tokens);
     }
-    marks.tokens.push(token);
+    marks.tokens.extend([token, keep_token]);
 
     // As if the function had stopped before it sent this notice.
     stack
