@@ -34,11 +34,12 @@ async fn a_read_only_server_serves_requests_that_only_read() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_failover_ends_when_the_host_name_resolves_to_the_new_primary() {
-    const FUNCTIONS: [&str; 11] = [
+    const FUNCTIONS: [&str; 12] = [
         "account",
         "change-password",
         "dashboard",
         "forgot-password",
+        "keep-account",
         "logout",
         "reauthenticate",
         "refresh",

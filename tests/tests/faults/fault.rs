@@ -77,7 +77,8 @@ impl Fault {
         }
     }
 
-    /// Sends a request to every function after the fault, and asserts that none fails. The reset token is unknown, so its request is refused.
+    /// Sends a request to every function after the fault, and asserts that none fails. The tokens of links are unknown, so their requests are
+    /// refused.
     pub async fn assert_recovered(&mut self, ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) {
         self.record_served(&stranger.signs_up().await);
         self.record_served(&stranger.tries_to_sign_in().await);
@@ -92,9 +93,11 @@ impl Fault {
         let refreshed = ada.refreshes(&tokens.refresh).await;
         self.record_served(&refreshed);
         self.record_served(&ada.forgets_password().await);
-        let unknown = ada.resets_password(&"A".repeat(43), "another password").await;
-        self.record(&unknown);
-        unknown.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
+        let unknown = "A".repeat(43);
+        for refused in [ada.resets_password(&unknown, "another password").await, ada.keeps_account(&unknown).await] {
+            self.record(&refused);
+            refused.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
+        }
         self.record_served(&ada.logs_out(&Tokens::from(&refreshed).access).await);
     }
 }
@@ -128,7 +131,7 @@ pub fn assert_unavailable(reply: &Reply) {
 /// Sends one request to every endpoint that needs the database, all concurrently.
 pub async fn request_every_endpoint(ada: &Person<'_>, stranger: &Person<'_>, tokens: &Tokens) -> Vec<Reply> {
     let unknown = "A".repeat(43);
-    let asked: [BoxFuture<'_, Reply>; 11] = [
+    let asked: [BoxFuture<'_, Reply>; 12] = [
         Box::pin(stranger.signs_up()),
         Box::pin(ada.tries_to_sign_in()),
         Box::pin(ada.refreshes(&tokens.refresh)),
@@ -136,6 +139,7 @@ pub async fn request_every_endpoint(ada: &Person<'_>, stranger: &Person<'_>, tok
         Box::pin(ada.logs_out(&tokens.access)),
         Box::pin(ada.forgets_password()),
         Box::pin(ada.resets_password(&unknown, "another password")),
+        Box::pin(ada.keeps_account(&unknown)),
         Box::pin(ada.account(&tokens.access)),
         Box::pin(ada.sessions(&tokens.access)),
         Box::pin(ada.reauthenticates(&tokens.access)),
@@ -160,5 +164,6 @@ pub async fn warm_up(ada: &Person<'_>) -> Tokens {
     assert_eq!(ada.logs_out(&ended.access).await.status, 200);
     assert_eq!(ada.forgets_password().await.status, 200);
     assert_eq!(ada.resets_password(&"A".repeat(43), "another password").await.status, 400);
+    assert_eq!(ada.keeps_account(&"A".repeat(43)).await.status, 400);
     tokens
 }

@@ -18,6 +18,7 @@ const MANY: &str = "
         SELECT sha256(id::text::bytea), 1, now() + interval '1 hour' FROM users;
     INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
         SELECT id, 'password_changed', gen_random_uuid(), now(), now() + interval '1 hour' FROM users ON CONFLICT DO NOTHING;
+    INSERT INTO account_deletions (user_id, token_hash, erase_at) SELECT id, sha256(id::text::bytea), now() FROM users;
     SET plan_cache_mode = force_generic_plan;";
 
 // Faults 17, 18.
@@ -36,6 +37,9 @@ async fn no_statement_of_a_request_scans_a_whole_table(
     // A throttled refresh runs another statement, which reads the waiting time.
     stack.sessions().set_refresh_count(60).await;
     assert_eq!(ada.refreshes(&tokens.refresh).await.status, 429);
+    let deleted = stack.user("Bob").await;
+    let link = deleted.deletes_account_with_mail(&deleted.signs_in().await.access, 1).await;
+    assert_eq!(deleted.keeps_account(&link).await.status, 200);
     // With sessions and counters in DynamoDB, some requests run other statements.
     walk_through(&Stack::builder().state_in(Store::DynamoDb).database_port(proxy.port).start().await).await;
     let statements: BTreeSet<_> = proxy.statements().into_iter().collect();
