@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-pub use self::texts::{Refusals, Texts};
+pub use self::texts::{NewPasswordRefusals, Refusals, Texts};
 use crate::{
     brand::Brand,
     domain::Locale,
@@ -46,14 +46,19 @@ pub struct Page {
 
 impl Page {
     /// Composes a page from its own script and its template. `render` renders the template, which extends `pages/layout.html` and has the frame in
-    /// its field `frame`. `min_length` is the minimum length of passwords.
-    pub fn new(brand: &Brand, min_length: usize, own_script: &str, render: impl Fn(Frame<'_>) -> String) -> Self {
+    /// its field `frame`. `min_length` is the minimum length of a new password, if the page sets one.
+    pub fn new(
+        brand: &Brand,
+        min_length: Option<usize>,
+        own_script: &str,
+        render: impl Fn(Frame<'_>) -> String,
+    ) -> Self {
         let Brand { color, default_locale, .. } = *brand;
         let style = format!("\n:root {{ --brand: {color}; --on-brand: {}; }}\n\n{STYLE}", color.of_text());
         let script = format!("\n{SCRIPT}\n{own_script}");
         let html = Locale::ALL.map(|locale| {
             let texts = Texts::of(locale);
-            let refusals = texts.refusals.to_json(min_length);
+            let refusals = texts.refusals_as_json(min_length);
             (locale, render(Frame { locale, brand, texts, refusals, style: &style, script: &script }))
         });
         Self {
@@ -93,7 +98,7 @@ mod tests {
     fn only_the_origin_of_a_configured_logo_is_allowed_for_images() {
         let policy = |variables: &[(&str, &str)]| {
             let brand = Brand::from_env(&Environment::with(variables)).unwrap();
-            Page::new(&brand, 8, "", |frame| frame.style.to_owned()).content_security_policy
+            Page::new(&brand, None, "", |frame| frame.style.to_owned()).content_security_policy
         };
         assert!(!policy(&[]).contains("img-src"));
         let with_logo = policy(&[("BRAND_LOGO_URL", "https://cdn.example.com/logos/a.png")]);

@@ -59,7 +59,7 @@ impl Reply {
     pub(crate) fn assert_security_headers(&self, route: &Route) {
         let place = format!("{} {}, {}", route.method, route.path, self.status);
         let cacheable = self.status == 200 && route.path.starts_with("/.well-known/");
-        let page = self.status == 200 && route.function == "reset-password-page";
+        let page = self.status == 200 && ["reset-password-page", "link-pages"].contains(&route.function.as_str());
         for (name, value) in [
             ("cache-control", if cacheable { "public, max-age=300" } else { "no-store" }),
             ("referrer-policy", "no-referrer"),

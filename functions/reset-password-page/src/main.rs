@@ -41,7 +41,7 @@ struct App {
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let (brand, min_length) = (Brand::from_env(&env)?, PasswordRules::from_env(&env)?.min_length());
-        let page = Page::new(&brand, min_length, include_str!("../templates/page.js"), |frame| {
+        let page = Page::new(&brand, Some(min_length), include_str!("../templates/page.js"), |frame| {
             let texts = Texts::of(frame.locale);
             ResetPassword { frame, texts, min_length }.to_string()
         });

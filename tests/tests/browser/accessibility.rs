@@ -1,4 +1,4 @@
-//! The page is accessible: axe-core finds nothing in any state, language, width or color scheme.
+//! The pages are accessible: axe-core finds nothing in any state, language, width or color scheme.
 //!
 //! With `TEST_SCREENSHOTS=folder`, the test stores an image of each.
 
@@ -52,30 +52,70 @@ async fn check(browser: &Client, axe: &str, section: &str, name: &str) {
     }
 }
 
+/// Every width and color scheme, in every language.
+fn views() -> impl Iterator<Item = (u32, &'static str, &'static str)> {
+    let sizes = [(320, "light"), (320, "dark"), (1280, "light"), (1280, "dark")];
+    sizes.into_iter().flat_map(|(width, scheme)| ["en", "de", "fr", "es"].map(|language| (width, scheme, language)))
+}
+
+async fn open(browser: &Client, stack: &Stack, page: &str, language: &str) {
+    browser.goto(&format!("{}/{page}/token", stack.base_url)).await.unwrap();
+    let html = browser.find(Locator::Css("html")).await.unwrap();
+    assert_eq!(html.attr("lang").await.unwrap().as_deref(), Some(language));
+}
+
 // Requirement 63.
 #[tokio::test]
 async fn the_page_is_accessible_in_every_state_language_width_and_color_scheme() {
     let stack = Stack::builder().with("BRAND_NAME", "Example").start().await;
     let axe = fs::read_to_string(server("TEST_AXE")).unwrap();
     let browser = open_browser().await;
-    for (width, scheme) in [(320, "light"), (320, "dark"), (1280, "light"), (1280, "dark")] {
-        for language in ["en", "de", "fr", "es"] {
+    for (width, scheme, language) in views() {
+        let check = async |section: &str, state: &str| {
+            check(&browser, &axe, section, &format!("{state}-{language}-{width}-{scheme}")).await;
+        };
+        emulate(&browser, language, width, scheme).await;
+        open(&browser, &stack, "reset-password", language).await;
+        check("reset", "form").await;
+        submit_with_answer(&browser, Some("password_too_short")).await;
+        check("reset", "refused").await;
+        submit_with_answer(&browser, Some("invalid_or_expired_token")).await;
+        check("expired", "expired").await;
+        submit_with_answer(&browser, Some("too_many_attempts")).await;
+        check("expired", "too-many").await;
+        submit_with_answer(&browser, None).await;
+        check("sent", "sent").await;
+
+        browser.refresh().await.unwrap();
+        submit_with_answer(&browser, None).await;
+        check("done", "done").await;
+    }
+    browser.close().await.unwrap();
+}
+
+// Requirement 63.
+#[tokio::test]
+async fn the_pages_about_an_account_are_accessible_in_every_state_language_width_and_color_scheme() {
+    let stack = Stack::builder().with("BRAND_NAME", "Example").start().await;
+    let axe = fs::read_to_string(server("TEST_AXE")).unwrap();
+    let browser = open_browser().await;
+    for (width, scheme, language) in views() {
+        emulate(&browser, language, width, scheme).await;
+        for (page, refusal) in [
+            ("verify-email", "invalid_credentials"),
+            ("change-email", "too_many_attempts"),
+            ("undo-email-change", "too_many_attempts"),
+            ("keep-account", "service_unavailable"),
+        ] {
             let check = async |section: &str, state: &str| {
-                check(&browser, &axe, section, &format!("{state}-{language}-{width}-{scheme}")).await;
+                check(&browser, &axe, section, &format!("{page}-{state}-{language}-{width}-{scheme}")).await;
             };
-            emulate(&browser, language, width, scheme).await;
-            browser.goto(&format!("{}/reset-password/token", stack.base_url)).await.unwrap();
-            let html = browser.find(Locator::Css("html")).await.unwrap();
-            assert_eq!(html.attr("lang").await.unwrap().as_deref(), Some(language));
-            check("reset", "form").await;
-            submit_with_answer(&browser, Some("password_too_short")).await;
-            check("reset", "refused").await;
+            open(&browser, &stack, page, language).await;
+            check("form", "form").await;
+            submit_with_answer(&browser, Some(refusal)).await;
+            check("form", "refused").await;
             submit_with_answer(&browser, Some("invalid_or_expired_token")).await;
             check("expired", "expired").await;
-            submit_with_answer(&browser, Some("too_many_attempts")).await;
-            check("expired", "too-many").await;
-            submit_with_answer(&browser, None).await;
-            check("sent", "sent").await;
 
             browser.refresh().await.unwrap();
             submit_with_answer(&browser, None).await;

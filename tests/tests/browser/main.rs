@@ -1,8 +1,9 @@
-//! Tests the page for setting a new password in a real browser, Chromium.
+//! Tests the pages that links in mails open in a real browser, Chromium. The tests of the page for a new password are in this file.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accessibility;
 mod browser;
+mod link_pages;
 
 use fantoccini::{Client, Locator};
 use serde_json::json;

@@ -37,9 +37,11 @@ async fn every_sample_event_is_understood_by_its_function() {
     assert_eq!(answer(&stack, &event("jwks"), "jwks").await, (200, json!({ "keys": [] })));
     let (status, configuration) = answer(&stack, &event("openid-configuration"), "openid-configuration").await;
     assert_eq!((status, &configuration["issuer"]), (200, &json!("jwt-auth")));
-    let (status, page) = answer(&stack, &event("reset-password-page"), "reset-password-page").await;
-    assert_eq!(status, 200);
-    assert!(page.as_str().unwrap().contains("Choose a new password</h1>"));
+    for (function, heading) in [("reset-password-page", "Choose a new password"), ("link-pages", "Keep your account")] {
+        let (status, page) = answer(&stack, &event(function), function).await;
+        assert_eq!(status, 200, "{function}");
+        assert!(page.as_str().unwrap().contains(&format!("{heading}</h1>")), "{function}");
+    }
 }
 
 /// This test also includes new functions: each function must answer its sample event as documented.

@@ -148,7 +148,7 @@ async fn refresh_and_logout_ignore_the_body_and_its_content_type() {
 #[tokio::test]
 async fn odd_paths_query_strings_and_headers_cause_no_error() {
     let stack = Stack::start().await;
-    for function in ["welcome", "public", "reset-password-page", "dashboard"] {
+    for function in ["welcome", "public", "reset-password-page", "link-pages", "dashboard"] {
         let sample = sample_event(function);
         for (field, value) in [
             ("/rawQueryString", json!("q=\"x\" <>\u{7f}")),
