@@ -122,6 +122,7 @@ static MINTED: LazyLock<TokenReply> = LazyLock::new(|| {
         refresh_id: TokenId(Uuid::nil()),
         refreshed_at: UnixTime(0),
         auth_time: UnixTime(0),
+        email_verified: false,
         expires_at: UnixTime(i64::MAX),
         now: UnixTime(0),
     };

@@ -193,6 +193,9 @@ mod tests {
         assert!(environments["signup"].contains("STATE_TABLE") && environments["signup"].contains("DATABASE_URL"));
         let mailers = environments.iter().filter(|(_, variables)| variables.contains("MAIL_FROM"));
         let mailers = mailers.map(|(name, _)| name).collect::<Vec<_>>();
-        assert_eq!(mailers, ["account", "change-password", "forgot-password", "reset-password", "sweep"]);
+        assert_eq!(
+            mailers,
+            ["account", "change-password", "forgot-password", "reset-password", "signup", "sweep", "verify-email"]
+        );
     }
 }

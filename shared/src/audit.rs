@@ -44,6 +44,12 @@ pub enum Event {
     AccountKept,
     /// Everything that was stored about the user of a deleted account was erased.
     AccountErased,
+    /// A signed-in user requested a verification mail.
+    VerificationRequested,
+    /// A code was wrong, used, void or expired.
+    VerificationFailed,
+    /// The user proved that the mailbox of the account is theirs.
+    EmailVerified,
 }
 
 impl Event {
@@ -69,12 +75,15 @@ impl Event {
             Self::AccountDeleted => "account_deleted",
             Self::AccountKept => "account_kept",
             Self::AccountErased => "account_erased",
+            Self::VerificationRequested => "verification_requested",
+            Self::VerificationFailed => "verification_failed",
+            Self::EmailVerified => "email_verified",
         }
     }
 
     /// Whether many of these events may be an attack.
     fn is_suspicious(self) -> bool {
-        matches!(self, Self::SignInFailed | Self::RefreshReused)
+        matches!(self, Self::SignInFailed | Self::RefreshReused | Self::VerificationFailed)
     }
 }
 

@@ -3,8 +3,8 @@
 //! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. If `STATE_TABLE`
 //! names a table, attempts are counted in that **DynamoDB** table, which then also contains the sessions.
 //!
-//! Two kinds of attempts are counted elsewhere, by a write that is necessary anyway: refreshes, in the row or item of the session, and reset mails of
-//! an account, in PostgreSQL.
+//! Two kinds of attempts are counted elsewhere, by a write that is necessary anyway: refreshes, in the row or item of the session, and mails, in
+//! PostgreSQL.
 
 mod dynamodb;
 mod postgres;
@@ -19,12 +19,13 @@ use crate::{
     },
     domain::{EmailLookup, SignInCounters, Source, UnixMillis},
     environment::{ConfigError, Environment},
-    security::{Attempt, ProofAttempt},
+    security::{Attempt, PasswordLink, ProofAttempt},
     state_table::StateTable,
 };
 
 /// Counts attempts. An attempt is counted before the request is processed, so fifty attempts at the same time count as fifty. A refused attempt is
-/// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] and [`Self::complete_sign_in_count`]. In DynamoDB, if
+/// not counted. An attempt to sign in is counted by [`Self::count_sign_in`] or [`Self::count_link`], and by
+/// [`Self::complete_sign_in_count`]. In DynamoDB, if
 /// `complete_sign_in_count` refuses an attempt, what was already counted stays counted.
 ///
 /// `now` is the time of the function's clock. Only the counters in DynamoDB use it. PostgreSQL uses its own clock.
@@ -41,6 +42,15 @@ pub trait Counters: Send + Sync {
         source: &Source,
         now: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted>;
+
+    /// Finds the account of a link, and counts an attempt to prove its password as an attempt to sign in, or refuses the attempt. `None` if the link is
+    /// not valid. Then nothing is counted.
+    async fn count_link(
+        &self,
+        link: PasswordLink<'_>,
+        source: &Source,
+        now: UnixMillis,
+    ) -> Result<Option<CountedSignIn>, NotCounted>;
 
     /// Completes the counting of an attempt to sign in, whatever its password, or refuses the attempt. May run while the password is verified.
     /// Returns the counters for [`Self::forgive_sign_in`].

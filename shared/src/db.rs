@@ -7,6 +7,7 @@
 pub mod account_deletions;
 mod connection_settings;
 mod connector;
+pub mod email_verifications;
 pub mod expired;
 pub mod outbox;
 pub mod password_changes;
@@ -65,6 +66,7 @@ type Value<'a> = &'a (dyn ToSql + Sync);
 pub fn statements() -> Vec<&'static dyn AnyStatement> {
     [
         &account_deletions::STATEMENTS[..],
+        &email_verifications::STATEMENTS,
         &expired::STATEMENTS,
         &outbox::STATEMENTS,
         &password_changes::STATEMENTS,

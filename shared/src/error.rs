@@ -44,6 +44,10 @@ pub enum ApiError {
     NewPasswordRequired,
     /// A reset token that is unknown, used, replaced or expired.
     InvalidOrExpiredToken,
+    /// A code that is wrong, used, void or expired.
+    InvalidCode,
+    /// A session of an account whose address is not verified, where the service requires it.
+    EmailNotVerified,
     /// A request without credentials, where a bearer token is required.
     MissingAuthorization,
     /// A request with other credentials, where a bearer token is required.
@@ -107,6 +111,8 @@ impl ApiError {
             Self::EmailRequired => row(StatusCode::BAD_REQUEST, "email_required", "Email is required", None),
             Self::NewPasswordRequired => row(StatusCode::BAD_REQUEST, "new_password_required", "New password is required", None),
             Self::InvalidOrExpiredToken => row(StatusCode::BAD_REQUEST, "invalid_or_expired_token", "Invalid or expired token", None),
+            Self::InvalidCode => row(StatusCode::BAD_REQUEST, "invalid_code", "Invalid or expired code", None),
+            Self::EmailNotVerified => row(StatusCode::FORBIDDEN, "email_not_verified", "Verify your email address first", None),
             Self::MissingAuthorization => row(StatusCode::UNAUTHORIZED, "missing_authorization", "Missing Authorization Header", BEARER),
             Self::NoBearerToken => row(StatusCode::UNAUTHORIZED, "invalid_token", "Invalid token", BEARER),
             Self::TokenExpired => row(StatusCode::UNAUTHORIZED, "token_expired", "Token has expired", INVALID_TOKEN),

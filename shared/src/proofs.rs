@@ -52,6 +52,7 @@ impl PasswordProofs {
         sets_password: bool,
     ) -> Result<StartedProof, ApiError> {
         let token = sessions.verify(request)?;
+        sessions.refuse_unverified(request).await?;
         let attempt = ProofAttempt { user: token.user_id, session: token.session_id, sets_password };
         let (source, now) = (request.source(), request.arrived_at());
         let found = async { Ok(self.counters.begin_proof(attempt, &source).await?) };

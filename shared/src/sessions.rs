@@ -10,6 +10,7 @@ mod endings;
 mod erasures;
 mod of_account;
 mod password_change;
+mod verification;
 
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use crate::{
     security::{
         TokenError, TokenSettings, Tokens, policy,
         token::{Freshness, TokenReply},
+        verification_settings,
     },
     state_table::StateTable,
 };
@@ -44,6 +46,8 @@ pub struct Sessions {
     tokens: Tokens,
     lifetime: Duration,
     refresh_grace: Duration,
+    /// Whether sessions of accounts with an unverified address are accepted.
+    accepts_unverified: bool,
 }
 
 /// Where the sessions are.
@@ -63,6 +67,8 @@ pub struct Authenticated {
     pub token_id: TokenId,
     /// The claim `auth_time` of the access token.
     pub auth_time: Option<UnixTime>,
+    /// Whether the address of the user is verified.
+    pub email_verified: bool,
     /// Whether the user has signed in or reauthenticated within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
     pub is_fresh: bool,
     /// The session in DynamoDB. `None` if sessions are in PostgreSQL.
@@ -70,8 +76,11 @@ pub struct Authenticated {
 }
 
 impl Sessions {
-    /// Reads the settings of tokens ([`TokenSettings::from_env`]), `JWT_REFRESH_TOKEN_EXPIRES`, `REFRESH_GRACE` and `STATE_TABLE`. `database` is the
-    /// function's database, if it has one. Without it, sessions in PostgreSQL need the settings of [`Database::from_env`].
+    /// Reads the settings of tokens ([`TokenSettings::from_env`]), `JWT_REFRESH_TOKEN_EXPIRES`, `REFRESH_GRACE`, `REQUIRE_VERIFIED_EMAIL` and
+    /// `STATE_TABLE`. `database` is the function's database, if it has one. Without it, sessions in PostgreSQL need the settings of
+    /// [`Database::from_env`].
+    ///
+    /// With `REQUIRE_VERIFIED_EMAIL`, requests of accounts with an unverified address are refused, except after [`Self::with_unverified_accounts`].
     ///
     /// # Errors
     /// If the secret is missing, or a value is malformed.
@@ -91,7 +100,15 @@ impl Sessions {
             tokens: Tokens::new(&TokenSettings::from_env(env)?),
             lifetime: env.positive_seconds("JWT_REFRESH_TOKEN_EXPIRES", policy::SESSION_LIFETIME)?,
             refresh_grace: env.seconds("REFRESH_GRACE", policy::REFRESH_GRACE)?,
+            accepts_unverified: !verification_settings::is_required(env)?,
         })
+    }
+
+    /// Also accepts sessions of accounts with an unverified address, whatever `REQUIRE_VERIFIED_EMAIL` says. Only for functions that verify or manage
+    /// the account itself.
+    #[must_use]
+    pub fn with_unverified_accounts(self) -> Self {
+        Self { accepts_unverified: true, ..self }
     }
 
     /// Opens a session for a user who has authenticated with every factor that the account requires, and returns its tokens. `database` contains
@@ -135,17 +152,21 @@ impl Sessions {
     ///
     /// # Errors
     /// A refusal with status 401 if there is no valid token or the session has ended. [`ApiError::UserNotFound`] if the user does not exist any more
-    /// and the sessions are in PostgreSQL.
+    /// and the sessions are in PostgreSQL. [`ApiError::EmailNotVerified`] if the address must be verified first.
     pub async fn authenticate(&self, request: &Request) -> Result<Authenticated, ApiError> {
         let token = self.verify(request)?;
-        let (is_fresh, in_table) = match &self.store {
-            Store::PostgreSql(database) => (owner_of(users::find_by_session(database, token).await?)?.1, None),
+        let (email_verified, is_fresh, in_table) = match &self.store {
+            Store::PostgreSql(database) => {
+                let (user, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
+                (user.email_verified, is_fresh, None)
+            }
             Store::DynamoDb(table) => {
                 let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
-                (is_recent(session.auth_time, request), Some(session))
+                (session.email_verified, is_recent(session.auth_time, request), Some(session))
             }
         };
-        Ok(Authenticated::of(token, is_fresh, in_table, request))
+        self.accept(email_verified)?;
+        Ok(Authenticated::of(token, email_verified, is_fresh, in_table, request))
     }
 
     /// Like [`Self::authenticate`], and also returns the user's account, which `database` contains.
@@ -173,7 +194,19 @@ impl Sessions {
                 (user, is_recent(session.auth_time, request), Some(session))
             }
         };
-        Ok((Authenticated::of(token, is_fresh, in_table, request), user))
+        self.accept(user.email_verified)?;
+        Ok((Authenticated::of(token, user.email_verified, is_fresh, in_table, request), user))
+    }
+
+    /// Refuses a session of an account with an unverified address where that is required.
+    fn accept(&self, email_verified: bool) -> Result<(), ApiError> {
+        if email_verified || self.accepts_unverified { Ok(()) } else { Err(ApiError::EmailNotVerified) }
+    }
+
+    /// Refuses a request of an account with an unverified address where that is required, before a statement that does not check it. Asks the store
+    /// only where it is required.
+    pub(crate) async fn refuse_unverified(&self, request: &Request) -> Result<(), ApiError> {
+        if self.accepts_unverified { Ok(()) } else { self.authenticate(request).await.map(drop) }
     }
 
     /// Returns a correct body without checking the token: the caller must still authenticate the request. For a malformed body, authenticates the
@@ -213,8 +246,10 @@ impl Sessions {
     /// session, [`Self::refusal`] says why.
     ///
     /// # Errors
-    /// A refusal with status 401 if there is no valid token, or if the session has ended in DynamoDB.
+    /// A refusal with status 401 if there is no valid token, or if the session has ended in DynamoDB. [`ApiError::EmailNotVerified`] if the address
+    /// must be verified first.
     pub async fn presented(&self, request: &Request) -> Result<PresentedSession, ApiError> {
+        self.refuse_unverified(request).await?;
         self.present(self.verify(request)?, request.arrived_at()).await
     }
 
@@ -244,7 +279,7 @@ impl Sessions {
             Store::DynamoDb(table) => {
                 let now =
                     session.in_table.map_or(request.arrived_at(), |found| request.arrived_at().max(found.auth_time));
-                table.renew(session.user_id, session.session_id, version, now).await?
+                table.renew(session.session_id, user, now).await?
             }
         };
         let renewed = renewed.ok_or(ApiError::TokenRevoked)?;
@@ -333,11 +368,17 @@ impl Sessions {
 }
 
 impl Authenticated {
-    fn of(token: VerifiedToken, session_is_fresh: bool, in_table: Option<TableSession>, request: &Request) -> Self {
+    fn of(
+        token: VerifiedToken,
+        email_verified: bool,
+        session_is_fresh: bool,
+        in_table: Option<TableSession>,
+        request: &Request,
+    ) -> Self {
         let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
         let oldest = UnixTime(request.now().0.saturating_sub_unsigned(policy::AUTHENTICATION_AGE.as_secs()));
         let is_fresh = session_is_fresh && auth_time.is_some_and(|time| time > oldest);
-        Self { user_id, session_id, token_id, auth_time, is_fresh, in_table }
+        Self { user_id, session_id, token_id, auth_time, email_verified, is_fresh, in_table }
     }
 
     /// Requires that the user has proved the password recently (RFC 9470).

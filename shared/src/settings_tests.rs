@@ -11,7 +11,7 @@ use crate::{
     db::{ConnectionSettings, Database},
     environment::{ConfigError, Environment},
     mail::{LinkPages, ses::SesSettings},
-    security::{PasswordRules, TokenSettings, policy},
+    security::{MailBudget, PasswordRules, TokenSettings, policy},
     sessions::{Sessions, Store},
 };
 
@@ -70,7 +70,7 @@ fn an_error_names_the_variable_and_not_its_value() {
 }
 
 /// Every variable, with a valid value.
-const GOOD: [(&str, &str); 28] = [
+const GOOD: [(&str, &str); 31] = [
     SECRET,
     ("AWS_ENDPOINT_URL", ""),
     ("AWS_ENDPOINT_URL_DYNAMODB", ""),
@@ -83,6 +83,7 @@ const GOOD: [(&str, &str); 28] = [
     ("DATABASE_TLS", "off"),
     ("DATABASE_URL", "postgres://user:password@db.internal/database"),
     ("DEFAULT_LOCALE", "de"),
+    ("EMAIL_VERIFICATION", "on"),
     ("FORGOT_PASSWORD_FLOOR_MS", "1000"),
     ("JWT_ACCESS_TOKEN_EXPIRES", "3600"),
     ("JWT_ADDITIONAL_PUBLIC_KEYS", ""),
@@ -92,10 +93,12 @@ const GOOD: [(&str, &str); 28] = [
     ("JWT_PRIVATE_KEY", ""),
     ("JWT_REFRESH_TOKEN_EXPIRES", "604800"),
     ("LINKS_URL", "https://auth.example.com"),
+    ("MAILS_PER_HOUR", "1000"),
     ("MAIL_FROM", "no-reply@example.com"),
     ("PASSWORD_BLOCKLIST", "on"),
     ("PASSWORD_MIN_LENGTH", "15"),
     ("REFRESH_GRACE", "10"),
+    ("REQUIRE_VERIFIED_EMAIL", "off"),
     ("RESET_PASSWORD_URL", "https://example.com/reset"),
     ("SIGNIN_FLOOR_MS", "0"),
     ("STATE_TABLE", "state"),
@@ -105,6 +108,7 @@ fn read_all(env: &Environment) -> Result<(), ConfigError> {
     ConnectionSettings::from_env(env)?;
     Sessions::in_store(Store::PostgreSql(database()), env)?;
     PasswordRules::from_env(env)?;
+    MailBudget::from_env(env)?;
     env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?;
     env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", Duration::ZERO)?;
     env.http_url("RESET_PASSWORD_URL")?;

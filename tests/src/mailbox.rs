@@ -22,9 +22,24 @@ pub struct Mail {
 impl Mail {
     /// The token in the mail's link.
     #[must_use]
+    pub fn token(&self) -> String {
+        self.reset_token()
+    }
+
+    /// The token in the mail's link.
+    #[must_use]
     pub fn reset_token(&self) -> String {
         let link = self.link();
         link.rsplit('/').next().expect("a link has a path").to_owned()
+    }
+
+    /// The code in a mail that verifies an address.
+    #[must_use]
+    pub fn code(&self) -> String {
+        let is_code = |word: &&str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit());
+        let codes = self.text.split(|character: char| !character.is_alphanumeric()).filter(is_code).collect::<Vec<_>>();
+        assert_eq!(codes.len(), 1, "expected one code in {}", self.text);
+        codes[0].to_owned()
     }
 
     /// The link in the text part.

@@ -181,6 +181,21 @@ impl<'a> Person<'a> {
         self.stack.send(method, path, fill_in).await
     }
 
+    /// Requests another verification mail.
+    pub async fn requests_verification_mail(&self, access_token: &str) -> Reply {
+        self.stack.with_token(Method::POST, "/api/verify-email/send", access_token).await
+    }
+
+    /// Verifies the address with a code, in a session.
+    pub async fn verifies_by_code(&self, access_token: &str, code: &str) -> Reply {
+        self.sends(Method::POST, "/api/verify-email", access_token, json!({ "code": code })).await
+    }
+
+    /// Verifies the address with the token of a link, and the password.
+    pub async fn verifies_by_link(&self, token: &str) -> Reply {
+        self.post(&format!("/api/verify-email/{token}"), json!({ "password": self.password })).await
+    }
+
     /// Requests a reset mail.
     pub async fn forgets_password(&self) -> Reply {
         self.post("/api/forgot-password", json!({ "email": self.email })).await

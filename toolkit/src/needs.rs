@@ -19,7 +19,7 @@ pub enum Need {
     OpenSessions,
     /// Listing the sessions of the user of a request.
     ListSessions,
-    /// Recording in a session that its user has proved the password again.
+    /// Recording in sessions that their user has proved the password again, or the mailbox.
     RenewSession,
     /// Exchanging refresh tokens.
     RefreshSessions,
@@ -51,6 +51,8 @@ pub enum Need {
     EmailCodes,
     /// The settings of accounts.
     AccountSettings,
+    /// The settings of sign-up.
+    SignupSettings,
     /// The settings of sign-in.
     SigninSettings,
     /// The settings of forgot-password.
@@ -75,7 +77,7 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
@@ -97,6 +99,7 @@ impl Need {
         Self::Links,
         Self::EmailCodes,
         Self::AccountSettings,
+        Self::SignupSettings,
         Self::SigninSettings,
         Self::ForgotPasswordSettings,
     ];
@@ -126,6 +129,7 @@ impl Need {
             Self::Links => "links",
             Self::EmailCodes => "email-codes",
             Self::AccountSettings => "account-settings",
+            Self::SignupSettings => "signup-settings",
             Self::SigninSettings => "signin-settings",
             Self::ForgotPasswordSettings => "forgot-password-settings",
         }
@@ -192,6 +196,7 @@ impl Need {
             Self::Links => (&LINKS, &[]),
             Self::EmailCodes => (&[JWT_SECRET_KEY], &[]),
             Self::AccountSettings => (&ACCOUNT_SETTINGS, &[]),
+            Self::SignupSettings => (&SIGNUP_SETTINGS, &[]),
             Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
             Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
         };
@@ -273,13 +278,17 @@ const JWT_SECRET_KEY: Variable = required("JWT_SECRET_KEY", "0123456789abcdef012
 
 const SESSION_LIFETIME: Variable = optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary");
 
-static TOKENS: [Variable; 6] = [
+const EMAIL_VERIFICATION: Variable = optional("EMAIL_VERIFICATION", "on", "canary");
+
+static TOKENS: [Variable; 8] = [
     JWT_SECRET_KEY,
     optional("JWT_ADDITIONAL_SECRET_KEYS", "fedcba9876543210fedcba9876543210", "canary"),
     text("JWT_AUDIENCE", "auth.example.com"),
     optional("JWT_ACCESS_TOKEN_EXPIRES", "60", "canary"),
     SESSION_LIFETIME,
     optional("REFRESH_GRACE", "5", "canary"),
+    EMAIL_VERIFICATION,
+    optional("REQUIRE_VERIFIED_EMAIL", "on", "canary"),
 ];
 
 static PASSWORD_RULES: [Variable; 2] =
@@ -297,6 +306,8 @@ static BRAND: [Variable; 4] = [
 static LINKS: [Variable; 1] = [optional("LINKS_URL", "https://auth.example.com", "canary")];
 
 static ACCOUNT_SETTINGS: [Variable; 1] = [optional("ACCOUNT_ERASE_AFTER", "604800", "canary")];
+
+static SIGNUP_SETTINGS: [Variable; 2] = [EMAIL_VERIFICATION, optional("MAILS_PER_HOUR", "1000", "canary")];
 
 static SIGNIN_SETTINGS: [Variable; 2] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];

@@ -170,7 +170,7 @@ impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
         Ok(Self {
-            sessions: Sessions::from_env(&env, Some(&database))?,
+            sessions: Sessions::from_env(&env, Some(&database))?.with_unverified_accounts(),
             endings: SessionEndings::from_env(&env, &database)?,
             mailer: Mailer::from_env(&env, database.clone())?,
             pages: LinkPages::from_env(&env)?,

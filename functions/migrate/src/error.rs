@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The payload is invalid.
-    #[error(r#"the payload must be {{}} or {{"finish": true}}: {0}"#)]
+    #[error(r#"the payload must be {{}}, {{"verified": true}} or {{"finish": true}}: {0}"#)]
     Payload(String),
     /// No connection could be opened.
     #[error("the database cannot be reached ({0}): check DATABASE_URL and the network, then run migrate again")]
@@ -97,6 +97,12 @@ pub enum Error {
          run migrate with the payload {{}} first, then switch to the new service"
     )]
     FinishBeforeMigrate,
+    /// The payload says that the accounts of the old service are verified, but this run takes none over.
+    #[error(
+        r#"the payload has "verified": true, but this run takes over no accounts of the old service, because they were taken over before or \
+           there are none: run migrate with the payload {{}}, and see docs/taking-over.md"#
+    )]
+    NothingToTakeOver,
     /// A table has the name of an old table, but other columns.
     #[error(
         "{table} is not the old service's table, so nothing was dropped: {}. \
@@ -167,6 +173,7 @@ impl Error {
             Self::UsersNotRecognised(_) => "UsersNotRecognised",
             Self::SharedAddresses { .. } => "SharedAddresses",
             Self::FinishBeforeMigrate => "FinishBeforeMigrate",
+            Self::NothingToTakeOver => "NothingToTakeOver",
             Self::NotTheOldServices { .. } => "NotTheOldServices",
             Self::AnotherMigrates => "AnotherMigrates",
             Self::Busy { .. } => "Busy",

@@ -2,7 +2,7 @@
 //! database of the old service.
 //!
 //! It is not an endpoint. The operator invokes it with `{}` at each deployment, and with `{"finish": true}` after the old service
-//! was switched off for good. It answers with a [`Report`] of what it did. If it fails, the error says what is wrong and what to
+//! was switched off for good. With `{"verified": true}`, the accounts that it takes over from the old service count as verified. It answers with a [`Report`] of what it did. If it fails, the error says what is wrong and what to
 //! do. Everything happens in one transaction, so a failed invocation changes nothing.
 
 mod attempts;
@@ -98,10 +98,12 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
     let found = history::version(transaction).await?;
     let target =
         found.zip(POSTPONED).filter(|(found, postponed)| found < postponed).map_or(known, |(_, first)| first - 1);
+    let takes_over = found.is_none() && takeover::has_accounts(transaction).await?;
     match found {
         Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
-        Some(found) if found >= target => {}
+        Some(found) if found >= target && !payload.verified => {}
         _ if payload.finish => return Err(Error::FinishBeforeMigrate),
+        _ if payload.verified && !takes_over => return Err(Error::NothingToTakeOver),
         Some(found) if found < takeover::ADDRESSES_BY_ASCII => takeover::refuse_shared_addresses(transaction).await?,
         Some(_) => {}
         None => takeover::check(transaction).await?,
@@ -109,6 +111,9 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
 
     let postponed = versions().filter(|migration| migration.version() > target).map(ToString::to_string).collect();
     let applied = migrations.set_target(Target::Version(target)).run_async(transaction).await?;
+    if payload.verified {
+        transaction.execute(takeover::VERIFY_ADDRESSES).await?;
+    }
     let dropped = if payload.finish { finish::drop_old_tables(transaction).await? } else { Vec::new() };
     if let Some(role) = &app.functions_role {
         role::grant(transaction, role, app.login.is_with_iam()).await?;

@@ -11,10 +11,12 @@ use crate::error::Error;
 pub struct Payload {
     /// Whether to drop the old service's token tables. The old service cannot work without them.
     pub finish: bool,
+    /// Whether the addresses of accounts that are taken over from the old service count as verified.
+    pub verified: bool,
 }
 
 impl Payload {
-    /// Reads `{}` or an object with only the boolean field `finish`, such as `{"finish": true}`.
+    /// Reads `{}` or an object with only the boolean fields `finish` and `verified`, such as `{"finish": true}`.
     ///
     /// # Errors
     /// For any other JSON. Unknown fields are errors, because a payload with a misspelt `finish` must not start a migration
@@ -35,10 +37,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finish_is_false_unless_the_payload_sets_it() {
-        assert_eq!(Payload::parse(json!({})).unwrap(), Payload { finish: false });
-        assert_eq!(Payload::parse(json!({"finish": false})).unwrap(), Payload { finish: false });
-        assert_eq!(Payload::parse(json!({"finish": true})).unwrap(), Payload { finish: true });
+    fn a_field_is_false_unless_the_payload_sets_it() {
+        let none = Payload { finish: false, verified: false };
+        assert_eq!(Payload::parse(json!({})).unwrap(), none);
+        assert_eq!(Payload::parse(json!({"finish": false, "verified": false})).unwrap(), none);
+        assert_eq!(Payload::parse(json!({"finish": true})).unwrap(), Payload { finish: true, ..none });
+        assert_eq!(Payload::parse(json!({"verified": true})).unwrap(), Payload { verified: true, ..none });
     }
 
     #[test]
@@ -52,6 +56,7 @@ mod tests {
             json!({"finsh": true}),
             json!({"finish": true, "force": true}),
             json!({"finish": "true"}),
+            json!({"verified": "true"}),
             json!({"finish": 1}),
             json!({"finish": null}),
         ] {

@@ -27,6 +27,6 @@ struct App {
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
-        Ok(Self { sessions: Sessions::from_env(&env, None)? })
+        Ok(Self { sessions: Sessions::from_env(&env, None)?.with_unverified_accounts() })
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /api/signup`: creates an account.
+//! `POST /api/signup`: creates an account, and mails the link and the code that verify its address.
 
 use std::process::ExitCode;
 
@@ -6,14 +6,23 @@ use shared::{
     audit::{self, Event},
     brand,
     counters::{self, Counters},
-    db::{Database, users},
-    domain::{Email, Locale, Name},
+    db::{
+        Database,
+        email_verifications::VerificationMail,
+        users::{self, CreatedAccount, SignUpMail},
+    },
+    domain::{Email, Locale, MailId, Name},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
+    mail::{Link, LinkPages, Mail, Mailer},
     runtime::run,
-    security::{Attempt, NewPassword, PasswordHasher, PasswordRules},
+    security::{
+        Attempt, EmailCode, EmailCodes, LinkToken, MailBudget, NewPassword, PasswordHasher, PasswordRules, policy,
+        verification_settings,
+    },
 };
+use tracing::error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -22,13 +31,37 @@ async fn main() -> ExitCode {
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
-    let NewAccount { name, email, password, locale } = NewAccount::parse(&request, app)?;
+    let new = NewAccount::parse(&request, app)?;
     app.counters.count(Attempt::SignUp, &request.source(), request.arrived_at()).await?;
-    let hash = app.hasher.hash(password, &mut request.rng()).await?;
-    let user = users::create(&app.database, &name, &email, &hash, locale).await?;
-    let user = user.ok_or(ApiError::UserAlreadyExists)?;
-    audit::record(Event::SignedUp, Some(user));
+    create(app, &request, new).await?;
     Ok(Reply::created(&Message { message: "User created successfully" }))
+}
+
+/// Creates the account, and tries to send the verification mail that this owes.
+async fn create(app: &App, request: &Request, new: NewAccount) -> Result<(), ApiError> {
+    let NewAccount { name, email, password, locale } = new;
+    let mut rng = request.rng();
+    let hash = app.hasher.hash(password, &mut rng).await?;
+    let page = app.pages.page(request, "verify-email")?;
+    let (token, code, id) = (LinkToken::random(&mut rng), EmailCode::random(&mut rng), MailId::random(&mut rng));
+    let (token_hash, code_hash, source) = (token.hash(), app.codes.hash(&code), request.source());
+    let mail = VerificationMail { token: &token_hash, code: &code_hash, id, page: &page };
+    let mail = SignUpMail { mail, source: &source, budget: app.budget };
+    let account = users::NewAccount { name: &name, email: &email, hash: &hash, locale };
+    let created = users::create(&app.database, account, app.owes_mail.then_some(&mail)).await?;
+    let CreatedAccount { user, mail_is_owed, is_over_budget } = created.ok_or(ApiError::UserAlreadyExists)?;
+    audit::record(Event::SignedUp, Some(user.id));
+
+    if is_over_budget {
+        // The metric `MailBudgetUsedUp` in `template.yaml` counts these lines.
+        error!(user_id = user.id.0, "a sign-up got no verification mail, because MAILS_PER_HOUR is used up");
+    }
+    if mail_is_owed {
+        // The mail is in the outbox, so the answer does not depend on whether this attempt to send it succeeds.
+        let mail = Mail::Verification(Link { page: &page, token: &token }, &code);
+        app.mailer.attempt(id, &user, &mail, policy::MAIL_DEADLINE).await;
+    }
+    Ok(())
 }
 
 struct NewAccount {
@@ -59,6 +92,12 @@ struct App {
     rules: PasswordRules,
     hasher: PasswordHasher,
     default_locale: Locale,
+    /// Whether a sign-up owes a verification mail.
+    owes_mail: bool,
+    budget: MailBudget,
+    mailer: Mailer,
+    pages: LinkPages,
+    codes: EmailCodes,
 }
 
 impl App {
@@ -66,10 +105,15 @@ impl App {
         let database = Database::from_env(&env)?;
         Ok(Self {
             counters: counters::from_env(&env, &database)?,
+            mailer: Mailer::from_env(&env, database.clone())?,
             database,
             rules: PasswordRules::from_env(&env)?,
             hasher: PasswordHasher::new(),
             default_locale: brand::default_locale(&env)?,
+            owes_mail: verification_settings::sign_up_owes_mail(&env)?,
+            budget: MailBudget::from_env(&env)?,
+            pages: LinkPages::from_env(&env)?,
+            codes: EmailCodes::from_env(&env)?,
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
     security::{
-        Attempt, ProofAttempt,
+        Attempt, PasswordLink, ProofAttempt,
         policy::{self, Limit},
     },
     sessions::SessionTable,
@@ -253,6 +253,19 @@ impl Counters for DynamoDbCounters {
         let counted = throttle::find_account(&self.database, email, source).await?;
         within(self.begin_sign_in(&counted, source, None, now)).await?;
         Ok(counted)
+    }
+
+    async fn count_link(
+        &self,
+        link: PasswordLink<'_>,
+        source: &Source,
+        now: UnixMillis,
+    ) -> Result<Option<CountedSignIn>, NotCounted> {
+        let found = throttle::find_account_of_link(&self.database, link, source).await?;
+        if let Some(counted) = &found {
+            within(self.begin_sign_in(counted, source, None, now)).await?;
+        }
+        Ok(found)
     }
 
     async fn complete_sign_in_count(

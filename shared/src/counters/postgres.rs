@@ -9,7 +9,7 @@ use crate::{
         throttle::{self, CountedSignIn, NotCounted},
     },
     domain::{EmailLookup, SignInCounters, Source, UnixMillis},
-    security::{Attempt, ProofAttempt},
+    security::{Attempt, PasswordLink, ProofAttempt},
 };
 
 #[async_trait]
@@ -25,6 +25,15 @@ impl Counters for Database {
         _: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted> {
         throttle::count_sign_in(self, email, source).await
+    }
+
+    async fn count_link(
+        &self,
+        link: PasswordLink<'_>,
+        source: &Source,
+        _: UnixMillis,
+    ) -> Result<Option<CountedSignIn>, NotCounted> {
+        throttle::count_link(self, link, source).await
     }
 
     /// Does nothing, because `count_sign_in` has counted the attempt completely.

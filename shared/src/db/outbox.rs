@@ -120,6 +120,7 @@ static CLAIM: Statement<8> = Statement {
             code_expires_at = now() + $7 * interval '1 second', expires_at = now() + $8 * interval '1 second'
         FROM claimed JOIN users u ON u.id = claimed.user_id
         WHERE claimed.kind = 'verification' AND v.user_id = u.id AND v.email = u.email AND v.credential_version = u.credential_version
+            AND u.email_verified_at IS NULL
         RETURNING v.user_id
     ), change AS (
         UPDATE email_changes c SET token_hash = $2

@@ -51,6 +51,19 @@ macro_rules! is_deleted {
     };
 }
 
+/// The mailbox of an address. For most mail services, `kate+anything@example.com` is the same mailbox as `kate@example.com`.
+macro_rules! mailbox_of {
+    ($address:literal) => {
+        concat!(
+            "lower(split_part(split_part(",
+            $address,
+            ", '@', 1), '+', 1) || '@' || split_part(",
+            $address,
+            ", '@', 2) COLLATE \"C\")"
+        )
+    };
+}
+
 /// The columns of a [`crate::domain::User`], from a row of `users`. The id is cast, so that the code also works before the migration that
 /// widens the column.
 macro_rules! user_columns {
@@ -69,6 +82,7 @@ macro_rules! session_columns {
         floor(extract(epoch FROM ",
             $crate::db::rules::auth_time!(),
             "))::bigint AS auth_time,
+        (SELECT u.email_verified_at IS NOT NULL FROM users u WHERE u.id = s.user_id) AS email_verified,
         floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
         floor(extract(epoch FROM now()))::bigint AS now"
         )
@@ -105,6 +119,36 @@ macro_rules! count_within_window {
     };
 }
 
+/// The parts of a `WITH` that count a mail to a mailbox that nobody has proved, for a row of `$due`: first for its source, whose counter is `$source`,
+/// then for all together ([`crate::security::MailBudget`]). `budget_counted` has a row if the mail may be sent. If only `source_counted` has one, the
+/// budget of all is used up. All windows are `$window` seconds.
+macro_rules! count_in_mail_budget {
+    ($due:literal, source: $source:literal, of_source: $of_source:literal, of_all: $of_all:literal, window: $window:literal) => {
+        concat!(
+            "source_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT ",
+            $source,
+            ", 1, now() + ",
+            $window,
+            " * interval '1 second' FROM ",
+            $due,
+            $crate::db::rules::count_within_window!(up to $of_source),
+            "
+    ), budget_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT ",
+            $crate::db::rules::counter_key!("'mails to unproven mailboxes'"),
+            ", 1, now() + ",
+            $window,
+            " * interval '1 second' FROM source_counted",
+            $crate::db::rules::count_within_window!(up to $of_all),
+            "
+    )"
+        )
+    };
+}
+
 /// The seconds until a time, as `float8`.
 macro_rules! seconds_until {
     ($time:literal) => {
@@ -113,8 +157,8 @@ macro_rules! seconds_until {
 }
 
 pub(super) use {
-    auth_time, count_within_window, counter_key, has_address, is_deleted, last_used, one_more, seconds_until,
-    session_columns, session_is_live, session_is_presented, user_columns,
+    auth_time, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted, last_used, mailbox_of,
+    one_more, seconds_until, session_columns, session_is_live, session_is_presented, user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

@@ -335,6 +335,7 @@ pub(super) fn session(row: &Row) -> Session {
         refresh_id: TokenId(row.get("refresh_id")),
         refreshed_at: UnixTime(row.get("refreshed_at")),
         auth_time: UnixTime(row.get("auth_time")),
+        email_verified: row.get("email_verified"),
         expires_at: UnixTime(row.get("expires_at")),
         now: UnixTime(row.get("now")),
     }

@@ -5,7 +5,9 @@ pub(super) mod sign_in;
 
 use tokio_postgres::types::Type;
 
-pub use self::sign_in::{count_proof, count_sign_in, find_account, find_account_of_user};
+pub use self::sign_in::{
+    count_link, count_proof, count_sign_in, find_account, find_account_of_link, find_account_of_user,
+};
 
 use super::{
     AnyStatement, Database, DbError,

@@ -4,14 +4,15 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{auth_time, has_address, session_is_live, session_is_presented, user_columns},
+    email_verifications::{VerificationMail, count_verification_mail, owe_verification_mail},
+    rules::{auth_time, count_in_mail_budget, has_address, session_is_live, session_is_presented, user_columns},
     seconds,
     session_endings::owe_session_ending,
     statement::Statement,
 };
 use crate::{
-    domain::{Email, Locale, Name, PresentedSession, UnixTime, User, UserId, VerifiedToken},
-    security::{PasswordHash, policy},
+    domain::{Email, Locale, Name, PresentedSession, Source, UnixTime, User, UserId, VerifiedToken},
+    security::{MailBudget, PasswordHash, policy},
 };
 
 /// All statements of this module.
@@ -23,34 +24,137 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
 ///
 /// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.
-static CREATE: Statement<4> = Statement {
+///
+/// `$5` to `$17` are for the verification mail. If `$5` is NULL, no mail is owed. In the second half, the mail's id in the outbox shows that it is.
+static CREATE: Statement<17> = Statement {
     sql: concat!(
         "
     WITH created AS (
         INSERT INTO users (name, email, password, locale, created_at)
         VALUES ($1, $2, $3, $4, now() AT TIME ZONE 'utc')
         ON CONFLICT DO NOTHING
-        RETURNING id
-    )
-    SELECT id::bigint AS id FROM created
+        RETURNING ",
+        user_columns!(),
+        "
+    ), wanted AS (
+        SELECT email FROM created WHERE $5 IS NOT NULL
+    ), ",
+        count_verification_mail!("wanted", limit: "$6", window: "$7"),
+        ", ",
+        count_in_mail_budget!("mailbox_counted", source: "$8", of_source: "$9", of_all: "$10", window: "$11"),
+        ", due AS (
+        SELECT created.* FROM created, budget_counted
+    ), ",
+        owe_verification_mail!(
+            "due",
+            token: "$12",
+            code: "$13",
+            code_lifetime: "$14",
+            lifetime: "$15",
+            id: "$16",
+            page: "$5",
+            first_retry: "$17"
+        ),
+        "
+    SELECT created.*, EXISTS (SELECT FROM mail) AS is_owed,
+        EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
+    FROM created
     UNION ALL
-    SELECT id::bigint FROM users WHERE ",
+    SELECT ",
+        user_columns!(),
+        ", EXISTS (SELECT FROM outbox o WHERE o.user_id = users.id AND o.id = $16), false FROM users WHERE ",
         has_address!("$2"),
         " AND password = $3"
     ),
-    types: [Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT],
+    types: [
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::BYTEA,
+        Type::INT4,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::UUID,
+        Type::FLOAT8,
+    ],
 };
 
-/// Creates an account and returns its id. `None` if the address has an account already, in whatever case.
+/// An account to create.
+pub struct NewAccount<'a> {
+    /// The name.
+    pub name: &'a Name,
+    /// The address.
+    pub email: &'a Email,
+    /// The hash of the password.
+    pub hash: &'a PasswordHash,
+    /// The language of mails.
+    pub locale: Locale,
+}
+
+/// The mail that a sign-up owes, and the limits that apply to it.
+pub struct SignUpMail<'a> {
+    /// The mail.
+    pub mail: VerificationMail<'a>,
+    /// Where the sign-up came from.
+    pub source: &'a Source,
+    /// How many mails may go to mailboxes that nobody has proved.
+    pub budget: MailBudget,
+}
+
+/// A new account.
+pub struct CreatedAccount {
+    /// The account.
+    pub user: User,
+    /// Whether its verification mail is in the outbox. It is not if a limit was reached.
+    pub mail_is_owed: bool,
+    /// Whether the limit of all mails together was reached.
+    pub is_over_budget: bool,
+}
+
+/// Creates an account. With `verification`, also writes the verification mail into the outbox, unless one of its limits is reached. `None` if the
+/// address has an account already, in whatever case.
 pub async fn create(
     db: &Database,
-    name: &Name,
-    email: &Email,
-    hash: &PasswordHash,
-    locale: Locale,
-) -> Result<Option<UserId>, DbError> {
-    let row = db.query_opt(&CREATE, [&name.as_str(), &email.as_str(), &hash.as_stored(), &locale.tag()]).await?;
-    Ok(row.map(|row| UserId(row.get("id"))))
+    NewAccount { name, email, hash, locale }: NewAccount<'_>,
+    verification: Option<&SignUpMail<'_>>,
+) -> Result<Option<CreatedAccount>, DbError> {
+    let of_mailbox = policy::VERIFICATION_MAILS_OF_MAILBOX;
+    let mail = verification.map(|verification| verification.mail);
+    let values = [
+        &name.as_str() as _,
+        &email.as_str() as _,
+        &hash.as_stored() as _,
+        &locale.tag() as _,
+        &mail.map(|mail| mail.page) as _,
+        &of_mailbox.attempts as _,
+        &seconds(of_mailbox.window) as _,
+        &verification
+            .map(|verification| MailBudget::source_counter(verification.source))
+            .map(|key| key.as_bytes().to_vec()) as _,
+        &policy::MAILS_OF_SOURCE as _,
+        &verification.map(|verification| verification.budget.mails()) as _,
+        &seconds(policy::MAIL_BUDGET_WINDOW) as _,
+        &mail.map(|mail| mail.token.as_bytes()) as _,
+        &mail.map(|mail| mail.code.as_bytes()) as _,
+        &seconds(policy::EMAIL_CODE_LIFETIME) as _,
+        &seconds(policy::VERIFICATION_LINK_LIFETIME) as _,
+        &mail.map(|mail| mail.id.0) as _,
+        &seconds(policy::MAIL_FIRST_RETRY) as _,
+    ];
+    let row = db.query_opt(&CREATE, values).await?;
+    Ok(row.map(|row| CreatedAccount {
+        user: user(&row),
+        mail_is_owed: row.get("is_owed"),
+        is_over_budget: row.get("is_over_budget"),
+    }))
 }
 
 /// The owner of the session that a token names.

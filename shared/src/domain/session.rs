@@ -17,6 +17,8 @@ pub struct Session {
     pub refreshed_at: UnixTime,
     /// When the user last signed in or reauthenticated: the claim `auth_time`. A session that replaces another one inherits the time.
     pub auth_time: UnixTime,
+    /// Whether the address of its user is verified: the claim `email_verified`.
+    pub email_verified: bool,
     /// When the session ends. A refresh does not change it. It is the `exp` of refresh tokens.
     pub expires_at: UnixTime,
     /// The time at which its access token is issued: by PostgreSQL's clock, or for sessions in DynamoDB by the function's clock.
@@ -128,4 +130,6 @@ pub struct TableSession {
     pub version: i32,
     /// When its user last signed in or reauthenticated.
     pub auth_time: UnixMillis,
+    /// Whether the address of its user is verified.
+    pub email_verified: bool,
 }

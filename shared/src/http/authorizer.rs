@@ -33,14 +33,16 @@ struct AuthorizationContext {
     auth_time: Option<UnixTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amr: Option<&'static str>,
+    email_verified: bool,
 }
 
 impl Authorization {
-    /// Lets a request of this user and session through. `auth_time` is the claim of its access token.
+    /// Lets a request of this user and session through. `auth_time` is the claim of its access token. `email_verified` says whether the address is
+    /// verified now, which the access token may not know yet.
     #[must_use]
-    pub fn of(user: UserId, session: SessionId, auth_time: Option<UnixTime>) -> Self {
+    pub fn of(user: UserId, session: SessionId, auth_time: Option<UnixTime>, email_verified: bool) -> Self {
         let amr = auth_time.map(|_| PASSWORD);
-        let context = AuthorizationContext { sub: user.to_string(), sid: session, auth_time, amr };
+        let context = AuthorizationContext { sub: user.to_string(), sid: session, auth_time, amr, email_verified };
         Self { is_authorized: true, context: Some(context) }
     }
 

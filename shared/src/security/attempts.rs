@@ -1,6 +1,9 @@
 //! The names and limits of the counters of a source, of a session, and of new passwords. The names of the other counters are in the SQL.
 
-use super::policy::{self, Limit};
+use super::{
+    LinkTokenHash,
+    policy::{self, Limit},
+};
 use crate::domain::{CounterKey, SessionId, Source, UserId};
 
 /// An action that each source may take only a limited number of times in a period.
@@ -42,6 +45,13 @@ impl Attempt {
             Self::KeepAccount => policy::KEEPS_OF_SOURCE,
         }
     }
+}
+
+/// The link of a mail whose page asks for the password of the account.
+#[derive(Debug, Clone, Copy)]
+pub enum PasswordLink<'a> {
+    /// The link that verifies the address, by the hash of its token.
+    Verification(&'a LinkTokenHash),
 }
 
 /// An attempt of a signed-in user to prove the password.

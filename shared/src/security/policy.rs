@@ -101,6 +101,8 @@ pub const EMAIL_CODE_DIGITS: usize = 8;
 pub const EMAIL_CODE_LIFETIME: Duration = Duration::from_mins(10);
 /// How many codes may be tried for one mail (OWASP ASVS 6.6.3). So a guess succeeds with a probability of one in 20 million.
 pub const EMAIL_CODE_TRIES: i32 = 5;
+/// How long a used link or code is kept. It is longer than a request takes, so that a statement that runs again recognises what its first run did.
+pub const USED_PROOF_KEPT: Duration = Duration::from_mins(1);
 /// Lifetime of a requested change of the address. It is enough time to find the mail.
 pub const EMAIL_CHANGE_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a change of the address can be undone. It is enough for a weekend without mails.
@@ -178,6 +180,16 @@ pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::fro
 pub const FORGOTTEN_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Reset mails to one address. More would be a nuisance for the mailbox's owner. Addresses that differ only after a `+` share one counter.
 pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
+/// Verification mails to one mailbox, including the one of the sign-up. Addresses that differ only after a `+` are one mailbox. A user who finds no
+/// mail asks for another one once or twice. More would be a nuisance for a mailbox's owner who has not signed up.
+pub const VERIFICATION_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
+/// Mails to mailboxes that nobody has proved, from all sources together: those of sign-ups and changes of the address. SES stops a sender with too
+/// many bounces. So nobody may use this service to send mail to many addresses that do not exist.
+pub const MAILS_PER_HOUR: i32 = 1_000;
+/// How many of them one source may cause. It is lower than [`SIGNUPS_OF_SOURCE`], because a user behind a shared address can ask for the mail later.
+pub const MAILS_OF_SOURCE: i32 = 20;
+/// The window of both limits.
+pub const MAIL_BUDGET_WINDOW: Duration = Duration::from_hours(1);
 /// Attempts to use a reset token from one source. Nobody can guess 256 bits. The limit exists because each attempt may need the hashing of a
 /// password.
 pub const RESETS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };

@@ -50,7 +50,8 @@ impl TokenType {
 /// The method of authentication: a password (RFC 8176 §2).
 pub const PASSWORD: &str = "pwd";
 
-/// The claims of both types. Only access tokens have `auth_time` (OpenID Connect Core §2) and `amr` (RFC 8176).
+/// The claims of both types. Only access tokens have `auth_time` (OpenID Connect Core §2), `amr` (RFC 8176) and `email_verified` (OpenID Connect Core
+/// §5.1).
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -67,6 +68,8 @@ struct Claims<'a> {
     auth_time: Option<UnixTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amr: Option<[&'a str; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
 }
 
 /// The claims of a received token. Each is required and has its type, but tokens that were issued before `auth_time` existed do not
@@ -189,6 +192,7 @@ impl Tokens {
             fresh: freshness == Freshness::Fresh,
             auth_time: Some(session.auth_time),
             amr: Some([PASSWORD]),
+            email_verified: Some(session.email_verified),
         };
         let refresh = Claims {
             aud: &self.refresh_audience,
@@ -200,6 +204,7 @@ impl Tokens {
             fresh: false,
             auth_time: None,
             amr: None,
+            email_verified: None,
             ..access
         };
         Ok(TokenReply {

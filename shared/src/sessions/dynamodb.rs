@@ -1,7 +1,9 @@
 //! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
 //!
 //! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
-//! version is live. The item expires only if the user was erased. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending one session
+//! version is live. The item expires only if the user was erased. `verified_version` is the credential version under which the address was verified. It also
+//! only rises. A session knows whether the address was verified when it was opened. A session of the verified version is also verified. Within one version,
+//! no address becomes unverified. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending one session
 //! deletes its item. Every update of a session demands that the item exists, so no late request brings an ended session back.
 //!
 //! The function's clock decides whether a session has expired and whether the grace has ended. It is read once for each request, and checked against
@@ -14,14 +16,12 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tracing::warn;
 
-use self::stored::{
-    Counting, PartitionContent, StoredSession, account_key, id, minimum_version, partition, session_key,
-};
+use self::stored::{AccountItem, Counting, PartitionContent, StoredSession, account_key, id, partition, session_key};
 use crate::{
     db::DbError,
     domain::{
         Ended, ListedSession, NewSession, Refreshed, Session, SessionId, TableSession, TokenId, UnixMillis, UnixTime,
-        UserId, VerifiedToken,
+        User, UserId, VerifiedToken,
     },
     security::policy,
     state_table::{Deleted, Key, StateTable, Update, Updated, number, within},
@@ -63,7 +63,8 @@ impl SessionTable {
         let partition = partition(user);
         within(async {
             let ((), items) = tokio::try_join!(self.0.put(session.to_item(user)), self.0.query(&partition))?;
-            let PartitionContent { minimum_version, live, ended } = PartitionContent::of(&items, now);
+            let PartitionContent { account, live, ended } = PartitionContent::of(&items, now);
+            let minimum_version = account.minimum_version;
             if minimum_version > session.version {
                 return Ok(Opened::Outdated { minimum_version });
             }
@@ -79,36 +80,67 @@ impl SessionTable {
             if let Err(problem) = deleted {
                 warn!(user_id = user.0, %problem, "sessions above the maximum number were not deleted");
             }
-            Ok(Opened::Open(session.session(user, now)))
+            Ok(Opened::Open(session.session(user, account, now)))
         })
         .await
     }
 
     /// The session of a token. `None` if it is not live.
     pub(super) async fn find(&self, token: VerifiedToken, now: UnixMillis) -> Result<Option<TableSession>, DbError> {
-        let (minimum, session) = within(self.minimum_version_and_session(token)).await?;
-        let live = session.filter(|session| session.is_live(minimum, now));
-        Ok(live.map(|session| TableSession { version: session.version, auth_time: session.auth_time }))
+        let (account, live) = self.find_live(token.user_id, token.session_id, now).await?;
+        Ok(live.map(|session| TableSession {
+            version: session.version,
+            auth_time: session.auth_time,
+            email_verified: session.is_verified(account),
+        }))
     }
 
-    /// Records that the user of a session has proved the password again. `version` is the credential version under which it was verified. `None` if
-    /// the session was deleted since then. If it is below the minimum version, its tokens are refused at their next use.
-    pub(super) async fn renew(
+    /// The values from which the tokens of a session are created. `None` if it is not live.
+    pub(super) async fn current(
         &self,
         user: UserId,
         session: SessionId,
-        version: i32,
         now: UnixMillis,
     ) -> Result<Option<Session>, DbError> {
-        let key = session_key(user, session);
+        let (account, live) = self.find_live(user, session, now).await?;
+        Ok(live.map(|session| session.session(user, account, now)))
+    }
+
+    async fn find_live(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: UnixMillis,
+    ) -> Result<(AccountItem, Option<StoredSession>), DbError> {
+        let (account, session) = within(self.account_and_session(user, session)).await?;
+        Ok((account, session.filter(|session| session.is_live(account, now))))
+    }
+
+    /// Records that the user of a session has proved the password again, and whether the address is verified. `user` has the credential version under
+    /// which the password was verified. `None` if the session was deleted since then. If it is below the minimum version, its tokens are refused at
+    /// their next use.
+    pub(super) async fn renew(
+        &self,
+        session: SessionId,
+        user: &User,
+        now: UnixMillis,
+    ) -> Result<Option<Session>, DbError> {
+        let key = session_key(user.id, session);
         let renew = self.0.update(Update {
             key: &key,
-            change: "SET auth_time = :now",
+            change: "SET auth_time = :now, email_verified = :verified",
             condition: "attribute_exists(refresh_id) AND version = :version",
-            values: vec![(":now", number(now.0)), (":version", number(version.into()))],
+            values: vec![
+                (":now", number(now.0)),
+                (":verified", number(user.email_verified.into())),
+                (":version", number(user.credential_version.into())),
+            ],
         });
+        let account = AccountItem::default();
         Ok(match within(renew).await? {
-            Updated::Done(item) => Some(StoredSession::read(&item).ok_or_else(malformed)?.session(user, now)),
+            Updated::Done(item) => {
+                Some(StoredSession::read(&item).ok_or_else(malformed)?.session(user.id, account, now))
+            }
             Updated::Refused(_) => None,
         })
     }
@@ -130,16 +162,16 @@ impl SessionTable {
         now: UnixMillis,
     ) -> Result<Refreshed, DbError> {
         within(async {
-            let (minimum, mut read) = self.minimum_version_and_session(token).await?;
+            let (account, mut read) = self.account_and_session(token.user_id, token.session_id).await?;
             for _ in 0..CONFLICTS {
-                let Some(session) = read.filter(|session| session.is_live(minimum, now)) else {
+                let Some(session) = read.filter(|session| session.is_live(account, now)) else {
                     return Ok(Refreshed::Gone);
                 };
                 let is_current = session.refresh_id == token.token_id;
                 let is_parent = session.previous_refresh_id == Some(token.token_id);
                 if session.refresh_id == successor {
                     // The SDK sent the update twice: the first one rotated the token, and its answer was lost.
-                    return Ok(Refreshed::Rotated(session.session(token.user_id, now)));
+                    return Ok(Refreshed::Rotated(session.session(token.user_id, account, now)));
                 }
                 let may_repeat = is_parent && now.since(session.refreshed_at) <= grace;
                 if !is_current && !may_repeat {
@@ -156,7 +188,8 @@ impl SessionTable {
                 let rotation = is_current.then_some(successor);
                 match self.count_refresh(token, &session, counting, rotation, now).await? {
                     Updated::Done(item) => {
-                        let session = StoredSession::read(&item).ok_or_else(malformed)?.session(token.user_id, now);
+                        let session = StoredSession::read(&item).ok_or_else(malformed)?;
+                        let session = session.session(token.user_id, account, now);
                         return Ok(if is_current { Refreshed::Rotated(session) } else { Refreshed::Repeated(session) });
                     }
                     Updated::Refused(changed) => read = changed.as_ref().and_then(StoredSession::read),
@@ -203,7 +236,7 @@ impl SessionTable {
         let (account, session) = (account_key(user), session_key(user, session));
         let (deleted, account) =
             within(async { tokio::try_join!(self.0.delete(&session), self.0.get_one(&account)) }).await?;
-        let is_live = |session: StoredSession| session.is_live(minimum_version(account.as_ref()), now);
+        let is_live = |session: StoredSession| session.is_live(AccountItem::read(account.as_ref()), now);
         let was_live = match &deleted {
             Deleted::Item(item) => StoredSession::read(item).is_some_and(is_live),
             Deleted::Perhaps => true,
@@ -269,10 +302,25 @@ impl SessionTable {
         .await
     }
 
-    async fn minimum_version_and_session(&self, token: VerifiedToken) -> Result<(i32, Option<StoredSession>), DbError> {
-        let keys = [account_key(token.user_id), session_key(token.user_id, token.session_id)];
-        let found = self.0.get(&keys).await?;
-        Ok((minimum_version(found[0].as_ref()), found[1].as_ref().and_then(StoredSession::read)))
+    /// Records that the address of an account is verified, for all its sessions of this credential version.
+    pub(super) async fn set_verified(&self, user: UserId, version: i32) -> Result<(), DbError> {
+        let key = account_key(user);
+        let verify = self.0.update(Update {
+            key: &key,
+            change: "SET verified_version = :version",
+            condition: "attribute_not_exists(verified_version) OR verified_version < :version",
+            values: vec![(":version", number(version.into()))],
+        });
+        within(verify).await.map(drop)
+    }
+
+    async fn account_and_session(
+        &self,
+        user: UserId,
+        session: SessionId,
+    ) -> Result<(AccountItem, Option<StoredSession>), DbError> {
+        let found = self.0.get(&[account_key(user), session_key(user, session)]).await?;
+        Ok((AccountItem::read(found[0].as_ref()), found[1].as_ref().and_then(StoredSession::read)))
     }
 }
 

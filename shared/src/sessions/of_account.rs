@@ -16,6 +16,7 @@ impl Sessions {
     /// As [`Self::authenticate`].
     pub async fn list(&self, request: &Request) -> Result<(SessionId, Vec<ListedSession>), ApiError> {
         let VerifiedToken { user_id, session_id, .. } = self.verify(request)?;
+        self.refuse_unverified(request).await?;
         let listed = match &self.store {
             Store::PostgreSql(database) => sessions::list(database, user_id).await?,
             Store::DynamoDb(table) => table.list(user_id, request.arrived_at()).await?,

@@ -30,6 +30,7 @@ async fn every_sample_event_is_understood_by_its_function() {
         ("logout", 401, "Invalid token"),
         ("forgot-password", 200, "Password reset email sent"),
         ("reset-password", 400, "Invalid or expired token"),
+        ("verify-email", 401, "Invalid token"),
     ] {
         let (answered, body) = answer(&stack, &event(function), function).await;
         assert_eq!((answered, body["message"].as_str()), (status, Some(message)), "{function}");

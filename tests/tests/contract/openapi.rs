@@ -38,6 +38,8 @@ fn refusals() -> Vec<ApiError> {
         ApiError::EmailRequired,
         ApiError::NewPasswordRequired,
         ApiError::InvalidOrExpiredToken,
+        ApiError::InvalidCode,
+        ApiError::EmailNotVerified,
         ApiError::MissingAuthorization,
         ApiError::TokenExpired,
         ApiError::TokenRevoked,

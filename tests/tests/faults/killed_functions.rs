@@ -97,13 +97,16 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
         Operation::ChangePassword,
         Operation::EndOtherSessions,
         Operation::DeleteAccount,
-        Operation::KeepAccount
+        Operation::KeepAccount,
+        Operation::VerifyByCode,
+        Operation::VerifyByLink,
+        Operation::SendVerification
     )]
     operation: Operation,
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
     let proxy = PostgresProxy::to_the_shared_server().await;
-    let stack = stack_in(store, &proxy).await;
+    let stack = stack_for(operation, store, &proxy).await;
     let description = format!(
         "`{}` is killed before or after each request to a server; the client retries; sessions in {store:?}",
         operation.function()
@@ -126,8 +129,11 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
     assert!(kills >= 2, "the operation sends at least one request");
 }
 
-async fn stack_in(store: Store, proxy: &PostgresProxy) -> Stack {
-    Stack::builder().state_in(store).database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await
+async fn stack_for(operation: Operation, store: Store, proxy: &PostgresProxy) -> Stack {
+    let stack = Stack::builder().state_in(store).database_port(proxy.port).with("FORGOT_PASSWORD_FLOOR_MS", "0");
+    // The other operations count the mails of a person.
+    let stack = if matches!(operation, Operation::SignUp) { stack.with_verification() } else { stack };
+    stack.start().await
 }
 
 /// The next sweep erases what the killed one has left.
@@ -173,7 +179,7 @@ async fn the_next_sweep_completes_an_erasure_whose_sweep_was_killed(#[values(Pos
 #[tokio::test]
 async fn one_sweep_completes_a_reset_whose_function_was_killed() {
     let proxy = PostgresProxy::to_the_shared_server().await;
-    let stack = stack_in(DynamoDb, &proxy).await;
+    let stack = stack_for(Operation::ResetPassword, DynamoDb, &proxy).await;
     let mut fault = Fault::new(12, "`reset-password` is killed before or after each request to a server; `sweep` runs");
     let reset = Operation::ResetPassword;
     let mut outcomes = BTreeSet::new();
@@ -217,12 +223,15 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
         Operation::ChangePassword,
         Operation::EndOtherSessions,
         Operation::DeleteAccount,
-        Operation::KeepAccount
+        Operation::KeepAccount,
+        Operation::VerifyByCode,
+        Operation::VerifyByLink,
+        Operation::SendVerification
     )]
     operation: Operation,
 ) {
     let proxy = PostgresProxy::to_the_shared_server().await;
-    let stack = stack_in(PostgreSql, &proxy).await;
+    let stack = stack_for(operation, PostgreSql, &proxy).await;
     let mut fault =
         Fault::new(7, format!("The connection of `{}` is closed before or after each statement", operation.function()));
     for point in [BeforeExecution, AfterCommit] {

@@ -1,7 +1,11 @@
 //! The requests that faults interrupt, and what a client may expect of a retry.
 
-use serde_json::json;
-use tests::{Person, Reply, Stack, Tokens, mailbox};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tests::{
+    Person, Reply, Stack, Tokens,
+    mailbox::{self, Mail},
+};
 
 /// A request that a fault interrupts.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +22,9 @@ pub enum Operation {
     EndOtherSessions,
     DeleteAccount,
     KeepAccount,
+    VerifyByCode,
+    VerifyByLink,
+    SendVerification,
 }
 
 /// A person with the tokens that an operation needs.
@@ -28,6 +35,8 @@ pub struct Client<'a> {
     pub other_session: Option<Tokens>,
     /// The token in the link of the newest mail.
     pub link_token: Option<String>,
+    /// The newest mail that verifies the address.
+    pub verification: Option<Mail>,
 }
 
 impl Client<'_> {
@@ -59,6 +68,7 @@ impl Operation {
             Self::ChangePassword => "change-password",
             Self::EndOtherSessions => "sessions",
             Self::KeepAccount => "keep-account",
+            Self::VerifyByCode | Self::VerifyByLink | Self::SendVerification => "verify-email",
         }
     }
 
@@ -83,10 +93,23 @@ impl Operation {
             (Self::KeepAccount, Some(tokens)) => Some(ada.deletes_account_with_mail(&tokens.access, 1).await),
             _ => None,
         };
-        Client { ada, tokens, other_session, link_token }
+        let verification = match (self, &tokens) {
+            (Self::VerifyByCode | Self::VerifyByLink, Some(tokens)) => {
+                assert_eq!(ada.requests_verification_mail(&tokens.access).await.status, 202);
+                Some(ada.mails(1).await.remove(0))
+            }
+            _ => None,
+        };
+        Client { ada, tokens, other_session, link_token, verification }
     }
 
-    pub async fn send(self, Client { ada, tokens, link_token, .. }: &Client<'_>) -> Reply {
+    pub async fn send(self, Client { ada, tokens, link_token, verification, .. }: &Client<'_>) -> Reply {
+        if let (Some(mail), Some(tokens)) = (verification, tokens) {
+            return match self {
+                Self::VerifyByLink => ada.verifies_by_link(&mail.token()).await,
+                _ => ada.verifies_by_code(&tokens.access, &mail.code()).await,
+            };
+        }
         match (self, tokens, link_token) {
             (Self::SignUp, ..) => ada.signs_up().await,
             (Self::SignIn, ..) => ada.tries_to_sign_in().await,
@@ -102,6 +125,7 @@ impl Operation {
             (Self::EndOtherSessions, Some(tokens), _) => ada.ends_other_sessions(&tokens.access).await,
             (Self::DeleteAccount, Some(tokens), _) => ada.deletes_account(&tokens.access).await,
             (Self::KeepAccount, _, Some(token)) => ada.keeps_account(token).await,
+            (Self::SendVerification, Some(tokens), _) => ada.requests_verification_mail(&tokens.access).await,
             _ => unreachable!("`prepare` sets the fields that the operation needs"),
         }
     }
@@ -115,7 +139,14 @@ impl Operation {
         match (self, reply.status) {
             (Self::SignUp, 201 | 400) => {
                 assert!(reply.status == 201 || reply.text_at("code") == "user_already_exists");
-                ada.signs_in().await;
+                let tokens = ada.signs_in().await;
+                send_pending_mails(stack).await;
+                let query = format!("SELECT count(*) FROM email_verifications WHERE email = '{}'", ada.email);
+                let newest = mailbox::mails_to(&ada.email).await.pop();
+                assert_eq!(stack.sql_number(&query).await == 1, newest.is_some(), "the mail that the sign-up owes");
+                if let Some(mail) = newest {
+                    assert_eq!(ada.verifies_by_code(&tokens.access, &mail.code()).await.status, 200);
+                }
             }
             (Self::SignIn, 200) => assert_eq!(ada.dashboard(&Tokens::from(&reply).access).await.status, 200),
             (Self::Refresh, 200) => {
@@ -168,6 +199,20 @@ impl Operation {
             }
             // 400 if the first request has kept the account, because it also used up the token.
             (Self::KeepAccount, 200 | 400) => drop(ada.signs_in().await),
+            // 400 if the first request has used the link or the code up. Then it has verified the address.
+            (Self::VerifyByCode | Self::VerifyByLink, 200 | 400) => {
+                assert_eq!(ada.account(client.access()).await.json()["user"]["email_verified"], true);
+                // It makes the sessions in DynamoDB know the verification if the first request could not.
+                assert_eq!(ada.requests_verification_mail(client.access()).await.status, 202);
+                let refreshed = Tokens::from(&ada.refreshes(&client.tokens.as_ref().unwrap().refresh).await);
+                assert_eq!(claims(&refreshed.access)["email_verified"], true);
+                ada.signs_in().await;
+            }
+            (Self::SendVerification, 202) => {
+                send_pending_mails(stack).await;
+                let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
+                assert_eq!(ada.verifies_by_code(client.access(), &newest.code()).await.status, 200);
+            }
             // 401 if the first request has changed the password, because it also ended the session.
             (Self::ChangePassword, 200 | 401) => {
                 if reply.status == 200 {
@@ -189,6 +234,12 @@ impl Operation {
         }
         reply
     }
+}
+
+/// The claims of a JWT, unverified.
+fn claims(token: &str) -> Value {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice(&claims).unwrap()
 }
 
 /// Sends all pending mails.

@@ -80,7 +80,10 @@ async fn only_an_operation_that_opens_a_session_must_be_repeated_after_a_lost_an
         Operation::ChangePassword,
         Operation::EndOtherSessions,
         Operation::DeleteAccount,
-        Operation::KeepAccount
+        Operation::KeepAccount,
+        Operation::VerifyByCode,
+        Operation::VerifyByLink,
+        Operation::SendVerification
     )]
     operation: Operation,
 ) {
@@ -130,7 +133,10 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
         Operation::ChangePassword,
         Operation::EndOtherSessions,
         Operation::DeleteAccount,
-        Operation::KeepAccount
+        Operation::KeepAccount,
+        Operation::VerifyByCode,
+        Operation::VerifyByLink,
+        Operation::SendVerification
     )]
     operation: Operation,
     #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,

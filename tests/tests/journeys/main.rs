@@ -41,4 +41,5 @@ mod support;
 mod sweep;
 mod throttling;
 mod unused_capabilities;
+mod verify_email;
 mod walk_through;

@@ -30,7 +30,7 @@ fn documented(store: Store) -> BTreeMap<String, usize> {
 #[tokio::test]
 async fn every_request_sends_the_documented_number_of_statements(#[values(PostgreSql, DynamoDb)] store: Store) {
     let proxy = PostgresProxy::to_the_shared_server().await;
-    let stack = Stack::builder().state_in(store).database_port(proxy.port).start().await;
+    let stack = Stack::builder().state_in(store).database_port(proxy.port).with_verification().start().await;
     proxy.clear_statements();
     let count = || {
         let statements = proxy.statements().len();
@@ -57,6 +57,20 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     record("change of the account");
     assert_eq!(ada.exports_account(&tokens.access).await.status, 200);
     record("export of the account");
+    let code = ada.mails(1).await.pop().unwrap().code();
+    assert_eq!(ada.requests_verification_mail(&tokens.access).await.status, 202);
+    record("another verification mail");
+    let next = ada.mails(2).await.pop().unwrap();
+    assert_eq!(ada.verifies_by_code(&tokens.access, &code).await.status, 400);
+    assert_eq!(count(), 1, "a wrong code");
+    assert_eq!(ada.verifies_by_code(&tokens.access, &next.code()).await.status, 200);
+    record("verification by code");
+    stack.sql("UPDATE users SET email_verified_at = NULL").await;
+    assert_eq!(ada.requests_verification_mail(&tokens.access).await.status, 202);
+    let token = ada.mails(3).await.pop().unwrap().token();
+    count();
+    assert_eq!(ada.verifies_by_link(&token).await.status, 200);
+    record("verification by link");
     let other = ada.signs_in().await;
     count();
     let list = ada.sessions(&tokens.access).await;
@@ -74,7 +88,7 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     record("change-password");
     assert_eq!(ada.logs_out(&tokens.access).await.status, 200);
     record("logout");
-    let mail = ada.receives_reset_mail(2).await;
+    let mail = ada.receives_reset_mail(5).await;
     record("forgot-password");
     assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
     record("reset-password");

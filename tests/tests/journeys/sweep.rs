@@ -5,17 +5,14 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use rstest::rstest;
 use serde_json::json;
-<<<<<<< HEAD
 use shared::security::LinkToken;
-use tests::{Person, Ses, SesHealth::*, Stack, StackBuilder, Store::PostgreSql, mailbox};
-=======
 use tests::{
     Person, Ses,
     SesHealth::*,
     Stack, StackBuilder,
     Store::{self, DynamoDb, PostgreSql},
+    mailbox,
 };
->>>>>>> 18d0f6f (Test deletion, keeping and erasure, and describe them)
 
 /// A stack that sends its mails through this SES.
 async fn stack_with(ses: &Ses) -> Stack {
@@ -265,7 +262,6 @@ async fn a_sweep_skips_locked_rows() {
     assert_eq!(stack.sweep().await["sessions_deleted"], 1);
 }
 
-<<<<<<< HEAD
 /// Writes a mail of each kind that has a link, except the reset mail, and what its link needs.
 const MAILS_WITH_LINKS: &str = "
     INSERT INTO email_verifications (user_id, email, credential_version, token_hash, code_hash, code_tries, code_expires_at, expires_at)
@@ -337,7 +333,8 @@ async fn a_mail_whose_link_has_become_useless_is_not_sent() {
     assert_eq!(counted, [json!(1), json!(3), json!(0)], "{report}");
     mailbox::wait_for(&format!("old.{}", ada.email), 1).await;
     assert!(ada.mails(0).await.is_empty());
-=======
+}
+
 /// A stack in which a deleted account may be erased at once.
 async fn erasing_stack(store: Store) -> Stack {
     Stack::builder().state_in(store).with("ACCOUNT_ERASE_AFTER", "0").start().await
@@ -476,5 +473,4 @@ async fn concurrent_sweeps_erase_every_account(#[values(PostgreSql, DynamoDb)] s
     assert!(erased >= 5, "{reports:?}");
     assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 0);
     assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0);
->>>>>>> 18d0f6f (Test deletion, keeping and erasure, and describe them)
 }

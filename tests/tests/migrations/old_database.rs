@@ -33,6 +33,17 @@ async fn every_user_keeps_their_id_and_their_password() {
 }
 
 #[tokio::test]
+async fn old_accounts_are_verified_only_if_the_operator_says_so() {
+    for schema in OLD_SCHEMAS {
+        for (payload, verified) in [(json!({}), 0), (json!({ "verified": true }), OLD_USER_COUNT)] {
+            let stack = stack_on(schema.filled_database().await).await;
+            stack.invoke("migrate", &payload).await.unwrap();
+            assert_eq!(stack.sql_number("SELECT count(email_verified_at) FROM users").await, verified, "{payload}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_token_tables_of_the_old_service_are_not_changed() {
     for schema in OLD_SCHEMAS {
         let stack = stack_on(schema.filled_database().await).await;

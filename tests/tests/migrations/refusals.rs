@@ -192,8 +192,22 @@ async fn an_invalid_payload() {
         [json!(null), json!([]), json!([true]), json!("finish"), json!({ "finsh": true }), json!({ "finish": "yes" })]
     {
         let message = assert_refused_unchanged(&stack, payload, "Payload").await;
-        assert!(message.starts_with(r#"the payload must be {} or {"finish": true}"#), "{message}");
+        assert!(message.starts_with(r#"the payload must be {}, {"verified": true} or {"finish": true}"#), "{message}");
     }
+}
+
+#[tokio::test]
+async fn accounts_that_were_taken_over_before_do_not_become_verified() {
+    let stack = stack_on(OldSchema::Script.filled_database().await).await;
+    stack.invoke("migrate", &json!({})).await.unwrap();
+    assert_refused_unchanged(&stack, json!({ "verified": true }), "NothingToTakeOver").await;
+    assert_eq!(stack.sql_number("SELECT count(email_verified_at) FROM users").await, 0);
+}
+
+#[tokio::test]
+async fn verified_accounts_of_an_old_service_that_is_not_there() {
+    let stack = stack_on(TestDatabase::empty().await).await;
+    assert_refused_unchanged(&stack, json!({ "verified": true }), "NothingToTakeOver").await;
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use tokio_postgres::{Row, types::Type};
 use super::{CountedSignIn, NotCounted};
 use crate::{
     db::{
-        AnyStatement, Database, DbError,
+        AnyStatement, Database, DbError, Value,
+        email_verifications::belongs_to,
         rules::{
             count_within_window, counter_key, has_address, is_deleted, one_more, seconds_until, session_is_live,
             user_columns,
@@ -15,12 +16,18 @@ use crate::{
         users::account,
     },
     domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany},
-    security::{ProofAttempt, policy},
+    security::{PasswordLink, ProofAttempt, policy},
 };
 
 /// All statements of this module.
-pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 4] =
-    [&FIND_ACCOUNT, &FIND_ACCOUNT_OF_USER, &COUNT_SIGN_IN, &COUNT_PROOF];
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 6] = [
+    &FIND_ACCOUNT,
+    &FIND_ACCOUNT_OF_USER,
+    &FIND_ACCOUNT_OF_VERIFICATION,
+    &COUNT_SIGN_IN,
+    &COUNT_PROOF,
+    &COUNT_OF_VERIFICATION,
+];
 
 /// The parts of a `WITH` that find the account that fulfils the condition `$account`, and the three counters of `$subject` for the source `$2`. A deleted
 /// account is not found.
@@ -72,6 +79,21 @@ macro_rules! sign_in_by_address {
     };
 }
 
+/// The account of the link with the hash `$1` that verifies an address, if the link still belongs to the account.
+macro_rules! sign_in_by_verification {
+    () => {
+        sign_in!(
+            account: concat!(
+                "id = (SELECT v.user_id FROM email_verifications v WHERE v.token_hash = $1 AND v.expires_at > now())
+            AND EXISTS (SELECT FROM email_verifications v WHERE v.token_hash = $1 AND ",
+                belongs_to!("u"),
+                ")"
+            ),
+            subject: account_name!()
+        )
+    };
+}
+
 static FIND_ACCOUNT: Statement<2> = Statement {
     sql: concat!(
         "
@@ -109,6 +131,29 @@ pub async fn find_account_of_user(
 ) -> Result<Option<CountedSignIn>, DbError> {
     let row = db.query_opt(&FIND_ACCOUNT_OF_USER, [&attempt.user.0, &source.as_str()]).await?;
     Ok(row.map(|row| found_sign_in(&row, Some(attempt.session_counter()))))
+}
+
+static FIND_ACCOUNT_OF_VERIFICATION: Statement<2> = Statement {
+    sql: concat!(
+        "
+    WITH ",
+        sign_in_by_verification!(),
+        "
+    SELECT account.*, named.* FROM named CROSS JOIN account"
+    ),
+    types: [Type::BYTEA, Type::TEXT],
+};
+
+/// Finds the account of a link, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the
+/// link is not valid.
+pub async fn find_account_of_link(
+    db: &Database,
+    link: PasswordLink<'_>,
+    source: &Source,
+) -> Result<Option<CountedSignIn>, DbError> {
+    let PasswordLink::Verification(token) = link;
+    let row = db.query_opt(&FIND_ACCOUNT_OF_VERIFICATION, [&token.as_bytes(), &source.as_str()]).await?;
+    Ok(row.map(|row| found_sign_in(&row, None)))
 }
 
 /// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account. An attempt of a signed-in
@@ -198,29 +243,40 @@ macro_rules! count_sign_in {
     };
 }
 
-static COUNT_SIGN_IN: Statement<10> = Statement {
-    sql: count_sign_in!(
-        sign_in_by_address!(),
-        is_owner: concat!(
-            "EXISTS (SELECT FROM sessions s JOIN account u ON ",
-            session_is_live!(),
-            " WHERE s.source = $2)"
-        ),
-        more: { key: "", refusal: "", counting: "", is_counted: "" }
-    ),
-    types: [
-        Type::TEXT,
-        Type::TEXT,
-        Type::INT4,
-        Type::FLOAT8,
-        Type::FLOAT8,
-        Type::FLOAT8,
-        Type::INT4,
-        Type::FLOAT8,
-        Type::INT4,
-        Type::FLOAT8,
-    ],
-};
+/// Whether the account has a live session that was opened from the source `$2`.
+macro_rules! is_signed_in_from_source {
+    () => {
+        concat!("EXISTS (SELECT FROM sessions s JOIN account u ON ", session_is_live!(), " WHERE s.source = $2)")
+    };
+}
+
+/// A statement that counts an attempt to sign in. `$first` is the type of the first parameter, by which it finds the account.
+macro_rules! count_attempt {
+    ($sign_in:expr, $first:expr) => {
+        Statement {
+            sql: count_sign_in!(
+                $sign_in,
+                is_owner: is_signed_in_from_source!(),
+                more: { key: "", refusal: "", counting: "", is_counted: "" }
+            ),
+            types: [
+                $first,
+                Type::TEXT,
+                Type::INT4,
+                Type::FLOAT8,
+                Type::FLOAT8,
+                Type::FLOAT8,
+                Type::INT4,
+                Type::FLOAT8,
+                Type::INT4,
+                Type::FLOAT8,
+            ],
+        }
+    };
+}
+
+static COUNT_SIGN_IN: Statement<10> = count_attempt!(sign_in_by_address!(), Type::TEXT);
+static COUNT_OF_VERIFICATION: Statement<10> = count_attempt!(sign_in_by_verification!(), Type::BYTEA);
 
 /// `$1` is the user, and `$11` is the session, which must be live. `$12` is the counter of the session, `$13` its limit, and `$14` its period. `$15`
 /// is the counter of new passwords, or NULL, and `$16` its limit. It is only read here. The statement that sets a password increases it.
@@ -300,25 +356,42 @@ pub async fn count_proof(
 
 /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt.
 pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, NotCounted> {
+    let counted = count_attempt(db, &COUNT_SIGN_IN, &email.as_sql(), source).await?;
+    counted.ok_or_else(|| DbError::Failed("an attempt to sign in has no counters".into()).into())
+}
+
+/// Finds the account of a link. Counts an attempt to prove its password as an attempt to sign in, or refuses the attempt. `None` if the link is not
+/// valid. Then nothing is counted.
+pub async fn count_link(
+    db: &Database,
+    link: PasswordLink<'_>,
+    source: &Source,
+) -> Result<Option<CountedSignIn>, NotCounted> {
+    let PasswordLink::Verification(token) = link;
+    count_attempt(db, &COUNT_OF_VERIFICATION, &token.as_bytes(), source).await
+}
+
+/// Runs a statement of [`count_attempt!`].
+async fn count_attempt(
+    db: &Database,
+    statement: &'static Statement<10>,
+    first: Value<'_>,
+    source: &Source,
+) -> Result<Option<CountedSignIn>, NotCounted> {
     let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
-    let row = db
-        .query_one(
-            &COUNT_SIGN_IN,
-            [
-                &email.as_sql(),
-                &source.as_str(),
-                &policy::SIGNIN_FAILURES,
-                &seconds(policy::SIGNIN_FIRST_WAIT),
-                &seconds(policy::SIGNIN_LONGEST_WAIT),
-                &seconds(policy::SIGNIN_MEMORY),
-                &of_source.attempts,
-                &seconds(of_source.window),
-                &policy::SIGNIN_FAILURES_OF_ACCOUNT,
-                &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT),
-            ],
-        )
-        .await?;
-    counted(&row, None)
+    let values = [
+        first,
+        &source.as_str() as _,
+        &policy::SIGNIN_FAILURES as _,
+        &seconds(policy::SIGNIN_FIRST_WAIT) as _,
+        &seconds(policy::SIGNIN_LONGEST_WAIT) as _,
+        &seconds(policy::SIGNIN_MEMORY) as _,
+        &of_source.attempts as _,
+        &seconds(of_source.window) as _,
+        &policy::SIGNIN_FAILURES_OF_ACCOUNT as _,
+        &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT) as _,
+    ];
+    db.query_opt(statement, values).await?.map(|row| counted(&row, None)).transpose()
 }
 
 /// The attempt of a row of [`count_sign_in!`], or its refusal.

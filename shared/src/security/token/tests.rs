@@ -40,6 +40,7 @@ fn session() -> Session {
         refresh_id: TokenId(Uuid::from_u128(2)),
         refreshed_at: NOW,
         auth_time: UnixTime(NOW.0 - 700),
+        email_verified: true,
         expires_at: NOW.plus(Duration::from_hours(7 * 24)),
         now: NOW,
     }
@@ -103,7 +104,10 @@ fn claims_of(token: &str) -> Value {
 fn only_an_access_token_says_how_and_when_the_user_authenticated() {
     let (access, refresh) = (claims_of(&mint().access_token), claims_of(&mint().refresh_token));
     assert_eq!((&access["auth_time"], &access["amr"]), (&json!(NOW.0 - 700), &json!(["pwd"])));
-    assert_eq!((refresh.get("auth_time"), refresh.get("amr")), (None, None));
+    assert_eq!(access["email_verified"], true);
+    for claim in ["auth_time", "amr", "email_verified"] {
+        assert_eq!(refresh.get(claim), None, "{claim}");
+    }
 }
 
 #[test]
@@ -211,6 +215,7 @@ fn any_session() -> impl Strategy<Value = Session> {
             refresh_id: TokenId(Uuid::from_u128(refresh_id)),
             refreshed_at: UnixTime(now - age),
             auth_time: UnixTime(now - age),
+            email_verified: age % 2 == 0,
             expires_at: UnixTime(now + left),
             now: UnixTime(now),
         },

@@ -9,7 +9,7 @@ use crate::{
     state_table::{Item, Key, number, text},
 };
 
-/// The sort key of the item with the account's minimum version.
+/// The sort key of the item about the account.
 const ACCOUNT: &str = "account";
 
 /// The beginning of the sort key of a session.
@@ -27,14 +27,25 @@ pub(super) fn session_key(user: UserId, session: SessionId) -> Key {
     Key { partition: partition(user), sort: format!("{SESSION}{}", session.0) }
 }
 
-/// The minimum version in the item `account`. 0 if there is no such item.
-pub(super) fn minimum_version(account: Option<&Item>) -> i32 {
-    account.and_then(|account| account.number("minimum_version")?.try_into().ok()).unwrap_or(0)
+/// What the item `account` says. The default is an account without such an item.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct AccountItem {
+    /// The lowest credential version whose sessions are live.
+    pub(super) minimum_version: i32,
+    /// The credential version under which the address was verified, if that was after the account's first session.
+    verified_version: Option<i32>,
+}
+
+impl AccountItem {
+    pub(super) fn read(item: Option<&Item>) -> Self {
+        let version = |name| item.and_then(|item| item.number(name)?.try_into().ok());
+        Self { minimum_version: version("minimum_version").unwrap_or(0), verified_version: version("verified_version") }
+    }
 }
 
 /// What a user's partition contains.
 pub(super) struct PartitionContent {
-    pub(super) minimum_version: i32,
+    pub(super) account: AccountItem,
     /// The live sessions. The one that was used last comes first.
     pub(super) live: Vec<StoredSession>,
     /// The sessions that have ended and were not deleted yet.
@@ -43,11 +54,11 @@ pub(super) struct PartitionContent {
 
 impl PartitionContent {
     pub(super) fn of(items: &[Item], now: UnixMillis) -> Self {
-        let minimum_version = minimum_version(items.iter().find(|item| item.text("sk") == Some(ACCOUNT)));
+        let account = AccountItem::read(items.iter().find(|item| item.text("sk") == Some(ACCOUNT)));
         let sessions = items.iter().filter_map(StoredSession::read);
-        let (mut live, ended): (Vec<_>, Vec<_>) = sessions.partition(|session| session.is_live(minimum_version, now));
+        let (mut live, ended): (Vec<_>, Vec<_>) = sessions.partition(|session| session.is_live(account, now));
         live.sort_by_key(|session| (std::cmp::Reverse(session.last_used()), session.id.0));
-        Self { minimum_version, live, ended: ended.into_iter().map(|session| session.id).collect() }
+        Self { account, live, ended: ended.into_iter().map(|session| session.id).collect() }
     }
 }
 
@@ -65,6 +76,8 @@ pub(super) struct StoredSession {
     pub(super) source: Option<String>,
     /// When the user last proved the password.
     pub(super) auth_time: UnixMillis,
+    /// Whether the address was verified when the session was opened, or when the user last reauthenticated.
+    email_verified: bool,
     user_agent: Option<String>,
     refreshes: i64,
     refreshes_since: UnixMillis,
@@ -83,6 +96,7 @@ impl StoredSession {
             expires_at: now.seconds().plus(new.lifetime),
             source: Some(new.source.as_str().to_owned()),
             auth_time: new.auth_time.unwrap_or(now),
+            email_verified: new.user.email_verified,
             user_agent: new.user_agent.map(str::to_owned),
             refreshes: 0,
             refreshes_since: now,
@@ -104,6 +118,7 @@ impl StoredSession {
             source: item.text("source").map(str::to_owned),
             // Sessions that were opened before this attribute existed do not have it.
             auth_time: millis("auth_time").or_else(|| millis("created_at"))?,
+            email_verified: item.number("email_verified") == Some(1),
             user_agent: item.text("user_agent").map(str::to_owned),
             refreshes: item.number("refreshes")?,
             refreshes_since: millis("refreshes_since")?,
@@ -120,6 +135,7 @@ impl StoredSession {
             ("expires_at", number(self.expires_at.0)),
             ("source", text(self.source.as_deref().unwrap_or_default())),
             ("auth_time", number(self.auth_time.0)),
+            ("email_verified", number(self.email_verified.into())),
             ("refreshes", number(self.refreshes)),
             ("refreshes_since", number(self.refreshes_since.0)),
         ];
@@ -127,18 +143,24 @@ impl StoredSession {
         Item::new(&session_key(user, self.id), attributes.into_iter().chain(user_agent))
     }
 
-    pub(super) fn is_live(&self, minimum_version: i32, now: UnixMillis) -> bool {
-        self.version >= minimum_version && self.expires_at > now.seconds()
+    pub(super) fn is_live(&self, account: AccountItem, now: UnixMillis) -> bool {
+        self.version >= account.minimum_version && self.expires_at > now.seconds()
+    }
+
+    /// Whether the address of its user is verified.
+    pub(super) fn is_verified(&self, account: AccountItem) -> bool {
+        self.email_verified || account.verified_version == Some(self.version)
     }
 
     /// The values from which its tokens are created. The time is never before the last use, which another function's clock may have set.
-    pub(super) fn session(&self, user_id: UserId, now: UnixMillis) -> Session {
+    pub(super) fn session(&self, user_id: UserId, account: AccountItem, now: UnixMillis) -> Session {
         Session {
             id: self.id,
             user_id,
             refresh_id: self.refresh_id,
             refreshed_at: self.refreshed_at.seconds(),
             auth_time: self.auth_time.seconds(),
+            email_verified: self.is_verified(account),
             expires_at: self.expires_at,
             now: now.max(self.last_used()).seconds(),
         }

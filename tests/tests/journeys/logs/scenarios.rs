@@ -102,7 +102,18 @@ pub async fn send_usual_requests(stack: &Stack, marks: &mut Marks) {
     assert_eq!(ada.refreshes(&first.refresh).await.status, 401);
     assert_eq!(ada.with_password(&format!("wrong {}", marks.secret)).tries_to_sign_in().await.status, 401);
 
-    let link = ada.receives_reset_mail(1).await;
+    let session = ada.signs_in().await;
+    assert_eq!(ada.requests_verification_mail(&session.access).await.status, 202);
+    let verification = ada.mails(1).await.remove(0);
+    assert_eq!(
+        ada.with_password(&format!("wrong {}", marks.secret)).verifies_by_link(&verification.token()).await.status,
+        401
+    );
+    assert_eq!(ada.verifies_by_code(&session.access, &verification.code()).await.status, 200);
+    marks.add_tokens(&session);
+    marks.tokens.extend([verification.code(), verification.token()]);
+
+    let link = ada.receives_reset_mail(2).await;
     assert_eq!(stack.get(&link.link().replace(&stack.base_url, "")).await.status, 200);
     let token = link.reset_token();
     assert_eq!(ada.resets_password(&token, &"2 long ".repeat(50)).await.status, 400);

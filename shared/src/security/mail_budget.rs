@@ -1,0 +1,50 @@
+//! The limit of all mails to mailboxes that nobody has proved.
+
+use super::policy;
+use crate::{
+    domain::{CounterKey, Source},
+    environment::{ConfigError, Environment},
+};
+
+/// How many mails may go to mailboxes that nobody has proved, in [`policy::MAIL_BUDGET_WINDOW`]. Reset mails, notices and the mails that signed-in
+/// users request for their own account are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailBudget(i32);
+
+impl MailBudget {
+    /// Reads `MAILS_PER_HOUR`.
+    ///
+    /// # Errors
+    /// If it is not a whole number up to 65535.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let default = u16::try_from(policy::MAILS_PER_HOUR).unwrap_or(u16::MAX);
+        Ok(Self(env.parsed("MAILS_PER_HOUR", "a whole number up to 65535", default)?.into()))
+    }
+
+    /// The number of mails.
+    #[must_use]
+    pub fn mails(self) -> i32 {
+        self.0
+    }
+
+    /// The counter of the mails that a source has caused. Its limit is [`policy::MAILS_OF_SOURCE`].
+    #[must_use]
+    pub fn source_counter(source: &Source) -> CounterKey {
+        CounterKey::of(&["mails", "source", source.as_str()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_a_whole_number() {
+        let of = |value| MailBudget::from_env(&Environment::with(&[("MAILS_PER_HOUR", value)]));
+        assert_eq!(of("").unwrap().mails(), policy::MAILS_PER_HOUR);
+        assert_eq!((of("0").unwrap().mails(), of("65535").unwrap().mails()), (0, 65_535));
+        for value in ["-1", "65536", "1.5", "many"] {
+            assert!(of(value).is_err(), "{value}");
+        }
+    }
+}
