@@ -17,6 +17,7 @@ mod prepared_statements;
 mod rules;
 pub mod session_endings;
 pub mod sessions;
+pub mod sign_up_notices;
 mod statement;
 pub mod throttle;
 pub mod users;
@@ -74,6 +75,7 @@ pub fn statements() -> Vec<&'static dyn AnyStatement> {
         &personal_data::STATEMENTS,
         &session_endings::STATEMENTS,
         &sessions::STATEMENTS,
+        &sign_up_notices::STATEMENTS,
         &throttle::STATEMENTS,
         &throttle::sign_in::STATEMENTS,
         &users::STATEMENTS,

@@ -11,6 +11,7 @@ pub mod minimum_duration;
 pub mod password_hash;
 pub mod password_rules;
 pub mod policy;
+pub mod sign_up_privacy;
 pub mod token;
 pub mod token_settings;
 pub mod verification_settings;

@@ -70,7 +70,7 @@ fn an_error_names_the_variable_and_not_its_value() {
 }
 
 /// Every variable, with a valid value.
-const GOOD: [(&str, &str); 31] = [
+const GOOD: [(&str, &str); 32] = [
     SECRET,
     ("AWS_ENDPOINT_URL", ""),
     ("AWS_ENDPOINT_URL_DYNAMODB", ""),
@@ -101,6 +101,7 @@ const GOOD: [(&str, &str); 31] = [
     ("REQUIRE_VERIFIED_EMAIL", "off"),
     ("RESET_PASSWORD_URL", "https://example.com/reset"),
     ("SIGNIN_FLOOR_MS", "0"),
+    ("SIGNUP_TELLS", "on"),
     ("STATE_TABLE", "state"),
 ];
 
@@ -110,7 +111,8 @@ fn read_all(env: &Environment) -> Result<(), ConfigError> {
     PasswordRules::from_env(env)?;
     MailBudget::from_env(env)?;
     env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?;
-    env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", Duration::ZERO)?;
+    sign_up_privacy::minimum_duration(env)?;
+    sign_up_privacy::sign_up_tells(env)?;
     env.http_url("RESET_PASSWORD_URL")?;
     LinkPages::from_env(env)?;
     SesSettings::from_env(env)?;

@@ -307,10 +307,15 @@ static LINKS: [Variable; 1] = [optional("LINKS_URL", "https://auth.example.com",
 
 static ACCOUNT_SETTINGS: [Variable; 1] = [optional("ACCOUNT_ERASE_AFTER", "604800", "canary")];
 
-static SIGNUP_SETTINGS: [Variable; 2] = [EMAIL_VERIFICATION, optional("MAILS_PER_HOUR", "1000", "canary")];
+const SIGNUP_TELLS: Variable = optional("SIGNUP_TELLS", "off", "canary");
 
-static SIGNIN_SETTINGS: [Variable; 2] =
-    [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary")];
+const FORGOT_PASSWORD_FLOOR_MS: Variable = optional("FORGOT_PASSWORD_FLOOR_MS", "1000", "canary");
+
+static SIGNUP_SETTINGS: [Variable; 4] =
+    [EMAIL_VERIFICATION, optional("MAILS_PER_HOUR", "1000", "canary"), SIGNUP_TELLS, FORGOT_PASSWORD_FLOOR_MS];
+
+static SIGNIN_SETTINGS: [Variable; 3] =
+    [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary"), SIGNUP_TELLS];
 
 static FORGOT_PASSWORD_SETTINGS: [Variable; 2] =
-    [optional("RESET_PASSWORD_URL", "", "canary"), optional("FORGOT_PASSWORD_FLOOR_MS", "1000", "canary")];
+    [optional("RESET_PASSWORD_URL", "", "canary"), FORGOT_PASSWORD_FLOOR_MS];

@@ -16,7 +16,7 @@ use shared::{
     http::{Message, Reply, Request},
     mail::{Link, LinkPages, Mail, Mailer},
     runtime::run,
-    security::{Attempt, LinkToken, MinimumDuration, policy},
+    security::{Attempt, LinkToken, MinimumDuration, sign_up_privacy},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -60,12 +60,7 @@ async fn send_link(
         None => Mail::PasswordReset(Link { page: &page, token: &token }),
         Some(erase_at) => Mail::AccountDeleted { link: Link { page: &keep_page, token: &token }, erase_at },
     };
-    let limit = if app.minimum_duration.is_zero() {
-        policy::MAIL_DEADLINE
-    } else {
-        minimum.remaining().saturating_sub(policy::MINIMUM_DURATION_MARGIN)
-    };
-    app.mailer.attempt(attempt, &user, &mail, limit).await;
+    app.mailer.attempt(attempt, &user, &mail, minimum.time_for_mail(app.minimum_duration)).await;
     Ok(())
 }
 
@@ -85,7 +80,7 @@ impl App {
             counters: counters::from_env(&env, &database)?,
             mailer: Mailer::from_env(&env, database.clone())?,
             database,
-            minimum_duration: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_MINIMUM_DURATION)?,
+            minimum_duration: sign_up_privacy::minimum_duration(&env)?,
             reset_page: env.http_url("RESET_PASSWORD_URL")?.map(str::to_owned),
             pages: LinkPages::from_env(&env)?,
         })

@@ -15,7 +15,7 @@ use shared::{
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
-    security::{MinimumDuration, Password, PasswordHasher, token::TokenReply},
+    security::{MinimumDuration, Password, PasswordHasher, sign_up_privacy, token::TokenReply},
     sessions::Sessions,
 };
 
@@ -46,7 +46,9 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
         app.counters.complete_sign_in_count(&counted, &source, now),
     );
     let (counters, is_right) = (counters?, is_right?);
-    let Some(account) = account.filter(|_| is_right) else {
+    // A stranger could sign up with any address and would see here whether that created an account.
+    let may_sign_in = |account: &&Account| app.unverified_may_sign_in || account.user.email_verified;
+    let Some(account) = account.filter(|_| is_right).filter(may_sign_in) else {
         audit::record(Event::SignInFailed, account.map(|account| account.user.id));
         return Err(ApiError::InvalidCredentials);
     };
@@ -120,6 +122,8 @@ struct App {
     sessions: Sessions,
     replace_outdated_hashes: bool,
     minimum_duration_of_failures: Duration,
+    /// Whether a user whose address is not verified may sign in.
+    unverified_may_sign_in: bool,
 }
 
 impl App {
@@ -132,6 +136,7 @@ impl App {
             hasher: PasswordHasher::new(),
             replace_outdated_hashes: env.switch("PASSWORD_REHASH", true)?,
             minimum_duration_of_failures: env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?,
+            unverified_may_sign_in: sign_up_privacy::sign_up_tells(&env)?,
         })
     }
 }

@@ -1,6 +1,7 @@
-//! `POST /api/signup`: creates an account, and mails the link and the code that verify its address.
+//! `POST /api/signup`: creates an account, and mails the link and the code that verify its address. With `SIGNUP_TELLS=off`, a sign-up with the address of
+//! an account gets the same answer after the same time, and the owner of the account gets a notice (OWASP ASVS 6.3.8).
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use shared::{
     audit::{self, Event},
@@ -9,6 +10,7 @@ use shared::{
     db::{
         Database,
         email_verifications::VerificationMail,
+        sign_up_notices,
         users::{self, CreatedAccount, SignUpMail},
     },
     domain::{Email, Locale, MailId, Name},
@@ -18,8 +20,8 @@ use shared::{
     mail::{Link, LinkPages, Mail, Mailer},
     runtime::run,
     security::{
-        Attempt, EmailCode, EmailCodes, LinkToken, MailBudget, NewPassword, PasswordHasher, PasswordRules, policy,
-        verification_settings,
+        Attempt, EmailCode, EmailCodes, LinkToken, MailBudget, MinimumDuration, NewPassword, PasswordHasher,
+        PasswordRules, policy, sign_up_privacy, verification_settings,
     },
 };
 use tracing::error;
@@ -32,13 +34,20 @@ async fn main() -> ExitCode {
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
     let new = NewAccount::parse(&request, app)?;
+    let minimum = MinimumDuration::start(app.minimum_duration);
+    // This refusal depends on the source alone and reveals nothing about the address, so it does not wait.
     app.counters.count(Attempt::SignUp, &request.source(), request.arrived_at()).await?;
-    create(app, &request, new).await?;
-    Ok(Reply::created(&Message { message: "User created successfully" }))
+    let email = new.email.clone();
+    let outcome = match create(app, &request, new, minimum).await {
+        Err(ApiError::UserAlreadyExists) if !app.tells => notify_owner(app, &request, &email, minimum).await,
+        outcome => outcome,
+    };
+    minimum.wait().await;
+    outcome.map(|()| Reply::created(&Message { message: "User created successfully" }))
 }
 
 /// Creates the account, and tries to send the verification mail that this owes.
-async fn create(app: &App, request: &Request, new: NewAccount) -> Result<(), ApiError> {
+async fn create(app: &App, request: &Request, new: NewAccount, minimum: MinimumDuration) -> Result<(), ApiError> {
     let NewAccount { name, email, password, locale } = new;
     let mut rng = request.rng();
     let hash = app.hasher.hash(password, &mut rng).await?;
@@ -59,7 +68,17 @@ async fn create(app: &App, request: &Request, new: NewAccount) -> Result<(), Api
     if mail_is_owed {
         // The mail is in the outbox, so the answer does not depend on whether this attempt to send it succeeds.
         let mail = Mail::Verification(Link { page: &page, token: &token }, &code);
-        app.mailer.attempt(id, &user, &mail, policy::MAIL_DEADLINE).await;
+        app.mailer.attempt(id, &user, &mail, app.time_for_mail(minimum)).await;
+    }
+    Ok(())
+}
+
+/// Tells the owner of an account that somebody tried to sign up with its address.
+async fn notify_owner(app: &App, request: &Request, email: &Email, minimum: MinimumDuration) -> Result<(), ApiError> {
+    let notice = MailId::random(&mut request.rng());
+    let owner = sign_up_notices::owe(&app.database, email, notice, &request.source(), app.budget).await?;
+    if let Some(owner) = owner {
+        app.mailer.attempt(notice, &owner, &Mail::SignUpAttempted, app.time_for_mail(minimum)).await;
     }
     Ok(())
 }
@@ -98,12 +117,20 @@ struct App {
     mailer: Mailer,
     pages: LinkPages,
     codes: EmailCodes,
+    /// Whether the answer tells that an address has an account.
+    tells: bool,
+    /// Zero if the answer tells it.
+    minimum_duration: Duration,
 }
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
+        let tells = sign_up_privacy::sign_up_tells(&env)?;
+        let minimum_duration = sign_up_privacy::minimum_duration(&env)?;
         Ok(Self {
+            tells,
+            minimum_duration: if tells { Duration::ZERO } else { minimum_duration },
             counters: counters::from_env(&env, &database)?,
             mailer: Mailer::from_env(&env, database.clone())?,
             database,
@@ -115,5 +142,10 @@ impl App {
             pages: LinkPages::from_env(&env)?,
             codes: EmailCodes::from_env(&env)?,
         })
+    }
+
+    /// The time for an attempt to send a mail. It ends before the minimum duration ends, so that it does not make the answer take longer.
+    fn time_for_mail(&self, minimum: MinimumDuration) -> Duration {
+        minimum.time_for_mail(self.minimum_duration)
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::policy;
+
 /// The earliest time at which an answer may be given.
 #[derive(Debug, Clone, Copy)]
 pub struct MinimumDuration(Instant);
@@ -19,6 +21,17 @@ impl MinimumDuration {
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The time for an attempt to send a mail: it ends [`policy::MINIMUM_DURATION_MARGIN`] before the minimum duration does. Without a minimum duration,
+    /// it is [`policy::MAIL_DEADLINE`]. `whole` is the duration that this value was started with.
+    #[must_use]
+    pub fn time_for_mail(self, whole: Duration) -> Duration {
+        if whole.is_zero() {
+            policy::MAIL_DEADLINE
+        } else {
+            self.remaining().saturating_sub(policy::MINIMUM_DURATION_MARGIN)
+        }
     }
 
     /// Waits until it has passed.

@@ -183,6 +183,8 @@ pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration:
 /// Verification mails to one mailbox, including the one of the sign-up. Addresses that differ only after a `+` are one mailbox. A user who finds no
 /// mail asks for another one once or twice. More would be a nuisance for a mailbox's owner who has not signed up.
 pub const VERIFICATION_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
+/// Notices to one mailbox that somebody tried to sign up with its address.
+pub const SIGN_UP_NOTICES_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Mails to mailboxes that nobody has proved, from all sources together: those of sign-ups and changes of the address. SES stops a sender with too
 /// many bounces. So nobody may use this service to send mail to many addresses that do not exist.
 pub const MAILS_PER_HOUR: i32 = 1_000;

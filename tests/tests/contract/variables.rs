@@ -36,6 +36,7 @@ fn default(name: &str) -> Option<(String, Option<&'static str>)> {
         "BRAND_COLOR" => constant_text(&Color::DEFAULT.to_string()),
         "DEFAULT_LOCALE" => in_code("en", "Locale::English)"),
         "MAILS_PER_HOUR" => constant_text(&policy::MAILS_PER_HOUR.to_string()),
+        "SIGNUP_TELLS" => in_code("on", "\"SIGNUP_TELLS\", true"),
         "EMAIL_VERIFICATION" => in_code("on", "\"EMAIL_VERIFICATION\", true"),
         "REQUIRE_VERIFIED_EMAIL" => in_code("off", "\"REQUIRE_VERIFIED_EMAIL\", false"),
         "SIGNIN_FLOOR_MS" => in_code("0", "\"SIGNIN_FLOOR_MS\", Duration::ZERO"),

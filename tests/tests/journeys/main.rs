@@ -32,6 +32,7 @@ mod secret_rotation;
 mod sessions;
 mod signin;
 mod signup;
+mod signup_tells;
 mod sql;
 mod state_table;
 mod statements;

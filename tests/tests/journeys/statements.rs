@@ -97,7 +97,7 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     count();
     assert_eq!(ada.deletes_account(&tokens.access).await.status, 202);
     record("deletion of the account");
-    let token = ada.mails(4).await.pop().unwrap().reset_token();
+    let token = ada.mails(7).await.pop().unwrap().reset_token();
     count();
     assert_eq!(ada.keeps_account(&token).await.status, 200);
     record("keep-account");
@@ -107,4 +107,17 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     assert_eq!(count(), 1, "a wrong password");
     assert_eq!(stack.stranger("Bob").tries_to_sign_in().await.status, 401);
     assert_eq!(count(), 1, "an unknown address");
+}
+
+#[tokio::test]
+async fn a_sign_up_that_does_not_tell_about_a_taken_address_sends_one_statement_more() {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let builder = Stack::builder().state_in(PostgreSql).database_port(proxy.port).with_verification();
+    let stack = builder.with("SIGNUP_TELLS", "off").start().await;
+    let ada = stack.stranger("Ada");
+    for statements in [3, 4] {
+        proxy.clear_statements();
+        ada.signs_up().await.assert_created();
+        assert_eq!(proxy.statements().len(), statements);
+    }
 }

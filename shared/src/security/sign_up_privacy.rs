@@ -1,0 +1,24 @@
+//! Whether sign-up reveals that an address has an account (OWASP ASVS 6.3.8).
+
+use std::time::Duration;
+
+use super::policy;
+use crate::environment::{ConfigError, Environment};
+
+/// Whether sign-up and sign-in tell a stranger which addresses have accounts. If not, a sign-up with the address of an account is answered like any other, and
+/// nobody can sign in to an account whose address was never verified. Otherwise, a stranger could sign up and then see whether the sign-in succeeds. Reads
+/// `SIGNUP_TELLS`.
+///
+/// # Errors
+/// If it is neither `on` nor `off`.
+pub fn sign_up_tells(env: &Environment) -> Result<bool, ConfigError> {
+    env.switch("SIGNUP_TELLS", true)
+}
+
+/// The minimum duration of answers whose duration must not reveal whether an address has an account. Reads `FORGOT_PASSWORD_FLOOR_MS`.
+///
+/// # Errors
+/// If it is not a number of milliseconds.
+pub fn minimum_duration(env: &Environment) -> Result<Duration, ConfigError> {
+    env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_MINIMUM_DURATION)
+}

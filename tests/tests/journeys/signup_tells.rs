@@ -1,0 +1,112 @@
+//! `SIGNUP_TELLS=off`: nobody learns from sign-up or sign-in which addresses have accounts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reqwest::Method;
+use serde_json::json;
+use tests::{Reply, Stack, StackBuilder};
+
+fn builder() -> StackBuilder {
+    Stack::builder().with("SIGNUP_TELLS", "off").with("EMAIL_VERIFICATION", "on")
+}
+
+/// The headers of an answer, without those that every answer has its own of.
+fn headers(reply: &Reply) -> BTreeMap<String, String> {
+    let all = reply.headers.iter().map(|(name, value)| (name.to_string(), format!("{value:?}")));
+    all.filter(|(name, _)| !["date", "apigw-requestid"].contains(&name.as_str())).collect()
+}
+
+// Requirement 58.
+#[tokio::test]
+async fn a_taken_address_is_answered_like_a_free_one_after_the_same_time() {
+    let stack = builder().with("FORGOT_PASSWORD_FLOOR_MS", "").start().await;
+    let ada = stack.stranger("Ada");
+    ada.signs_up().await.assert_created();
+    for round in 0..3 {
+        let (taken, free) = (ada.signs_up().await, stack.stranger("Kate").signs_up().await);
+        taken.assert_created();
+        assert_eq!(headers(&taken), headers(&free));
+        assert_eq!(taken.text, free.text);
+        for reply in [taken, free] {
+            // The first requests start the process and take longer.
+            let most = if round == 0 { 3_000 } else { 2_000 };
+            assert!(
+                reply.took >= Duration::from_secs(1) && reply.took < Duration::from_millis(most),
+                "{:?}",
+                reply.took
+            );
+        }
+    }
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 4);
+}
+
+// Requirement 58.
+#[tokio::test]
+async fn the_owner_of_an_account_learns_that_somebody_tried_to_sign_up_and_keeps_the_account() {
+    let stack = builder().start().await;
+    let ada = stack.stranger("Ada");
+    let body = json!({ "name": "Ada", "email": ada.email, "password": ada.password, "locale": "de" });
+    let signed_up = stack.send(Method::POST, "/api/signup", |request| request.json(&body)).await;
+    signed_up.assert_created();
+    let verification = ada.mails(1).await.remove(0);
+    assert_eq!(ada.verifies_by_link(&verification.token()).await.status, 200);
+
+    let stranger = ada.with_password("the password of a stranger");
+    for _ in 0..5 {
+        stranger.with_email(&ada.email.to_uppercase()).signs_up().await.assert_created();
+    }
+    let mails = ada.mails(4).await;
+    assert!(
+        mails[1..].iter().all(|mail| mail.subject == "Jemand wollte sich mit Ihrer Adresse registrieren"),
+        "{mails:?}"
+    );
+    assert_eq!(stranger.tries_to_sign_in().await.status, 401);
+    ada.signs_in().await;
+}
+
+// Requirement 58.
+#[tokio::test]
+async fn a_user_signs_in_only_after_the_address_is_verified() {
+    let stack = builder().start().await;
+    let (ada, kate) = (stack.stranger("Ada"), stack.stranger("Kate"));
+    for person in [&ada, &kate] {
+        person.signs_up().await.assert_created();
+        let unverified = person.tries_to_sign_in().await;
+        unverified.assert_refused(401, "invalid_credentials", "Invalid credentials");
+        let unknown = stack.stranger("Nobody").tries_to_sign_in().await;
+        assert_eq!((headers(&unverified), &unverified.text), (headers(&unknown), &unknown.text));
+    }
+    let link = ada.mails(1).await.remove(0).token();
+    assert_eq!(ada.verifies_by_link(&link).await.status, 200);
+    ada.signs_in().await;
+
+    let token = kate.receives_reset_mail(2).await.reset_token();
+    assert_eq!(kate.resets_password(&token, "another password").await.status, 200);
+    kate.with_password("another password").signs_in().await;
+}
+
+/// Otherwise, the waiting time would show that the password was right.
+#[tokio::test]
+async fn a_sign_in_to_an_unverified_account_counts_as_a_wrong_password() {
+    let stack = builder().start().await;
+    let ada = stack.stranger("Ada");
+    ada.signs_up().await.assert_created();
+    for _ in 0..5 {
+        assert_eq!(ada.tries_to_sign_in().await.status, 401);
+    }
+    assert_eq!(ada.tries_to_sign_in().await.status, 429);
+}
+
+#[tokio::test]
+async fn a_deleted_account_gets_no_notice() {
+    let stack = builder().start().await;
+    let ada = stack.stranger("Ada");
+    ada.signs_up().await.assert_created();
+    let link = ada.mails(1).await.remove(0).token();
+    assert_eq!(ada.verifies_by_link(&link).await.status, 200);
+    assert_eq!(ada.deletes_account(&ada.signs_in().await.access).await.status, 202);
+    ada.mails(2).await;
+    ada.signs_up().await.assert_created();
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'sign_up_attempted'").await, 0);
+    assert_eq!(ada.tries_to_sign_in().await.status, 401);
+}
