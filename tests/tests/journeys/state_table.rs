@@ -92,5 +92,21 @@ async fn every_operation_makes_the_documented_round_trips_to_dynamodb() {
     let before = table.requests().len();
     assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
     check("reset-password", "reset-password", before, 2, 0.0, 2.0);
+
+    let ada = ada.with_password("another password");
+    let tokens = ada.signs_in().await;
+    let before = table.requests().len();
+    let link = ada.deletes_account_with_mail(&tokens.access, 3).await;
+    check("account", "deletion of the account", before, 2, 2.0, 1.0);
+    let before = table.requests().len();
+    assert_eq!(ada.keeps_account(&link).await.status, 200);
+    check("keep-account", "keep-account", before, 1, 0.0, 1.0);
+
+    // The permissions of an erasure.
+    ada.deletes_account_with_mail(&ada.signs_in().await.access, 4).await;
+    stack.sql("UPDATE account_deletions SET erase_at = now()").await;
+    let before = table.requests().len();
+    assert_eq!(stack.sweep().await["accounts_erased"], 1);
+    assert_role_allows("sweep", &table.requests()[before..]);
     eprintln!("{}", rows.join("\n"));
 }
