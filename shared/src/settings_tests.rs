@@ -11,7 +11,7 @@ use crate::{
     db::{ConnectionSettings, Database},
     environment::{ConfigError, Environment},
     mail::{LinkPages, ses::SesSettings},
-    security::{MailBudget, PasswordRules, TokenSettings, policy},
+    security::{MailBudget, PasswordRules, TokenSettings, policy, sign_up_privacy},
     sessions::{Sessions, Store},
 };
 
