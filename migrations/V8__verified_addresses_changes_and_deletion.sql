@@ -100,8 +100,9 @@ CREATE INDEX reserved_addresses_expires_at_idx ON reserved_addresses (expires_at
 
 COMMENT ON TABLE reserved_addresses IS 'Addresses that only one account may take, because it may get them back.';
 COMMENT ON COLUMN reserved_addresses.address IS 'The address, in lower case: lower(email COLLATE "C").';
-COMMENT ON COLUMN reserved_addresses.user_id IS 'The account. NULL in a row that a sign-up has written, which reserves nothing.';
-COMMENT ON COLUMN reserved_addresses.expires_at IS 'When the reservation expires. A sign-up writes the current time.';
+COMMENT ON COLUMN reserved_addresses.user_id IS 'The account. NULL in a row that a sign-up has written.';
+COMMENT ON COLUMN reserved_addresses.expires_at IS
+    'When the reservation expires. A row for an address that an account has just got expires after some seconds, when no statement can miss the account.';
 
 CREATE TABLE account_deletions (
     user_id      bigint PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,

@@ -195,7 +195,16 @@ mod tests {
         let mailers = mailers.map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(
             mailers,
-            ["account", "change-password", "forgot-password", "reset-password", "signup", "sweep", "verify-email"]
+            [
+                "account",
+                "change-email",
+                "change-password",
+                "forgot-password",
+                "reset-password",
+                "signup",
+                "sweep",
+                "verify-email"
+            ]
         );
     }
 }

@@ -36,6 +36,12 @@ pub enum Event {
     PasswordChanged,
     /// A signed-in user changed the name or the language of the account.
     AccountChanged,
+    /// A signed-in user requested a change of the address of the account.
+    EmailChangeRequested,
+    /// The address of the account was changed.
+    EmailChanged,
+    /// A change of the address was undone, which ends every session of the user.
+    EmailRestored,
     /// A signed-in user exported everything that is stored about them.
     AccountExported,
     /// A signed-in user deleted the account, which ends every session of the user.
@@ -71,6 +77,9 @@ impl Event {
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
             Self::AccountChanged => "account_changed",
+            Self::EmailChangeRequested => "email_change_requested",
+            Self::EmailChanged => "email_changed",
+            Self::EmailRestored => "email_restored",
             Self::AccountExported => "account_exported",
             Self::AccountDeleted => "account_deleted",
             Self::AccountKept => "account_kept",

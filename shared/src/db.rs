@@ -7,6 +7,7 @@
 pub mod account_deletions;
 mod connection_settings;
 mod connector;
+pub mod email_changes;
 pub mod email_verifications;
 pub mod expired;
 pub mod outbox;
@@ -67,6 +68,7 @@ type Value<'a> = &'a (dyn ToSql + Sync);
 pub fn statements() -> Vec<&'static dyn AnyStatement> {
     [
         &account_deletions::STATEMENTS[..],
+        &email_changes::STATEMENTS,
         &email_verifications::STATEMENTS,
         &expired::STATEMENTS,
         &outbox::STATEMENTS,
@@ -359,6 +361,11 @@ impl DbError {
     /// Whether the row that a foreign key refers to has been deleted at the same time.
     fn is_foreign_key_violation(&self) -> bool {
         self.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
+    }
+
+    /// Whether another row has the same value in a unique index.
+    fn is_unique_violation(&self) -> bool {
+        self.code() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 }
 

@@ -15,7 +15,7 @@ mod user;
 
 pub use counter::{CounterKey, SignInCounters, TooMany};
 pub use email::{Email, EmailLookup};
-pub use ids::{MailId, SessionId, TokenId, UserId};
+pub use ids::{EmailChangeId, MailId, SessionId, TokenId, UserId};
 pub use locale::Locale;
 pub use name::Name;
 pub use proof::Proof;

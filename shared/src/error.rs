@@ -40,9 +40,11 @@ pub enum ApiError {
     SessionNotFound,
     /// Forgot-password without an address.
     EmailRequired,
+    /// A change of the address to the one that the account has already, in whatever case.
+    EmailUnchanged,
     /// Reset-password without a password.
     NewPasswordRequired,
-    /// A reset token that is unknown, used, replaced or expired.
+    /// A link that is unknown, used, replaced or expired.
     InvalidOrExpiredToken,
     /// A code that is wrong, used, void or expired.
     InvalidCode,
@@ -109,6 +111,7 @@ impl ApiError {
             Self::ReauthenticationRequired => row(StatusCode::UNAUTHORIZED, "reauthentication_required", "Sign in again to do this", INSUFFICIENT_AUTHENTICATION),
             Self::SessionNotFound => row(StatusCode::NOT_FOUND, "session_not_found", "Session not found", None),
             Self::EmailRequired => row(StatusCode::BAD_REQUEST, "email_required", "Email is required", None),
+            Self::EmailUnchanged => row(StatusCode::BAD_REQUEST, "email_unchanged", "The account already has this email address", None),
             Self::NewPasswordRequired => row(StatusCode::BAD_REQUEST, "new_password_required", "New password is required", None),
             Self::InvalidOrExpiredToken => row(StatusCode::BAD_REQUEST, "invalid_or_expired_token", "Invalid or expired token", None),
             Self::InvalidCode => row(StatusCode::BAD_REQUEST, "invalid_code", "Invalid or expired code", None),

@@ -15,7 +15,7 @@ use tracing::error;
 use self::ses::{MailError, Ses, SesSettings};
 pub use self::{
     content::{Link, Mail, Message},
-    links::LinkPages,
+    links::{LinkPages, ResetPage},
 };
 use crate::{
     brand::Brand,
@@ -77,7 +77,8 @@ impl Mailer {
             }
             attempted
         };
-        deadline::within(limit, sent).await
+        // The future is large, and some requests attempt two mails at the same time.
+        deadline::within(limit, Box::pin(sent)).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Proofs of the password by a signed-in user, for actions that need more than a session.
+//! Proofs of the password by a signed-in user, for actions that need more than a session, and by somebody who has the link of a mail.
 //!
 //! A wrong password counts as a failed sign-in of the account and the source, and as a failure in the session. So a stolen session allows at most a
 //! hundred wrong passwords in a row within seven days, from all sources together. The limit of one session does not stop the user's other sessions.
@@ -8,11 +8,11 @@ use crate::{
     audit::{self, Event},
     counters::{self, Counters},
     db::{Database, throttle::CountedSignIn, users::Account},
-    domain::{PresentedSession, Proof},
+    domain::{PresentedSession, Proof, SignInCounters, User},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::Request,
-    security::{Password, PasswordHasher, ProofAttempt},
+    security::{Password, PasswordHasher, PasswordLink, ProofAttempt},
     sessions::Sessions,
 };
 
@@ -29,6 +29,14 @@ pub struct StartedProof {
     pub session: PresentedSession,
     counted: CountedSignIn,
     counted_as: ProofAttempt,
+}
+
+/// A proof of the password by somebody who has the link of a mail.
+pub struct LinkProof {
+    /// The account of the link, as it was when the attempt began.
+    pub user: User,
+    /// The counters of the attempt. If they are in PostgreSQL, the statement that uses the proof undoes its counting. Else it is undone already.
+    pub counters: SignInCounters,
 }
 
 impl PasswordProofs {
@@ -86,6 +94,35 @@ impl PasswordProofs {
             return Err(ApiError::WrongPassword);
         }
         Ok(Proof { session: started.session, user: account.user.clone(), counters })
+    }
+
+    /// Counts an attempt to prove the password of the account that a link belongs to, as an attempt to sign in to it, and verifies the password. `None`
+    /// if the link is not valid. Then nothing is counted.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidCredentials`] if the password is wrong. [`ApiError::TooManyAttempts`] if there were too many attempts.
+    pub async fn prove_with_link(
+        &self,
+        link: PasswordLink<'_>,
+        request: &Request,
+        password: &str,
+    ) -> Result<Option<LinkProof>, ApiError> {
+        let (password, source, now) = (Password::new(password), request.source(), request.arrived_at());
+        let Some(counted) = self.counters.count_link(link, &source, now).await? else { return Ok(None) };
+        let account = counted.account.as_ref().ok_or(ApiError::InvalidOrExpiredToken)?;
+        let (is_right, counters) = tokio::join!(
+            self.hasher.verify(&password, Some(&account.password_hash)),
+            self.counters.complete_sign_in_count(&counted, &source, now),
+        );
+        let (counters, is_right) = (counters?, is_right?);
+        if !is_right {
+            audit::record(Event::SignInFailed, Some(account.user.id));
+            return Err(ApiError::InvalidCredentials);
+        }
+        if !self.counters.are_in_database() {
+            self.counters.forgive_sign_in(&counters).await?;
+        }
+        Ok(Some(LinkProof { user: account.user.clone(), counters }))
     }
 
     /// Counts a new password that fulfils the rules, and undoes the counting of the attempt in DynamoDB. If the counters are in PostgreSQL, the

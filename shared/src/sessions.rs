@@ -23,7 +23,7 @@ use crate::{
     audit::{self, Event},
     db::{
         ConnectionOfRequest, Database, sessions,
-        users::{self, SessionOwner},
+        users::{self, Profile, SessionOwner},
     },
     domain::{
         Ended, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters, TableSession,
@@ -157,8 +157,8 @@ impl Sessions {
         let token = self.verify(request)?;
         let (email_verified, is_fresh, in_table) = match &self.store {
             Store::PostgreSql(database) => {
-                let (user, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
-                (user.email_verified, is_fresh, None)
+                let (profile, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
+                (profile.user.email_verified, is_fresh, None)
             }
             Store::DynamoDb(table) => {
                 let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
@@ -178,24 +178,38 @@ impl Sessions {
         request: &Request,
         database: &Database,
     ) -> Result<(Authenticated, User), ApiError> {
+        let (caller, profile) = self.authenticate_profile(request, database).await?;
+        Ok((caller, profile.user))
+    }
+
+    /// Like [`Self::authenticate_user`], and also returns the address that the user wants to change to.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate_user`].
+    pub async fn authenticate_profile(
+        &self,
+        request: &Request,
+        database: &Database,
+    ) -> Result<(Authenticated, Profile), ApiError> {
         let token = self.verify(request)?;
-        let (user, is_fresh, in_table) = match &self.store {
+        let (profile, is_fresh, in_table) = match &self.store {
             Store::PostgreSql(database) => {
-                let (user, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
-                (user, is_fresh, None)
+                let (profile, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
+                (profile, is_fresh, None)
             }
             Store::DynamoDb(table) => {
-                let (session, user) =
-                    tokio::try_join!(table.find(token, request.arrived_at()), users::find(database, token.user_id))?;
-                let user = user.ok_or(ApiError::UserNotFound)?;
+                let found = users::find_profile(database, token.user_id);
+                let (session, profile) = tokio::try_join!(table.find(token, request.arrived_at()), found)?;
+                let profile = profile.ok_or(ApiError::UserNotFound)?;
                 // The version differs while the sessions of a user still have to end in DynamoDB.
-                let session = session.filter(|session| session.version == user.credential_version);
+                let session = session.filter(|session| session.version == profile.user.credential_version);
                 let session = session.ok_or(ApiError::TokenRevoked)?;
-                (user, is_recent(session.auth_time, request), Some(session))
+                (profile, is_recent(session.auth_time, request), Some(session))
             }
         };
-        self.accept(user.email_verified)?;
-        Ok((Authenticated::of(token, user.email_verified, is_fresh, in_table, request), user))
+        let email_verified = profile.user.email_verified;
+        self.accept(email_verified)?;
+        Ok((Authenticated::of(token, email_verified, is_fresh, in_table, request), profile))
     }
 
     /// Refuses a session of an account with an unverified address where that is required.
@@ -401,10 +415,10 @@ fn is_recent(auth_time: UnixMillis, request: &Request) -> bool {
     request.arrived_at().since(auth_time) < policy::AUTHENTICATION_AGE
 }
 
-/// The user, and whether the session is fresh.
-fn owner_of(owner: SessionOwner) -> Result<(User, bool), ApiError> {
+/// The account, and whether the session is fresh.
+fn owner_of(owner: SessionOwner) -> Result<(Profile, bool), ApiError> {
     match owner {
-        SessionOwner::Live { user, is_fresh } => Ok((user, is_fresh)),
+        SessionOwner::Live { profile, is_fresh } => Ok((profile, is_fresh)),
         SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
         SessionOwner::UserGone => Err(ApiError::UserNotFound),
     }

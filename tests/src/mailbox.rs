@@ -6,6 +6,17 @@ use serde_json::Value;
 
 use crate::server;
 
+/// The subject of the mail with a link to reset the password.
+pub const RESET: &str = "Reset your password";
+/// The subject of the mail that proves a new address.
+pub const EMAIL_CHANGE: &str = "Verify your new email address";
+/// The subject of the notice of a requested change of the address.
+pub const EMAIL_CHANGE_REQUESTED: &str = "A new email address was requested for your account";
+/// The subject of the mail with a link that undoes a change of the address.
+pub const EMAIL_CHANGED: &str = "The email address of your account was changed";
+/// The subject of the notice that a change of the address was undone.
+pub const EMAIL_RESTORED: &str = "The change of your email address was undone";
+
 /// A mail that SES accepted.
 #[derive(Debug, Clone)]
 pub struct Mail {

@@ -153,6 +153,22 @@ impl<'a> Person<'a> {
         self.sends(Method::POST, "/api/change-password", access_token, passwords).await
     }
 
+    /// Requests a change of the address.
+    pub async fn requests_email_change(&self, access_token: &str, new_email: &str) -> Reply {
+        self.sends(Method::POST, "/api/change-email", access_token, json!({ "email": new_email })).await
+    }
+
+    /// Changes the address with the token of the mail to the new address, and this person's password.
+    pub async fn changes_email(&self, token: &str) -> Reply {
+        self.post(&format!("/api/change-email/{token}"), json!({ "password": self.password })).await
+    }
+
+    /// Undoes a change of the address with the token of the mail to the earlier address.
+    pub async fn undoes_email_change(&self, token: &str) -> Reply {
+        let path = format!("/api/undo-email-change/{token}");
+        self.stack.send(Method::POST, &path, |request| request.header(SOURCE, &self.source)).await
+    }
+
     /// Proves the password again.
     pub async fn reauthenticates(&self, access_token: &str) -> Reply {
         let password = json!({ "password": self.password });
@@ -216,6 +232,17 @@ impl<'a> Person<'a> {
         self.stack.make_mails_due().await;
         self.stack.sweep().await;
         mailbox::wait_for(&self.email, count).await
+    }
+
+    /// The newest mail with this subject to this person. The requests before have tried to send their mails, and this method runs `sweep` if they could not.
+    pub async fn newest_mail(&self, subject: &str) -> Mail {
+        if self.stack.sql_number("SELECT count(*) FROM outbox").await > 0 {
+            self.stack.make_mails_due().await;
+            self.stack.sweep().await;
+        }
+        let mails = mailbox::mails_to(&self.email).await;
+        let newest = mails.into_iter().rfind(|mail| mail.subject == subject);
+        newest.unwrap_or_else(|| panic!("{} got no mail `{subject}`", self.email))
     }
 
     /// Sets a new password with a reset token.

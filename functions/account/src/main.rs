@@ -11,9 +11,10 @@ use shared::{
     db::{
         Database,
         account_deletions::{self, DeletionRequest},
-        personal_data, users,
+        personal_data,
+        users::{self, Profile},
     },
-    domain::{ListedSession, Locale, MailId, Name, UnixTime, User, UserId},
+    domain::{ListedSession, Locale, MailId, Name, UnixTime, UserId},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
@@ -40,8 +41,8 @@ async fn account(app: &App, request: Request) -> Result<Reply, ApiError> {
 }
 
 async fn show(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let (_, user) = app.sessions.authenticate_user(request, &app.database).await?;
-    Ok(Reply::ok(&Account::of(user, app.default_locale)))
+    let (_, profile) = app.sessions.authenticate_profile(request, &app.database).await?;
+    Ok(Reply::ok(&Account::of(profile, app.default_locale)))
 }
 
 async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
@@ -51,9 +52,9 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     }
     let session = app.sessions.presented(request).await?;
     let changed = users::change(&app.database, session, name.as_ref(), locale).await?;
-    let Some(user) = changed else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
-    audit::record(Event::AccountChanged, Some(user.id));
-    Ok(Reply::ok(&Account::of(user, app.default_locale)))
+    let Some(profile) = changed else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    audit::record(Event::AccountChanged, Some(profile.user.id));
+    Ok(Reply::ok(&Account::of(profile, app.default_locale)))
 }
 
 /// Ends every session, and lets `sweep` erase the account later. Until then, the link in the mail keeps the account.
@@ -127,13 +128,13 @@ struct Export {
 
 #[derive(Serialize)]
 struct Account {
-    user: Profile,
-    /// The address that the user wants to change to. Always `None`, because no endpoint changes the address yet.
+    user: ShownUser,
+    /// The address that the user wants to change to.
     pending_email: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Profile {
+struct ShownUser {
     id: UserId,
     name: String,
     email: String,
@@ -143,8 +144,8 @@ struct Profile {
 }
 
 impl Account {
-    fn of(user: User, default_locale: Locale) -> Self {
-        let user = Profile {
+    fn of(Profile { user, pending_email }: Profile, default_locale: Locale) -> Self {
+        let user = ShownUser {
             id: user.id,
             name: user.name,
             email: user.email,
@@ -152,7 +153,7 @@ impl Account {
             locale: user.locale.unwrap_or(default_locale).tag(),
             created_at: user.created_at.map(UnixTime::to_rfc3339),
         };
-        Self { user, pending_email: None }
+        Self { user, pending_email }
     }
 }
 

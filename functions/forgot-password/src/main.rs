@@ -14,7 +14,7 @@ use shared::{
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
-    mail::{Link, LinkPages, Mail, Mailer},
+    mail::{Link, LinkPages, Mail, Mailer, ResetPage},
     runtime::run,
     security::{Attempt, LinkToken, MinimumDuration, sign_up_privacy},
 };
@@ -47,20 +47,19 @@ async fn send_link(
     email: &EmailLookup,
     minimum: MinimumDuration,
 ) -> Result<(), ApiError> {
-    let (page, keep_page) = (app.reset_page(request)?, app.pages.page(request, "keep-account")?);
+    let (page, keep_page) = (app.reset_page.url(request)?, app.pages.page(request, "keep-account")?);
     let (token, attempt) = (LinkToken::random(&mut request.rng()), MailId::random(&mut request.rng()));
     let reset = ResetRequest { email, token: &token.hash(), mail: attempt, page: &page, keep_page: &keep_page };
     let requested = password_resets::request(&app.database, reset).await?;
     let Some(RequestedMail { user, erase_at }) = requested else { return Ok(()) };
     audit::record(Event::PasswordResetRequested, Some(user.id));
 
-    // The mail is in the outbox now. This is the first attempt to send it, and `sweep` makes the others. The attempt ends before the minimum duration
-    // ends, so that it does not make the answer take longer.
+    // The mail is in the outbox now. This is the first attempt to send it, and `sweep` makes the others.
     let mail = match erase_at {
         None => Mail::PasswordReset(Link { page: &page, token: &token }),
         Some(erase_at) => Mail::AccountDeleted { link: Link { page: &keep_page, token: &token }, erase_at },
     };
-    app.mailer.attempt(attempt, &user, &mail, minimum.time_for_mail(app.minimum_duration)).await;
+    app.mailer.attempt(attempt, &user, &mail, minimum.time_for_mail()).await;
     Ok(())
 }
 
@@ -69,7 +68,7 @@ struct App {
     counters: Box<dyn Counters>,
     mailer: Mailer,
     minimum_duration: Duration,
-    reset_page: Option<String>,
+    reset_page: ResetPage,
     pages: LinkPages,
 }
 
@@ -81,13 +80,8 @@ impl App {
             mailer: Mailer::from_env(&env, database.clone())?,
             database,
             minimum_duration: sign_up_privacy::minimum_duration(&env)?,
-            reset_page: env.http_url("RESET_PASSWORD_URL")?.map(str::to_owned),
+            reset_page: ResetPage::from_env(&env)?,
             pages: LinkPages::from_env(&env)?,
         })
-    }
-
-    /// The URL of the page that the mail's link leads to, without the token: `RESET_PASSWORD_URL`, or if it is not set, one of the pages of all links.
-    fn reset_page(&self, request: &Request) -> Result<String, ApiError> {
-        self.reset_page.clone().map_or_else(|| self.pages.page(request, "reset-password"), Ok)
     }
 }

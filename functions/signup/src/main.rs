@@ -21,7 +21,7 @@ use shared::{
     runtime::run,
     security::{
         Attempt, EmailCode, EmailCodes, LinkToken, MailBudget, MinimumDuration, NewPassword, PasswordHasher,
-        PasswordRules, policy, sign_up_privacy, verification_settings,
+        PasswordRules, sign_up_privacy, verification_settings,
     },
 };
 use tracing::error;
@@ -68,7 +68,7 @@ async fn create(app: &App, request: &Request, new: NewAccount, minimum: MinimumD
     if mail_is_owed {
         // The mail is in the outbox, so the answer does not depend on whether this attempt to send it succeeds.
         let mail = Mail::Verification(Link { page: &page, token: &token }, &code);
-        app.mailer.attempt(id, &user, &mail, app.time_for_mail(minimum)).await;
+        app.mailer.attempt(id, &user, &mail, minimum.time_for_mail()).await;
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ async fn notify_owner(app: &App, request: &Request, email: &Email, minimum: Mini
     let notice = MailId::random(&mut request.rng());
     let owner = sign_up_notices::owe(&app.database, email, notice, &request.source(), app.budget).await?;
     if let Some(owner) = owner {
-        app.mailer.attempt(notice, &owner, &Mail::SignUpAttempted, app.time_for_mail(minimum)).await;
+        app.mailer.attempt(notice, &owner, &Mail::SignUpAttempted, minimum.time_for_mail()).await;
     }
     Ok(())
 }
@@ -142,10 +142,5 @@ impl App {
             pages: LinkPages::from_env(&env)?,
             codes: EmailCodes::from_env(&env)?,
         })
-    }
-
-    /// The time for an attempt to send a mail. It ends before the minimum duration ends, so that it does not make the answer take longer.
-    fn time_for_mail(&self, minimum: MinimumDuration) -> Duration {
-        minimum.time_for_mail(self.minimum_duration)
     }
 }

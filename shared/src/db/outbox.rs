@@ -28,7 +28,7 @@ macro_rules! owe_password_notice {
             $changed,
             "
         ON CONFLICT (user_id, kind) DO UPDATE
-        SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
+        SET id = excluded.id, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
     )"
         )
     };

@@ -64,12 +64,35 @@ macro_rules! mailbox_of {
     };
 }
 
+/// The condition that an address belongs to an account, or is reserved for an account other than `$user`.
+macro_rules! is_taken {
+    ($address:literal, by_another_than: $user:literal) => {
+        concat!(
+            "(EXISTS (SELECT FROM users WHERE ",
+            $crate::db::rules::has_address!($address),
+            ") OR EXISTS (SELECT FROM reserved_addresses r WHERE r.address = lower(",
+            $address,
+            " COLLATE \"C\") AND r.expires_at > now() AND r.user_id <> ",
+            $user,
+            "))"
+        )
+    };
+}
+
 /// The columns of a [`crate::domain::User`], from a row of `users`. The id is cast, so that the code also works before the migration that
 /// widens the column.
 macro_rules! user_columns {
     () => {
         "id::bigint AS id, name, email, email_verified_at IS NOT NULL AS email_verified, locale,
         CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, credential_version"
+    };
+}
+
+/// The address that the user `u` wants to change to, while the request can still take effect.
+macro_rules! pending_email {
+    () => {
+        "(SELECT c.email FROM email_changes c
+            WHERE c.user_id = u.id AND c.credential_version = u.credential_version AND c.expires_at > now()) AS pending_email"
     };
 }
 
@@ -157,8 +180,9 @@ macro_rules! seconds_until {
 }
 
 pub(super) use {
-    auth_time, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted, last_used, mailbox_of,
-    one_more, seconds_until, session_columns, session_is_live, session_is_presented, user_columns,
+    auth_time, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted, is_taken, last_used,
+    mailbox_of, one_more, pending_email, seconds_until, session_columns, session_is_live, session_is_presented,
+    user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

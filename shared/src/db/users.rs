@@ -5,7 +5,10 @@ use tokio_postgres::{Row, types::Type};
 use super::{
     AnyStatement, Database, DbError,
     email_verifications::{VerificationMail, count_verification_mail, owe_verification_mail},
-    rules::{auth_time, count_in_mail_budget, has_address, session_is_live, session_is_presented, user_columns},
+    rules::{
+        auth_time, count_in_mail_budget, has_address, pending_email, session_is_live, session_is_presented,
+        user_columns,
+    },
     seconds,
     session_endings::owe_session_ending,
     statement::Statement,
@@ -22,16 +25,24 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
 /// Any unique index of `users` may refuse the row, so `ON CONFLICT` names no index. A database that was taken over has one more unique index, on
 /// `email`. Without `ON CONFLICT`, PostgreSQL would write the address into its log.
 ///
+/// The address is claimed first ([`super::email_changes`]). The claim of another sign-up does not matter, because `ON CONFLICT` decides between sign-ups.
+///
 /// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.
 ///
 /// `$5` to `$17` are for the verification mail. If `$5` is NULL, no mail is owed. In the second half, the mail's id in the outbox shows that it is.
-static CREATE: Statement<17> = Statement {
+static CREATE: Statement<18> = Statement {
     sql: concat!(
         "
-    WITH created AS (
+    WITH claimed AS (
+        INSERT INTO reserved_addresses AS r (address, expires_at)
+        VALUES (lower($2 COLLATE \"C\"), now() + $18 * interval '1 second')
+        ON CONFLICT (address) DO UPDATE SET user_id = NULL, expires_at = excluded.expires_at
+        WHERE r.user_id IS NULL OR r.expires_at <= now()
+        RETURNING r.address
+    ), created AS (
         INSERT INTO users (name, email, password, locale, created_at)
-        VALUES ($1, $2, $3, $4, now() AT TIME ZONE 'utc')
+        SELECT $1, $2, $3, $4, now() AT TIME ZONE 'utc' FROM claimed
         ON CONFLICT DO NOTHING
         RETURNING ",
         user_columns!(),
@@ -84,6 +95,7 @@ static CREATE: Statement<17> = Statement {
         Type::FLOAT8,
         Type::UUID,
         Type::FLOAT8,
+        Type::FLOAT8,
     ],
 };
 
@@ -120,7 +132,7 @@ pub struct CreatedAccount {
 }
 
 /// Creates an account. With `verification`, also writes the verification mail into the outbox, unless one of its limits is reached. `None` if the
-/// address has an account already, in whatever case.
+/// address has an account already, in whatever case, or if it is reserved for an account that may get it back.
 pub async fn create(
     db: &Database,
     NewAccount { name, email, hash, locale }: NewAccount<'_>,
@@ -148,6 +160,7 @@ pub async fn create(
         &seconds(policy::VERIFICATION_LINK_LIFETIME) as _,
         &mail.map(|mail| mail.id.0) as _,
         &seconds(policy::MAIL_FIRST_RETRY) as _,
+        &seconds(policy::ADDRESS_CLAIM) as _,
     ];
     let row = db.query_opt(&CREATE, values).await?;
     Ok(row.map(|row| CreatedAccount {
@@ -157,12 +170,20 @@ pub async fn create(
     }))
 }
 
+/// An account, and the address that its user wants to change to.
+pub struct Profile {
+    /// The account.
+    pub user: User,
+    /// The address of a requested change that can still take effect, if there is one.
+    pub pending_email: Option<String>,
+}
+
 /// The owner of the session that a token names.
 pub enum SessionOwner {
     /// The session is live.
     Live {
         /// Its user.
-        user: User,
+        profile: Profile,
         /// Whether the user has proved the password within [`policy::AUTHENTICATION_AGE`].
         is_fresh: bool,
     },
@@ -177,6 +198,8 @@ static FIND_BY_SESSION: Statement<3> = Statement {
         "
     SELECT ",
         user_columns!(),
+        ", ",
+        pending_email!(),
         ", (SELECT ",
         auth_time!(),
         " > now() - $3 * interval '1 second' FROM sessions s WHERE s.id = $2 AND ",
@@ -195,7 +218,7 @@ pub async fn find_by_session(db: &Database, token: VerifiedToken) -> Result<Sess
     };
     // NULL if no session is live.
     Ok(match row.get("is_fresh") {
-        Some(is_fresh) => SessionOwner::Live { user: user(&row), is_fresh },
+        Some(is_fresh) => SessionOwner::Live { profile: profile(&row), is_fresh },
         None => SessionOwner::SessionEnded,
     })
 }
@@ -207,7 +230,9 @@ static CHANGE: Statement<5> = Statement {
         session_is_presented!(),
         "
     RETURNING ",
-        user_columns!()
+        user_columns!(),
+        ", ",
+        pending_email!()
     ),
     types: [Type::INT8, Type::UUID, Type::INT4, Type::TEXT, Type::TEXT],
 };
@@ -219,7 +244,7 @@ pub async fn change(
     session: PresentedSession,
     name: Option<&Name>,
     locale: Option<Locale>,
-) -> Result<Option<User>, DbError> {
+) -> Result<Option<Profile>, DbError> {
     let values = [
         &session.user_id.0 as _,
         &session.session_id.0 as _,
@@ -227,7 +252,7 @@ pub async fn change(
         &name.map(Name::as_str) as _,
         &locale.map(Locale::tag) as _,
     ];
-    Ok(db.query_opt(&CHANGE, values).await?.as_ref().map(user))
+    Ok(db.query_opt(&CHANGE, values).await?.as_ref().map(profile))
 }
 
 /// An account and the hash of its password.
@@ -270,12 +295,24 @@ pub async fn end_all_sessions(db: &Database, user: &User) -> Result<Option<i32>,
     Ok(row.map(|row| row.get("credential_version")))
 }
 
-static FIND: Statement<1> =
-    Statement { sql: concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1"), types: [Type::INT8] };
+static FIND: Statement<1> = Statement {
+    sql: concat!("SELECT ", user_columns!(), ", ", pending_email!(), " FROM users u WHERE id = $1"),
+    types: [Type::INT8],
+};
 
 /// The user with this id. `None` if the user does not exist any more.
 pub async fn find(db: &Database, user_id: UserId) -> Result<Option<User>, DbError> {
-    Ok(db.query_opt(&FIND, [&user_id.0]).await?.as_ref().map(user))
+    Ok(find_profile(db, user_id).await?.map(|profile| profile.user))
+}
+
+/// The account of the user with this id, with the address of a requested change. `None` if the user does not exist any more.
+pub async fn find_profile(db: &Database, user_id: UserId) -> Result<Option<Profile>, DbError> {
+    Ok(db.query_opt(&FIND, [&user_id.0]).await?.as_ref().map(profile))
+}
+
+/// The profile of a row that has [`user_columns!`] and [`pending_email!`].
+fn profile(row: &Row) -> Profile {
+    Profile { user: user(row), pending_email: row.get("pending_email") }
 }
 
 /// The account of a row that has [`user_columns!`] and `password`.

@@ -29,6 +29,10 @@ pub struct TokenId(pub Uuid);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailId(pub Uuid);
 
+/// The id of a change of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EmailChangeId(pub Uuid);
+
 impl SessionId {
     /// Reads an id in the spelling that this service writes. `None` if it is anything else.
     #[must_use]
@@ -52,6 +56,13 @@ impl TokenId {
 
 impl MailId {
     /// A new attempt's id: a random UUID (RFC 9562 §5.4).
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        Self(random_uuid(rng))
+    }
+}
+
+impl EmailChangeId {
+    /// A new change's id: a random UUID (RFC 9562 §5.4).
     pub fn random(rng: &mut impl CryptoRng) -> Self {
         Self(random_uuid(rng))
     }

@@ -32,3 +32,28 @@ impl LinkPages {
         Ok(format!("{base}/{name}"))
     }
 }
+
+/// The page of the links that reset a password. An application may have a page of its own for them.
+pub struct ResetPage {
+    own: Option<String>,
+    pages: LinkPages,
+}
+
+impl ResetPage {
+    /// Reads `RESET_PASSWORD_URL` and `LINKS_URL`.
+    ///
+    /// # Errors
+    /// If one of them is not a URL with `http` or `https`.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let own = env.http_url("RESET_PASSWORD_URL")?.map(str::to_owned);
+        Ok(Self { own, pages: LinkPages::from_env(env)? })
+    }
+
+    /// Its URL, without the token: `RESET_PASSWORD_URL`, or if it is not set, one of the pages of all links.
+    ///
+    /// # Errors
+    /// As [`LinkPages::page`].
+    pub fn url(&self, request: &Request) -> Result<String, ApiError> {
+        self.own.clone().map_or_else(|| self.pages.page(request, "reset-password"), Ok)
+    }
+}

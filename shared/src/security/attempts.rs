@@ -17,6 +17,10 @@ pub enum Attempt {
     ResetPassword,
     /// `POST /api/keep-account/{token}`.
     KeepAccount,
+    /// `POST /api/change-email/{token}`, with a token that is not valid. With a valid one, it counts as an attempt to sign in.
+    ChangeEmail,
+    /// `POST /api/undo-email-change/{token}`, with a token that is not valid.
+    UndoEmailChange,
 }
 
 impl Attempt {
@@ -26,6 +30,8 @@ impl Attempt {
             Self::ForgotPassword => "forgot-password",
             Self::ResetPassword => "reset-password",
             Self::KeepAccount => "keep-account",
+            Self::ChangeEmail => "change-email",
+            Self::UndoEmailChange => "undo-email-change",
         }
     }
 
@@ -43,6 +49,7 @@ impl Attempt {
             Self::ForgotPassword => policy::FORGOTTEN_OF_SOURCE,
             Self::ResetPassword => policy::RESETS_OF_SOURCE,
             Self::KeepAccount => policy::KEEPS_OF_SOURCE,
+            Self::ChangeEmail | Self::UndoEmailChange => policy::INVALID_LINKS_OF_SOURCE,
         }
     }
 }
@@ -52,6 +59,8 @@ impl Attempt {
 pub enum PasswordLink<'a> {
     /// The link that verifies the address, by the hash of its token.
     Verification(&'a LinkTokenHash),
+    /// The link that proves a new address, by the hash of its token.
+    EmailChange(&'a LinkTokenHash),
 }
 
 /// An attempt of a signed-in user to prove the password.

@@ -36,6 +36,7 @@ fn refusals() -> Vec<ApiError> {
         ApiError::ReauthenticationRequired,
         ApiError::SessionNotFound,
         ApiError::EmailRequired,
+        ApiError::EmailUnchanged,
         ApiError::NewPasswordRequired,
         ApiError::InvalidOrExpiredToken,
         ApiError::InvalidCode,

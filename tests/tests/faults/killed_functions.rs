@@ -100,7 +100,10 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
         Operation::KeepAccount,
         Operation::VerifyByCode,
         Operation::VerifyByLink,
-        Operation::SendVerification
+        Operation::SendVerification,
+        Operation::RequestEmailChange,
+        Operation::ChangeEmail,
+        Operation::UndoEmailChange
     )]
     operation: Operation,
     #[values(PostgreSql, DynamoDb)] store: Store,
@@ -226,7 +229,10 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
         Operation::KeepAccount,
         Operation::VerifyByCode,
         Operation::VerifyByLink,
-        Operation::SendVerification
+        Operation::SendVerification,
+        Operation::RequestEmailChange,
+        Operation::ChangeEmail,
+        Operation::UndoEmailChange
     )]
     operation: Operation,
 ) {

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tests::{
     Person, Reply, Stack, Tokens,
-    mailbox::{self, Mail},
+    mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGED, EMAIL_RESTORED, Mail, RESET},
 };
 
 /// A request that a fault interrupts.
@@ -25,6 +25,9 @@ pub enum Operation {
     VerifyByCode,
     VerifyByLink,
     SendVerification,
+    RequestEmailChange,
+    ChangeEmail,
+    UndoEmailChange,
 }
 
 /// A person with the tokens that an operation needs.
@@ -37,6 +40,8 @@ pub struct Client<'a> {
     pub link_token: Option<String>,
     /// The newest mail that verifies the address.
     pub verification: Option<Mail>,
+    /// Ada with the address that she changes to.
+    pub renamed: Person<'a>,
 }
 
 impl Client<'_> {
@@ -69,6 +74,7 @@ impl Operation {
             Self::EndOtherSessions => "sessions",
             Self::KeepAccount => "keep-account",
             Self::VerifyByCode | Self::VerifyByLink | Self::SendVerification => "verify-email",
+            Self::RequestEmailChange | Self::ChangeEmail | Self::UndoEmailChange => "change-email",
         }
     }
 
@@ -88,9 +94,16 @@ impl Operation {
         if matches!(self, Self::Reauthenticate) {
             stack.sessions().move_auth_time_back(601).await;
         }
+        let renamed = ada.with_email(&stack.stranger("Ada").email);
         let link_token = match (self, &tokens) {
             (Self::ResetPassword, _) => Some(ada.receives_reset_mail(1).await.reset_token()),
             (Self::KeepAccount, Some(tokens)) => Some(ada.deletes_account_with_mail(&tokens.access, 1).await),
+            (Self::ChangeEmail, Some(tokens)) => Some(link_to_change(&ada, tokens, &renamed).await),
+            (Self::UndoEmailChange, Some(tokens)) => {
+                let link = link_to_change(&ada, tokens, &renamed).await;
+                assert_eq!(ada.changes_email(&link).await.status, 200);
+                Some(ada.newest_mail(EMAIL_CHANGED).await.reset_token())
+            }
             _ => None,
         };
         let verification = match (self, &tokens) {
@@ -100,10 +113,10 @@ impl Operation {
             }
             _ => None,
         };
-        Client { ada, tokens, other_session, link_token, verification }
+        Client { ada, tokens, other_session, link_token, verification, renamed }
     }
 
-    pub async fn send(self, Client { ada, tokens, link_token, verification, .. }: &Client<'_>) -> Reply {
+    pub async fn send(self, Client { ada, tokens, link_token, verification, renamed, .. }: &Client<'_>) -> Reply {
         if let (Some(mail), Some(tokens)) = (verification, tokens) {
             return match self {
                 Self::VerifyByLink => ada.verifies_by_link(&mail.token()).await,
@@ -126,6 +139,11 @@ impl Operation {
             (Self::DeleteAccount, Some(tokens), _) => ada.deletes_account(&tokens.access).await,
             (Self::KeepAccount, _, Some(token)) => ada.keeps_account(token).await,
             (Self::SendVerification, Some(tokens), _) => ada.requests_verification_mail(&tokens.access).await,
+            (Self::RequestEmailChange, Some(tokens), _) => {
+                ada.requests_email_change(&tokens.access, &renamed.email).await
+            }
+            (Self::ChangeEmail, _, Some(token)) => ada.changes_email(token).await,
+            (Self::UndoEmailChange, _, Some(token)) => ada.undoes_email_change(token).await,
             _ => unreachable!("`prepare` sets the fields that the operation needs"),
         }
     }
@@ -226,6 +244,33 @@ impl Operation {
                 let mails = mailbox::mails_to(&ada.email).await;
                 assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice was sent");
             }
+            (Self::RequestEmailChange, 202) => {
+                let link = client.renamed.newest_mail(EMAIL_CHANGE).await.reset_token();
+                assert_eq!(ada.changes_email(&link).await.status, 200);
+                client.renamed.signs_in().await;
+                send_pending_mails(stack).await;
+            }
+            (Self::ChangeEmail, 200 | 400) => {
+                client.renamed.signs_in().await;
+                assert_eq!(
+                    ada.tries_to_sign_in().await.status,
+                    401,
+                    "the earlier address is not the account's any more"
+                );
+                assert_eq!(ada.dashboard(client.access()).await.status, 200, "the session stays live");
+                let undo = ada.newest_mail(EMAIL_CHANGED).await.reset_token();
+                assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
+                send_pending_mails(stack).await;
+            }
+            (Self::UndoEmailChange, 200 | 400) => {
+                send_pending_mails(stack).await;
+                assert_eq!(ada.dashboard(client.access()).await.status, 401, "every session has ended");
+                assert_eq!(client.renamed.tries_to_sign_in().await.status, 401);
+                client.renamed.newest_mail(EMAIL_RESTORED).await;
+                let reset = ada.newest_mail(RESET).await.reset_token();
+                assert_eq!(ada.resets_password(&reset, NEW_PASSWORD).await.status, 200);
+                ada.with_password(NEW_PASSWORD).signs_in().await;
+            }
             (_, status) => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
         }
         assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE due_at <= now()").await, 0);
@@ -240,6 +285,12 @@ impl Operation {
 fn claims(token: &str) -> Value {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     serde_json::from_slice(&claims).unwrap()
+}
+
+/// Requests a change of the address, and returns the token of the mail to the new one.
+async fn link_to_change(ada: &Person<'_>, tokens: &Tokens, renamed: &Person<'_>) -> String {
+    assert_eq!(ada.requests_email_change(&tokens.access, &renamed.email).await.status, 202);
+    renamed.newest_mail(EMAIL_CHANGE).await.reset_token()
 }
 
 /// Sends all pending mails.

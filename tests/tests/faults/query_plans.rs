@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use rstest::rstest;
-use tests::{PostgresProxy, Stack, Statement, Store, walk_through};
+use tests::{PostgresProxy, Stack, Statement, Store, mailbox, walk_through};
 use tokio_postgres::{SimpleQueryMessage, types::Type};
 
 const MANY: &str = "
@@ -14,6 +14,14 @@ const MANY: &str = "
     INSERT INTO session_endings (user_id, minimum_version) SELECT id, 2 FROM users;
     INSERT INTO password_resets (user_id, token_hash, expires_at)
         SELECT id, sha256(id::text::bytea), now() + interval '1 hour' FROM users ON CONFLICT DO NOTHING;
+    INSERT INTO email_changes (user_id, email, credential_version, token_hash, expires_at)
+        SELECT id, 'new-' || email, 1, sha256(id::text::bytea), now() + interval '1 hour' FROM users;
+    INSERT INTO email_verifications (user_id, email, credential_version, token_hash, code_hash, code_expires_at, expires_at)
+        SELECT id, email, 1, sha256(id::text::bytea), sha256(''), now(), now() + interval '1 hour' FROM users;
+    INSERT INTO email_undos (id, user_id, email, token_hash, expires_at)
+        SELECT gen_random_uuid(), id, email, sha256(id::text::bytea), now() + interval '1 hour' FROM users;
+    INSERT INTO reserved_addresses (address, user_id, expires_at) SELECT 'old-' || email, id, now() + interval '1 hour' FROM users;
+    INSERT INTO account_deletions (user_id, token_hash, erase_at) SELECT id, sha256(id::text::bytea), now() + interval '1 hour' FROM users;
     INSERT INTO throttle (key, attempts, expires_at)
         SELECT sha256(id::text::bytea), 1, now() + interval '1 hour' FROM users;
     INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
@@ -24,6 +32,17 @@ const MANY: &str = "
         SELECT id, email, 1, sha256(id::text::bytea), now() + interval '1 hour' FROM users ON CONFLICT DO NOTHING;
     INSERT INTO account_deletions (user_id, token_hash, erase_at) SELECT id, sha256(id::text::bytea), now() FROM users;
     SET plan_cache_mode = force_generic_plan;";
+
+/// Changes the address of a new account, and undoes the change.
+async fn changes_and_restores_the_address(stack: &Stack) {
+    let (ada, new) = (stack.user("Ada").await, stack.stranger("Ada"));
+    let access = ada.signs_in().await.access;
+    assert_eq!(ada.requests_email_change(&access, &new.email).await.status, 202);
+    let link = new.newest_mail(mailbox::EMAIL_CHANGE).await.reset_token();
+    assert_eq!(ada.changes_email(&link).await.status, 200);
+    let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.reset_token();
+    assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
+}
 
 // Faults 17, 18.
 #[rstest]
@@ -44,8 +63,11 @@ async fn no_statement_of_a_request_scans_a_whole_table(
     let deleted = stack.user("Bob").await;
     let link = deleted.deletes_account_with_mail(&deleted.signs_in().await.access, 1).await;
     assert_eq!(deleted.keeps_account(&link).await.status, 200);
+    changes_and_restores_the_address(&stack).await;
     // With sessions and counters in DynamoDB, some requests run other statements.
-    walk_through(&Stack::builder().state_in(Store::DynamoDb).database_port(proxy.port).start().await).await;
+    let with_table = Stack::builder().state_in(Store::DynamoDb).database_port(proxy.port).start().await;
+    walk_through(&with_table).await;
+    changes_and_restores_the_address(&with_table).await;
     let statements: BTreeSet<_> = proxy.statements().into_iter().collect();
     assert!(statements.len() >= 13, "{statements:#?}");
 

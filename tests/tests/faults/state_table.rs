@@ -83,7 +83,10 @@ async fn only_an_operation_that_opens_a_session_must_be_repeated_after_a_lost_an
         Operation::KeepAccount,
         Operation::VerifyByCode,
         Operation::VerifyByLink,
-        Operation::SendVerification
+        Operation::SendVerification,
+        Operation::RequestEmailChange,
+        Operation::ChangeEmail,
+        Operation::UndoEmailChange
     )]
     operation: Operation,
 ) {
@@ -136,7 +139,10 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
         Operation::KeepAccount,
         Operation::VerifyByCode,
         Operation::VerifyByLink,
-        Operation::SendVerification
+        Operation::SendVerification,
+        Operation::RequestEmailChange,
+        Operation::ChangeEmail,
+        Operation::UndoEmailChange
     )]
     operation: Operation,
     #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,

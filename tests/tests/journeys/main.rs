@@ -5,6 +5,7 @@
 
 mod account;
 mod authorizer;
+mod change_email;
 mod change_password;
 mod cors;
 mod dashboard;

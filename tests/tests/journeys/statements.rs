@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::{
     PostgresProxy, Stack,
     Store::{self, DynamoDb, PostgreSql},
-    Tokens, documents,
+    Tokens, documents, mailbox,
 };
 
 use crate::support::get_example;
@@ -101,6 +101,18 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     count();
     assert_eq!(ada.keeps_account(&token).await.status, 200);
     record("keep-account");
+
+    let new = stack.stranger("Ada").email;
+    let tokens = ada.signs_in().await;
+    count();
+    assert_eq!(ada.requests_email_change(&tokens.access, &new).await.status, 202);
+    record("request to change the address");
+    let link = mailbox::wait_for(&new, 1).await[0].reset_token();
+    assert_eq!(ada.changes_email(&link).await.status, 200);
+    record("change of the address");
+    let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.reset_token();
+    assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
+    record("undoing a change of the address");
     assert_eq!(found, documented(store));
 
     assert_eq!(ada.with_password("a guess").tries_to_sign_in().await.status, 401);

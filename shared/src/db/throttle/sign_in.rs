@@ -20,13 +20,15 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 6] = [
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 8] = [
     &FIND_ACCOUNT,
     &FIND_ACCOUNT_OF_USER,
     &FIND_ACCOUNT_OF_VERIFICATION,
+    &FIND_ACCOUNT_OF_EMAIL_CHANGE,
     &COUNT_SIGN_IN,
     &COUNT_PROOF,
     &COUNT_OF_VERIFICATION,
+    &COUNT_OF_EMAIL_CHANGE,
 ];
 
 /// The parts of a `WITH` that find the account that fulfils the condition `$account`, and the three counters of `$subject` for the source `$2`. A deleted
@@ -94,6 +96,17 @@ macro_rules! sign_in_by_verification {
     };
 }
 
+/// The account of the link with the hash `$1` that proves a new address, if the credentials have not changed since the request.
+macro_rules! sign_in_by_email_change {
+    () => {
+        sign_in!(
+            account: "id = (SELECT c.user_id FROM email_changes c WHERE c.token_hash = $1 AND c.expires_at > now())
+            AND EXISTS (SELECT FROM email_changes c WHERE c.token_hash = $1 AND c.credential_version = u.credential_version)",
+            subject: account_name!()
+        )
+    };
+}
+
 static FIND_ACCOUNT: Statement<2> = Statement {
     sql: concat!(
         "
@@ -144,6 +157,17 @@ static FIND_ACCOUNT_OF_VERIFICATION: Statement<2> = Statement {
     types: [Type::BYTEA, Type::TEXT],
 };
 
+static FIND_ACCOUNT_OF_EMAIL_CHANGE: Statement<2> = Statement {
+    sql: concat!(
+        "
+    WITH ",
+        sign_in_by_email_change!(),
+        "
+    SELECT account.*, named.* FROM named CROSS JOIN account"
+    ),
+    types: [Type::BYTEA, Type::TEXT],
+};
+
 /// Finds the account of a link, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the
 /// link is not valid.
 pub async fn find_account_of_link(
@@ -151,8 +175,11 @@ pub async fn find_account_of_link(
     link: PasswordLink<'_>,
     source: &Source,
 ) -> Result<Option<CountedSignIn>, DbError> {
-    let PasswordLink::Verification(token) = link;
-    let row = db.query_opt(&FIND_ACCOUNT_OF_VERIFICATION, [&token.as_bytes(), &source.as_str()]).await?;
+    let (statement, token) = match link {
+        PasswordLink::Verification(token) => (&FIND_ACCOUNT_OF_VERIFICATION, token),
+        PasswordLink::EmailChange(token) => (&FIND_ACCOUNT_OF_EMAIL_CHANGE, token),
+    };
+    let row = db.query_opt(statement, [&token.as_bytes(), &source.as_str()]).await?;
     Ok(row.map(|row| found_sign_in(&row, None)))
 }
 
@@ -277,6 +304,7 @@ macro_rules! count_attempt {
 
 static COUNT_SIGN_IN: Statement<10> = count_attempt!(sign_in_by_address!(), Type::TEXT);
 static COUNT_OF_VERIFICATION: Statement<10> = count_attempt!(sign_in_by_verification!(), Type::BYTEA);
+static COUNT_OF_EMAIL_CHANGE: Statement<10> = count_attempt!(sign_in_by_email_change!(), Type::BYTEA);
 
 /// `$1` is the user, and `$11` is the session, which must be live. `$12` is the counter of the session, `$13` its limit, and `$14` its period. `$15`
 /// is the counter of new passwords, or NULL, and `$16` its limit. It is only read here. The statement that sets a password increases it.
@@ -367,8 +395,11 @@ pub async fn count_link(
     link: PasswordLink<'_>,
     source: &Source,
 ) -> Result<Option<CountedSignIn>, NotCounted> {
-    let PasswordLink::Verification(token) = link;
-    count_attempt(db, &COUNT_OF_VERIFICATION, &token.as_bytes(), source).await
+    let (statement, token) = match link {
+        PasswordLink::Verification(token) => (&COUNT_OF_VERIFICATION, token),
+        PasswordLink::EmailChange(token) => (&COUNT_OF_EMAIL_CHANGE, token),
+    };
+    count_attempt(db, statement, &token.as_bytes(), source).await
 }
 
 /// Runs a statement of [`count_attempt!`].

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use tests::{Person, Stack, Tokens, documents, wait_until};
+use tests::{Person, Stack, Tokens, documents, mailbox, wait_until};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -130,6 +130,23 @@ pub async fn send_usual_requests(stack: &Stack, marks: &mut Marks) {
         marks.add_tokens(tokens);
     }
     marks.tokens.extend([token, keep_token]);
+
+    let other = marks.person(stack);
+    let access = &third.access;
+    assert_eq!(ada.requests_email_change(access, &format!("{} {}", marks.personal, marks.secret)).await.status, 400);
+    assert_eq!(ada.requests_email_change(access, &other.email).await.status, 202);
+    let link = other.newest_mail(mailbox::EMAIL_CHANGE).await.reset_token();
+    assert_eq!(ada.with_password(&format!("wrong {}", marks.secret)).changes_email(&link).await.status, 401);
+    for status in [200, 400] {
+        assert_eq!(ada.with_password(&new).changes_email(&link).await.status, status);
+    }
+    assert_eq!(ada.signs_up().await.json()["code"], "user_already_exists", "the earlier address is reserved");
+    let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.reset_token();
+    for status in [200, 400] {
+        assert_eq!(ada.undoes_email_change(&undo).await.status, status);
+    }
+    let reset = ada.newest_mail(mailbox::RESET).await.reset_token();
+    marks.tokens.extend([link, undo, reset]);
 
     // As if the function had stopped before it sent this notice.
     stack

@@ -1,0 +1,172 @@
+//! `/api/change-email` and `/api/undo-email-change`: changes the address of an account. A signed-in user requests the change. The new mailbox and the
+//! password prove it. For three days, the earlier mailbox can undo it, whatever has happened to the account since.
+
+use std::{process::ExitCode, time::Duration};
+
+use shared::{
+    audit::{self, Event},
+    counters::{self, Counters},
+    db::{
+        Database,
+        email_changes::{self, EmailChange, EmailChangeRequest, EmailUndo, Requested},
+    },
+    domain::{Email, EmailChangeId, MailId},
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    http::{Message, Reply, Request},
+    mail::{Link, LinkPages, Mail, Mailer, ResetPage},
+    proofs::PasswordProofs,
+    runtime::run,
+    security::{Attempt, LinkToken, LinkTokenHash, MinimumDuration, PasswordLink, policy},
+    sessions::{SessionEndings, Sessions},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(App::from_env, change_email).await
+}
+
+async fn change_email(app: &App, request: Request) -> Result<Reply, ApiError> {
+    match request.route() {
+        "POST /api/change-email" => request_change(app, &request).await,
+        "POST /api/change-email/{token}" => change(app, &request).await,
+        "POST /api/undo-email-change/{token}" => undo(app, &request).await,
+        _ => Err(ApiError::unknown_route()),
+    }
+}
+
+/// The answer does not reveal whether the new address has an account: with and without one, it has the same bytes and takes the same time.
+async fn request_change(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let connection = app.database.connection_of_request();
+    app.sessions.authenticate(request).await?.require_fresh()?;
+    let email = new_address(request)?;
+    let minimum = MinimumDuration::start(app.minimum_duration);
+    let outcome = send_mails(app, request, &email, minimum).await;
+    drop(connection);
+    minimum.wait().await;
+    outcome.map(|()| Reply::accepted(&Message { message: "Verification email sent" }))
+}
+
+fn new_address(request: &Request) -> Result<Email, ApiError> {
+    let [email] = request.texts(["email"])?;
+    Ok(Email::parse(&email.ok_or(ApiError::EmailRequired)?)?)
+}
+
+/// Stores the request and tries to send its mails. They are in the outbox then, so `sweep` sends what this attempt cannot send.
+async fn send_mails(app: &App, request: &Request, email: &Email, minimum: MinimumDuration) -> Result<(), ApiError> {
+    let page = app.pages.page(request, "change-email")?;
+    let session = app.sessions.presented(request).await?;
+    let mut rng = request.rng();
+    let (token, mail, notice) = (LinkToken::random(&mut rng), MailId::random(&mut rng), MailId::random(&mut rng));
+    let change = EmailChangeRequest { session, email, token: &token.hash(), page: &page, mail, notice };
+    let (user, is_free) = match email_changes::request(&app.database, change).await? {
+        Some(Requested::Pending { user, is_free }) => (user, is_free),
+        Some(Requested::Limited) => return Ok(()),
+        Some(Requested::Unchanged) => return Err(ApiError::EmailUnchanged),
+        None => return Err(app.sessions.refusal(&app.database, session.user_id).await?),
+    };
+    audit::record(Event::EmailChangeRequested, Some(user.id));
+
+    let limit = minimum.time_for_mail();
+    let proof = async {
+        if is_free {
+            let mail_to_prove = Mail::EmailChange(Link { page: &page, token: &token });
+            app.mailer.attempt_to(email.as_str(), mail, &user, &mail_to_prove, limit).await;
+        }
+    };
+    tokio::join!(proof, app.mailer.attempt(notice, &user, &Mail::EmailChangeRequested, limit));
+    Ok(())
+}
+
+/// Changes the address for somebody who has the mail to the new address and knows the password. The user stays signed in.
+async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
+    let [password] = request.texts(["password"])?;
+    let password = password.ok_or(ApiError::MissingRequiredFields)?;
+    let token = token_of_link(request)?;
+    let Some(proof) = app.proofs.prove_with_link(PasswordLink::EmailChange(&token), request, &password).await? else {
+        return Err(refuse_link(app, request, Attempt::ChangeEmail).await);
+    };
+
+    let (undo_page, mut rng) = (app.pages.page(request, "undo-email-change")?, request.rng());
+    let (id, undo, mail) = (EmailChangeId::random(&mut rng), LinkToken::random(&mut rng), MailId::random(&mut rng));
+    let change = EmailChange {
+        token: &token,
+        user: &proof.user,
+        id,
+        undo: &undo.hash(),
+        undo_page: &undo_page,
+        mail,
+        forgive: &proof.counters,
+    };
+    let earlier = email_changes::change(&app.database, change).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
+    audit::record(Event::EmailChanged, Some(proof.user.id));
+
+    let notice = Mail::EmailChanged(Link { page: &undo_page, token: &undo });
+    app.mailer.attempt_to(&earlier, mail, &proof.user, &notice, policy::MAIL_DEADLINE).await;
+    Ok(Reply::ok(&Message { message: "Email address changed" }))
+}
+
+/// Restores the earlier address and ends all sessions. Whoever changed the address may know the password, so the owner also gets a link to reset it.
+async fn undo(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let _connection = app.database.connection_of_request();
+    let token = token_of_link(request)?;
+    let (reset_page, mut rng) = (app.reset_page.url(request)?, request.rng());
+    let (reset, mail, notice) = (LinkToken::random(&mut rng), MailId::random(&mut rng), MailId::random(&mut rng));
+    let undo = EmailUndo { token: &token, reset: &reset.hash(), reset_page: &reset_page, mail, notice };
+    let Some(restored) = email_changes::undo(&app.database, undo).await? else {
+        return Err(refuse_link(app, request, Attempt::UndoEmailChange).await);
+    };
+    let user = restored.user;
+    audit::record(Event::EmailRestored, Some(user.id));
+    app.endings.settle(user.id, user.credential_version).await?;
+
+    let reset_mail = Mail::PasswordReset(Link { page: &reset_page, token: &reset });
+    let notice = async {
+        if let Some(replaced) = restored.replaced {
+            app.mailer.attempt_to(&replaced, notice, &user, &Mail::EmailRestored, policy::MAIL_DEADLINE).await;
+        }
+    };
+    tokio::join!(app.mailer.attempt(mail, &user, &reset_mail, policy::MAIL_DEADLINE), notice);
+    Ok(Reply::ok(&Message { message: "Email address restored" }))
+}
+
+fn token_of_link(request: &Request) -> Result<LinkTokenHash, ApiError> {
+    let token = request.path_token().and_then(LinkToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?;
+    Ok(token.hash())
+}
+
+/// Counts an attempt with a link that is not valid, and returns its refusal.
+async fn refuse_link(app: &App, request: &Request, attempt: Attempt) -> ApiError {
+    let counted = app.counters.count(attempt, &request.source(), request.arrived_at()).await;
+    counted.map_or_else(ApiError::from, |()| ApiError::InvalidOrExpiredToken)
+}
+
+struct App {
+    database: Database,
+    sessions: Sessions,
+    endings: SessionEndings,
+    counters: Box<dyn Counters>,
+    proofs: PasswordProofs,
+    mailer: Mailer,
+    pages: LinkPages,
+    reset_page: ResetPage,
+    minimum_duration: Duration,
+}
+
+impl App {
+    async fn from_env(env: Environment) -> Result<Self, ConfigError> {
+        let database = Database::from_env(&env)?;
+        Ok(Self {
+            sessions: Sessions::from_env(&env, Some(&database))?,
+            endings: SessionEndings::from_env(&env, &database)?,
+            counters: counters::from_env(&env, &database)?,
+            proofs: PasswordProofs::from_env(&env, &database)?,
+            mailer: Mailer::from_env(&env, database.clone())?,
+            pages: LinkPages::from_env(&env)?,
+            reset_page: ResetPage::from_env(&env)?,
+            minimum_duration: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_MINIMUM_DURATION)?,
+            database,
+        })
+    }
+}
