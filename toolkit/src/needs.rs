@@ -51,6 +51,8 @@ pub enum Need {
     EmailCodes,
     /// The settings of accounts.
     AccountSettings,
+    /// The limit of mails to mailboxes that nobody has proved.
+    MailBudget,
     /// The settings of sign-up.
     SignupSettings,
     /// The settings of sign-in.
@@ -77,7 +79,7 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
@@ -99,6 +101,7 @@ impl Need {
         Self::Links,
         Self::EmailCodes,
         Self::AccountSettings,
+        Self::MailBudget,
         Self::SignupSettings,
         Self::SigninSettings,
         Self::ForgotPasswordSettings,
@@ -129,6 +132,7 @@ impl Need {
             Self::Links => "links",
             Self::EmailCodes => "email-codes",
             Self::AccountSettings => "account-settings",
+            Self::MailBudget => "mail-budget",
             Self::SignupSettings => "signup-settings",
             Self::SigninSettings => "signin-settings",
             Self::ForgotPasswordSettings => "forgot-password-settings",
@@ -196,6 +200,7 @@ impl Need {
             Self::Links => (&LINKS, &[]),
             Self::EmailCodes => (&[JWT_SECRET_KEY], &[]),
             Self::AccountSettings => (&ACCOUNT_SETTINGS, &[]),
+            Self::MailBudget => (&MAIL_BUDGET, &[]),
             Self::SignupSettings => (&SIGNUP_SETTINGS, &[]),
             Self::SigninSettings => (&SIGNIN_SETTINGS, &[]),
             Self::ForgotPasswordSettings => (&FORGOT_PASSWORD_SETTINGS, &[]),
@@ -311,8 +316,9 @@ const SIGNUP_TELLS: Variable = optional("SIGNUP_TELLS", "off", "canary");
 
 const FORGOT_PASSWORD_FLOOR_MS: Variable = optional("FORGOT_PASSWORD_FLOOR_MS", "1000", "canary");
 
-static SIGNUP_SETTINGS: [Variable; 4] =
-    [EMAIL_VERIFICATION, optional("MAILS_PER_HOUR", "1000", "canary"), SIGNUP_TELLS, FORGOT_PASSWORD_FLOOR_MS];
+static MAIL_BUDGET: [Variable; 1] = [optional("MAILS_PER_HOUR", "1000", "canary")];
+
+static SIGNUP_SETTINGS: [Variable; 3] = [EMAIL_VERIFICATION, SIGNUP_TELLS, FORGOT_PASSWORD_FLOOR_MS];
 
 static SIGNIN_SETTINGS: [Variable; 3] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary"), SIGNUP_TELLS];

@@ -17,9 +17,10 @@ use shared::{
     mail::{Link, LinkPages, Mail, Mailer, ResetPage},
     proofs::PasswordProofs,
     runtime::run,
-    security::{Attempt, LinkToken, LinkTokenHash, MinimumDuration, PasswordLink, policy},
+    security::{Attempt, LinkToken, LinkTokenHash, MailBudget, MinimumDuration, PasswordLink, policy, sign_up_privacy},
     sessions::{SessionEndings, Sessions},
 };
+use tracing::{error, warn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -58,9 +59,17 @@ async fn send_mails(app: &App, request: &Request, email: &Email, minimum: Minimu
     let session = app.sessions.presented(request).await?;
     let mut rng = request.rng();
     let (token, mail, notice) = (LinkToken::random(&mut rng), MailId::random(&mut rng), MailId::random(&mut rng));
-    let change = EmailChangeRequest { session, email, token: &token.hash(), page: &page, mail, notice };
-    let (user, is_free) = match email_changes::request(&app.database, change).await? {
-        Some(Requested::Pending { user, is_free }) => (user, is_free),
+    let (token_hash, source, budget) = (token.hash(), request.source(), app.budget);
+    let change =
+        EmailChangeRequest { session, email, token: &token_hash, page: &page, mail, notice, source: &source, budget };
+    let (user, mail_is_owed) = match email_changes::request(&app.database, change).await? {
+        Some(Requested::Pending { user, mail_is_owed, is_over_budget }) => {
+            if is_over_budget {
+                // The metric `MailBudgetUsedUp` in `template.yaml` counts these lines.
+                error!(user_id = user.id.0, "a change of the address got no mail, because MAILS_PER_HOUR is used up");
+            }
+            (user, mail_is_owed)
+        }
         Some(Requested::Limited) => return Ok(()),
         Some(Requested::Unchanged) => return Err(ApiError::EmailUnchanged),
         None => return Err(app.sessions.refusal(&app.database, session.user_id).await?),
@@ -69,7 +78,7 @@ async fn send_mails(app: &App, request: &Request, email: &Email, minimum: Minimu
 
     let limit = minimum.time_for_mail();
     let proof = async {
-        if is_free {
+        if mail_is_owed {
             let mail_to_prove = Mail::EmailChange(Link { page: &page, token: &token });
             app.mailer.attempt_to(email.as_str(), mail, &user, &mail_to_prove, limit).await;
         }
@@ -101,6 +110,10 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     };
     let earlier = email_changes::change(&app.database, change).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::EmailChanged, Some(proof.user.id));
+    // The address is changed and verified. If the sessions in DynamoDB cannot be told, they learn it at the next sign-in.
+    if let Err(problem) = app.sessions.tell_verified(&proof.user).await {
+        warn!(user_id = proof.user.id.0, %problem, "sessions do not know that the new address is verified");
+    }
 
     let notice = Mail::EmailChanged(Link { page: &undo_page, token: &undo });
     app.mailer.attempt_to(&earlier, mail, &proof.user, &notice, policy::MAIL_DEADLINE).await;
@@ -152,20 +165,22 @@ struct App {
     pages: LinkPages,
     reset_page: ResetPage,
     minimum_duration: Duration,
+    budget: MailBudget,
 }
 
 impl App {
     async fn from_env(env: Environment) -> Result<Self, ConfigError> {
         let database = Database::from_env(&env)?;
         Ok(Self {
-            sessions: Sessions::from_env(&env, Some(&database))?,
+            sessions: Sessions::from_env(&env, Some(&database))?.with_unverified_accounts(),
             endings: SessionEndings::from_env(&env, &database)?,
             counters: counters::from_env(&env, &database)?,
             proofs: PasswordProofs::from_env(&env, &database)?,
             mailer: Mailer::from_env(&env, database.clone())?,
             pages: LinkPages::from_env(&env)?,
             reset_page: ResetPage::from_env(&env)?,
-            minimum_duration: env.milliseconds("FORGOT_PASSWORD_FLOOR_MS", policy::FORGOT_PASSWORD_MINIMUM_DURATION)?,
+            minimum_duration: sign_up_privacy::minimum_duration(&env)?,
+            budget: MailBudget::from_env(&env)?,
             database,
         })
     }

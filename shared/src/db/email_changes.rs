@@ -9,7 +9,10 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{count_within_window, counter_key, has_address, is_taken, mailbox_of, session_is_presented, user_columns},
+    rules::{
+        count_in_mail_budget, count_within_window, counter_key, has_address, is_taken, mailbox_of,
+        session_is_presented, user_columns,
+    },
     seconds,
     session_endings::owe_session_ending,
     statement::Statement,
@@ -17,8 +20,8 @@ use super::{
     users::user,
 };
 use crate::{
-    domain::{CounterKey, Email, EmailChangeId, MailId, PresentedSession, SignInCounters, User},
-    security::{LinkTokenHash, policy},
+    domain::{CounterKey, Email, EmailChangeId, MailId, PresentedSession, SignInCounters, Source, User},
+    security::{LinkTokenHash, MailBudget, policy},
 };
 
 /// All statements of this module.
@@ -28,7 +31,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &CHANGE, &UNDO
 /// to it is missing. At a limit, the older request stays valid.
 ///
 /// If the answer of an earlier run was lost, the second run counts the request again. If this exceeds a limit, the outbox shows which mails are owed.
-static REQUEST: Statement<15> = Statement {
+static REQUEST: Statement<19> = Statement {
     sql: concat!(
         "
     WITH account AS (
@@ -62,10 +65,12 @@ static REQUEST: Statement<15> = Statement {
         SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
             created_at = excluded.created_at, expires_at = excluded.expires_at
         RETURNING user_id
-    ), proof AS (
+    ), ",
+        count_in_mail_budget!("requested", source: "$16", of_source: "$17", of_all: "$18", window: "$19"),
+        ", proof AS (
         INSERT INTO outbox (user_id, kind, id, page, recipient, due_at, expires_at)
         SELECT user_id, 'email_change', $7, $6, $4, now() + $9 * interval '1 second', now() + $10 * interval '1 second'
-        FROM requested WHERE NOT ",
+        FROM requested, budget_counted WHERE NOT ",
         is_taken!("$4", by_another_than: "requested.user_id"),
         "
         ON CONFLICT (user_id, kind) DO UPDATE
@@ -83,7 +88,8 @@ static REQUEST: Statement<15> = Statement {
         SELECT id FROM proof UNION ALL SELECT id FROM notice
         UNION ALL SELECT o.id FROM outbox o JOIN account ON o.user_id = account.id
     )
-    SELECT account.*, EXISTS (SELECT FROM owed WHERE owed.id = $8) AS is_requested, EXISTS (SELECT FROM owed WHERE owed.id = $7) AS is_free
+    SELECT account.*, EXISTS (SELECT FROM owed WHERE owed.id = $8) AS is_requested, EXISTS (SELECT FROM owed WHERE owed.id = $7) AS mail_is_owed,
+        EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
     FROM account"
     ),
     types: [
@@ -100,6 +106,10 @@ static REQUEST: Statement<15> = Statement {
         Type::FLOAT8,
         Type::INT4,
         Type::FLOAT8,
+        Type::INT4,
+        Type::FLOAT8,
+        Type::BYTEA,
+        Type::INT4,
         Type::INT4,
         Type::FLOAT8,
     ],
@@ -119,6 +129,10 @@ pub struct EmailChangeRequest<'a> {
     pub mail: MailId,
     /// The id of the first attempt to send the notice to the current address.
     pub notice: MailId,
+    /// Where the request came from.
+    pub source: &'a Source,
+    /// How many mails may go to mailboxes that nobody has proved.
+    pub budget: MailBudget,
 }
 
 /// What a request to change the address has done.
@@ -131,8 +145,11 @@ pub enum Requested {
     Pending {
         /// The account.
         user: User,
-        /// Whether the mail to the new address is in the outbox, too. It is not if the address is taken.
-        is_free: bool,
+        /// Whether the mail to the new address is in the outbox, too. It is not if the address is taken, or if a limit of mails to unproved mailboxes
+        /// was reached.
+        mail_is_owed: bool,
+        /// Whether the limit of all these mails together was reached.
+        is_over_budget: bool,
     },
 }
 
@@ -140,8 +157,9 @@ pub enum Requested {
 /// the credentials have changed since it was found live).
 pub async fn request(
     db: &Database,
-    EmailChangeRequest { session, email, token, page, mail, notice }: EmailChangeRequest<'_>,
+    EmailChangeRequest { session, email, token, page, mail, notice, source, budget }: EmailChangeRequest<'_>,
 ) -> Result<Option<Requested>, DbError> {
+    let source = MailBudget::source_counter(source);
     let (of_account, of_mailbox) = (policy::EMAIL_CHANGES_OF_ACCOUNT, policy::EMAIL_CHANGES_TO_MAILBOX);
     let values = [
         &session.user_id.0 as _,
@@ -159,6 +177,10 @@ pub async fn request(
         &seconds(of_account.window) as _,
         &of_mailbox.attempts as _,
         &seconds(of_mailbox.window) as _,
+        &source.as_bytes() as _,
+        &policy::MAILS_OF_SOURCE as _,
+        &budget.mails() as _,
+        &seconds(policy::MAIL_BUDGET_WINDOW) as _,
     ];
     match db.query_opt(&REQUEST, values).await {
         Err(error) if error.is_foreign_key_violation() => Ok(None),
@@ -170,7 +192,11 @@ fn requested(row: &Row) -> Requested {
     if row.get("is_unchanged") {
         Requested::Unchanged
     } else if row.get("is_requested") {
-        Requested::Pending { user: user(row), is_free: row.get("is_free") }
+        Requested::Pending {
+            user: user(row),
+            mail_is_owed: row.get("mail_is_owed"),
+            is_over_budget: row.get("is_over_budget"),
+        }
     } else {
         Requested::Limited
     }

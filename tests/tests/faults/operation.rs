@@ -244,32 +244,8 @@ impl Operation {
                 let mails = mailbox::mails_to(&ada.email).await;
                 assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice was sent");
             }
-            (Self::RequestEmailChange, 202) => {
-                let link = client.renamed.newest_mail(EMAIL_CHANGE).await.reset_token();
-                assert_eq!(ada.changes_email(&link).await.status, 200);
-                client.renamed.signs_in().await;
-                send_pending_mails(stack).await;
-            }
-            (Self::ChangeEmail, 200 | 400) => {
-                client.renamed.signs_in().await;
-                assert_eq!(
-                    ada.tries_to_sign_in().await.status,
-                    401,
-                    "the earlier address is not the account's any more"
-                );
-                assert_eq!(ada.dashboard(client.access()).await.status, 200, "the session stays live");
-                let undo = ada.newest_mail(EMAIL_CHANGED).await.reset_token();
-                assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
-                send_pending_mails(stack).await;
-            }
-            (Self::UndoEmailChange, 200 | 400) => {
-                send_pending_mails(stack).await;
-                assert_eq!(ada.dashboard(client.access()).await.status, 401, "every session has ended");
-                assert_eq!(client.renamed.tries_to_sign_in().await.status, 401);
-                client.renamed.newest_mail(EMAIL_RESTORED).await;
-                let reset = ada.newest_mail(RESET).await.reset_token();
-                assert_eq!(ada.resets_password(&reset, NEW_PASSWORD).await.status, 200);
-                ada.with_password(NEW_PASSWORD).signs_in().await;
+            (Self::RequestEmailChange, 202) | (Self::ChangeEmail | Self::UndoEmailChange, 200 | 400) => {
+                self.assert_address_completed(stack, client).await;
             }
             (_, status) => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
         }
@@ -278,6 +254,35 @@ impl Operation {
             assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0, "no debt is left");
         }
         reply
+    }
+
+    /// Asserts that a request, a change of the address or its undoing was done completely.
+    async fn assert_address_completed(self, stack: &Stack, client: &Client<'_>) {
+        let (ada, renamed) = (&client.ada, &client.renamed);
+        match self {
+            Self::RequestEmailChange => {
+                let link = renamed.newest_mail(EMAIL_CHANGE).await.reset_token();
+                assert_eq!(ada.changes_email(&link).await.status, 200);
+                renamed.signs_in().await;
+            }
+            Self::ChangeEmail => {
+                renamed.signs_in().await;
+                assert_eq!(ada.tries_to_sign_in().await.status, 401, "the account has another address");
+                assert_eq!(ada.dashboard(client.access()).await.status, 200, "the session stays live");
+                let undo = ada.newest_mail(EMAIL_CHANGED).await.reset_token();
+                assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
+            }
+            _ => {
+                send_pending_mails(stack).await;
+                assert_eq!(ada.dashboard(client.access()).await.status, 401, "every session has ended");
+                assert_eq!(renamed.tries_to_sign_in().await.status, 401);
+                renamed.newest_mail(EMAIL_RESTORED).await;
+                let reset = ada.newest_mail(RESET).await.reset_token();
+                assert_eq!(ada.resets_password(&reset, NEW_PASSWORD).await.status, 200);
+                ada.with_password(NEW_PASSWORD).signs_in().await;
+            }
+        }
+        send_pending_mails(stack).await;
     }
 }
 
