@@ -20,7 +20,7 @@ async fn page_in(stack: &Stack, page: &str, language: &str) -> Reply {
     stack.send(Method::GET, &format!("/{page}/anything"), header).await
 }
 
-// Requirements 33 and 63.
+// Requirements 33, 63.
 #[tokio::test]
 async fn the_content_security_policy_allows_only_the_pages_own_script() {
     let stack = Stack::start().await;
