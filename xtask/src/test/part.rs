@@ -25,7 +25,7 @@ pub enum Part {
     /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses.
     /// How all roles log in, on every version of PostgreSQL
     Migrations,
-    /// The page that sets a new password, in Chromium. axe-core checks that it is accessible
+    /// The pages that links in mails open, in Chromium. axe-core checks that they are accessible
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,
