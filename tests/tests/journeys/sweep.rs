@@ -352,7 +352,8 @@ const ROWS_OF_EVERY_TABLE: &str = "
     INSERT INTO email_undos (id, user_id, email, token_hash, expires_at)
         SELECT gen_random_uuid(), id, email, sha256('1'), now() FROM users JOIN account_deletions ON user_id = id;
     INSERT INTO reserved_addresses (address, user_id, expires_at)
-        SELECT lower(email), id, now() + interval '1 day' FROM users JOIN account_deletions ON user_id = id;
+        SELECT lower(email), id, now() + interval '1 day' FROM users JOIN account_deletions ON user_id = id
+        ON CONFLICT (address) DO UPDATE SET user_id = excluded.user_id;
     INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at)
         SELECT gen_random_uuid(), user_id, 1, gen_random_uuid(), now() + interval '1 day' FROM account_deletions;
     INSERT INTO session_endings (user_id, minimum_version) SELECT user_id, 2 FROM account_deletions ON CONFLICT DO NOTHING;";

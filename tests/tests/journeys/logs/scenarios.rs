@@ -122,17 +122,18 @@ pub async fn send_usual_requests(stack: &Stack, marks: &mut Marks) {
         assert_eq!(ada.resets_password(&token, &new).await.status, status);
     }
     let third = ada.with_password(&new).signs_in().await;
-    let keep_token = ada.deletes_account_with_mail(&third.access, 3).await;
+    let keep_token = ada.deletes_account_with_mail(&third.access, 4).await;
     for status in [200, 400] {
         assert_eq!(ada.keeps_account(&keep_token).await.status, status);
     }
-    for tokens in [&first, &second, &third] {
+    let fourth = ada.with_password(&new).signs_in().await;
+    for tokens in [&first, &second, &third, &fourth] {
         marks.add_tokens(tokens);
     }
     marks.tokens.extend([token, keep_token]);
 
     let other = marks.person(stack);
-    let access = &third.access;
+    let access = &fourth.access;
     assert_eq!(ada.requests_email_change(access, &format!("{} {}", marks.personal, marks.secret)).await.status, 400);
     assert_eq!(ada.requests_email_change(access, &other.email).await.status, 202);
     let link = other.newest_mail(mailbox::EMAIL_CHANGE).await.reset_token();
