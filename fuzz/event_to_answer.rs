@@ -22,7 +22,7 @@ use shared::{
     http::{Message, Reply, Request},
     runtime::answer_http,
     security::{
-        PasswordRules, LinkToken, TokenSettings, Tokens,
+        LinkToken, PasswordRules, TokenSettings, Tokens,
         token::{Freshness, TokenReply},
     },
 };
