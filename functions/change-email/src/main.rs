@@ -110,7 +110,8 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     };
     let earlier = email_changes::change(&app.database, change).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::EmailChanged, Some(proof.user.id));
-    // The address is changed and verified. If the sessions in DynamoDB cannot be told, they learn it at the next sign-in.
+    // The address is changed and verified. If DynamoDB fails, the sessions do not show it until the next
+    // sign-in or `reauthenticate`.
     if let Err(problem) = app.sessions.tell_verified(&proof.user).await {
         warn!(user_id = proof.user.id.0, %problem, "sessions do not know that the new address is verified");
     }

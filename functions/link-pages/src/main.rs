@@ -1,5 +1,5 @@
 //! The pages that the mails about an account link to: `GET /verify-email/{token}`, `/change-email/{token}`, `/undo-email-change/{token}` and
-//! `/keep-account/{token}`. Opening a page changes nothing. Its button posts to the route of the API with the same path.
+//! `/keep-account/{token}`. Opening a page changes nothing. Its button posts to the same path below `/api`.
 
 mod texts;
 

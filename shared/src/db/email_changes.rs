@@ -1,9 +1,10 @@
 //! The tables `email_changes`, `email_undos` and `reserved_addresses`: requested changes of an address, changes that can be undone, and addresses that
 //! an account may get back.
 //!
-//! Every statement that gives an address to an account first claims it in `reserved_addresses`. The primary key makes concurrent statements wait for each
-//! other there, and the later one sees the claim of the earlier one. A claim lasts longer than any statement ([`policy::ADDRESS_CLAIM`]). So no statement
-//! takes an address because it does not see yet that the address was taken or reserved, and the unique index of `users` refuses none.
+//! Every sign-up and every change of an address first claims the address in `reserved_addresses`. The primary key makes concurrent statements wait for
+//! each other there, and the later one sees the claim of the earlier one. A claim lasts longer than any statement ([`policy::ADDRESS_CLAIM`]). So no
+//! statement takes an address because it does not see yet that the address was taken or reserved. Between two sign-ups, the unique index of `users`
+//! decides. An undo needs no claim, because the address is still reserved for the account.
 
 use tokio_postgres::{Row, types::Type};
 
@@ -405,7 +406,7 @@ pub struct EmailUndo<'a> {
 pub struct EmailRestored {
     /// The account, with the restored address and a higher credential version.
     pub user: User,
-    /// The address that was changed back. `None` if its notice was sent already.
+    /// The address that the undo replaced. `None` if its notice was sent already.
     pub replaced: Option<String>,
 }
 

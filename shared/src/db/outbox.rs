@@ -1,4 +1,4 @@
-//! The table `outbox`: mails that must be sent. The statement that makes a mail necessary writes it here ([`super::password_resets`]).
+//! The table `outbox`: mails that must be sent. The statement that makes a mail necessary writes it here.
 
 use tokio_postgres::{Row, types::Type};
 
@@ -65,7 +65,7 @@ pub enum MailKind {
     EmailChangeRequested,
     /// The link that undoes a change of the address. It goes to the address before the change.
     EmailChanged { page: String },
-    /// The notice that a change of the address was undone. It goes to the address that was changed back.
+    /// The notice that a change of the address was undone. It goes to the address that the undo replaced.
     EmailRestored,
     /// The link that keeps an account that its user has deleted.
     AccountDeleted {
@@ -99,7 +99,7 @@ impl MailKind {
 
 /// Takes the mail that has been due longest, and sets the time of its next attempt, so that two invocations of `sweep` do not send the same mail. The
 /// link of a mail gets a new token, because the database has only the hash of the old one, and a mail that verifies an address also gets a new code.
-/// `minted` has a row if the link can still be used. Otherwise, the mail is obsolete.
+/// For a mail with a link, `minted` has a row if the link can still be used. If it has none, the mail is obsolete.
 static CLAIM: Statement<8> = Statement {
     sql: concat!(
         "

@@ -29,7 +29,7 @@ pub enum Mail<'a> {
     EmailChangeRequested,
     /// The link that undoes a change of the address, for the earlier address.
     EmailChanged(Link<'a>),
-    /// The notice that a change of the address was undone, for the address that was changed back.
+    /// The notice that a change of the address was undone, for the address that the undo replaced.
     EmailRestored,
     /// The link that keeps an account that its user has deleted.
     AccountDeleted {

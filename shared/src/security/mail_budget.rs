@@ -6,8 +6,9 @@ use crate::{
     environment::{ConfigError, Environment},
 };
 
-/// How many mails may go to mailboxes that nobody has proved, in [`policy::MAIL_BUDGET_WINDOW`]. Reset mails, notices and the mails that signed-in
-/// users request for their own account are not counted.
+/// How many mails may go to mailboxes that nobody has proved, in [`policy::MAIL_BUDGET_WINDOW`]. Counted are the
+/// mails of sign-ups (verification mails, and notices to the owners of accounts), and the mails to the new address of a requested change. All other mails
+/// are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailBudget(i32);
 

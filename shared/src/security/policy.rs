@@ -99,7 +99,8 @@ pub const VERIFICATION_LINK_LIFETIME: Duration = Duration::from_hours(24);
 pub const EMAIL_CODE_DIGITS: usize = 8;
 /// Lifetime of the code that verifies an address (OWASP ASVS 6.5.5).
 pub const EMAIL_CODE_LIFETIME: Duration = Duration::from_mins(10);
-/// How many codes may be tried for one mail (OWASP ASVS 6.6.3). So a guess succeeds with a probability of one in 20 million.
+/// How many codes may be tried for one mail (OWASP ASVS 6.6.3). So five guesses together succeed with a probability of one in 20
+/// million.
 pub const EMAIL_CODE_TRIES: i32 = 5;
 /// How long a used link or code is kept. It is longer than a request takes, so that a statement that runs again recognises what its first run did.
 pub const USED_PROOF_KEPT: Duration = Duration::from_mins(1);
@@ -260,7 +261,7 @@ pub const STATE_ATTEMPT: Duration = Duration::from_secs(1);
 pub const MAIL_FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait between two attempts. When SES throttles, it asks to wait up to ten minutes.
 pub const MAIL_LONGEST_RETRY: Duration = Duration::from_mins(10);
-/// How long `sweep` tries to send the notice of a changed password or of a deletion. It tries to send a reset mail for the lifetime of its token.
+/// How long `sweep` tries to send notices and the mail about a deletion. It tries to send other mails with a link until the link expires.
 pub const NOTICE_LIFETIME: Duration = Duration::from_hours(3 * 24);
 /// The number of expired rows that one statement deletes. It takes about 10 ms.
 pub const SWEEP_BATCH: i64 = 1_000;
