@@ -91,7 +91,7 @@ COMMENT ON COLUMN email_undos.expires_at IS 'Until when the change can be undone
 -- A change of an address can be undone only if nobody else takes the earlier address in the meantime. A unique index of `users` cannot prevent this. So
 -- every statement that gives an address to an account also writes this table, and the primary key decides between concurrent ones.
 CREATE TABLE reserved_addresses (
-    address    text PRIMARY KEY,
+    address    text COLLATE "C" PRIMARY KEY,
     user_id    bigint REFERENCES users (id) ON DELETE CASCADE,
     expires_at timestamptz NOT NULL
 );

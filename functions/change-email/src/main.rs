@@ -20,7 +20,7 @@ use shared::{
     security::{Attempt, LinkToken, LinkTokenHash, MailBudget, MinimumDuration, PasswordLink, policy, sign_up_privacy},
     sessions::{SessionEndings, Sessions},
 };
-use tracing::{error, warn};
+use tracing::error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -110,14 +110,9 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     };
     let earlier = email_changes::change(&app.database, change).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::EmailChanged, Some(proof.user.id));
-    // The address is changed and verified. If DynamoDB fails, the sessions do not show it until the next
-    // sign-in or `reauthenticate`.
-    if let Err(problem) = app.sessions.tell_verified(&proof.user).await {
-        warn!(user_id = proof.user.id.0, %problem, "sessions do not know that the new address is verified");
-    }
-
     let notice = Mail::EmailChanged(Link { page: &undo_page, token: &undo });
     app.mailer.attempt_to(&earlier, mail, &proof.user, &notice, policy::MAIL_DEADLINE).await;
+    app.sessions.tell_verified(&proof.user).await?;
     Ok(Reply::ok(&Message { message: "Email address changed" }))
 }
 

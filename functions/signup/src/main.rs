@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
 }
 
 async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
-    let _connection = app.database.connection_of_request();
+    let connection = app.database.connection_of_request();
     let new = NewAccount::parse(&request, app)?;
     let minimum = MinimumDuration::start(app.minimum_duration);
     // This refusal depends on the source alone and reveals nothing about the address, so it does not wait.
@@ -42,6 +42,7 @@ async fn signup(app: &App, request: Request) -> Result<Reply, ApiError> {
         Err(ApiError::UserAlreadyExists) if !app.tells => notify_owner(app, &request, &email, minimum).await,
         outcome => outcome,
     };
+    drop(connection);
     minimum.wait().await;
     outcome.map(|()| Reply::created(&Message { message: "User created successfully" }))
 }

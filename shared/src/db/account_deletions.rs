@@ -196,7 +196,8 @@ pub async fn due(db: &Database) -> Result<Vec<DueErasure>, DbError> {
     Ok(rows.iter().map(due).collect())
 }
 
-/// PostgreSQL deletes the rows of the other tables with the row of `users`. Only `session_endings` has no foreign key. The sessions in DynamoDB up to the
+/// PostgreSQL deletes the rows of the other tables with the row of `users`, except the row of `session_endings` and the claim of the sign-up, which name no
+/// user by a foreign key. The sessions in DynamoDB up to the
 /// version `$2` have ended before, so the debt is settled.
 ///
 /// The second half recognises that an earlier run has erased the account.
@@ -204,7 +205,7 @@ static ERASE: Statement<3> = Statement {
     sql: concat!(
         "
     WITH due AS (
-        SELECT d.user_id FROM account_deletions d JOIN users u ON u.id = d.user_id
+        SELECT d.user_id, lower(u.email COLLATE \"C\") AS address FROM account_deletions d JOIN users u ON u.id = d.user_id
         WHERE d.user_id = $1 AND u.credential_version = $2 AND ",
         erasure_is_due!(patience: "$3"),
         "
@@ -213,6 +214,8 @@ static ERASE: Statement<3> = Statement {
         DELETE FROM users USING due WHERE users.id = due.user_id RETURNING users.id
     ), settled AS (
         DELETE FROM session_endings e USING erased WHERE e.user_id = erased.id
+    ), unclaimed AS (
+        DELETE FROM reserved_addresses r USING due WHERE r.address = due.address AND r.user_id IS NULL
     )
     SELECT id::bigint AS id FROM erased
     UNION ALL

@@ -26,11 +26,6 @@ const MANY: &str = "
         SELECT sha256(id::text::bytea), 1, now() + interval '1 hour' FROM users;
     INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
         SELECT id, 'password_changed', gen_random_uuid(), now(), now() + interval '1 hour' FROM users ON CONFLICT DO NOTHING;
-    INSERT INTO email_verifications (user_id, email, credential_version, token_hash, code_hash, code_expires_at, expires_at)
-        SELECT id, email, 1, sha256(id::text::bytea), sha256('code'), now(), now() + interval '1 day' FROM users ON CONFLICT DO NOTHING;
-    INSERT INTO email_changes (user_id, email, credential_version, token_hash, expires_at)
-        SELECT id, email, 1, sha256(id::text::bytea), now() + interval '1 hour' FROM users ON CONFLICT DO NOTHING;
-    INSERT INTO account_deletions (user_id, token_hash, erase_at) SELECT id, sha256(id::text::bytea), now() FROM users;
     SET plan_cache_mode = force_generic_plan;";
 
 /// Changes the address of a new account, and undoes the change.
