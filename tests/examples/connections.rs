@@ -34,7 +34,7 @@ async fn use_everything(stack: &Stack, number: usize) {
     let tokens = person.signs_in().await;
     person.dashboard(&tokens.access).await;
     person.refreshes(&tokens.refresh).await;
-    let token = person.receives_reset_mail(1).await.reset_token();
+    let token = person.receives_reset_mail(1).await.token();
     person.resets_password(&token, NEW).await;
     let tokens = person.with_password(NEW).signs_in().await;
     person.logs_out(&tokens.access).await;

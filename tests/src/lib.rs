@@ -28,6 +28,7 @@ pub mod database;
 pub mod documents;
 mod dynamodb_proxy;
 mod functions;
+pub mod jwt;
 pub mod keys;
 pub mod mailbox;
 mod person;

@@ -34,12 +34,6 @@ impl Mail {
     /// The token in the mail's link.
     #[must_use]
     pub fn token(&self) -> String {
-        self.reset_token()
-    }
-
-    /// The token in the mail's link.
-    #[must_use]
-    pub fn reset_token(&self) -> String {
         let link = self.link();
         link.rsplit('/').next().expect("a link has a path").to_owned()
     }

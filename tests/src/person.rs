@@ -138,7 +138,7 @@ impl<'a> Person<'a> {
         assert_eq!(reply.status, 202, "{}", reply.text);
         let mail = self.mails(count).await.pop().expect("a mail");
         assert_eq!(mail.subject, "Your account will be erased");
-        mail.reset_token()
+        mail.token()
     }
 
     /// Keeps the deleted account, with the token of the mail.
@@ -234,7 +234,8 @@ impl<'a> Person<'a> {
         mailbox::wait_for(&self.email, count).await
     }
 
-    /// The newest mail with this subject to this person. The requests before have tried to send their mails, and this method runs `sweep` if they could not.
+    /// The newest mail with this subject to this person. The requests before have tried to send their mails, and this method runs `sweep` if they
+    /// could not.
     pub async fn newest_mail(&self, subject: &str) -> Mail {
         if self.stack.sql_number("SELECT count(*) FROM outbox").await > 0 {
             self.stack.make_mails_due().await;

@@ -2,8 +2,8 @@
 
 use crate::{Person, Stack};
 
-/// The columns of all tables, and whether each contains the id of a user: the column `id` of `users`, every column that refers to it, and every column
-/// `user_id`.
+/// The columns of all tables, and whether each contains the id of a user: the column `id` of `users`, every column that refers to it, and every
+/// column `user_id`.
 const COLUMNS: &str = "
     SELECT c.table_name::text, c.column_name::text,
         c.column_name = 'user_id' OR (c.table_name = 'users' AND c.column_name = 'id') OR EXISTS (

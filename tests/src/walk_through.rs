@@ -30,7 +30,7 @@ pub async fn walk_through(stack: &Stack) {
     ada.dashboard(&second.access).await.assert_ok(&greeting);
 
     let mail = ada.receives_reset_mail(1).await;
-    let reset = ada.resets_password(&mail.reset_token(), "another password").await;
+    let reset = ada.resets_password(&mail.token(), "another password").await;
     reset.assert_ok(&json!({ "message": "Password reset successful" }));
     for token in [&first.access, &second.access] {
         ada.dashboard(token).await.assert_refused(401, "token_revoked", "Token has been revoked");

@@ -235,7 +235,7 @@ impl SimulatedUser<'_> {
             self.report_violation("changed the password and received no notice");
         }
         let token: Option<Vec<u8>> = row.and_then(|row| row.get("token_hash"));
-        let mailed = newest(true).and_then(|(_, mail)| LinkToken::parse(&mail.reset_token()));
+        let mailed = newest(true).and_then(|(_, mail)| LinkToken::parse(&mail.token()));
         if token.is_some_and(|token| mailed.is_none_or(|mailed| mailed.hash().as_bytes() != token)) {
             self.report_violation("the newest mailed link is not the valid one");
         }

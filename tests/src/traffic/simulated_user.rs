@@ -311,7 +311,7 @@ impl<'a> SimulatedUser<'a> {
 
     /// The token of the newest mailed link.
     fn newest_link(&self) -> Option<String> {
-        self.mails().iter().rev().find(|(_, mail)| mail.text.contains("http")).map(|(_, mail)| mail.reset_token())
+        self.mails().iter().rev().find(|(_, mail)| mail.text.contains("http")).map(|(_, mail)| mail.token())
     }
 
     /// A password that this user has never had.

@@ -46,7 +46,7 @@ async fn a_user_sets_a_new_password_in_a_browser() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
     let browser = open_reset_page(&ada).await;
-    let token = ada.mails(1).await[0].reset_token();
+    let token = ada.mails(1).await[0].token();
     assert_eq!(browser.title().await.unwrap(), "Choose a new password");
 
     submit(&browser, "chosen in a browser").await;
@@ -156,7 +156,7 @@ async fn the_page_offers_a_new_link_when_the_link_was_used() {
     wait_for_heading(&browser, "Check your mailbox").await;
     let mails = ada.mails(3).await;
     let link = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap();
-    assert_eq!(ada.resets_password(&link.reset_token(), "another password").await.status, 200);
+    assert_eq!(ada.resets_password(&link.token(), "another password").await.status, 200);
     browser.close().await.unwrap();
 }
 

@@ -112,7 +112,7 @@ async fn sessions_and_links_expire_by_the_clock_of_postgresql() {
     let expired = ada.refreshes(&first.refresh).await;
     expired.assert_refused(401, "invalid_refresh_token", "Invalid or expired refresh token");
     fault.record(&expired);
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     fault.record_served(&ada.resets_password(&link, "another password").await);
     remove_faketime_memory(&stack).await;
 }

@@ -10,10 +10,10 @@ async fn a_function_that_loses_a_deadlock_retries() {
     let mut fault = Fault::new(8, "A deadlock with another transaction (40P01)");
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     let mut rival = stack.database.connect().await;
-    // PostgreSQL aborts the transaction whose deadlock timeout ends first. The function has the default timeout of one second, so PostgreSQL aborts the
-    // function's transaction and not the rival's.
+    // PostgreSQL aborts the transaction whose deadlock timeout ends first. The function has the default timeout of one second, so PostgreSQL aborts
+    // the function's transaction and not the rival's.
     rival.batch_execute("SET deadlock_timeout = '10s'").await.unwrap();
     let rival = rival.transaction().await.unwrap();
     rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();

@@ -53,7 +53,8 @@ async fn a_request_waits_for_a_connection_until_the_deadline() {
     fault.record_served(&reply);
 }
 
-/// A function that is rarely called closes its connection after each request. If it did not, each of its processes would keep one between two requests.
+/// A function that is rarely called closes its connection after each request. If it did not, each of its processes would keep one between two
+/// requests.
 // Fault 6.
 #[tokio::test]
 async fn functions_that_are_rarely_called_keep_no_connection() {
@@ -63,7 +64,7 @@ async fn functions_that_are_rarely_called_keep_no_connection() {
     stack.limit_connections(1).await;
     for round in 0..3 {
         fault.record_served(&stack.stranger("Bob").signs_up().await);
-        let token = ada.receives_reset_mail(2 * round + 1).await.reset_token();
+        let token = ada.receives_reset_mail(2 * round + 1).await.token();
         fault.record_served(&ada.resets_password(&token, "another password").await);
         stack.sweep().await;
     }

@@ -46,8 +46,8 @@ impl<'a> Server<'a> {
         answered.is_none()
     }
 
-    /// Kills a function while the server holds the request with this number. Returns the function's answer if it answered without sending a request with
-    /// this number.
+    /// Kills a function while the server holds the request with this number. Returns the function's answer if it answered without sending a request
+    /// with this number.
     async fn kill_during<T>(
         self,
         stack: &Stack,

@@ -1,9 +1,9 @@
 //! The requests that faults interrupt, and what a client may expect of a retry.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{
     Person, Reply, Stack, Tokens,
+    jwt::claims,
     mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGED, EMAIL_RESTORED, Mail, RESET},
 };
 
@@ -98,13 +98,13 @@ impl Operation {
         }
         let renamed = ada.with_email(&stack.stranger("Ada").email);
         let link_token = match (self, &tokens) {
-            (Self::ResetPassword, _) => Some(ada.receives_reset_mail(1).await.reset_token()),
+            (Self::ResetPassword, _) => Some(ada.receives_reset_mail(1).await.token()),
             (Self::KeepAccount, Some(tokens)) => Some(ada.deletes_account_with_mail(&tokens.access, 1).await),
             (Self::ChangeEmail, Some(tokens)) => Some(link_to_change(&ada, tokens, &renamed).await),
             (Self::UndoEmailChange, Some(tokens)) => {
                 let link = link_to_change(&ada, tokens, &renamed).await;
                 assert_eq!(ada.changes_email(&link).await.status, 200);
-                Some(ada.newest_mail(EMAIL_CHANGED).await.reset_token())
+                Some(ada.newest_mail(EMAIL_CHANGED).await.token())
             }
             _ => None,
         };
@@ -183,7 +183,7 @@ impl Operation {
             (Self::ForgotPassword, 200) => {
                 send_pending_mails(stack).await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
-                assert_eq!(ada.resets_password(&newest.reset_token(), NEW_PASSWORD).await.status, 200);
+                assert_eq!(ada.resets_password(&newest.token(), NEW_PASSWORD).await.status, 200);
                 ada.with_password(NEW_PASSWORD).signs_in().await;
             }
             (Self::ResetPassword, 200 | 400) => {
@@ -214,7 +214,7 @@ impl Operation {
                 client.assert_other_session_ended().await;
                 send_pending_mails(stack).await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().expect("the mail about the deletion was sent");
-                assert_eq!(ada.keeps_account(&newest.reset_token()).await.status, 200);
+                assert_eq!(ada.keeps_account(&newest.token()).await.status, 200);
                 ada.signs_in().await;
             }
             // 400 if the first request has kept the account, because it also used up the token.
@@ -263,7 +263,7 @@ impl Operation {
         let (ada, renamed) = (&client.ada, &client.renamed);
         match self {
             Self::RequestEmailChange => {
-                let link = renamed.newest_mail(EMAIL_CHANGE).await.reset_token();
+                let link = renamed.newest_mail(EMAIL_CHANGE).await.token();
                 assert_eq!(ada.changes_email(&link).await.status, 200);
                 renamed.signs_in().await;
             }
@@ -271,7 +271,7 @@ impl Operation {
                 renamed.signs_in().await;
                 assert_eq!(ada.tries_to_sign_in().await.status, 401, "the account has another address");
                 assert_eq!(ada.dashboard(client.access()).await.status, 200, "the session stays live");
-                let undo = ada.newest_mail(EMAIL_CHANGED).await.reset_token();
+                let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
                 assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
             }
             _ => {
@@ -279,7 +279,7 @@ impl Operation {
                 assert_eq!(ada.dashboard(client.access()).await.status, 401, "every session has ended");
                 assert_eq!(renamed.tries_to_sign_in().await.status, 401);
                 renamed.newest_mail(EMAIL_RESTORED).await;
-                let reset = ada.newest_mail(RESET).await.reset_token();
+                let reset = ada.newest_mail(RESET).await.token();
                 assert_eq!(ada.resets_password(&reset, NEW_PASSWORD).await.status, 200);
                 ada.with_password(NEW_PASSWORD).signs_in().await;
             }
@@ -288,16 +288,10 @@ impl Operation {
     }
 }
 
-/// The claims of a JWT, unverified.
-fn claims(token: &str) -> Value {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-    serde_json::from_slice(&claims).unwrap()
-}
-
 /// Requests a change of the address, and returns the token of the mail to the new one.
 async fn link_to_change(ada: &Person<'_>, tokens: &Tokens, renamed: &Person<'_>) -> String {
     assert_eq!(ada.requests_email_change(&tokens.access, &renamed.email).await.status, 202);
-    renamed.newest_mail(EMAIL_CHANGE).await.reset_token()
+    renamed.newest_mail(EMAIL_CHANGE).await.token()
 }
 
 /// Sends all pending mails.

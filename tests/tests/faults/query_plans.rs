@@ -33,9 +33,9 @@ async fn changes_and_restores_the_address(stack: &Stack) {
     let (ada, new) = (stack.user("Ada").await, stack.stranger("Ada"));
     let access = ada.signs_in().await.access;
     assert_eq!(ada.requests_email_change(&access, &new.email).await.status, 202);
-    let link = new.newest_mail(mailbox::EMAIL_CHANGE).await.reset_token();
+    let link = new.newest_mail(mailbox::EMAIL_CHANGE).await.token();
     assert_eq!(ada.changes_email(&link).await.status, 200);
-    let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.reset_token();
+    let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.token();
     assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
 }
 

@@ -50,7 +50,7 @@ async fn an_event_that_is_delivered_twice_takes_effect_once() {
     assert_eq!(statuses(&twice("forgot-password", sample_event("forgot-password")).await), [200, 200]);
     let mails = mailbox::wait_for(&email, links + 2).await;
     let mut reset = sample_event("reset-password");
-    reset["pathParameters"]["token"] = mails.last().unwrap().reset_token().into();
+    reset["pathParameters"]["token"] = mails.last().unwrap().token().into();
     assert_eq!(statuses(&twice("reset-password", reset).await), [200, 400]);
     assert_eq!(stack.sql_number("SELECT credential_version::bigint FROM users").await, 2);
     let notices = mailbox::wait_for(&email, links + 3).await.len();
@@ -74,7 +74,7 @@ async fn clients_do_not_notice_that_ses_fails_and_the_next_sweep_sends_the_mails
     let ses = Ses::new().await;
     let stack = Stack::builder().with("AWS_ENDPOINT_URL_SES", &ses.endpoint).start().await;
     let (ada, bob) = (stack.user("Ada").await, stack.user("Bob").await);
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     ses.set_health(health);
     let (forgot, reset) = tokio::join!(bob.forgets_password(), ada.resets_password(&link, "another password"));
     for reply in [forgot, reset] {

@@ -245,7 +245,7 @@ async fn a_refresh_whose_condition_fails_decides_by_the_changed_session() {
 
     // A reset: it does not change the item of the session, so the refresh succeeds. But the session is below the minimum version.
     let tokens = ada.signs_in().await;
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     let reply = refresh_while(&stack, &ada, &tokens, async || {
         assert_eq!(ada.resets_password(&link, NEW_PASSWORD).await.status, 200);
     })
@@ -263,7 +263,7 @@ async fn reset_that_ends_no_session(
     ada: &Person<'_>,
     health: DynamoDbHealth,
 ) -> (Tokens, String) {
-    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.reset_token());
+    let (tokens, link) = (ada.signs_in().await, ada.receives_reset_mail(1).await.token());
     // The first request to DynamoDB counts the attempt. The second one, which fails, would raise the minimum version.
     table_of(stack).set_health_from(2, health);
     fault.record_unavailable(&[ada.resets_password(&link, NEW_PASSWORD).await]);
@@ -346,7 +346,8 @@ async fn concurrent_sweeps_and_repeated_resets_settle_a_debt_once() {
     ada.with_password(NEW_PASSWORD).signs_in().await;
 }
 
-/// PostgreSQL has the deletion, but the table still has the old minimum version. A repetition in the session completes the deletion, and so does a sweep.
+/// PostgreSQL has the deletion, but the table still has the old minimum version. A repetition in the session completes the deletion, and so does a
+/// sweep.
 // Fault 15.
 // Requirement 56.
 #[tokio::test]
@@ -387,7 +388,7 @@ async fn a_deletion_that_could_not_end_the_sessions_is_completed_by_a_repetition
             assert_eq!(ada.refreshes(&ended.refresh).await.status, 401);
         }
         send_pending_mails(&stack).await;
-        let link = mailbox::mails_to(&ada.email).await.pop().expect("the mail about the deletion").reset_token();
+        let link = mailbox::mails_to(&ada.email).await.pop().expect("the mail about the deletion").token();
         fault.record_served(&ada.keeps_account(&link).await);
         fault.record_served(&ada.tries_to_sign_in().await);
     }

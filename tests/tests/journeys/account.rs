@@ -126,7 +126,7 @@ async fn an_export_has_every_table_that_names_a_user_and_no_secret(#[values(Post
     let stack = Stack::with_state_in(store).await;
     let (ada, kate) = (stack.user("Ada Lovelace").await, stack.user("Kate Grace").await);
     let (laptop, phone, of_kate) = (ada.signs_in().await, ada.signs_in().await, kate.signs_in().await);
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     stack
         .sql("INSERT INTO outbox (user_id, kind, id, due_at, expires_at) SELECT id, 'password_changed', gen_random_uuid(), now(), now() FROM users")
         .await;
@@ -148,7 +148,7 @@ async fn an_export_has_every_table_that_names_a_user_and_no_secret(#[values(Post
     assert_eq!((&rows["users"][0]["name"], &rows["users"][0]["email"]), (&json!("Ada Lovelace"), &json!(ada.email)));
     let hash = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
     let password = stack.sql_text("SELECT password FROM users WHERE name LIKE 'Ada%'").await;
-    let refresh_id = crate::support::claims(&phone.refresh)["jti"].as_str().unwrap().to_owned();
+    let refresh_id = tests::jwt::claims(&phone.refresh)["jti"].as_str().unwrap().to_owned();
     for absent in ["Kate", &kate.email, &link, &hash, &password, &refresh_id] {
         assert!(!reply.text.contains(absent), "{absent} in {}", reply.text);
     }
@@ -171,7 +171,7 @@ async fn a_deletion_ends_every_session_at_once_voids_links_and_sends_a_mail(
     let stack = Stack::with_state_in(store).await;
     let (ada, kate) = (stack.user("Ada").await, stack.user("Kate").await);
     let (laptop, phone, of_kate) = (ada.signs_in().await, ada.signs_in().await, kate.signs_in().await);
-    let reset = ada.receives_reset_mail(1).await.reset_token();
+    let reset = ada.receives_reset_mail(1).await.token();
 
     let reply = ada.deletes_account(&laptop.access).await;
     let erased_at = stack
@@ -237,7 +237,7 @@ async fn the_owner_of_a_mailbox_takes_over_the_account_that_a_stranger_created(
     let stranger = stack.user("Ada").await;
     let (first, second) = (stranger.signs_in().await, stranger.signs_in().await);
     let ada = stranger.with_password("the password of Ada").from_source("192.0.2.1");
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&link, "the password of Ada").await.status, 200);
 
     for stolen in [&first, &second] {
@@ -264,13 +264,13 @@ async fn the_owner_of_a_mailbox_takes_over_the_account_that_a_stranger_created(
 async fn a_password_reset_verifies_the_address(#[values(PostgreSql, DynamoDb)] store: Store) {
     let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
-    let reset = ada.receives_reset_mail(1).await.reset_token();
+    let reset = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
     let ada = ada.with_password("another password");
     let account = ada.account(&ada.signs_in().await.access).await;
     assert_eq!(account.json()["user"]["email_verified"], true);
     let verified_at = stack.sql_text("SELECT email_verified_at::text FROM users").await;
-    let reset = ada.receives_reset_mail(3).await.reset_token();
+    let reset = ada.receives_reset_mail(3).await.token();
     assert_eq!(ada.resets_password(&reset, "a third password").await.status, 200);
     assert_eq!(stack.sql_text("SELECT email_verified_at::text FROM users").await, verified_at, "the first time stays");
 }

@@ -9,9 +9,10 @@ use tests::{
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
     database::TestDatabase,
+    jwt::claims,
 };
 
-use crate::support::{assert_gateway_answer, claims, get_example};
+use crate::support::{assert_gateway_answer, get_example};
 
 #[tokio::test]
 async fn a_live_session_passes_and_the_function_receives_its_ids() {
@@ -56,7 +57,7 @@ async fn the_authorizer_refuses_every_session_opened_before_a_reset_and_none_aft
     let (ada, bob) = (stack.user("Ada").await, stack.user("Bob").await.signs_in().await);
     let before = [ada.signs_in().await, ada.signs_in().await];
     for (count, password) in [(1, "the second password"), (3, "the third password")] {
-        let token = ada.receives_reset_mail(count).await.reset_token();
+        let token = ada.receives_reset_mail(count).await.token();
         assert_eq!(ada.resets_password(&token, password).await.status, 200);
         let after = ada.with_password(password).signs_in().await;
         assert_eq!(get_example(&stack, &after.access).await.status, 200);

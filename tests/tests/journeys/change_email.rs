@@ -44,14 +44,14 @@ fn assert_link_refused(reply: &Reply) {
 /// Requests a change to the address of `new`, and returns the token of the mail to it.
 async fn link_for(ada: &Person<'_>, tokens: &Tokens, new: &Person<'_>) -> String {
     assert_requested(&ada.requests_email_change(&tokens.access, &new.email).await);
-    new.newest_mail(EMAIL_CHANGE).await.reset_token()
+    new.newest_mail(EMAIL_CHANGE).await.token()
 }
 
 /// Changes the address of `ada` to that of `new`, and returns the token that undoes it.
 async fn change(ada: &Person<'_>, tokens: &Tokens, new: &Person<'_>) -> String {
     let link = link_for(ada, tokens, new).await;
     assert_changed(&ada.changes_email(&link).await);
-    ada.newest_mail(EMAIL_CHANGED).await.reset_token()
+    ada.newest_mail(EMAIL_CHANGED).await.token()
 }
 
 /// The address of the account, whether it is verified, and the requested address.
@@ -89,13 +89,13 @@ async fn a_user_changes_the_address_and_the_earlier_mailbox_undoes_it(#[values(P
     let undo = ada.newest_mail(EMAIL_CHANGED).await;
     assert!(undo.link().starts_with(&format!("{}/undo-email-change/", stack.base_url)));
 
-    assert_restored(&ada.undoes_email_change(&undo.reset_token()).await);
-    assert_link_refused(&ada.undoes_email_change(&undo.reset_token()).await);
+    assert_restored(&ada.undoes_email_change(&undo.token()).await);
+    assert_link_refused(&ada.undoes_email_change(&undo.token()).await);
     for tokens in [&phone, &laptop] {
         assert_session_ended(&stack, tokens).await;
     }
     renamed.newest_mail(EMAIL_RESTORED).await;
-    let reset = ada.newest_mail(RESET).await.reset_token();
+    let reset = ada.newest_mail(RESET).await.token();
     let tokens = ada.signs_in().await;
     assert_eq!(addresses(&ada, &tokens).await, (ada.email.clone(), false, Value::Null), "as verified as it was");
     assert_eq!(renamed.tries_to_sign_in().await.status, 401);
@@ -194,7 +194,7 @@ async fn the_owner_gets_the_account_back_from_a_thief(#[values(PostgreSql, Dynam
     let pending = link_for(&second, &stolen, &stack.stranger("Eve")).await.clone();
     let reset_of_thief = {
         assert_eq!(second.forgets_password().await.status, 200);
-        second.newest_mail(RESET).await.reset_token()
+        second.newest_mail(RESET).await.token()
     };
     stack
         .sql("INSERT INTO account_deletions (user_id, token_hash, erase_at) SELECT id, sha256('x'), now() + interval '1 day' FROM users")
@@ -210,7 +210,7 @@ async fn the_owner_gets_the_account_back_from_a_thief(#[values(PostgreSql, Dynam
     }
     second.newest_mail(EMAIL_RESTORED).await;
     assert_eq!(stack.sql_text(verified_at).await, before);
-    let reset = ada.newest_mail(RESET).await.reset_token();
+    let reset = ada.newest_mail(RESET).await.token();
     assert_eq!(ada.resets_password(&reset, "a new password of Ada").await.status, 200);
     for thief in [&first, &second, &ada.with_password("a password of Eve")] {
         assert_eq!(thief.tries_to_sign_in().await.status, 401);
@@ -275,7 +275,7 @@ async fn a_link_serves_only_for_the_newest_request_and_the_credentials_of_the_re
 
     let link = link_for(&ada, &tokens, &stack.stranger("Ada")).await;
     assert_eq!(ada.forgets_password().await.status, 200);
-    let reset = ada.newest_mail(RESET).await.reset_token();
+    let reset = ada.newest_mail(RESET).await.token();
     assert_eq!(ada.resets_password(&reset, "a third password").await.status, 200);
     let ada = ada.with_password("a third password");
     assert_link_refused(&ada.changes_email(&link).await);
@@ -308,8 +308,8 @@ async fn a_change_voids_a_reset_link_and_redirects_the_notice_of_a_changed_passw
     assert_requested(&ada.requests_email_change(&tokens.access, &renamed.email).await);
     assert_eq!(ada.forgets_password().await.status, 200);
     let mails = mailbox::mails_to(&ada.email).await;
-    let reset = mails.into_iter().rfind(|mail| mail.subject == RESET).unwrap().reset_token();
-    let link = mailbox::mails_to(&renamed.email).await.pop().unwrap().reset_token();
+    let reset = mails.into_iter().rfind(|mail| mail.subject == RESET).unwrap().token();
+    let link = mailbox::mails_to(&renamed.email).await.pop().unwrap().token();
     assert_changed(&ada.changes_email(&link).await);
     assert_link_refused(&ada.resets_password(&reset, "a third password").await);
     ada.newest_mail("Your password was changed").await;
@@ -388,14 +388,14 @@ async fn sweep_sends_the_mails_that_the_requests_could_not_send(
     assert_requested(&ada.requests_email_change(&tokens.access, &renamed.email).await);
     sweep(2).await;
     ada.newest_mail(EMAIL_CHANGE_REQUESTED).await;
-    let link = renamed.newest_mail(EMAIL_CHANGE).await.reset_token();
+    let link = renamed.newest_mail(EMAIL_CHANGE).await.token();
     assert_changed(&ada.changes_email(&link).await);
     sweep(1).await;
-    let undo = ada.newest_mail(EMAIL_CHANGED).await.reset_token();
+    let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
     assert_restored(&ada.undoes_email_change(&undo).await);
     sweep(2).await;
     renamed.newest_mail(EMAIL_RESTORED).await;
-    let reset = ada.newest_mail(RESET).await.reset_token();
+    let reset = ada.newest_mail(RESET).await.token();
     ses.set_health(SesHealth::Healthy);
     assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
 }

@@ -6,12 +6,14 @@ use serde_json::json;
 use tests::{
     Person, Stack,
     Store::{self, DynamoDb, PostgreSql},
-    Tokens, mailbox,
+    Tokens,
+    jwt::claims,
+    mailbox,
 };
 
 use crate::{
     reauthenticate::{assert_reauthentication_required, assert_wrong_password},
-    support::{assert_session_ended, claims},
+    support::assert_session_ended,
 };
 
 const NEW: &str = "another password";
@@ -156,7 +158,7 @@ async fn a_change_makes_an_earlier_reset_link_void(#[values(PostgreSql, DynamoDb
     let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.changes_password(&tokens.access, NEW).await.status, 200);
     let reply = ada.resets_password(&link, "a third password").await;
     reply.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");

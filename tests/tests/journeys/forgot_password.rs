@@ -18,7 +18,7 @@ async fn a_reset_mail_has_a_link_in_a_text_and_an_html_part() {
     assert_eq!((mail.subject.as_str(), mail.from.as_str()), ("Reset your password", "no-reply@example.com"));
     assert!(mail.link().starts_with(&format!("{}/reset-password/", stack.base_url)));
     assert!(mail.html.contains(&format!("href=\"{}\"", mail.link())));
-    assert_eq!(mail.reset_token().len(), 43, "256 bits");
+    assert_eq!(mail.token().len(), 43, "256 bits");
 }
 
 // Requirement 30.
@@ -120,7 +120,7 @@ async fn mails_contain_no_text_chosen_at_sign_up() {
     }
     ada.name = name.to_owned();
     ada.signs_up().await.assert_created();
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     ada.resets_password(&token, "another password").await;
     for mail in ada.mails(2).await {
         for part in [&mail.subject, &mail.text, &mail.html] {
@@ -145,7 +145,7 @@ async fn a_deleted_account_gets_the_link_that_keeps_it_again_within_the_same_lim
         assert!(reply.took >= Duration::from_secs(1), "{:?}", reply.took);
         let mail = ada.mails(count).await.pop().unwrap();
         assert_eq!(mail.subject, "Your account will be erased");
-        link = mail.reset_token();
+        link = mail.token();
     }
     assert_eq!(stack.sql_number("SELECT count(*) FROM password_resets").await, 0);
     assert_eq!(ada.resets_password(&link, "another password").await.status, 400, "it is no reset link");

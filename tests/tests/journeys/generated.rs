@@ -3,10 +3,8 @@
 use jsonwebtoken::EncodingKey;
 use serde_json::json;
 use shared::domain::{Email, Name, Source};
-use tests::{Person, Stack, Store::PostgreSql, documents, stack::SECRET};
+use tests::{Person, Stack, Store::PostgreSql, documents, jwt::claims, stack::SECRET};
 use tokio_postgres::types::ToSql;
-
-use crate::support::claims;
 
 const USERS: i64 = 1000;
 const SESSIONS: i64 = 5000;

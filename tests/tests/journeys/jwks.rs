@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use tests::{Stack, StackBuilder, Tokens, keys};
-
-use crate::support::header;
+use tests::{Stack, StackBuilder, Tokens, jwt::header, keys};
 
 const ISSUER: &str = "https://auth.example.com";
 

@@ -57,7 +57,7 @@ async fn a_newer_link_invalidates_the_older_one_and_so_does_another_deletion() {
     let stack = Stack::builder().with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let ada = stack.user("Ada").await;
     let first = ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
-    let second = ada.receives_reset_mail(2).await.reset_token();
+    let second = ada.receives_reset_mail(2).await.token();
     ada.keeps_account(&first).await.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
     assert_eq!(ada.keeps_account(&second).await.status, 200);
     let third = ada.deletes_account_with_mail(&ada.signs_in().await.access, 3).await;

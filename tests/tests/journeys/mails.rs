@@ -20,7 +20,7 @@ async fn mails_are_in_the_language_of_the_account() {
         let ada = stack.stranger("Ada");
         let body = json!({ "name": ada.name, "email": ada.email, "password": ada.password, "locale": locale });
         stack.post("/api/signup", &body).await.assert_created();
-        let token = ada.receives_reset_mail(1).await.reset_token();
+        let token = ada.receives_reset_mail(1).await.token();
         assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
         let mails = ada.mails(2).await;
         assert_eq!(subjects(&mails), expected);
@@ -36,7 +36,7 @@ async fn mails_to_an_account_without_a_language_are_in_the_default_language() {
         let stack = Stack::builder().with("DEFAULT_LOCALE", default).start().await;
         let ada = stack.user("Ada").await;
         stack.sql("UPDATE users SET locale = NULL").await;
-        let token = ada.receives_reset_mail(1).await.reset_token();
+        let token = ada.receives_reset_mail(1).await.token();
         assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
         assert_eq!(subjects(&ada.mails(2).await), expected);
     }
@@ -51,7 +51,7 @@ async fn sweep_sends_mails_in_the_language_of_the_account() {
         .await;
     let ada = stack.user("Ada").await;
     stack.sql("UPDATE users SET locale = 'fr'").await;
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
     assert_eq!(subjects(&ada.mails(2).await), FRENCH);
 }

@@ -35,7 +35,7 @@ async fn round(stack: &Stack, number: u64) {
     let ada = stack.stranger("Ada").from_source(&format!("192.0.2.{number}"));
     ada.signs_up().await.assert_created();
     let (kept, logged_out) = (ada.signs_in().await, ada.signs_in().await);
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     let delay = async |step: u64| tokio::time::sleep(Duration::from_millis(number * step % 90)).await;
     let signs_in = |step: u64, password: &'static str| {
         let person = ada.with_password(password);
@@ -161,7 +161,7 @@ async fn round_with_deletion(stack: &Stack, number: u64) {
         assert!(!is_live(stack, &ada, &tokens).await, "a session of a deleted account is live");
     }
     assert_eq!(ada.tries_to_sign_in().await.status, 401);
-    let newest = ada.mails(2).await.pop().unwrap().reset_token();
+    let newest = ada.mails(2).await.pop().unwrap().token();
     assert_eq!(ada.keeps_account(&newest).await.status, 200);
     ada.signs_in().await;
 }

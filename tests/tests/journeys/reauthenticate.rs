@@ -5,9 +5,8 @@ use tests::{
     Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
+    jwt::claims,
 };
-
-use crate::support::claims;
 
 /// Asserts that the user must prove the password again (RFC 9470).
 #[track_caller]

@@ -21,7 +21,7 @@ async fn a_reset_ends_every_session_opens_none_and_sends_a_notice() {
     let ada = stack.user("Ada").await;
     let (phone, laptop) = (ada.signs_in().await, ada.signs_in().await);
     let mail = ada.receives_reset_mail(1).await;
-    let reply = ada.resets_password(&mail.reset_token(), "another password").await;
+    let reply = ada.resets_password(&mail.token(), "another password").await;
     reply.assert_ok(&json!({ "message": "Password reset successful" }));
     for tokens in [phone, laptop] {
         ada.dashboard(&tokens.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
@@ -40,7 +40,7 @@ async fn a_reset_ends_every_session_opens_none_and_sends_a_notice() {
 async fn of_fifty_concurrent_resets_with_one_token_one_succeeds() {
     let stack = Stack::builder().processes(6).start().await;
     let ada = stack.user("Ada").await;
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     let passwords: Vec<_> = (0..50).map(|n| format!("new password {n}")).collect();
     let replies = join_all(passwords.iter().map(|password| ada.resets_password(&token, password))).await;
     let winners: Vec<_> = replies.iter().zip(&passwords).filter(|(reply, _)| reply.status == 200).collect();
@@ -56,8 +56,8 @@ async fn of_fifty_concurrent_resets_with_one_token_one_succeeds() {
 async fn a_newer_link_or_a_reset_invalidates_the_older_link() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
-    let older = ada.receives_reset_mail(1).await.reset_token();
-    let newer = ada.receives_reset_mail(2).await.reset_token();
+    let older = ada.receives_reset_mail(1).await.token();
+    let newer = ada.receives_reset_mail(2).await.token();
     ada.resets_password(&older, "another password").await.assert_refused(
         INVALID_LINK.0,
         INVALID_LINK.1,
@@ -73,8 +73,8 @@ async fn of_two_links_used_concurrently_only_the_newer_works() {
     let stack = Stack::builder().processes(4).with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
     let race = async || {
         let ada = stack.user("Ada").await;
-        let older = ada.receives_reset_mail(1).await.reset_token();
-        let newer = ada.receives_reset_mail(2).await.reset_token();
+        let older = ada.receives_reset_mail(1).await.token();
+        let newer = ada.receives_reset_mail(2).await.token();
         let (refused, served) =
             tokio::join!(ada.resets_password(&older, "the older one"), ada.resets_password(&newer, "the newer one"));
         refused.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
@@ -91,7 +91,7 @@ async fn a_link_stops_working_when_a_newer_one_is_requested_concurrently() {
     let mut took = Duration::ZERO;
     for n in 0..15 {
         let ada = stack.user("Ada").await;
-        let older = ada.receives_reset_mail(1).await.reset_token();
+        let older = ada.receives_reset_mail(1).await.token();
         // The reset hashes the password before it uses the link. The delay lets the new request come before, during and after that.
         let forgets = async {
             tokio::time::sleep(took * n / 10).await;
@@ -101,7 +101,7 @@ async fn a_link_stops_working_when_a_newer_one_is_requested_concurrently() {
         assert_eq!(forgot.status, 200);
         took = took.max(reset.took);
         let mails = ada.mails(if reset.status == 200 { 3 } else { 2 }).await;
-        let newer = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap().reset_token();
+        let newer = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap().token();
         ada.resets_password(&older, "the older one").await.assert_refused(
             INVALID_LINK.0,
             INVALID_LINK.1,
@@ -116,7 +116,7 @@ async fn a_link_stops_working_when_a_newer_one_is_requested_concurrently() {
 async fn a_link_expires_after_one_hour() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     let left =
         stack.sql_number("SELECT extract(epoch FROM expires_at - created_at)::bigint FROM password_resets").await;
     assert_eq!(left, 3600);
@@ -138,7 +138,7 @@ async fn only_a_successful_reset_uses_up_the_link() {
     for _ in 0..3 {
         assert_eq!(stack.get(&path).await.status, 200);
     }
-    let token = mail.reset_token();
+    let token = mail.token();
     ada.resets_password(&token, "short").await.assert_refused(
         400,
         "password_too_short",
@@ -157,7 +157,7 @@ async fn a_reset_applies_the_password_rules_of_sign_up() {
     let stack = Stack::builder().with("PASSWORD_MIN_LENGTH", "").with("PASSWORD_BLOCKLIST", "").start().await;
     let ada = stack.stranger("Ada").with_password("purple monkey dishwasher");
     ada.signs_up().await.assert_created();
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     let own = format!("staple {} battery", &ada.email[..8]);
     for (password, code) in [
         ("fourteen chars", "password_too_short"),
@@ -176,7 +176,7 @@ async fn a_reset_applies_the_password_rules_of_sign_up() {
 async fn malformed_reset_tokens_are_refused() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     let other_case: String =
         token.chars().map(|c| if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect();
     for wrong in ["x", "null", "%00", "..%2f", &other_case, &format!("{token}="), &token[1..], &"A".repeat(43)] {
@@ -195,7 +195,7 @@ async fn a_concurrent_sign_in_with_the_old_password_leaves_no_live_session() {
     let stack = Stack::builder().processes(4).start().await;
     for _ in 0..10 {
         let ada = stack.user("Ada").await;
-        let token = ada.receives_reset_mail(1).await.reset_token();
+        let token = ada.receives_reset_mail(1).await.token();
         let (signed_in, reset) = tokio::join!(ada.tries_to_sign_in(), ada.resets_password(&token, "another password"));
         assert_eq!(reset.status, 200);
         if signed_in.status == 200 {
@@ -211,7 +211,7 @@ async fn a_refused_or_failed_reset_ends_no_session(#[values(PostgreSql, DynamoDb
     let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     let before = ada.signs_in().await;
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
 
     // Another transaction changes the row of the link and does not commit yet. So the reset finds the old link, and waits for the row when it uses
     // the link. If the other transaction commits, the link is no longer valid. If it keeps the row locked, the reset fails.

@@ -25,7 +25,7 @@ fn at<'a>(stack: &'a Stack, person: &Person<'_>) -> Person<'a> {
 }
 
 async fn sets_new_password(person: &Person<'_>) {
-    let token = person.receives_reset_mail(1).await.reset_token();
+    let token = person.receives_reset_mail(1).await.token();
     assert_eq!(person.resets_password(&token, NEW_PASSWORD).await.status, 200);
 }
 

@@ -1,8 +1,6 @@
 //! Rotation of the secret that signs tokens.
 
-use tests::{Stack, Tokens, stack::SECRET};
-
-use crate::support::header;
+use tests::{Stack, Tokens, jwt::header, stack::SECRET};
 
 // Requirement 39.
 #[tokio::test]

@@ -7,13 +7,11 @@ use tests::{
     Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
+    jwt::claims,
 };
 use uuid::Uuid;
 
-use crate::{
-    reauthenticate::assert_reauthentication_required,
-    support::{assert_session_ended, claims},
-};
+use crate::{reauthenticate::assert_reauthentication_required, support::assert_session_ended};
 
 fn session_id(tokens: &Tokens) -> String {
     claims(&tokens.access)["sid"].as_str().unwrap().to_owned()

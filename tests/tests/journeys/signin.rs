@@ -8,9 +8,10 @@ use tests::{
     Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
+    jwt::claims,
 };
 
-use crate::support::{assert_session_ended, claims, get_example};
+use crate::support::{assert_session_ended, get_example};
 
 // Requirement 16.
 #[tokio::test]
@@ -151,7 +152,7 @@ async fn concurrent_sign_ins_may_exceed_fifty_sessions_until_the_next_sign_in() 
 async fn a_sign_in_is_unavailable_if_the_state_table_is_newer_than_the_database() {
     let stack = Stack::with_state_in(DynamoDb).await;
     let ada = stack.user("Ada").await;
-    let link = ada.receives_reset_mail(1).await.reset_token();
+    let link = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
     stack.sql("UPDATE users SET credential_version = 1").await;
     let reply = ada.with_password("another password").tries_to_sign_in().await;

@@ -80,7 +80,7 @@ async fn a_user_signs_in_only_after_the_address_is_verified() {
     assert_eq!(ada.verifies_by_link(&link).await.status, 200);
     ada.signs_in().await;
 
-    let token = kate.receives_reset_mail(2).await.reset_token();
+    let token = kate.receives_reset_mail(2).await.token();
     assert_eq!(kate.resets_password(&token, "another password").await.status, 200);
     kate.with_password("another password").signs_in().await;
 }

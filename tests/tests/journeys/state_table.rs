@@ -90,7 +90,7 @@ async fn every_operation_makes_the_documented_round_trips_to_dynamodb() {
 
     let mail = ada.receives_reset_mail(1).await;
     let before = table.requests().len();
-    assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
+    assert_eq!(ada.resets_password(&mail.token(), "another password").await.status, 200);
     check("reset-password", "reset-password", before, 2, 0.0, 2.0);
 
     let ada = ada.with_password("another password");

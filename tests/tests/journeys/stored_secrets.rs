@@ -1,9 +1,7 @@
 //! What a stolen database or DynamoDB table would reveal.
 
 use serde_json::Value;
-use tests::{Stack, Store::DynamoDb};
-
-use crate::support::claims;
+use tests::{Stack, Store::DynamoDb, jwt::claims};
 
 // Requirement 12.
 #[tokio::test]
@@ -14,7 +12,7 @@ async fn the_database_stores_no_token() {
     let mail = ada.receives_reset_mail(1).await;
     let resets = stack.sql_text("SELECT string_agg(r::text, ' ') FROM password_resets r").await;
     let rows = stack.sessions().as_text().await + &resets;
-    for token in [tokens.access, tokens.refresh, mail.reset_token()] {
+    for token in [tokens.access, tokens.refresh, mail.token()] {
         assert!(!rows.contains(&token));
     }
 }
@@ -27,7 +25,7 @@ async fn the_table_stores_no_token_no_email_address_and_no_password_and_counters
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
     ada.with_password("wrong").tries_to_sign_in().await;
-    let reset = ada.receives_reset_mail(1).await.reset_token();
+    let reset = ada.receives_reset_mail(1).await.token();
     ada.resets_password(&reset, "another password").await;
     ada.with_password("another password").signs_in().await;
     let items = Value::from(table.items().await).to_string();

@@ -1,8 +1,7 @@
-//! Requests, assertions and token parsing that several files of journeys share.
+//! Requests and assertions that several files of journeys share.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{DynamoDbRequest, Reply, Stack, Tokens, documents};
 use toolkit::needs::Need;
 
@@ -25,21 +24,6 @@ pub fn assert_role_allows(function: &str, requests: &[DynamoDbRequest]) {
             assert!(needs.iter().any(|need| allows(&need)), "{function} may not call {action} in {partition}");
         }
     }
-}
-
-/// The header of a JWT, unverified.
-pub fn header(token: &str) -> Value {
-    json_part(token, 0)
-}
-
-/// The claims of a JWT, unverified.
-pub fn claims(token: &str) -> Value {
-    json_part(token, 1)
-}
-
-fn json_part(token: &str, index: usize) -> Value {
-    let part = token.split('.').nth(index).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
 /// Asserts the answer that API Gateway gives by itself, without calling the function.

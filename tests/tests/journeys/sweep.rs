@@ -39,7 +39,7 @@ async fn assert_usual_answer(person: &Person<'_>) {
 async fn an_accepted_mail_leaves_the_outbox() {
     let stack = Stack::start().await;
     let ada = stack.user("Ada").await;
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     assert_eq!(pending_mails(&stack).await, 0);
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
     ada.mails(2).await;
@@ -52,7 +52,7 @@ async fn every_mail_names_the_configuration_set_if_there_is_one() {
         let ses = Ses::new().await;
         let stack = builder(&ses).with("MAIL_CONFIGURATION_SET", set).start().await;
         let ada = stack.user("Ada").await;
-        let token = ada.receives_reset_mail(1).await.reset_token();
+        let token = ada.receives_reset_mail(1).await.token();
         ada.resets_password(&token, "another password").await;
         stack.sql("DELETE FROM throttle").await;
         ses.set_health(Throttled);
@@ -94,7 +94,7 @@ async fn the_next_sweep_sends_a_failed_reset_mail_with_a_new_token() {
     assert!(mail.link().starts_with(&format!("{}/reset-password/", stack.base_url)));
     let mailed_hash = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
     assert_ne!(first_hash, mailed_hash, "the mail contains a new token");
-    assert_eq!(ada.resets_password(&mail.reset_token(), "another password").await.status, 200);
+    assert_eq!(ada.resets_password(&mail.token(), "another password").await.status, 200);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_mail_that_ses_rejects_leaves_the_outbox() {
     assert_eq!(counted, [json!(1), json!(0), json!(0), json!(0)]);
     // When SES accepts mails again, the next request is served.
     ses.set_health(Healthy);
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
 }
 
@@ -130,7 +130,7 @@ async fn the_next_sweep_sends_a_failed_notice() {
     let ses = Ses::new().await;
     let stack = stack_with(&ses).await;
     let ada = stack.user("Ada").await;
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     ses.set_health(Throttled);
     let reset = ada.resets_password(&token, "another password").await;
     reset.assert_ok(&json!({ "message": "Password reset successful" }));
@@ -172,7 +172,7 @@ async fn no_link_is_sent_after_the_password_was_reset() {
     let ses = Ses::new().await;
     let stack = stack_with(&ses).await;
     let ada = stack.user("Ada").await;
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     // As if the function had stopped between sending the mail and deleting it from the outbox.
     stack
         .sql("INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at) SELECT id, 'password_reset', gen_random_uuid(), 'https://example.com', now(), now() + interval '1 hour' FROM users")
@@ -195,7 +195,7 @@ async fn a_newer_request_replaces_the_pending_mail() {
     ses.set_health(Throttled);
     ada.forgets_password().await;
     ses.set_health(Healthy);
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     assert_eq!(pending_mails(&stack).await, 0);
     stack.make_mails_due().await;
     stack.sweep().await;
@@ -218,7 +218,7 @@ async fn concurrent_sweeps_send_each_mail_once() {
     let sent: i64 = sweeps.iter().map(|report| report["mails_sent"].as_i64().unwrap()).sum();
     assert_eq!(sent, 12);
     for person in &people {
-        let token = person.mails(1).await[0].reset_token();
+        let token = person.mails(1).await[0].token();
         assert_eq!(person.resets_password(&token, "another password").await.status, 200);
     }
 }
@@ -229,7 +229,7 @@ async fn a_sweep_deletes_only_what_has_expired() {
     let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
     let (old, live) = (ada.signs_in().await, grace.signs_in().await);
     ada.receives_reset_mail(1).await;
-    let token = grace.receives_reset_mail(1).await.reset_token();
+    let token = grace.receives_reset_mail(1).await.token();
     let of_ada = "WHERE user_id = (SELECT min(id) FROM users)";
     for table in ["sessions", "password_resets"] {
         stack.sql(&format!("UPDATE {table} SET expires_at = now() {of_ada}")).await;
@@ -401,8 +401,8 @@ async fn an_erasure_leaves_nothing_about_the_person_in_any_table(#[values(Postgr
     assert!(new["user"]["id"].as_i64().unwrap() > user, "the id is not used again");
 }
 
-/// A later table must also be erased: each column with the id of a user refers to `users` and is deleted with it. Only `session_endings` has a statement
-/// of its own.
+/// A later table must also be erased: each column with the id of a user refers to `users` and is deleted with it. Only `session_endings` has a
+/// statement of its own.
 // Requirement 57.
 #[tokio::test]
 async fn every_column_with_the_id_of_a_user_is_deleted_with_the_user() {

@@ -13,10 +13,11 @@ use tests::{
     Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
+    jwt::claims,
     mailbox::{self, Mail},
 };
 
-use crate::support::{claims, get_example};
+use crate::support::get_example;
 
 async fn stack_in(store: Store) -> Stack {
     Stack::builder().state_in(store).with_verification().processes(4).start().await
@@ -178,7 +179,7 @@ async fn nobody_verifies_a_strangers_account_by_mistake(#[values(PostgreSql, Dyn
     // Kate takes the account over.
     assert_eq!(kate.forgets_password().await.status, 200);
     let reset = kate.mails(2).await.pop().unwrap();
-    assert_eq!(kate.resets_password(&reset.reset_token(), &kate.password).await.status, 200);
+    assert_eq!(kate.resets_password(&reset.token(), &kate.password).await.status, 200);
     eve.account(&stolen.access).await.assert_refused(401, "token_revoked", "Token has been revoked");
     assert_eq!(eve.verifies_by_code(&stolen.access, &mail.code()).await.status, 401);
     assert_useless_link(&eve.verifies_by_link(&mail.token()).await);
@@ -393,7 +394,7 @@ async fn a_verification_and_a_reset_at_the_same_time(#[values(PostgreSql, Dynamo
         ada.signs_up().await.assert_created();
         let mail = ada.mails(1).await.remove(0);
         let tokens = ada.signs_in().await;
-        let reset = ada.receives_reset_mail(2).await.reset_token();
+        let reset = ada.receives_reset_mail(2).await.token();
         let (code, token) = (mail.code(), mail.token());
         let (by_code, by_link, reset) = tokio::join!(
             ada.verifies_by_code(&tokens.access, &code),

@@ -44,7 +44,7 @@ async fn a_database_of_version_1_is_migrated_with_its_accounts_and_sessions() {
         .await;
     assert_eq!(migrate(&stack).await, json!(MIGRATIONS[1..]));
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
 }
 

@@ -40,11 +40,11 @@ async fn of_fifty_uses_of_one_link_one_succeeds(
     let link = link_for(&ada, &tokens, &renamed).await;
     assert_eq!(successes(&join_all((0..50).map(|_| ada.changes_email(&link))).await), 1);
     assert_eq!(addresses(&renamed, &tokens).await.0, renamed.email);
-    let undo = ada.newest_mail(EMAIL_CHANGED).await.reset_token();
+    let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
     let replies = join_all((0..50).map(|_| ada.undoes_email_change(&undo))).await;
     assert_eq!(successes(&replies), 1);
     assert_session_ended(&stack, &tokens).await;
-    let reset = ada.newest_mail(RESET).await.reset_token();
+    let reset = ada.newest_mail(RESET).await.token();
     assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
     assert_eq!(stack.sql_number("SELECT credential_version::bigint FROM users").await, 3);
 }
@@ -80,8 +80,8 @@ async fn of_two_accounts_that_change_to_one_address_one_gets_it() {
     }
 }
 
-/// Strangers try to sign up with the earlier address and with the new one, while the change takes place. A sign-up waits for the change at an index, and it
-/// must then see the reservation.
+/// Strangers try to sign up with the earlier address and with the new one, while the change takes place. A sign-up waits for the change at an index,
+/// and it must then see the reservation.
 // Requirement 53.
 #[tokio::test]
 async fn no_sign_up_gets_an_address_at_the_moment_of_a_change() {
@@ -111,7 +111,7 @@ async fn no_sign_up_gets_an_address_at_the_moment_of_a_change() {
             let created = later.iter().filter(|reply| reply.status == 201).count();
             assert_eq!(successes(&[changed]) + created, 1, "{isolation}: one of them gets the new address");
             if created == 0 {
-                let undo = ada.newest_mail(EMAIL_CHANGED).await.reset_token();
+                let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
                 assert_restored(&ada.undoes_email_change(&undo).await);
             }
             ada.signs_in().await;
@@ -172,7 +172,7 @@ async fn an_undo_misses_no_change_at_the_same_time(#[values("read committed", "r
         let (changed, undone) = tokio::join!(first.changes_email(&link), ada.undoes_email_change(&undo));
         assert_restored(&undone);
         if changed.status == 200 {
-            let undo_of_thief = first.newest_mail(EMAIL_CHANGED).await.reset_token();
+            let undo_of_thief = first.newest_mail(EMAIL_CHANGED).await.token();
             assert_link_refused(&first.undoes_email_change(&undo_of_thief).await);
         }
         ada.signs_in().await;

@@ -50,7 +50,7 @@ async fn account_events_are_audited_by_user_id() {
     let session = ada.signs_in().await;
     ada.logs_out(&session.access).await;
     let mail = ada.receives_reset_mail(1).await;
-    ada.resets_password(&mail.reset_token(), "another password").await;
+    ada.resets_password(&mail.token(), "another password").await;
     let logs = stack.logs();
     for (event, times) in [
         ("signed_up", 1),

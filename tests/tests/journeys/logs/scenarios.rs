@@ -115,7 +115,7 @@ pub async fn send_usual_requests(stack: &Stack, marks: &mut Marks) {
 
     let link = ada.receives_reset_mail(2).await;
     assert_eq!(stack.get(&link.link().replace(&stack.base_url, "")).await.status, 200);
-    let token = link.reset_token();
+    let token = link.token();
     assert_eq!(ada.resets_password(&token, &"2 long ".repeat(50)).await.status, 400);
     let new = format!("new {}", marks.secret);
     for status in [200, 400] {
@@ -136,17 +136,17 @@ pub async fn send_usual_requests(stack: &Stack, marks: &mut Marks) {
     let access = &fourth.access;
     assert_eq!(ada.requests_email_change(access, &format!("{} {}", marks.personal, marks.secret)).await.status, 400);
     assert_eq!(ada.requests_email_change(access, &other.email).await.status, 202);
-    let link = other.newest_mail(mailbox::EMAIL_CHANGE).await.reset_token();
+    let link = other.newest_mail(mailbox::EMAIL_CHANGE).await.token();
     assert_eq!(ada.with_password(&format!("wrong {}", marks.secret)).changes_email(&link).await.status, 401);
     for status in [200, 400] {
         assert_eq!(ada.with_password(&new).changes_email(&link).await.status, status);
     }
     assert_eq!(ada.signs_up().await.json()["code"], "user_already_exists", "the earlier address is reserved");
-    let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.reset_token();
+    let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.token();
     for status in [200, 400] {
         assert_eq!(ada.undoes_email_change(&undo).await.status, status);
     }
-    let reset = ada.newest_mail(mailbox::RESET).await.reset_token();
+    let reset = ada.newest_mail(mailbox::RESET).await.token();
     marks.tokens.extend([link, undo, reset]);
 
     // As if the function had stopped before it sent this notice.
@@ -252,7 +252,7 @@ pub async fn send_requests_during_failures(stack: &Stack, marks: &mut Marks) {
 pub async fn violate_a_constraint(stack: &Stack, marks: &mut Marks) {
     let ada = marks.person(stack);
     ada.signs_up().await.assert_created();
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     stack.sql("ALTER TABLE users ADD CONSTRAINT elsewhere CHECK (created_at < '2000-01-01') NOT VALID").await;
     let stranger = marks.person(stack);
     for reply in [stranger.signs_up().await, ada.resets_password(&token, &marks.secret).await] {

@@ -63,7 +63,7 @@ async fn an_account_with_too_many_failures_accepts_sign_ins_again_after_a_reset_
     let (ada, bob) = (stack.user("Ada").await, stack.user("Bob").await);
     attack_from_many_sources(&ada).await;
     assert_closed(&ada.tries_to_sign_in().await);
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
     ada.with_password("another password").signs_in().await;
 

@@ -16,7 +16,7 @@ async fn an_account_gets_three_reset_mails_an_hour_and_the_last_link_stays_valid
         reply.assert_ok(&serde_json::json!({ "message": "Password reset email sent" }));
     }
     assert_eq!(mailbox::mails_to(&ada.email).await.len(), 3);
-    assert_eq!(ada.resets_password(&last.reset_token(), "another password").await.status, 200);
+    assert_eq!(ada.resets_password(&last.token(), "another password").await.status, 200);
 }
 
 // Requirement 32.
@@ -39,6 +39,6 @@ async fn plus_addresses_of_a_mailbox_share_three_reset_mails_an_hour_and_the_pla
     assert_eq!(mails, 3);
     assert_eq!(stack.sql_number("SELECT count(*) FROM password_resets").await, 3);
     // The accounts with tags do not use up the mails of the mailbox's own account.
-    let link = kate.receives_reset_mail(1).await.reset_token();
+    let link = kate.receives_reset_mail(1).await.token();
     assert_eq!(kate.resets_password(&link, "another password").await.status, 200);
 }

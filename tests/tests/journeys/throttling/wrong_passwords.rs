@@ -107,7 +107,7 @@ async fn a_success_or_a_reset_clears_the_failures(#[values(PostgreSql, DynamoDb)
     }
     fail_to_sign_in(&ada, 5).await;
     assert_must_wait(&ada.tries_to_sign_in().await, 15..=31);
-    let token = ada.receives_reset_mail(1).await.reset_token();
+    let token = ada.receives_reset_mail(1).await.token();
     assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
     ada.with_password("another password").signs_in().await;
 }

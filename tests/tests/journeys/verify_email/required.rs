@@ -101,7 +101,7 @@ async fn after_the_verification_everything_is_allowed_at_once(
 async fn a_reset_also_verifies(#[values(PostgreSql, DynamoDb)] store: Store) {
     let stack = stack_in(store).await;
     let (ada, _) = new_user(&stack, "Ada").await;
-    let reset = ada.receives_reset_mail(2).await.reset_token();
+    let reset = ada.receives_reset_mail(2).await.token();
     assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
     let tokens = ada.with_password("another password").signs_in().await;
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
