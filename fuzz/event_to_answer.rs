@@ -22,7 +22,7 @@ use shared::{
     http::{Message, Reply, Request},
     runtime::answer_http,
     security::{
-        LinkToken, PasswordRules, TokenSettings, Tokens,
+        PasswordRules, TokenSettings, Tokens,
         token::{Freshness, TokenReply},
     },
 };
@@ -141,7 +141,7 @@ async fn sign_up(request: Request) -> Result<Reply, ApiError> {
 async fn reset_password(request: Request) -> Result<Reply, ApiError> {
     let [password] = request.texts(["password"])?;
     let password = password.ok_or(ApiError::NewPasswordRequired)?;
-    request.path_token().and_then(LinkToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?;
+    request.link_token()?;
     RULES.accept(&password, request.source().as_str(), request.domain_name().unwrap_or_default())?;
     Ok(Reply::ok(&Message { message: "Password reset successful" }))
 }

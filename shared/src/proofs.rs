@@ -83,21 +83,33 @@ impl PasswordProofs {
     /// [`ApiError::WrongPassword`] if it is wrong. [`ApiError::TooManyAttempts`] if a counter in DynamoDB has reached its limit in the meantime.
     pub async fn verify(&self, started: &StartedProof, request: &Request, password: &str) -> Result<Proof, ApiError> {
         let account = started.account()?;
+        let counters = self.verify_counted(&started.counted, account, request, password).await?;
+        let counters = counters.ok_or(ApiError::WrongPassword)?;
+        Ok(Proof { session: started.session, user: account.user.clone(), counters })
+    }
+
+    /// Verifies the password of an account, and completes the counting of the attempt. Returns its counters. `None` if the password is wrong.
+    async fn verify_counted(
+        &self,
+        counted: &CountedSignIn,
+        account: &Account,
+        request: &Request,
+        password: &str,
+    ) -> Result<Option<SignInCounters>, ApiError> {
         let (password, source, now) = (Password::new(password), request.source(), request.arrived_at());
         let (is_right, counters) = tokio::join!(
             self.hasher.verify(&password, Some(&account.password_hash)),
-            self.counters.complete_sign_in_count(&started.counted, &source, now),
+            self.counters.complete_sign_in_count(counted, &source, now),
         );
         let (counters, is_right) = (counters?, is_right?);
         if !is_right {
             audit::record(Event::SignInFailed, Some(account.user.id));
-            return Err(ApiError::WrongPassword);
         }
-        Ok(Proof { session: started.session, user: account.user.clone(), counters })
+        Ok(is_right.then_some(counters))
     }
 
-    /// Counts an attempt to prove the password of the account that a link belongs to, as an attempt to sign in to it, and verifies the password. `None`
-    /// if the link is not valid. Then nothing is counted.
+    /// Counts an attempt to prove the password of the account that a link belongs to, as an attempt to sign in to it, and verifies the password.
+    /// `None` if the link is not valid. Then nothing is counted.
     ///
     /// # Errors
     /// [`ApiError::InvalidCredentials`] if the password is wrong. [`ApiError::TooManyAttempts`] if there were too many attempts.
@@ -107,18 +119,11 @@ impl PasswordProofs {
         request: &Request,
         password: &str,
     ) -> Result<Option<LinkProof>, ApiError> {
-        let (password, source, now) = (Password::new(password), request.source(), request.arrived_at());
-        let Some(counted) = self.counters.count_link(link, &source, now).await? else { return Ok(None) };
+        let counted = self.counters.count_link(link, &request.source(), request.arrived_at()).await?;
+        let Some(counted) = counted else { return Ok(None) };
         let account = counted.account.as_ref().ok_or(ApiError::InvalidOrExpiredToken)?;
-        let (is_right, counters) = tokio::join!(
-            self.hasher.verify(&password, Some(&account.password_hash)),
-            self.counters.complete_sign_in_count(&counted, &source, now),
-        );
-        let (counters, is_right) = (counters?, is_right?);
-        if !is_right {
-            audit::record(Event::SignInFailed, Some(account.user.id));
-            return Err(ApiError::InvalidCredentials);
-        }
+        let counters = self.verify_counted(&counted, account, request, password).await?;
+        let counters = counters.ok_or(ApiError::InvalidCredentials)?;
         if !self.counters.are_in_database() {
             self.counters.forgive_sign_in(&counters).await?;
         }

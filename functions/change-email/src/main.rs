@@ -10,14 +10,14 @@ use shared::{
         Database,
         email_changes::{self, EmailChange, EmailChangeRequest, EmailUndo, Requested},
     },
-    domain::{Email, EmailChangeId, MailId},
+    domain::{Email, EmailChangeId, MailId, PresentedSession},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
     mail::{Link, LinkPages, Mail, Mailer, ResetPage},
     proofs::PasswordProofs,
     runtime::run,
-    security::{Attempt, LinkToken, LinkTokenHash, MailBudget, MinimumDuration, PasswordLink, policy, sign_up_privacy},
+    security::{Attempt, LinkToken, MailBudget, MinimumDuration, PasswordLink, policy, sign_up_privacy},
     sessions::{SessionEndings, Sessions},
 };
 use tracing::error;
@@ -39,10 +39,10 @@ async fn change_email(app: &App, request: Request) -> Result<Reply, ApiError> {
 /// The answer does not reveal whether the new address has an account: with and without one, it has the same bytes and takes the same time.
 async fn request_change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let connection = app.database.connection_of_request();
-    app.sessions.authenticate(request).await?.require_fresh()?;
+    let session = app.sessions.authenticate(request).await?.require_fresh()?.presented();
     let email = new_address(request)?;
     let minimum = MinimumDuration::start(app.minimum_duration);
-    let outcome = send_mails(app, request, &email, minimum).await;
+    let outcome = send_mails(app, request, session, &email, minimum).await;
     drop(connection);
     minimum.wait().await;
     outcome.map(|()| Reply::accepted(&Message { message: "Verification email sent" }))
@@ -54,9 +54,14 @@ fn new_address(request: &Request) -> Result<Email, ApiError> {
 }
 
 /// Stores the request and tries to send its mails. They are in the outbox then, so `sweep` sends what this attempt cannot send.
-async fn send_mails(app: &App, request: &Request, email: &Email, minimum: MinimumDuration) -> Result<(), ApiError> {
+async fn send_mails(
+    app: &App,
+    request: &Request,
+    session: PresentedSession,
+    email: &Email,
+    minimum: MinimumDuration,
+) -> Result<(), ApiError> {
     let page = app.pages.page(request, "change-email")?;
-    let session = app.sessions.presented(request).await?;
     let mut rng = request.rng();
     let (token, mail, notice) = (LinkToken::random(&mut rng), MailId::random(&mut rng), MailId::random(&mut rng));
     let (token_hash, source, budget) = (token.hash(), request.source(), app.budget);
@@ -92,7 +97,7 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
     let [password] = request.texts(["password"])?;
     let password = password.ok_or(ApiError::MissingRequiredFields)?;
-    let token = token_of_link(request)?;
+    let token = request.link_token()?;
     let Some(proof) = app.proofs.prove_with_link(PasswordLink::EmailChange(&token), request, &password).await? else {
         return Err(refuse_link(app, request, Attempt::ChangeEmail).await);
     };
@@ -119,7 +124,7 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
 /// Restores the earlier address and ends all sessions. Whoever changed the address may know the password, so the owner also gets a link to reset it.
 async fn undo(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
-    let token = token_of_link(request)?;
+    let token = request.link_token()?;
     let (reset_page, mut rng) = (app.reset_page.url(request)?, request.rng());
     let (reset, mail, notice) = (LinkToken::random(&mut rng), MailId::random(&mut rng), MailId::random(&mut rng));
     let undo = EmailUndo { token: &token, reset: &reset.hash(), reset_page: &reset_page, mail, notice };
@@ -138,11 +143,6 @@ async fn undo(app: &App, request: &Request) -> Result<Reply, ApiError> {
     };
     tokio::join!(app.mailer.attempt(mail, &user, &reset_mail, policy::MAIL_DEADLINE), notice);
     Ok(Reply::ok(&Message { message: "Email address restored" }))
-}
-
-fn token_of_link(request: &Request) -> Result<LinkTokenHash, ApiError> {
-    let token = request.path_token().and_then(LinkToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?;
-    Ok(token.hash())
 }
 
 /// Counts an attempt with a link that is not valid, and returns its refusal.

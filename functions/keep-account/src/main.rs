@@ -20,10 +20,10 @@ async fn main() -> ExitCode {
 
 async fn keep_account(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
-    let token = request.path_token().and_then(LinkToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?;
+    let token = request.link_token()?;
     app.counters.count(Attempt::KeepAccount, &request.source(), request.arrived_at()).await?;
     let mark = LinkToken::random(&mut request.rng()).hash();
-    let kept = account_deletions::keep(&app.database, &token.hash(), &mark).await?;
+    let kept = account_deletions::keep(&app.database, &token, &mark).await?;
     let kept = kept.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::AccountKept, kept.user);
     Ok(Reply::ok(&Message { message: "Account kept" }))

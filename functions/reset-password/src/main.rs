@@ -13,7 +13,7 @@ use shared::{
     http::{Message, Reply, Request},
     mail::{Mail, Mailer},
     runtime::run,
-    security::{Attempt, LinkToken, LinkTokenHash, Password, PasswordHasher, PasswordRules, policy},
+    security::{Attempt, LinkTokenHash, Password, PasswordHasher, PasswordRules, policy},
     sessions::SessionEndings,
 };
 
@@ -26,7 +26,7 @@ async fn reset_password(app: &App, request: Request) -> Result<Reply, ApiError> 
     let _connection = app.database.connection_of_request();
     let [password] = request.texts(["password"])?;
     let password = password.ok_or(ApiError::NewPasswordRequired)?;
-    let token = request.path_token().and_then(LinkToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
+    let token = request.link_token()?;
 
     app.counters.count(Attempt::ResetPassword, &request.source(), request.arrived_at()).await?;
     match password_resets::find(&app.database, &token).await?.ok_or(ApiError::InvalidOrExpiredToken)? {

@@ -1,27 +1,24 @@
 //! `/api/verify-email`: proves that the mailbox of an account belongs to its user, and sends the mail for it.
 //!
-//! Anybody can sign up with somebody else's address. So the mail alone verifies nothing: its code counts only in a session of the account, and its link
-//! only together with the account's password. Somebody who gets the mail of a stranger's account has neither.
+//! Anybody can sign up with somebody else's address. So the mail alone verifies nothing: its code counts only in a session of the account, and its
+//! link only together with the account's password. Somebody who gets the mail of a stranger's account has neither.
 
 use std::process::ExitCode;
 
 use shared::{
     audit::{self, Event},
-    counters::{self, Counters},
     db::{
         Database,
         email_verifications::{self, VerificationMail},
     },
-    domain::{MailId, SignInCounters, User},
+    domain::MailId,
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Message, Reply, Request},
     mail::{Link, LinkPages, Mail, Mailer},
+    proofs::{LinkProof, PasswordProofs},
     runtime::run,
-    security::{
-        EmailCode, EmailCodeHash, EmailCodes, LinkToken, LinkTokenHash, Password, PasswordHasher, PasswordLink, policy,
-        token::TokensWithMessage,
-    },
+    security::{EmailCode, EmailCodeHash, EmailCodes, LinkToken, PasswordLink, policy, token::TokensWithMessage},
     sessions::Sessions,
 };
 
@@ -74,16 +71,11 @@ async fn send(app: &App, request: &Request) -> Result<Reply, ApiError> {
 async fn verify_by_link(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let [password] = request.texts(["password"])?;
     let password = password.ok_or(ApiError::MissingRequiredFields)?;
-    let token = request.path_token().and_then(LinkToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?.hash();
-    let (user, counters) = prove_password(app, request, &token, &Password::new(&password)).await?;
+    let token = request.link_token()?;
+    let proof = app.proofs.prove_with_link(PasswordLink::Verification(&token), request, &password).await?;
+    let LinkProof { user, counters } = proof.ok_or(ApiError::InvalidOrExpiredToken)?;
     let mark = LinkToken::random(&mut request.rng()).hash();
-    // If the counters are in PostgreSQL, the statement that verifies the address also undoes the counting of the attempt.
-    let in_database = app.counters.are_in_database();
-    let forgive = in_database.then_some(&counters);
-    let verify = email_verifications::verify_by_link(&app.database, &token, &user, &mark, forgive);
-    let forgive_in_table = async { if in_database { Ok(()) } else { app.counters.forgive_sign_in(&counters).await } };
-    let (is_verified, ()) = tokio::try_join!(verify, forgive_in_table)?;
-    if !is_verified {
+    if !email_verifications::verify_by_link(&app.database, &token, &user, &mark, &counters).await? {
         return Err(ApiError::InvalidOrExpiredToken);
     }
     audit::record(Event::EmailVerified, Some(user.id));
@@ -91,34 +83,10 @@ async fn verify_by_link(app: &App, request: &Request) -> Result<Reply, ApiError>
     Ok(Reply::ok(&Message { message: VERIFIED }))
 }
 
-/// The account of the link, if this is its password. The attempt counts as a sign-in from this source.
-async fn prove_password(
-    app: &App,
-    request: &Request,
-    token: &LinkTokenHash,
-    password: &Password,
-) -> Result<(User, SignInCounters), ApiError> {
-    let (source, now) = (request.source(), request.arrived_at());
-    let counted = app.counters.count_link(PasswordLink::Verification(token), &source, now).await?;
-    let counted = counted.ok_or(ApiError::InvalidOrExpiredToken)?;
-    let account = counted.account.as_ref().ok_or(ApiError::InvalidOrExpiredToken)?;
-    let (is_right, counters) = tokio::join!(
-        app.hasher.verify(password, Some(&account.password_hash)),
-        app.counters.complete_sign_in_count(&counted, &source, now),
-    );
-    let (counters, is_right) = (counters?, is_right?);
-    if !is_right {
-        audit::record(Event::SignInFailed, Some(account.user.id));
-        return Err(ApiError::InvalidCredentials);
-    }
-    Ok((account.user.clone(), counters))
-}
-
 struct App {
     database: Database,
     sessions: Sessions,
-    counters: Box<dyn Counters>,
-    hasher: PasswordHasher,
+    proofs: PasswordProofs,
     mailer: Mailer,
     pages: LinkPages,
     codes: EmailCodes,
@@ -129,10 +97,9 @@ impl App {
         let database = Database::from_env(&env)?;
         Ok(Self {
             sessions: Sessions::from_env(&env, Some(&database))?.with_unverified_accounts(),
-            counters: counters::from_env(&env, &database)?,
+            proofs: PasswordProofs::from_env(&env, &database)?,
             mailer: Mailer::from_env(&env, database.clone())?,
             database,
-            hasher: PasswordHasher::new(),
             pages: LinkPages::from_env(&env)?,
             codes: EmailCodes::from_env(&env)?,
         })

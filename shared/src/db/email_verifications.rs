@@ -12,7 +12,7 @@ use super::{
     users::user,
 };
 use crate::{
-    domain::{CounterKey, MailId, PresentedSession, Session, SignInCounters, User},
+    domain::{MailId, PresentedSession, Session, SignInCounters, User},
     security::{EmailCodeHash, LinkTokenHash, policy},
 };
 
@@ -230,12 +230,11 @@ macro_rules! belongs_to {
 }
 pub(super) use belongs_to;
 
-/// `tried` counts the code and compares it, in one update of one row. The lock of the row lets concurrent tries in one after the other, and each of
-/// them finds the count of the one before. So of many codes at the same time, at most `$5` are compared, and nobody can learn the result of a
-/// comparison that is not counted.
+/// `tried` counts the code and compares it, in one update of one row. The lock of the row makes concurrent tries run one after the other, and each
+/// sees the count of the previous one. So at most `$5` codes are compared, and each comparison is counted.
 ///
-/// The right code makes both the code and the link useless: they become the mark `$6`, which is in no mail. `sweep` deletes the row `$7` seconds later.
-/// Until then, a second run of this statement recognises the mark. For a wrong code, a second run counts it again.
+/// The right code makes both the code and the link useless: they become the mark `$6`, which is in no mail. `sweep` deletes the row `$7` seconds
+/// later. Until then, a second run of this statement recognises the mark. For a wrong code, a second run counts it again.
 static VERIFY_BY_CODE: Statement<7> = Statement {
     sql: concat!(
         "
@@ -306,7 +305,7 @@ fn tried(row: &Row) -> TriedCode {
     TriedCode::Right { version: row.get("credential_version"), session }
 }
 
-/// Also undoes the counting of the attempt, because its password was right, even if the link is used meanwhile. Does not do this if the keys are NULL.
+/// The statement also undoes the counting of the attempt, even if another request has used the link in the meantime, because the password was right.
 static VERIFY_BY_LINK: Statement<8> = Statement {
     sql: concat!(
         "
@@ -336,18 +335,17 @@ pub async fn verify_by_link(
     token: &LinkTokenHash,
     user: &User,
     mark: &LinkTokenHash,
-    forgive: Option<&SignInCounters>,
+    forgive: &SignInCounters,
 ) -> Result<bool, DbError> {
-    let key = |of: fn(&SignInCounters) -> &CounterKey| forgive.map(|counters| of(counters).as_bytes());
     let values = [
         &token.as_bytes() as _,
         &user.id.0 as _,
         &user.credential_version as _,
         &mark.as_bytes() as _,
         &seconds(policy::USED_PROOF_KEPT) as _,
-        &key(|counters| &counters.both) as _,
-        &key(|counters| &counters.source) as _,
-        &key(|counters| &counters.account) as _,
+        &forgive.both.as_bytes() as _,
+        &forgive.source.as_bytes() as _,
+        &forgive.account.as_bytes() as _,
     ];
     Ok(db.query_opt(&VERIFY_BY_LINK, values).await?.is_some())
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::{Locale, SessionId, Source, UnixMillis, UnixTime, UserId},
     error::ApiError,
-    security::policy,
+    security::{LinkToken, LinkTokenHash, policy},
     system,
 };
 
@@ -130,6 +130,15 @@ impl Request {
     #[must_use]
     pub fn path_id(&self) -> Option<&str> {
         self.event.path_parameters.get("id").map(String::as_str)
+    }
+
+    /// The hash of the token in the path of a link.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidOrExpiredToken`] if the path parameter `token` does not have the form of a token.
+    pub fn link_token(&self) -> Result<LinkTokenHash, ApiError> {
+        let token = self.path_token().and_then(LinkToken::parse).ok_or(ApiError::InvalidOrExpiredToken)?;
+        Ok(token.hash())
     }
 
     /// The route that API Gateway chose, such as `DELETE /api/sessions/{id}`. A function with several routes decides by it what to do.

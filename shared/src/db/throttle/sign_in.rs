@@ -31,8 +31,8 @@ pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 8] = [
     &COUNT_OF_EMAIL_CHANGE,
 ];
 
-/// The parts of a `WITH` that find the account that fulfils the condition `$account`, and the three counters of `$subject` for the source `$2`. A deleted
-/// account is not found.
+/// The parts of a `WITH` that find the account that fulfils the condition `$account`, and the three counters of `$subject` for the source `$2`. A
+/// deleted account is not found.
 macro_rules! sign_in {
     (account: $account:expr, subject: $subject:expr) => {
         concat!(
@@ -70,8 +70,8 @@ macro_rules! account_name {
     };
 }
 
-/// The account with the address `$1`. For an address without an account, or with a deleted one, the names of the counters contain the address, so that
-/// clients cannot see whether an account exists.
+/// The account with the address `$1`. For an address without an account, or with a deleted one, the names of the counters contain the address, so
+/// that clients cannot see whether an account exists.
 macro_rules! sign_in_by_address {
     () => {
         sign_in!(
@@ -124,16 +124,18 @@ pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -
     Ok(found_sign_in(&row, None))
 }
 
-static FIND_ACCOUNT_OF_USER: Statement<2> = Statement {
-    sql: concat!(
-        "
-    WITH ",
-        sign_in!(account: "id = $1", subject: account_name!()),
-        "
-    SELECT account.*, named.* FROM named CROSS JOIN account"
-    ),
-    types: [Type::INT8, Type::TEXT],
-};
+/// A statement that finds an account and the counters of an attempt. `$first` is the type of the first parameter, by which it finds the account.
+macro_rules! find_account {
+    ($sign_in:expr, $first:expr) => {
+        Statement {
+            sql: concat!("\n    WITH ", $sign_in, "\n    SELECT account.*, named.* FROM named CROSS JOIN account"),
+            types: [$first, Type::TEXT],
+        }
+    };
+}
+
+static FIND_ACCOUNT_OF_USER: Statement<2> =
+    find_account!(sign_in!(account: "id = $1", subject: account_name!()), Type::INT8);
 
 /// Finds the account of a user, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the
 /// user does not exist any more or has deleted the account.
@@ -146,27 +148,9 @@ pub async fn find_account_of_user(
     Ok(row.map(|row| found_sign_in(&row, Some(attempt.session_counter()))))
 }
 
-static FIND_ACCOUNT_OF_VERIFICATION: Statement<2> = Statement {
-    sql: concat!(
-        "
-    WITH ",
-        sign_in_by_verification!(),
-        "
-    SELECT account.*, named.* FROM named CROSS JOIN account"
-    ),
-    types: [Type::BYTEA, Type::TEXT],
-};
+static FIND_ACCOUNT_OF_VERIFICATION: Statement<2> = find_account!(sign_in_by_verification!(), Type::BYTEA);
 
-static FIND_ACCOUNT_OF_EMAIL_CHANGE: Statement<2> = Statement {
-    sql: concat!(
-        "
-    WITH ",
-        sign_in_by_email_change!(),
-        "
-    SELECT account.*, named.* FROM named CROSS JOIN account"
-    ),
-    types: [Type::BYTEA, Type::TEXT],
-};
+static FIND_ACCOUNT_OF_EMAIL_CHANGE: Statement<2> = find_account!(sign_in_by_email_change!(), Type::BYTEA);
 
 /// Finds the account of a link, and the counters for an attempt to prove its password, for counters outside PostgreSQL. Counts nothing. `None` if the
 /// link is not valid.
