@@ -43,8 +43,8 @@ pub trait Counters: Send + Sync {
         now: UnixMillis,
     ) -> Result<CountedSignIn, NotCounted>;
 
-    /// Finds the account of a link, and counts an attempt to prove its password as an attempt to sign in, or refuses the attempt. `None` if the link is
-    /// not valid. Then nothing is counted.
+    /// Finds the account of a link, and counts an attempt to prove its password as an attempt to sign in, or refuses the attempt. `None` if the link
+    /// is not valid. Then nothing is counted.
     async fn count_link(
         &self,
         link: PasswordLink<'_>,

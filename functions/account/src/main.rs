@@ -1,5 +1,5 @@
-//! `/api/account`: shows the account of the signed-in user, changes its name and language, deletes it, and exports everything that is stored about the
-//! user.
+//! `/api/account`: shows the account of the signed-in user, changes its name and language, deletes it, and exports everything that is stored about
+//! the user.
 
 use std::{process::ExitCode, time::Duration};
 

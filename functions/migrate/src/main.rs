@@ -1,9 +1,9 @@
 //! `migrate` applies the migrations in `migrations/` to an empty database, to a database of an earlier version, or to the
 //! database of the old service.
 //!
-//! It is not an endpoint. The operator invokes it with `{}` at each deployment, and with `{"finish": true}` after the old service
-//! was switched off for good. With `{"verified": true}`, the accounts that it takes over from the old service count as verified. It answers with a [`Report`] of what it did. If it fails, the error says what is wrong and what to
-//! do. Everything happens in one transaction, so a failed invocation changes nothing.
+//! It is not an endpoint. The operator invokes it with `{}` at each deployment, and with `{"finish": true}` after the old service was switched off
+//! for good. With `{"verified": true}`, the accounts that it takes over from the old service count as verified. It answers with a [`Report`] of what
+//! it did. If it fails, the error says what is wrong and what to do. Everything happens in one transaction, so a failed invocation changes nothing.
 
 mod attempts;
 mod catalog;

@@ -1,5 +1,5 @@
-//! `POST /api/signup`: creates an account, and mails the link and the code that verify its address. With `SIGNUP_TELLS=off`, a sign-up with the address of
-//! an account gets the same answer after the same time, and the owner of the account gets a notice (OWASP ASVS 6.3.8).
+//! `POST /api/signup`: creates an account, and mails the link and the code that verify its address. With `SIGNUP_TELLS=off`, a sign-up with the
+//! address of an account gets the same answer after the same time, and the owner of the account gets a notice (OWASP ASVS 6.3.8).
 
 use std::{process::ExitCode, time::Duration};
 

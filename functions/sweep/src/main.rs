@@ -1,8 +1,8 @@
-//! `sweep` runs every minute. It ends sessions that a request could not end, sends mails that a request could not send, erases accounts whose users have
-//! deleted them, and deletes expired rows.
+//! `sweep` runs every minute. It ends sessions that a request could not end, sends mails that a request could not send, erases accounts whose users
+//! have deleted them, and deletes expired rows.
 //!
-//! Concurrent invocations do no harm, because only one of them takes a mail or a row, and an account can be erased twice. An interrupted invocation does no harm either, because the
-//! invocation of the next minute does what is left.
+//! Concurrent invocations do no harm, because only one of them takes a mail or a row, and an account can be erased twice. An interrupted invocation
+//! does no harm either, because the invocation of the next minute does what is left.
 
 use std::process::ExitCode;
 
@@ -132,8 +132,8 @@ async fn settle_session_endings(app: &App) -> Result<Option<DbError>, DbError> {
     Ok(failures.pop())
 }
 
-/// Erases the accounts that are due. Stops after some failures, because then DynamoDB is probably not available. Returns the last failure. Runs after the
-/// mails were tried, because the mail about a deletion comes before the erasure.
+/// Erases the accounts that are due. Stops after some failures, because then DynamoDB is probably not available. Returns the last failure. Runs after
+/// the mails were tried, because the mail about a deletion comes before the erasure.
 async fn erase_accounts(app: &App, report: &mut Report) -> Result<Option<DbError>, DbError> {
     let mut failures = Vec::new();
     for account in app.erasures.due().await? {

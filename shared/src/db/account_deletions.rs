@@ -1,5 +1,5 @@
-//! The table `account_deletions`: accounts that their users have deleted. Nobody can sign in to such an account. Its user can keep it until `erase_at`,
-//! and then `sweep` erases it.
+//! The table `account_deletions`: accounts that their users have deleted. Nobody can sign in to such an account. Its user can keep it until
+//! `erase_at`, and then `sweep` erases it.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&REQUEST, &KEEP, &DUE, &ERASE];
 
-/// The higher credential version ends every session of the user, including a session that a sign-in opens at the same time. The links, the code and the
-/// pending change of the address become void.
+/// The higher credential version ends every session of the user, including a session that a sign-in opens at the same time. The links, the code and
+/// the pending change of the address become void.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds the deletion by its token. If the earlier request could not end the
-/// sessions in DynamoDB, a repetition in one of them finds it too: only this deletion can have raised the version by one.
+/// sessions in DynamoDB, a repetition in such a session also finds the deletion, because the deletion has raised the version of this session by one.
 static REQUEST: Statement<9> = Statement {
     sql: concat!(
         "
@@ -99,9 +99,9 @@ pub struct Deletion {
     pub is_new: bool,
 }
 
-/// Deletes the account of the presented session: ends every session in PostgreSQL, voids links and codes, and writes the mail into the outbox. Also writes
-/// that the sessions in DynamoDB must end. `None` if the session is not live (if sessions are in DynamoDB: if the credentials have changed since it was
-/// found live, except by an earlier run of this request).
+/// Deletes the account of the presented session: ends every session in PostgreSQL, voids links and codes, and writes the mail into the outbox. Also
+/// writes that the sessions in DynamoDB must end. `None` if the session is not live (if sessions are in DynamoDB: if the credentials have changed
+/// since it was found live, except by an earlier run of this request).
 pub async fn request(db: &Database, request: DeletionRequest<'_>) -> Result<Option<Deletion>, DbError> {
     let DeletionRequest { session, erase_after, token, mail, page } = request;
     let values = [
@@ -119,9 +119,9 @@ pub async fn request(db: &Database, request: DeletionRequest<'_>) -> Result<Opti
     Ok(row.map(|row| Deletion { user: user(&row), erase_at: UnixTime(row.get("erase_at")), is_new: row.get("is_new") }))
 }
 
-/// Of many requests with one token, only the first one succeeds. So that a second run after a lost answer is recognised, the statement leaves a mark in
-/// `throttle`, where rows expire by themselves: `$2` belongs to this request alone. A mark in `account_deletions` would stay there as a row of an account
-/// that is not deleted any more, and every other statement would have to ignore it.
+/// Of many requests with one token, only the first one succeeds. The statement writes the mark `$2`, which only this request has, into `throttle`,
+/// where rows expire by themselves. A second run after a lost answer finds it. The mark is not in `account_deletions`, because every other statement
+/// would have to ignore it there.
 static KEEP: Statement<3> = Statement {
     sql: "
     WITH kept AS (
@@ -139,14 +139,15 @@ pub struct Kept {
     pub user: Option<UserId>,
 }
 
-/// Takes a deletion back, and uses up its token. `mark` is the hash of a random token that belongs to this request alone. `None` if the token is not valid.
+/// Takes a deletion back, and uses up its token. `mark` is the hash of a random token that belongs to this request alone. `None` if the token is not
+/// valid.
 pub async fn keep(db: &Database, token: &LinkTokenHash, mark: &LinkTokenHash) -> Result<Option<Kept>, DbError> {
     let row = db.query_opt(&KEEP, [&token.as_bytes(), &mark.as_bytes(), &seconds(policy::KEPT_MARK_LIFETIME)]).await?;
     Ok(row.map(|row| Kept { user: row.get::<_, Option<i64>>("user_id").map(UserId) }))
 }
 
-/// The condition that the account of the deletion `d` may be erased now. It waits while a change of its address can be undone, because the undo also takes
-/// the deletion back. It also waits for the mail, but only for `$patience` seconds.
+/// The condition that the account of the deletion `d` may be erased now. It waits while a change of its address can be undone, because the undo also
+/// takes the deletion back. It also waits for the mail, but only for `$patience` seconds.
 macro_rules! erasure_is_due {
     (patience: $patience:literal) => {
         concat!(
@@ -196,9 +197,8 @@ pub async fn due(db: &Database) -> Result<Vec<DueErasure>, DbError> {
     Ok(rows.iter().map(due).collect())
 }
 
-/// PostgreSQL deletes the rows of the other tables with the row of `users`, except the row of `session_endings` and the claim of the sign-up, which name no
-/// user by a foreign key. The sessions in DynamoDB up to the
-/// version `$2` have ended before, so the debt is settled.
+/// PostgreSQL deletes the rows of the other tables with the row of `users`, except the row of `session_endings` and the claim of the sign-up, which
+/// name no user by a foreign key. The sessions in DynamoDB up to the version `$2` have ended before, so the debt is settled.
 ///
 /// The second half recognises that an earlier run has erased the account.
 static ERASE: Statement<3> = Statement {
@@ -224,8 +224,8 @@ static ERASE: Statement<3> = Statement {
     types: [Type::INT8, Type::INT4, Type::FLOAT8],
 };
 
-/// Deletes every row about a user whose deletion is due, and returns whether the user does not exist any more. Call it only after the user's sessions in
-/// DynamoDB have ended. Deletes nothing if the credential version has changed since then, or if the account was kept.
+/// Deletes every row about a user whose deletion is due, and returns whether the user does not exist any more. Call it only after the user's sessions
+/// in DynamoDB have ended. Deletes nothing if the credential version has changed since then, or if the account was kept.
 pub async fn erase(db: &Database, DueErasure { user, version, .. }: DueErasure) -> Result<bool, DbError> {
     let row = db.query_opt(&ERASE, [&user.0, &version, &seconds(policy::ERASURE_WAITS_FOR_MAIL)]).await?;
     Ok(row.is_some())

@@ -1,10 +1,10 @@
-//! The tables `email_changes`, `email_undos` and `reserved_addresses`: requested changes of an address, changes that can be undone, and addresses that
-//! an account may get back.
+//! The tables `email_changes`, `email_undos` and `reserved_addresses`: requested changes of an address, changes that can be undone, and addresses
+//! that an account may get back.
 //!
-//! Every sign-up and every change of an address first claims the address in `reserved_addresses`. The primary key makes concurrent statements wait for
-//! each other there, and the later one sees the claim of the earlier one. A claim lasts longer than any statement ([`policy::ADDRESS_CLAIM`]). So no
-//! statement takes an address because it does not see yet that the address was taken or reserved. Between two sign-ups, the unique index of `users`
-//! decides. An undo needs no claim, because the address is still reserved for the account.
+//! Every sign-up and every change of an address first claims the address in `reserved_addresses`. The primary key makes concurrent statements wait
+//! for each other there, and the later one sees the claim of the earlier one. A claim lasts longer than any statement ([`policy::ADDRESS_CLAIM`]). So
+//! no statement takes an address because it does not see yet that the address was taken or reserved. Between two sign-ups, the unique index of
+//! `users` decides. An undo needs no claim, because the address is still reserved for the account.
 
 use tokio_postgres::{Row, types::Type};
 
@@ -28,8 +28,8 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &CHANGE, &UNDO];
 
-/// An address that is taken is counted and stored like any other, so that nobody learns from limits or from the account that it is taken. Only the mail
-/// to it is missing. At a limit, the older request stays valid.
+/// An address that is taken is counted and stored like any other, so that limits and `GET /api/account` do not reveal that it is taken. Only the mail to
+/// it is missing. At the limit of the account or of the mailbox, the older request stays valid.
 ///
 /// If the answer of an earlier run was lost, the second run counts the request again. If this exceeds a limit, the outbox shows which mails are owed.
 static REQUEST: Statement<19> = Statement {
@@ -154,8 +154,8 @@ pub enum Requested {
     },
 }
 
-/// Requests a change of the address, and writes the mails into the outbox. `None` if the presented session is not live (if sessions are in DynamoDB: if
-/// the credentials have changed since it was found live).
+/// Requests a change of the address, and writes the mails into the outbox. `None` if the presented session is not live (if sessions are in DynamoDB:
+/// if the credentials have changed since it was found live).
 pub async fn request(
     db: &Database,
     EmailChangeRequest { session, email, token, page, mail, notice, source, budget }: EmailChangeRequest<'_>,
@@ -203,11 +203,12 @@ fn requested(row: &Row) -> Requested {
     }
 }
 
-/// Of many requests with one token, only the first one deletes the row of the request. The statement then reserves the address that is replaced, claims
-/// the new one, and changes the account. Each step needs the row of the previous one, so that concurrent statements wait for each other in this order.
+/// Of many requests with one token, only the first one deletes the row of the request. The statement then reserves the address that is replaced,
+/// claims the new one, and changes the account. Each step needs the row of the previous one, so that concurrent statements wait for each other in
+/// this order.
 ///
-/// A notice of a changed password that is still owed goes to the address that is replaced. Else a thief could change the address so that the owner does
-/// not get it. The password was right, so its attempt is forgiven even if the address is taken.
+/// A notice of a changed password that is still owed goes to the address that is replaced. Else a thief could change the address so that the owner
+/// does not get it. The password was right, so its attempt is forgiven even if the address is taken.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds the change by its id.
 static CHANGE: Statement<13> = Statement {
@@ -294,8 +295,8 @@ pub struct EmailChange<'a> {
     pub forgive: &'a SignInCounters,
 }
 
-/// Changes the address, and returns the one that it replaces, where the link that undoes the change is owed. Sessions stay live. `None` if the token is not
-/// valid any more, or if the new address has been taken.
+/// Changes the address, and returns the one that it replaces, where the link that undoes the change is owed. Sessions stay live. `None` if the token
+/// is not valid any more, or if the new address has been taken.
 pub async fn change(db: &Database, change: EmailChange<'_>) -> Result<Option<String>, DbError> {
     let EmailChange { token, user, id, undo, undo_page, mail, forgive } = change;
     let values = [
@@ -320,8 +321,8 @@ pub async fn change(db: &Database, change: EmailChange<'_>) -> Result<Option<Str
     }
 }
 
-/// The row of `users` decides between concurrent requests. If another one has changed the account since this statement began, `restored` has no row, and
-/// nothing changes. Then the statement must run again, because it has not seen what it has to undo.
+/// The row of `users` decides between concurrent requests. If another one has changed the account since this statement began, `restored` has no row,
+/// and nothing changes. Then the statement must run again, because it has not seen what it has to undo.
 ///
 /// While the token is valid, the address is reserved, so nobody else has it. If the answer of an earlier run was lost, the `SELECT` after `UNION ALL`
 /// finds what it did by the hash of the new reset token. No other request has this hash.
@@ -410,8 +411,8 @@ pub struct EmailRestored {
     pub replaced: Option<String>,
 }
 
-/// Restores the address of an account, cancels later changes and a deletion, and ends every session by raising the credential version. Writes the reset
-/// link and the notice into the outbox. Also writes that the sessions in DynamoDB must end. `None` if the token is not valid.
+/// Restores the address of an account, cancels later changes and a deletion, and ends every session by raising the credential version. Writes the
+/// reset link and the notice into the outbox. Also writes that the sessions in DynamoDB must end. `None` if the token is not valid.
 pub async fn undo(db: &Database, undo: EmailUndo<'_>) -> Result<Option<EmailRestored>, DbError> {
     let values = [
         &undo.token.as_bytes() as _,

@@ -18,8 +18,8 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 8] = [
     &RESERVED_ADDRESSES,
 ];
 
-/// Deletes at most `$1` rows that fulfil the condition. Rows are deleted by their place in the table (`ctid`), which works for every primary key. The rows
-/// are locked, so their places do not change.
+/// Deletes at most `$1` rows that fulfil the condition. Rows are deleted by their place in the table (`ctid`), which works for every primary key. The
+/// rows are locked, so their places do not change.
 macro_rules! delete_rows {
     ($table:literal where $condition:literal) => {
         concat!(

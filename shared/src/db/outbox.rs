@@ -159,8 +159,8 @@ static CLAIM: Statement<8> = Statement {
     ],
 };
 
-/// Takes the next mail that is due. `None` if no mail is due. `token` is the hash of a new token, and `code` that of a new code. If the mail has a link
-/// or a code, the caller must put that token into its link, and that code into its text.
+/// Takes the next mail that is due. `None` if no mail is due. `token` is the hash of a new token, and `code` that of a new code. If the mail has a
+/// link or a code, the caller must put that token into its link, and that code into its text.
 pub async fn claim(
     db: &Database,
     attempt: MailId,

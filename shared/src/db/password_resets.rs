@@ -95,13 +95,14 @@ pub struct ResetRequest<'a> {
 pub struct RequestedMail {
     /// The account.
     pub user: User,
-    /// If the account is deleted: when `sweep` may erase it. The mail then has the link that keeps the account, instead of the one that resets the password.
+    /// If the account is deleted: when `sweep` may erase it. The mail then has the link that keeps the account, instead of the one that resets the
+    /// password.
     pub erase_at: Option<UnixTime>,
 }
 
-/// Replaces the account's reset token and writes the reset mail into the outbox. If the account is deleted, replaces the token that keeps it, and writes
-/// that mail. `None` if the address has no account, or if its mailbox has already got as many mails as the limit allows. In the second case, the older
-/// token stays valid.
+/// Replaces the account's reset token and writes the reset mail into the outbox. If the account is deleted, replaces the token that keeps it, and
+/// writes that mail. `None` if the address has no account, or if its mailbox has already got as many mails as the limit allows. In the second case,
+/// the older token stays valid.
 pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<RequestedMail>, DbError> {
     let limit = policy::RESET_MAILS_OF_MAILBOX;
     let row = db
@@ -161,7 +162,8 @@ pub async fn find(db: &Database, token: &LinkTokenHash) -> Result<Option<ResetTo
 
 /// Of many requests with one token, only the first one succeeds. It deletes the token, or marks it as redeemed if sessions in DynamoDB must end. The
 /// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time. The
-/// token was in a mail, so the user has proved that the mailbox is theirs. A token that was requested while the account was being deleted is not accepted.
+/// token was in a mail, so the user has proved that the mailbox is theirs. A token that was requested while the account was being deleted is not
+/// accepted.
 ///
 /// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
 /// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.

@@ -142,9 +142,9 @@ macro_rules! count_within_window {
     };
 }
 
-/// The parts of a `WITH` that count a mail to a mailbox that nobody has proved, for a row of `$due`: first for its source, whose counter is `$source`,
-/// then for all together ([`crate::security::MailBudget`]). `budget_counted` has a row if the mail may be sent. If only `source_counted` has one, the
-/// budget of all is used up. All windows are `$window` seconds.
+/// The parts of a `WITH` that count a mail to a mailbox that nobody has proved, for a row of `$due`: first for its source, whose counter is
+/// `$source`, then for all together ([`crate::security::MailBudget`]). `budget_counted` has a row if the mail may be sent. If only `source_counted`
+/// has one, the budget of all is used up. All windows are `$window` seconds.
 macro_rules! count_in_mail_budget {
     ($due:literal, source: $source:literal, of_source: $of_source:literal, of_all: $of_all:literal, window: $window:literal) => {
         concat!(

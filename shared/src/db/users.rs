@@ -25,7 +25,8 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
 /// Any unique index of `users` may refuse the row, so `ON CONFLICT` names no index. A database that was taken over has one more unique index, on
 /// `email`. Without `ON CONFLICT`, PostgreSQL would write the address into its log.
 ///
-/// The address is claimed first ([`super::email_changes`]). The claim of another sign-up does not matter, because `ON CONFLICT` decides between sign-ups.
+/// The address is claimed first ([`super::email_changes`]). The claim of another sign-up does not matter, because `ON CONFLICT` decides between
+/// sign-ups.
 ///
 /// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.

@@ -6,9 +6,8 @@ use crate::{
     environment::{ConfigError, Environment},
 };
 
-/// How many mails may go to mailboxes that nobody has proved, in [`policy::MAIL_BUDGET_WINDOW`]. Counted are the
-/// mails of sign-ups (verification mails, and notices to the owners of accounts), and the mails to the new address of a requested change. All other mails
-/// are not counted.
+/// How many mails may go to mailboxes that nobody has proved, in [`policy::MAIL_BUDGET_WINDOW`]. Counted are the mails of sign-ups (verification
+/// mails, and notices to the owners of accounts), and the mails to the new address of a requested change. All other mails are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailBudget(i32);
 

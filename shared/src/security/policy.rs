@@ -108,15 +108,15 @@ pub const USED_PROOF_KEPT: Duration = Duration::from_mins(1);
 pub const EMAIL_CHANGE_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a change of the address can be undone. It is enough for a weekend without mails.
 pub const EMAIL_UNDO_LIFETIME: Duration = Duration::from_hours(72);
-/// How long the user of a deleted account can keep it. It is enough for a week's holiday, and much less than the month within which the GDPR (Article 12)
-/// requires an erasure.
+/// How long the user of a deleted account can keep it. It is enough for a week's holiday, and much less than the month within which the GDPR (Article
+/// 12) requires an erasure.
 pub const ACCOUNT_ERASE_AFTER: Duration = Duration::from_hours(7 * 24);
 /// How long an erasure that is due waits for the mail that announces it.
 pub const ERASURE_WAITS_FOR_MAIL: Duration = Duration::from_hours(24);
 /// How long the statement that keeps an account recognises its own earlier run. A statement runs again within [`DATABASE_DEADLINE`].
 pub const KEPT_MARK_LIFETIME: Duration = Duration::from_mins(1);
-/// How long an address stays claimed after a statement has given it to an account. It is longer than a statement takes. So a statement that began before
-/// that one ended sees the claim, although it does not see the account.
+/// How long an address stays claimed after a statement has given it to an account. It is longer than a statement takes. So a statement that began
+/// before that one ended sees the claim, although it does not see the account.
 pub const ADDRESS_CLAIM: Duration = Duration::from_secs(10);
 /// The minimum duration of an answer of forgot-password, if the attempt was counted, and of an answer to a request to change the address. SES usually
 /// needs less, so the time reveals nothing.
@@ -199,8 +199,8 @@ pub const MAILS_OF_SOURCE: i32 = 20;
 pub const MAIL_BUDGET_WINDOW: Duration = Duration::from_hours(1);
 /// Requests of one account to change the address. Each causes a mail to the account and one to another mailbox.
 pub const EMAIL_CHANGES_OF_ACCOUNT: Limit = Limit { attempts: 5, window: Duration::from_hours(1) };
-/// Requests to change an address to one in this mailbox, from all accounts. More would be a nuisance for the mailbox's owner. Addresses that differ only
-/// after a `+` are one mailbox.
+/// Requests to change an address to one in this mailbox, from all accounts. More would be a nuisance for the mailbox's owner. Addresses that differ
+/// only after a `+` are one mailbox.
 pub const EMAIL_CHANGES_TO_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Links that are not valid, from one source. Nobody can guess 256 bits. The limit keeps a program from sending requests in a loop.
 pub const INVALID_LINKS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };

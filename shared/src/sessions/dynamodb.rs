@@ -1,10 +1,11 @@
 //! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
 //!
 //! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
-//! version is live. The item expires only if the user was erased. `verified_version` is the credential version under which the address was verified. It also
-//! only rises. A session knows whether the address was verified when it was opened. A session of the verified version is also verified. Within one version,
-//! no address becomes unverified. A session is live while its item exists, it has not expired, and its `version` is at least the minimum. Ending one session
-//! deletes its item. Every update of a session demands that the item exists, so no late request brings an ended session back.
+//! version is live. The item expires only if the user was erased. `verified_version` is the credential version under which the address was verified.
+//! It also only rises. A session knows whether the address was verified when it was opened. A session of the verified version is also verified.
+//! Within one version, no address becomes unverified. A session is live while its item exists, it has not expired, and its `version` is at least the
+//! minimum. Ending one session deletes its item. Every update of a session demands that the item exists, so no late request brings an ended session
+//! back.
 //!
 //! The function's clock decides whether a session has expired and whether the grace has ended. It is read once for each request, and checked against
 //! DynamoDB's clock at every call.
@@ -279,8 +280,8 @@ impl SessionTable {
         within(raise).await.map(drop)
     }
 
-    /// Ends every session of a user who is erased, and deletes the user's items. Only the minimum version stays until `expires_at`, so that no session is
-    /// live that a late request stores. If this fails, some items may be deleted.
+    /// Ends every session of a user who is erased, and deletes the user's items. Only the minimum version stays until `expires_at`, so that no
+    /// session is live that a late request stores. If this fails, some items may be deleted.
     pub(super) async fn erase(&self, user: UserId, version: i32, expires_at: UnixTime) -> Result<(), DbError> {
         let (key, partition) = (account_key(user), partition(user));
         within(async {

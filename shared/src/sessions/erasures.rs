@@ -45,8 +45,8 @@ impl Erasures {
         account_deletions::due(&self.database).await
     }
 
-    /// Erases an account, and returns whether it does not exist any more. In DynamoDB, only the user's id and the minimum version stay, for as long as a
-    /// session lives.
+    /// Erases an account, and returns whether it does not exist any more. In DynamoDB, only the user's id and the minimum version stay, for as long
+    /// as a session lives.
     ///
     /// # Errors
     /// If a store fails. The account stays due.

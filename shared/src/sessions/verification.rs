@@ -1,4 +1,4 @@
-//! What a verified address changes in sessions.
+//! Recording in the sessions that an address is verified.
 
 use super::{Sessions, Store};
 use crate::{
@@ -22,7 +22,7 @@ impl Sessions {
     ///
     /// # Errors
     /// As [`Self::presented`]. [`ApiError::InvalidCode`] if the code is wrong, used, void or expired. If DynamoDB fails, the address is verified,
-    /// but the sessions do not know it until [`Self::tell_verified`].
+    /// but the sessions do not show it until [`Self::tell_verified`] has recorded it.
     pub async fn verify_email(
         &self,
         request: &Request,
@@ -52,7 +52,8 @@ impl Sessions {
         Ok(self.tokens.mint(&session, TokenId::random(&mut rng), Freshness::Refreshed)?)
     }
 
-    /// Tells the sessions of an account that its address is verified. If sessions are in PostgreSQL, they know it already.
+    /// Records for all sessions of an account that its address is verified. Sessions in PostgreSQL need no record, because their statements read
+    /// `users`.
     ///
     /// # Errors
     /// If DynamoDB fails.

@@ -53,8 +53,8 @@ impl Transcript {
         self.kept.lock().map(|mut lines| lines.drain(..).collect()).unwrap_or_default()
     }
 
-    /// Runs a program. Prints and keeps each line, and passes it to `see`. Returns whether the program succeeded. If the part runs beside another one,
-    /// this includes the lines of the standard error.
+    /// Runs a program. Prints and keeps each line, and passes it to `see`. Returns whether the program succeeded. If the part runs beside another
+    /// one, this includes the lines of the standard error.
     fn print_lines(&self, what: &str, command: &mut Command, mut see: impl FnMut(&str) + Send) -> Result<bool> {
         let lines = if self.beside.is_some() { process::all_lines } else { process::lines };
         lines(what, command, &mut |line| {
