@@ -17,9 +17,9 @@ use crate::{
         Database, DbError,
         throttle::{CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
+    domain::{SignInCounters, Source, UnixMillis},
     environment::{ConfigError, Environment},
-    security::{Attempt, PasswordLink, ProofAttempt},
+    security::{Attempt, PasswordLink, ProofAttempt, SignInAttempt},
     state_table::StateTable,
 };
 
@@ -36,12 +36,7 @@ pub trait Counters: Send + Sync {
 
     /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt. An attempt with
     /// an address that has no account is counted in the same way.
-    async fn count_sign_in(
-        &self,
-        email: &EmailLookup,
-        source: &Source,
-        now: UnixMillis,
-    ) -> Result<CountedSignIn, NotCounted>;
+    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, now: UnixMillis) -> Result<CountedSignIn, NotCounted>;
 
     /// Finds the account of a link, and counts an attempt to prove its password as an attempt to sign in, or refuses the attempt. `None` if the link
     /// is not valid. Then nothing is counted.

@@ -109,25 +109,29 @@ impl PasswordProofs {
     }
 
     /// Counts an attempt to prove the password of the account that a link belongs to, as an attempt to sign in to it, and verifies the password.
-    /// `None` if the link is not valid. Then nothing is counted.
     ///
     /// # Errors
-    /// [`ApiError::InvalidCredentials`] if the password is wrong. [`ApiError::TooManyAttempts`] if there were too many attempts.
+    /// [`ApiError::InvalidOrExpiredToken`] if the link is not valid. Such attempts are counted for the source. [`ApiError::InvalidCredentials`] if the
+    /// password is wrong. [`ApiError::TooManyAttempts`] if there were too many attempts.
     pub async fn prove_with_link(
         &self,
         link: PasswordLink<'_>,
         request: &Request,
         password: &str,
-    ) -> Result<Option<LinkProof>, ApiError> {
-        let counted = self.counters.count_link(link, &request.source(), request.arrived_at()).await?;
-        let Some(counted) = counted else { return Ok(None) };
-        let account = counted.account.as_ref().ok_or(ApiError::InvalidOrExpiredToken)?;
-        let counters = self.verify_counted(&counted, account, request, password).await?;
+    ) -> Result<LinkProof, ApiError> {
+        let (source, now) = (request.source(), request.arrived_at());
+        let counted = self.counters.count_link(link, &source, now).await?;
+        let Some((counted, account)) = counted.as_ref().and_then(|counted| Some((counted, counted.account.as_ref()?)))
+        else {
+            self.counters.count(link.attempt_if_invalid(), &source, now).await?;
+            return Err(ApiError::InvalidOrExpiredToken);
+        };
+        let counters = self.verify_counted(counted, account, request, password).await?;
         let counters = counters.ok_or(ApiError::InvalidCredentials)?;
         if !self.counters.are_in_database() {
             self.counters.forgive_sign_in(&counters).await?;
         }
-        Ok(Some(LinkProof { user: account.user.clone(), counters }))
+        Ok(LinkProof { user: account.user.clone(), counters })
     }
 
     /// Counts a new password that fulfils the rules, and undoes the counting of the attempt in DynamoDB. If the counters are in PostgreSQL, the

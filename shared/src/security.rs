@@ -17,7 +17,7 @@ pub mod token_settings;
 pub mod verification_settings;
 mod werkzeug;
 
-pub use attempts::{Attempt, PasswordLink, ProofAttempt};
+pub use attempts::{Attempt, PasswordLink, ProofAttempt, SignInAttempt};
 pub use email_code::{EmailCode, EmailCodeHash, EmailCodes};
 pub use issuer::Issuer;
 pub use link_token::{LinkToken, LinkTokenHash};

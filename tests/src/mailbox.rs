@@ -8,6 +8,10 @@ use crate::server;
 
 /// The subject of the mail with a link to reset the password.
 pub const RESET: &str = "Reset your password";
+/// The subject of the notice that the password was changed.
+pub const PASSWORD_CHANGED: &str = "Your password was changed";
+/// The subject of the notice that somebody tried to sign up with the address.
+pub const SIGN_UP_ATTEMPTED: &str = "Somebody tried to sign up with your address";
 /// The subject of the mail that proves a new address.
 pub const EMAIL_CHANGE: &str = "Verify your new email address";
 /// The subject of the notice of a requested change of the address.

@@ -73,7 +73,7 @@ async fn delete(app: &App, request: &Request) -> Result<Reply, ApiError> {
     app.endings.settle(user.id, user.credential_version).await?;
 
     // The account is deleted, and the mail is in the outbox. So the answer does not depend on whether this attempt to send the mail succeeds.
-    if deletion.is_new {
+    if deletion.mail_is_owed {
         let notice = Mail::AccountDeleted { link: Link { page: &page, token: &token }, erase_at };
         app.mailer.attempt(mail, user, &notice, policy::MAIL_DEADLINE).await;
     }

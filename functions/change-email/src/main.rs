@@ -20,7 +20,6 @@ use shared::{
     security::{Attempt, LinkToken, MailBudget, MinimumDuration, PasswordLink, policy, sign_up_privacy},
     sessions::{SessionEndings, Sessions},
 };
-use tracing::error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -68,14 +67,13 @@ async fn send_mails(
     let change =
         EmailChangeRequest { session, email, token: &token_hash, page: &page, mail, notice, source: &source, budget };
     let (user, mail_is_owed) = match email_changes::request(&app.database, change).await? {
-        Some(Requested::Pending { user, mail_is_owed, is_over_budget }) => {
+        Some(Requested::Pending { user, mail_is_owed }) => (user, mail_is_owed),
+        Some(Requested::Limited { is_over_budget }) => {
             if is_over_budget {
-                // The metric `MailBudgetUsedUp` in `template.yaml` counts these lines.
-                error!(user_id = user.id.0, "a change of the address got no mail, because MAILS_PER_HOUR is used up");
+                MailBudget::report_used_up(Some(session.user_id));
             }
-            (user, mail_is_owed)
+            return Ok(());
         }
-        Some(Requested::Limited) => return Ok(()),
         Some(Requested::Unchanged) => return Err(ApiError::EmailUnchanged),
         None => return Err(app.sessions.refusal(&app.database, session.user_id).await?),
     };
@@ -98,10 +96,7 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let [password] = request.texts(["password"])?;
     let password = password.ok_or(ApiError::MissingRequiredFields)?;
     let token = request.link_token()?;
-    let Some(proof) = app.proofs.prove_with_link(PasswordLink::EmailChange(&token), request, &password).await? else {
-        return Err(refuse_link(app, request, Attempt::ChangeEmail).await);
-    };
-
+    let proof = app.proofs.prove_with_link(PasswordLink::EmailChange(&token), request, &password).await?;
     let (undo_page, mut rng) = (app.pages.page(request, "undo-email-change")?, request.rng());
     let (id, undo, mail) = (EmailChangeId::random(&mut rng), LinkToken::random(&mut rng), MailId::random(&mut rng));
     let change = EmailChange {
@@ -129,7 +124,8 @@ async fn undo(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let (reset, mail, notice) = (LinkToken::random(&mut rng), MailId::random(&mut rng), MailId::random(&mut rng));
     let undo = EmailUndo { token: &token, reset: &reset.hash(), reset_page: &reset_page, mail, notice };
     let Some(restored) = email_changes::undo(&app.database, undo).await? else {
-        return Err(refuse_link(app, request, Attempt::UndoEmailChange).await);
+        app.counters.count(Attempt::UndoEmailChange, &request.source(), request.arrived_at()).await?;
+        return Err(ApiError::InvalidOrExpiredToken);
     };
     let user = restored.user;
     audit::record(Event::EmailRestored, Some(user.id));
@@ -143,12 +139,6 @@ async fn undo(app: &App, request: &Request) -> Result<Reply, ApiError> {
     };
     tokio::join!(app.mailer.attempt(mail, &user, &reset_mail, policy::MAIL_DEADLINE), notice);
     Ok(Reply::ok(&Message { message: "Email address restored" }))
-}
-
-/// Counts an attempt with a link that is not valid, and returns its refusal.
-async fn refuse_link(app: &App, request: &Request, attempt: Attempt) -> ApiError {
-    let counted = app.counters.count(attempt, &request.source(), request.arrived_at()).await;
-    counted.map_or_else(ApiError::from, |()| ApiError::InvalidOrExpiredToken)
 }
 
 struct App {

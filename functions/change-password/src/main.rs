@@ -57,10 +57,12 @@ async fn change(
     app.proofs.count_new_password(started, &proof, request).await?;
     let hash = app.hasher.hash(new, &mut rng).await?;
     let notice = MailId::random(&mut rng);
-    let tokens = app.sessions.change_password(request, &app.database, &proof, &hash, notice).await?;
-    // The password is set, and the notice is in the outbox. So the answer does not depend on whether this attempt to send it succeeds.
-    app.mailer.attempt(notice, user, &Mail::PasswordChanged, policy::MAIL_DEADLINE).await;
-    Ok(tokens)
+    let changed = app.sessions.change_password(request, &app.database, &proof, &hash, notice).await?;
+    if changed.notice_is_owed {
+        // The password is set, and the notice is in the outbox. So the answer does not depend on whether this attempt to send it succeeds.
+        app.mailer.attempt(notice, user, &Mail::PasswordChanged, policy::MAIL_DEADLINE).await;
+    }
+    Ok(changed.tokens)
 }
 
 /// Completes a change that set the password but could not end the user's sessions in DynamoDB. The client must repeat the request with the same new

@@ -15,7 +15,7 @@ use shared::{
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
-    security::{MinimumDuration, Password, PasswordHasher, sign_up_privacy, token::TokenReply},
+    security::{MinimumDuration, Password, PasswordHasher, SignInAttempt, sign_up_privacy, token::TokenReply},
     sessions::Sessions,
 };
 
@@ -37,7 +37,8 @@ async fn signin(app: &App, request: Request) -> Result<Reply, ApiError> {
 async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Result<Reply, ApiError> {
     let Credentials { email, password } = credentials;
     let (source, now) = (request.source(), request.arrived_at());
-    let counted = app.counters.count_sign_in(&email, &source, now).await?;
+    let attempt = SignInAttempt { email: &email, source: &source, only_verified: app.only_verified };
+    let counted = app.counters.count_sign_in(attempt, now).await?;
     let account = counted.account.as_ref();
     // If there is no account, `verify` does the same work, so that its duration does not reveal whether there is an account. Nobody learns its result
     // if the attempt is refused.
@@ -46,9 +47,7 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
         app.counters.complete_sign_in_count(&counted, &source, now),
     );
     let (counters, is_right) = (counters?, is_right?);
-    // A stranger could sign up with any address and would see here whether that created an account.
-    let may_sign_in = |account: &&Account| app.unverified_may_sign_in || account.user.email_verified;
-    let Some(account) = account.filter(|_| is_right).filter(may_sign_in) else {
+    let Some(account) = account.filter(|_| is_right) else {
         audit::record(Event::SignInFailed, account.map(|account| account.user.id));
         return Err(ApiError::InvalidCredentials);
     };
@@ -122,8 +121,9 @@ struct App {
     sessions: Sessions,
     replace_outdated_hashes: bool,
     minimum_duration_of_failures: Duration,
-    /// Whether a user whose address is not verified may sign in.
-    unverified_may_sign_in: bool,
+    /// Whether users may sign in only after their address is verified. Otherwise, a stranger could sign up with any address, and would see at sign-in
+    /// whether that created an account.
+    only_verified: bool,
 }
 
 impl App {
@@ -136,7 +136,7 @@ impl App {
             hasher: PasswordHasher::new(),
             replace_outdated_hashes: env.switch("PASSWORD_REHASH", true)?,
             minimum_duration_of_failures: env.milliseconds("SIGNIN_FLOOR_MS", Duration::ZERO)?,
-            unverified_may_sign_in: sign_up_privacy::sign_up_tells(&env)?,
+            only_verified: !sign_up_privacy::sign_up_tells(&env)?,
         })
     }
 }

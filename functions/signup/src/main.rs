@@ -10,7 +10,7 @@ use shared::{
     db::{
         Database,
         email_verifications::VerificationMail,
-        sign_up_notices,
+        sign_up_notices::{self, SignUpNotice},
         users::{self, CreatedAccount, SignUpMail},
     },
     domain::{Email, Locale, MailId, Name},
@@ -24,7 +24,6 @@ use shared::{
         PasswordRules, sign_up_privacy, verification_settings,
     },
 };
-use tracing::error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -56,15 +55,16 @@ async fn create(app: &App, request: &Request, new: NewAccount, minimum: MinimumD
     let (token, code, id) = (LinkToken::random(&mut rng), EmailCode::random(&mut rng), MailId::random(&mut rng));
     let (token_hash, code_hash, source) = (token.hash(), app.codes.hash(&code), request.source());
     let mail = VerificationMail { token: &token_hash, code: &code_hash, id, page: &page };
-    let mail = SignUpMail { mail, source: &source, budget: app.budget };
+    let counted = SignUpMail { mail: app.owes_mail.then_some(mail), source: &source, budget: app.budget };
     let account = users::NewAccount { name: &name, email: &email, hash: &hash, locale };
-    let created = users::create(&app.database, account, app.owes_mail.then_some(&mail)).await?;
+    // Without a mail, a sign-up is counted only if one with a taken address must look the same.
+    let is_counted = app.owes_mail || !app.tells;
+    let created = users::create(&app.database, account, is_counted.then_some(&counted)).await?;
     let CreatedAccount { user, mail_is_owed, is_over_budget } = created.ok_or(ApiError::UserAlreadyExists)?;
     audit::record(Event::SignedUp, Some(user.id));
 
     if is_over_budget {
-        // The metric `MailBudgetUsedUp` in `template.yaml` counts these lines.
-        error!(user_id = user.id.0, "a sign-up got no verification mail, because MAILS_PER_HOUR is used up");
+        MailBudget::report_used_up(Some(user.id));
     }
     if mail_is_owed {
         // The mail is in the outbox, so the answer does not depend on whether this attempt to send it succeeds.
@@ -77,9 +77,12 @@ async fn create(app: &App, request: &Request, new: NewAccount, minimum: MinimumD
 /// Tells the owner of an account that somebody tried to sign up with its address.
 async fn notify_owner(app: &App, request: &Request, email: &Email, minimum: MinimumDuration) -> Result<(), ApiError> {
     let notice = MailId::random(&mut request.rng());
-    let owner = sign_up_notices::owe(&app.database, email, notice, &request.source(), app.budget).await?;
-    if let Some(owner) = owner {
-        app.mailer.attempt(notice, &owner, &Mail::SignUpAttempted, minimum.time_for_mail()).await;
+    let counted = sign_up_notices::owe(&app.database, email, notice, &request.source(), app.budget).await?;
+    if counted.is_over_budget {
+        MailBudget::report_used_up(None);
+    }
+    if let Some(SignUpNotice { owner, recipient }) = counted.notice {
+        app.mailer.attempt_to(&recipient, notice, &owner, &Mail::SignUpAttempted, minimum.time_for_mail()).await;
     }
     Ok(())
 }

@@ -132,23 +132,24 @@ async fn settle_session_endings(app: &App) -> Result<Option<DbError>, DbError> {
     Ok(failures.pop())
 }
 
-/// Erases the accounts that are due. Stops after some failures, because then DynamoDB is probably not available. Returns the last failure. Runs after
-/// the mails were tried, because the mail about a deletion comes before the erasure.
+/// Erases the accounts that are due. Stops after some failures of a store that is not available. Returns the last failure of any kind. Runs after the
+/// mails were tried, because the mail about a deletion comes before the erasure.
 async fn erase_accounts(app: &App, report: &mut Report) -> Result<Option<DbError>, DbError> {
-    let mut failures = Vec::new();
+    let (mut last_failure, mut outages) = (None, 0);
     for account in app.erasures.due().await? {
-        if deadline::remaining() <= policy::SWEEP_RESERVE_AFTER_ERASURES || failures.len() >= policy::SWEEP_FAILURES {
+        if deadline::remaining() <= policy::SWEEP_RESERVE_AFTER_ERASURES || outages >= policy::SWEEP_FAILURES {
             break;
         }
         match app.erasures.erase(account).await {
             Ok(is_erased) => report.accounts_erased += u32::from(is_erased),
             Err(problem) => {
                 error!(user_id = account.user.0, %problem, "an account could not be erased, and is erased by a later sweep");
-                failures.push(problem);
+                outages += usize::from(matches!(problem, DbError::Away(_)));
+                last_failure = Some(problem);
             }
         }
     }
-    Ok(failures.pop())
+    Ok(last_failure)
 }
 
 /// Deletes a table's expired rows in batches while there is time.

@@ -72,8 +72,8 @@ async fn verify_by_link(app: &App, request: &Request) -> Result<Reply, ApiError>
     let [password] = request.texts(["password"])?;
     let password = password.ok_or(ApiError::MissingRequiredFields)?;
     let token = request.link_token()?;
-    let proof = app.proofs.prove_with_link(PasswordLink::Verification(&token), request, &password).await?;
-    let LinkProof { user, counters } = proof.ok_or(ApiError::InvalidOrExpiredToken)?;
+    let link = PasswordLink::Verification(&token);
+    let LinkProof { user, counters } = app.proofs.prove_with_link(link, request, &password).await?;
     let mark = LinkToken::random(&mut request.rng()).hash();
     if !email_verifications::verify_by_link(&app.database, &token, &user, &mark, &counters).await? {
         return Err(ApiError::InvalidOrExpiredToken);

@@ -16,9 +16,9 @@ use crate::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
+    domain::{CounterKey, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
     security::{
-        Attempt, PasswordLink, ProofAttempt,
+        Attempt, PasswordLink, ProofAttempt, SignInAttempt,
         policy::{self, Limit},
     },
     sessions::SessionTable,
@@ -244,14 +244,9 @@ impl Counters for DynamoDbCounters {
         within(self.count_up_to(attempt.counter(source), attempt.limit(), Memory::Window, now.seconds())).await
     }
 
-    async fn count_sign_in(
-        &self,
-        email: &EmailLookup,
-        source: &Source,
-        now: UnixMillis,
-    ) -> Result<CountedSignIn, NotCounted> {
-        let counted = throttle::find_account(&self.database, email, source).await?;
-        within(self.begin_sign_in(&counted, source, None, now)).await?;
+    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, now: UnixMillis) -> Result<CountedSignIn, NotCounted> {
+        let counted = throttle::find_account(&self.database, attempt).await?;
+        within(self.begin_sign_in(&counted, attempt.source, None, now)).await?;
         Ok(counted)
     }
 

@@ -8,8 +8,8 @@ use crate::{
         Database, DbError,
         throttle::{self, CountedSignIn, NotCounted},
     },
-    domain::{EmailLookup, SignInCounters, Source, UnixMillis},
-    security::{Attempt, PasswordLink, ProofAttempt},
+    domain::{SignInCounters, Source, UnixMillis},
+    security::{Attempt, PasswordLink, ProofAttempt, SignInAttempt},
 };
 
 #[async_trait]
@@ -18,13 +18,8 @@ impl Counters for Database {
         throttle::count(self, attempt, source).await
     }
 
-    async fn count_sign_in(
-        &self,
-        email: &EmailLookup,
-        source: &Source,
-        _: UnixMillis,
-    ) -> Result<CountedSignIn, NotCounted> {
-        throttle::count_sign_in(self, email, source).await
+    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, _: UnixMillis) -> Result<CountedSignIn, NotCounted> {
+        throttle::count_sign_in(self, attempt).await
     }
 
     async fn count_link(

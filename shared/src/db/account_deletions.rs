@@ -7,7 +7,7 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{session_is_presented, user_columns},
+    rules::{count_account_mail, session_is_presented, user_columns},
     seconds,
     session_endings::owe_session_ending,
     statement::Statement,
@@ -26,7 +26,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&REQUEST, &KEEP, &DUE, &
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds the deletion by its token. If the earlier request could not end the
 /// sessions in DynamoDB, a repetition in such a session also finds the deletion, because the deletion has raised the version of this session by one.
-static REQUEST: Statement<9> = Statement {
+static REQUEST: Statement<11> = Statement {
     sql: concat!(
         "
     WITH changed AS (
@@ -38,27 +38,25 @@ static REQUEST: Statement<9> = Statement {
         "
     ), ",
         owe_session_ending!("changed"),
-        ", resets AS (
-        DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id
-    ), verifications AS (
-        DELETE FROM email_verifications v USING changed WHERE v.user_id = changed.id
-    ), changes AS (
-        DELETE FROM email_changes c USING changed WHERE c.user_id = changed.id
-    ), deletion AS (
+        ", ",
+        count_account_mail!("changed", limit: "$10", window: "$11"),
+        ", deletion AS (
         INSERT INTO account_deletions (user_id, token_hash, erase_at)
         SELECT id, $4, now() + $5 * interval '1 second' FROM changed
         RETURNING erase_at
     ), mail AS (
         INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
-        SELECT id, 'account_deleted', $6, $7, now() + $8 * interval '1 second', now() + $9 * interval '1 second' FROM changed
+        SELECT id, 'account_deleted', $6, $7, now() + $8 * interval '1 second', now() + $9 * interval '1 second' FROM notified
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, page = excluded.page, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
     )
-    SELECT changed.*, floor(extract(epoch FROM erase_at))::bigint AS erase_at, true AS is_new FROM changed, deletion
+    SELECT changed.*, floor(extract(epoch FROM erase_at))::bigint AS erase_at, true AS is_new, EXISTS (SELECT FROM notified) AS mail_is_owed
+    FROM changed, deletion
     UNION ALL
     SELECT ",
         user_columns!(),
-        ", floor(extract(epoch FROM erase_at))::bigint, token_hash = $4
+        ", floor(extract(epoch FROM erase_at))::bigint, token_hash = $4,
+        EXISTS (SELECT FROM outbox o WHERE o.user_id = u.id AND o.id = $6)
     FROM users u JOIN account_deletions d ON d.user_id = u.id
     WHERE u.id = $1 AND (token_hash = $4 OR credential_version = $3 + 1)"
     ),
@@ -71,6 +69,8 @@ static REQUEST: Statement<9> = Statement {
         Type::UUID,
         Type::TEXT,
         Type::FLOAT8,
+        Type::FLOAT8,
+        Type::INT4,
         Type::FLOAT8,
     ],
 };
@@ -97,6 +97,9 @@ pub struct Deletion {
     pub erase_at: UnixTime,
     /// Whether this request has deleted the account. If an earlier one has, the token and the mail of this one were not stored.
     pub is_new: bool,
+    /// Whether the mail of this request is in the outbox. It is not if nobody has proved the mailbox, and it has got too many mails about accounts. Then
+    /// forgot-password sends the link.
+    pub mail_is_owed: bool,
 }
 
 /// Deletes the account of the presented session: ends every session in PostgreSQL, voids links and codes, and writes the mail into the outbox. Also
@@ -104,6 +107,7 @@ pub struct Deletion {
 /// since it was found live, except by an earlier run of this request).
 pub async fn request(db: &Database, request: DeletionRequest<'_>) -> Result<Option<Deletion>, DbError> {
     let DeletionRequest { session, erase_after, token, mail, page } = request;
+    let of_mailbox = policy::ACCOUNT_MAILS_TO_UNPROVED_MAILBOX;
     let values = [
         &session.user_id.0 as _,
         &session.session_id.0 as _,
@@ -114,9 +118,16 @@ pub async fn request(db: &Database, request: DeletionRequest<'_>) -> Result<Opti
         &page as _,
         &seconds(policy::MAIL_FIRST_RETRY) as _,
         &seconds(policy::NOTICE_LIFETIME) as _,
+        &of_mailbox.attempts as _,
+        &seconds(of_mailbox.window) as _,
     ];
     let row = db.query_opt(&REQUEST, values).await?;
-    Ok(row.map(|row| Deletion { user: user(&row), erase_at: UnixTime(row.get("erase_at")), is_new: row.get("is_new") }))
+    Ok(row.map(|row| Deletion {
+        user: user(&row),
+        erase_at: UnixTime(row.get("erase_at")),
+        is_new: row.get("is_new"),
+        mail_is_owed: row.get("mail_is_owed"),
+    }))
 }
 
 /// Of many requests with one token, only the first one succeeds. The statement writes the mark `$2`, which only this request has, into `throttle`,

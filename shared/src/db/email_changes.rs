@@ -29,7 +29,7 @@ use crate::{
 pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &CHANGE, &UNDO];
 
 /// An address that is taken is counted and stored like any other, so that limits and `GET /api/account` do not reveal that it is taken. Only the mail to
-/// it is missing. At the limit of the account or of the mailbox, the older request stays valid.
+/// it is missing. At a limit, the older request stays valid.
 ///
 /// If the answer of an earlier run was lost, the second run counts the request again. If this exceeds a limit, the outbox shows which mails are owed.
 static REQUEST: Statement<19> = Statement {
@@ -50,13 +50,15 @@ static REQUEST: Statement<19> = Statement {
         ", 1, now() + $13 * interval '1 second' FROM account WHERE NOT is_unchanged",
         count_within_window!(up to "$12"),
         "
-    ), mailbox_counted AS (
+    ), ",
+        count_in_mail_budget!("account_counted", source: "$16", of_source: "$17", of_all: "$18", window: "$19"),
+        ", mailbox_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT ",
         counter_key!("'email change mail ' || mailbox"),
         ", 1, now() + $15 * interval '1 second' FROM (SELECT ",
         mailbox_of!("$4"),
-        " AS mailbox FROM account_counted) AS address",
+        " AS mailbox FROM budget_counted) AS address",
         count_within_window!(up to "$14"),
         "
     ), requested AS (
@@ -66,12 +68,10 @@ static REQUEST: Statement<19> = Statement {
         SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
             created_at = excluded.created_at, expires_at = excluded.expires_at
         RETURNING user_id
-    ), ",
-        count_in_mail_budget!("requested", source: "$16", of_source: "$17", of_all: "$18", window: "$19"),
-        ", proof AS (
+    ), proof AS (
         INSERT INTO outbox (user_id, kind, id, page, recipient, due_at, expires_at)
         SELECT user_id, 'email_change', $7, $6, $4, now() + $9 * interval '1 second', now() + $10 * interval '1 second'
-        FROM requested, budget_counted WHERE NOT ",
+        FROM requested WHERE NOT ",
         is_taken!("$4", by_another_than: "requested.user_id"),
         "
         ON CONFLICT (user_id, kind) DO UPDATE
@@ -140,17 +140,17 @@ pub struct EmailChangeRequest<'a> {
 pub enum Requested {
     /// Nothing, because the account has this address already.
     Unchanged,
-    /// Nothing, because the account or the mailbox has already got as many mails as the limits allow.
-    Limited,
+    /// Nothing, because a limit of mails is reached.
+    Limited {
+        /// Whether it is the limit of all mails to unproved mailboxes together.
+        is_over_budget: bool,
+    },
     /// It replaced the older request of the user, and wrote the notice into the outbox.
     Pending {
         /// The account.
         user: User,
-        /// Whether the mail to the new address is in the outbox, too. It is not if the address is taken, or if a limit of mails to unproved mailboxes
-        /// was reached.
+        /// Whether the mail to the new address is in the outbox, too. It is not if the address is taken.
         mail_is_owed: bool,
-        /// Whether the limit of all these mails together was reached.
-        is_over_budget: bool,
     },
 }
 
@@ -193,13 +193,9 @@ fn requested(row: &Row) -> Requested {
     if row.get("is_unchanged") {
         Requested::Unchanged
     } else if row.get("is_requested") {
-        Requested::Pending {
-            user: user(row),
-            mail_is_owed: row.get("mail_is_owed"),
-            is_over_budget: row.get("is_over_budget"),
-        }
+        Requested::Pending { user: user(row), mail_is_owed: row.get("mail_is_owed") }
     } else {
-        Requested::Limited
+        Requested::Limited { is_over_budget: row.get("is_over_budget") }
     }
 }
 
@@ -207,8 +203,8 @@ fn requested(row: &Row) -> Requested {
 /// claims the new one, and changes the account. Each step needs the row of the previous one, so that concurrent statements wait for each other in
 /// this order.
 ///
-/// A notice of a changed password that is still owed goes to the address that is replaced. Else a thief could change the address so that the owner
-/// does not get it. The password was right, so its attempt is forgiven even if the address is taken.
+/// Notices that are still owed go to the address that is replaced, and no later notice replaces them. Else a thief could change the address so that
+/// the owner does not get them. The password was right, so its attempt is forgiven even if the address is taken.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds the change by its id.
 static CHANGE: Statement<13> = Statement {
@@ -241,13 +237,9 @@ static CHANGE: Statement<13> = Statement {
     ), undo AS (
         INSERT INTO email_undos (id, user_id, email, email_verified_at, token_hash, expires_at)
         SELECT $3, id, earlier, email_verified_at, $4, now() + $8 * interval '1 second' FROM changed
-    ), verification_voided AS (
-        DELETE FROM email_verifications v USING changed WHERE v.user_id = changed.id
-    ), reset_voided AS (
-        DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id AND r.redeemed_at IS NULL
     ), redirected AS (
-        UPDATE outbox o SET recipient = changed.earlier FROM changed
-        WHERE o.user_id = changed.id AND o.kind = 'password_changed' AND o.recipient IS NULL
+        UPDATE outbox o SET recipient = changed.earlier, kind = o.kind || ' ' || $3::text FROM changed
+        WHERE o.user_id = changed.id AND o.kind IN ('password_changed', 'email_change_requested')
     ), mail AS (
         INSERT INTO outbox (user_id, kind, id, page, recipient, due_at, expires_at)
         SELECT id, 'email_changed ' || $3::text, $6, $5, earlier, now() + $7 * interval '1 second', now() + $8 * interval '1 second' FROM changed
@@ -348,17 +340,14 @@ static UNDO: Statement<8> = Statement {
     ), released AS (
         DELETE FROM reserved_addresses r USING restored
         WHERE r.user_id = restored.id AND r.address NOT IN (SELECT address FROM still_reserved)
-    ), request_cancelled AS (
-        DELETE FROM email_changes c USING restored WHERE c.user_id = restored.id
-    ), verification_voided AS (
-        DELETE FROM email_verifications v USING restored WHERE v.user_id = restored.id
     ), deletion_cancelled AS (
         DELETE FROM account_deletions d USING restored WHERE d.user_id = restored.id
     ), reset AS (
-        INSERT INTO password_resets (user_id, token_hash, expires_at)
-        SELECT id, $2, now() + $7 * interval '1 second' FROM restored
+        INSERT INTO password_resets (user_id, email, credential_version, token_hash, expires_at)
+        SELECT id, email, credential_version, $2, now() + $7 * interval '1 second' FROM restored
         ON CONFLICT (user_id) DO UPDATE
-        SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
+        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
+            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
     ), mails AS (
         INSERT INTO outbox (user_id, kind, id, page, recipient, due_at, expires_at)
         SELECT id, 'password_reset', $3, $5, NULL, now() + $6 * interval '1 second', now() + $7 * interval '1 second' FROM restored

@@ -2,7 +2,10 @@
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{AnyStatement, Database, DbError, rules::user_columns, seconds, statement::Statement, users::user};
+use super::{
+    AnyStatement, Database, DbError, password_resets::token_belongs_to, rules::user_columns, seconds,
+    statement::Statement, users::user,
+};
 use crate::{
     domain::{MailId, UnixTime, User, UserId},
     security::{EmailCodeHash, LinkTokenHash, policy},
@@ -113,7 +116,10 @@ static CLAIM: Statement<8> = Statement {
         RETURNING o.user_id, o.kind, o.page, o.attempts, o.recipient
     ), reset AS (
         UPDATE password_resets r SET token_hash = $2, created_at = now(), expires_at = now() + $5 * interval '1 second'
-        FROM claimed WHERE claimed.kind = 'password_reset' AND r.user_id = claimed.user_id AND r.redeemed_at IS NULL
+        FROM claimed JOIN users u ON u.id = claimed.user_id
+        WHERE claimed.kind = 'password_reset' AND r.user_id = u.id AND r.redeemed_at IS NULL AND ",
+        token_belongs_to!("r.email", "r.credential_version", user: "u"),
+        "
         RETURNING r.user_id
     ), verification AS (
         UPDATE email_verifications v SET token_hash = $2, code_hash = $6, code_tries = 0, created_at = now(),

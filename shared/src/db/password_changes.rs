@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::{
     AnyStatement, Database, DbError,
     outbox::owe_password_notice,
-    rules::{auth_time, count_within_window, session_columns, session_is_presented},
+    rules::{auth_time, count_account_mail, count_within_window, session_columns, session_is_presented},
     seconds,
     session_endings::owe_session_ending,
     sessions,
@@ -23,27 +23,23 @@ use crate::{
 pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&CHANGE_PASSWORD];
 
 /// The higher credential version ends every session of the user. If sessions are in PostgreSQL, the statement also opens the session that replaces
-/// the presented one and inherits its `auth_time`, undoes the counting of the attempt, and counts the new password. The reset token of the user
-/// becomes void.
-///
-/// A reset locks its token before the account, and this statement locks the account first. If both run at the same time, PostgreSQL may report a
-/// deadlock, and one of them runs again.
+/// the presented one and inherits its `auth_time`, undoes the counting of the attempt, and counts the new password.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did. No other request has this salted hash.
-static CHANGE_PASSWORD: Statement<19> = Statement {
+static CHANGE_PASSWORD: Statement<21> = Statement {
     sql: concat!(
         "
     WITH changed AS (
         UPDATE users u SET password = $4, credential_version = credential_version + 1 WHERE ",
         session_is_presented!(),
         "
-        RETURNING u.id, u.credential_version
+        RETURNING u.id, u.credential_version, u.email, u.email_verified_at IS NOT NULL AS email_verified
     ), ",
         owe_session_ending!("changed"),
-        ", voided AS (
-        DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id
-    ), ",
-        owe_password_notice!("changed", id: "$5", first_retry: "$6", lifetime: "$7"),
+        ", ",
+        count_account_mail!("changed", limit: "$20", window: "$21"),
+        ", ",
+        owe_password_notice!("notified", id: "$5", first_retry: "$6", lifetime: "$7"),
         ", opened AS (
         INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent)
         SELECT $8, changed.id, changed.credential_version, $9, now(), date_trunc('second', now()) + $10 * interval '1 second', $11, ",
@@ -60,11 +56,11 @@ static CHANGE_PASSWORD: Statement<19> = Statement {
         "
     )",
         "
-    SELECT changed.credential_version, ",
+    SELECT changed.credential_version, EXISTS (SELECT FROM notified) AS notice_is_owed, ",
         session_columns!(),
         " FROM changed LEFT JOIN opened s ON true
     UNION ALL
-    SELECT u.credential_version, ",
+    SELECT u.credential_version, EXISTS (SELECT FROM outbox o WHERE o.user_id = u.id AND o.id = $5), ",
         session_columns!(),
         " FROM users u LEFT JOIN sessions s ON s.id = $8 WHERE u.id = $1 AND u.password = $4"
     ),
@@ -86,6 +82,8 @@ static CHANGE_PASSWORD: Statement<19> = Statement {
         Type::BYTEA,
         Type::BYTEA,
         Type::BYTEA,
+        Type::INT4,
+        Type::FLOAT8,
         Type::INT4,
         Type::FLOAT8,
     ],
@@ -123,6 +121,8 @@ pub struct Replacement<'a> {
 pub struct PasswordChanged {
     /// The new credential version of the user.
     pub version: i32,
+    /// Whether the notice is in the outbox. It is not if nobody has proved the mailbox, and it has got too many mails about accounts.
+    pub notice_is_owed: bool,
     /// The new session. `None` if sessions are in DynamoDB.
     pub session: Option<Session>,
 }
@@ -133,6 +133,7 @@ pub struct PasswordChanged {
 pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<PasswordChanged>, DbError> {
     let PasswordChange { session, hash, notice, replacement: new, forgive } = change;
     let (user, limit) = (session.user_id, policy::NEW_PASSWORDS_OF_ACCOUNT);
+    let of_mailbox = policy::ACCOUNT_MAILS_TO_UNPROVED_MAILBOX;
     let attempt = ProofAttempt { user, session: session.session_id, sets_password: true };
     let new_passwords = attempt.new_password_counter();
     let values = [
@@ -155,10 +156,13 @@ pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<
         &new_passwords.as_ref().map(CounterKey::as_bytes) as _,
         &limit.attempts as _,
         &seconds(limit.window) as _,
+        &of_mailbox.attempts as _,
+        &seconds(of_mailbox.window) as _,
     ];
     let row = db.query_opt(&CHANGE_PASSWORD, values).await?;
     Ok(row.map(|row| PasswordChanged {
         version: row.get("credential_version"),
+        notice_is_owed: row.get("notice_is_owed"),
         session: row.get::<_, Option<uuid::Uuid>>("id").map(|_| sessions::session(&row)),
     }))
 }

@@ -56,10 +56,12 @@ static REQUEST: Statement<10> = Statement {
     ), deletion AS (
         UPDATE account_deletions d SET token_hash = $2 FROM mail WHERE kind = 'account_deleted' AND d.user_id = mail.user_id
     ), reset AS (
-        INSERT INTO password_resets (user_id, token_hash, created_at, expires_at)
-        SELECT user_id, $2, now(), now() + $3 * interval '1 second' FROM mail WHERE kind = 'password_reset'
+        INSERT INTO password_resets (user_id, email, credential_version, token_hash, created_at, expires_at)
+        SELECT id, email, credential_version, $2, now(), now() + $3 * interval '1 second'
+        FROM account JOIN mail ON mail.user_id = account.id WHERE kind = 'password_reset'
         ON CONFLICT (user_id) DO UPDATE
-        SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
+        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
+            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
     )
     SELECT account.*, floor(extract(epoch FROM erase_at))::bigint AS erase_time FROM account, counted"
     ),
@@ -131,14 +133,41 @@ pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<Re
     }
 }
 
+/// The condition that a reset token still belongs to the user: the user has the address that it was sent to and the credential version of that time.
+/// Both are NULL for a token that code from before the migration V9 has written.
+macro_rules! token_belongs_to {
+    ($email:literal, $version:literal, user: $user:literal) => {
+        concat!(
+            $user,
+            ".email = coalesce(",
+            $email,
+            ", ",
+            $user,
+            ".email) AND ",
+            $user,
+            ".credential_version = coalesce(",
+            $version,
+            ", ",
+            $user,
+            ".credential_version)"
+        )
+    };
+}
+pub(super) use token_belongs_to;
+
 static FIND: Statement<1> = Statement {
     sql: concat!(
         "
     SELECT ",
         user_columns!(),
         ", password, r.redeemed_at IS NOT NULL AS is_redeemed
-    FROM users u JOIN (SELECT user_id, redeemed_at FROM password_resets WHERE token_hash = $1 AND expires_at > now()) r ON r.user_id = u.id
-    WHERE NOT ",
+    FROM users u JOIN (
+        SELECT user_id, email AS sent_to, credential_version AS version, redeemed_at FROM password_resets
+        WHERE token_hash = $1 AND expires_at > now()
+    ) r ON r.user_id = u.id
+    WHERE (r.redeemed_at IS NOT NULL OR ",
+        token_belongs_to!("r.sent_to", "r.version", user: "u"),
+        ") AND NOT ",
         is_deleted!("u.id")
     ),
     types: [Type::BYTEA],
@@ -162,8 +191,8 @@ pub async fn find(db: &Database, token: &LinkTokenHash) -> Result<Option<ResetTo
 
 /// Of many requests with one token, only the first one succeeds. It deletes the token, or marks it as redeemed if sessions in DynamoDB must end. The
 /// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time. The
-/// token was in a mail, so the user has proved that the mailbox is theirs. A token that was requested while the account was being deleted is not
-/// accepted.
+/// token was in a mail, so the user has proved that the mailbox is theirs. A token from before a change of the credentials, of the address, or a
+/// deletion is not accepted.
 ///
 /// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
 /// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.
@@ -172,14 +201,18 @@ static REDEEM: Statement<7> = Statement {
         "
     WITH deleted AS (
         DELETE FROM password_resets
-        WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() AND redeemed_at IS NULL AND NOT $7 RETURNING user_id
+        WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() AND redeemed_at IS NULL AND NOT $7
+        RETURNING user_id, email AS sent_to, credential_version AS version
     ), marked AS (
         UPDATE password_resets SET redeemed_at = now()
-        WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() AND redeemed_at IS NULL AND $7 RETURNING user_id
+        WHERE token_hash = $1 AND user_id = $2 AND expires_at > now() AND redeemed_at IS NULL AND $7
+        RETURNING user_id, email AS sent_to, credential_version AS version
     ), changed AS (
         UPDATE users SET password = $3, credential_version = credential_version + 1,
             email_verified_at = coalesce(email_verified_at, now())
-        FROM (SELECT * FROM deleted UNION ALL SELECT * FROM marked) AS redeemed WHERE users.id = redeemed.user_id AND NOT ",
+        FROM (SELECT * FROM deleted UNION ALL SELECT * FROM marked) AS redeemed WHERE users.id = redeemed.user_id AND ",
+        token_belongs_to!("redeemed.sent_to", "redeemed.version", user: "users"),
+        " AND NOT ",
         is_deleted!("users.id"),
         "
         RETURNING users.id, users.credential_version

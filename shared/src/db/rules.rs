@@ -164,9 +164,38 @@ macro_rules! count_in_mail_budget {
             $crate::db::rules::counter_key!("'mails to unproven mailboxes'"),
             ", 1, now() + ",
             $window,
-            " * interval '1 second' FROM source_counted",
+            " * interval '1 second' FROM source_counted WHERE ",
+            $of_all,
+            " > 0",
             $crate::db::rules::count_within_window!(up to $of_all),
             "
+    )"
+        )
+    };
+}
+
+/// The parts of a `WITH` that count a mail about the account in the row of `$account`, which has `email` and `email_verified`. `notified` has this row
+/// if the mail may be sent. To a verified address it always may. Anybody can sign up with somebody else's address, so to others the limit applies.
+macro_rules! count_account_mail {
+    ($account:literal, limit: $limit:literal, window: $window:literal) => {
+        concat!(
+            "unproved_counted AS (
+        INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT ",
+            $crate::db::rules::counter_key!("'account mail ' || mailbox"),
+            ", 1, now() + ",
+            $window,
+            " * interval '1 second' FROM (SELECT ",
+            $crate::db::rules::mailbox_of!("email"),
+            " AS mailbox FROM ",
+            $account,
+            " WHERE NOT email_verified) AS address",
+            $crate::db::rules::count_within_window!(up to $limit),
+            "
+    ), notified AS (
+        SELECT a.* FROM ",
+            $account,
+            " a WHERE a.email_verified OR EXISTS (SELECT FROM unproved_counted)
     )"
         )
     };
@@ -180,9 +209,9 @@ macro_rules! seconds_until {
 }
 
 pub(super) use {
-    auth_time, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted, is_taken, last_used,
-    mailbox_of, one_more, pending_email, seconds_until, session_columns, session_is_live, session_is_presented,
-    user_columns,
+    auth_time, count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted,
+    is_taken, last_used, mailbox_of, one_more, pending_email, seconds_until, session_columns, session_is_live,
+    session_is_presented, user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

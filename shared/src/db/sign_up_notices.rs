@@ -4,9 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{
-        count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted, mailbox_of, user_columns,
-    },
+    rules::{count_in_mail_budget, count_within_window, counter_key, has_address, mailbox_of, user_columns},
     seconds,
     statement::Statement,
     users::user,
@@ -19,6 +17,9 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&OWE];
 
+/// The owner of the address is its account, or the account that may get it back. The sign-up is counted in the budget of mails before the limit of the
+/// mailbox, and even if there is no owner. So a sign-up with a taken address uses up as much of the budget as one with a free address.
+///
 /// If the answer of an earlier run was lost, the second run counts the mail again. If this exceeds a limit, the outbox shows that the mail is owed.
 static OWE: Statement<10> = Statement {
     sql: concat!(
@@ -26,32 +27,42 @@ static OWE: Statement<10> = Statement {
     WITH account AS (
         SELECT ",
         user_columns!(),
-        " FROM users u WHERE ",
+        ", NULL AS reserved FROM users WHERE ",
         has_address!("$1"),
-        " AND NOT ",
-        is_deleted!("u.id"),
         "
-    ), mailbox_counted AS (
+        UNION ALL
+        SELECT ",
+        user_columns!(),
+        ", $1 FROM users WHERE id = (
+            SELECT r.user_id FROM reserved_addresses r WHERE r.address = lower($1 COLLATE \"C\") AND r.expires_at > now()
+        ) AND NOT ",
+        has_address!("$1"),
+        "
+    ), signed_up AS (
+        SELECT
+    ), ",
+        count_in_mail_budget!("signed_up", source: "$5", of_source: "$6", of_all: "$7", window: "$8"),
+        ", mailbox_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT ",
         counter_key!("'sign-up notice ' || mailbox"),
         ", 1, now() + $4 * interval '1 second' FROM (SELECT ",
-        mailbox_of!("email"),
-        " AS mailbox FROM account) AS address",
+        mailbox_of!("$1"),
+        " AS mailbox FROM account, budget_counted) AS address",
         count_within_window!(up to "$3"),
         "
-    ), ",
-        count_in_mail_budget!("mailbox_counted", source: "$5", of_source: "$6", of_all: "$7", window: "$8"),
-        ", mail AS (
-        INSERT INTO outbox (user_id, kind, id, due_at, expires_at)
-        SELECT account.id, 'sign_up_attempted', $2, now() + $9 * interval '1 second', now() + $10 * interval '1 second'
-        FROM account, budget_counted
+    ), mail AS (
+        INSERT INTO outbox (user_id, kind, id, recipient, due_at, expires_at)
+        SELECT account.id, 'sign_up_attempted', $2, reserved, now() + $9 * interval '1 second', now() + $10 * interval '1 second'
+        FROM account, mailbox_counted
         ON CONFLICT (user_id, kind) DO UPDATE
-        SET id = excluded.id, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
+        SET id = excluded.id, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
         RETURNING user_id
     )
-    SELECT account.* FROM account
-    WHERE EXISTS (SELECT FROM mail) OR EXISTS (SELECT FROM outbox o WHERE o.user_id = account.id AND o.id = $2)"
+    SELECT account.*, coalesce(reserved, email) AS recipient,
+        EXISTS (SELECT FROM mail) OR EXISTS (SELECT FROM outbox o WHERE o.user_id = account.id AND o.id = $2) AS is_owed,
+        EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
+    FROM signed_up LEFT JOIN account ON true"
     ),
     types: [
         Type::TEXT,
@@ -67,15 +78,30 @@ static OWE: Statement<10> = Statement {
     ],
 };
 
-/// Writes the notice into the outbox, and returns its recipient. `None` if the address has no account that can be used, or if a limit of mails is
-/// reached. `mail` is the id of the first attempt to send it.
+/// A notice that is in the outbox.
+pub struct SignUpNotice {
+    /// The owner of the address.
+    pub owner: User,
+    /// The address.
+    pub recipient: String,
+}
+
+/// What a sign-up with a taken address has done.
+pub struct Counted {
+    /// The notice. `None` if a limit of mails is reached, or if the address has no owner any more.
+    pub notice: Option<SignUpNotice>,
+    /// Whether the limit of all mails to unproved mailboxes together was reached.
+    pub is_over_budget: bool,
+}
+
+/// Counts a sign-up with a taken address in the budget of mails, and writes the notice into the outbox. `mail` is the id of the first attempt to send it.
 pub async fn owe(
     db: &Database,
     email: &Email,
     mail: MailId,
     source: &Source,
     budget: MailBudget,
-) -> Result<Option<User>, DbError> {
+) -> Result<Counted, DbError> {
     let (limit, source) = (policy::SIGN_UP_NOTICES_OF_MAILBOX, MailBudget::source_counter(source));
     let values = [
         &email.as_str() as _,
@@ -89,5 +115,8 @@ pub async fn owe(
         &seconds(policy::MAIL_FIRST_RETRY) as _,
         &seconds(policy::NOTICE_LIFETIME) as _,
     ];
-    Ok(db.query_opt(&OWE, values).await?.as_ref().map(user))
+    let row = db.query_one(&OWE, values).await?;
+    let is_owed = row.get::<_, Option<bool>>("is_owed") == Some(true);
+    let notice = is_owed.then(|| SignUpNotice { owner: user(&row), recipient: row.get("recipient") });
+    Ok(Counted { notice, is_over_budget: row.get("is_over_budget") })
 }

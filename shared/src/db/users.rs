@@ -14,7 +14,7 @@ use super::{
     statement::Statement,
 };
 use crate::{
-    domain::{Email, Locale, Name, PresentedSession, Source, UnixTime, User, UserId, VerifiedToken},
+    domain::{CounterKey, Email, Locale, Name, PresentedSession, Source, UnixTime, User, UserId, VerifiedToken},
     security::{MailBudget, PasswordHash, policy},
 };
 
@@ -31,7 +31,9 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
 /// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.
 ///
-/// `$5` to `$17` are for the verification mail. If `$5` is NULL, no mail is owed. In the second half, the mail's id in the outbox shows that it is.
+/// If `$8` is not NULL, the sign-up is counted in the budget of mails, and before the limit of the mailbox. So a sign-up with a free address uses up as
+/// much of the budget as one with a taken address ([`super::sign_up_notices`]). If `$5` is NULL, no verification mail is owed. In the second half, the
+/// mail's id in the outbox shows that it is.
 static CREATE: Statement<18> = Statement {
     sql: concat!(
         "
@@ -48,14 +50,16 @@ static CREATE: Statement<18> = Statement {
         RETURNING ",
         user_columns!(),
         "
-    ), wanted AS (
-        SELECT email FROM created WHERE $5 IS NOT NULL
+    ), signed_up AS (
+        SELECT FROM created WHERE $8 IS NOT NULL
+    ), ",
+        count_in_mail_budget!("signed_up", source: "$8", of_source: "$9", of_all: "$10", window: "$11"),
+        ", wanted AS (
+        SELECT email FROM created, budget_counted WHERE $5 IS NOT NULL
     ), ",
         count_verification_mail!("wanted", limit: "$6", window: "$7"),
-        ", ",
-        count_in_mail_budget!("mailbox_counted", source: "$8", of_source: "$9", of_all: "$10", window: "$11"),
         ", due AS (
-        SELECT created.* FROM created, budget_counted
+        SELECT created.* FROM created, mailbox_counted
     ), ",
         owe_verification_mail!(
             "due",
@@ -112,10 +116,10 @@ pub struct NewAccount<'a> {
     pub locale: Locale,
 }
 
-/// The mail that a sign-up owes, and the limits that apply to it.
+/// The mail that a sign-up owes, and the budget in which the sign-up is counted.
 pub struct SignUpMail<'a> {
-    /// The mail.
-    pub mail: VerificationMail<'a>,
+    /// The mail. `None` if the sign-up owes none, and is only counted.
+    pub mail: Option<VerificationMail<'a>>,
     /// Where the sign-up came from.
     pub source: &'a Source,
     /// How many mails may go to mailboxes that nobody has proved.
@@ -132,15 +136,16 @@ pub struct CreatedAccount {
     pub is_over_budget: bool,
 }
 
-/// Creates an account. With `verification`, also writes the verification mail into the outbox, unless one of its limits is reached. `None` if the
-/// address has an account already, in whatever case, or if it is reserved for an account that may get it back.
+/// Creates an account. With `counted`, also counts the sign-up in the budget of mails, and writes the verification mail into the outbox, unless one of
+/// its limits is reached. `None` if the address has an account already, in whatever case, or if it is reserved for an account that may get it back.
 pub async fn create(
     db: &Database,
     NewAccount { name, email, hash, locale }: NewAccount<'_>,
-    verification: Option<&SignUpMail<'_>>,
+    counted: Option<&SignUpMail<'_>>,
 ) -> Result<Option<CreatedAccount>, DbError> {
     let of_mailbox = policy::VERIFICATION_MAILS_OF_MAILBOX;
-    let mail = verification.map(|verification| verification.mail);
+    let mail = counted.and_then(|counted| counted.mail);
+    let source = counted.map(|counted| MailBudget::source_counter(counted.source));
     let values = [
         &name.as_str() as _,
         &email.as_str() as _,
@@ -149,11 +154,9 @@ pub async fn create(
         &mail.map(|mail| mail.page) as _,
         &of_mailbox.attempts as _,
         &seconds(of_mailbox.window) as _,
-        &verification
-            .map(|verification| MailBudget::source_counter(verification.source))
-            .map(|key| key.as_bytes().to_vec()) as _,
+        &source.as_ref().map(CounterKey::as_bytes) as _,
         &policy::MAILS_OF_SOURCE as _,
-        &verification.map(|verification| verification.budget.mails()) as _,
+        &counted.map(|counted| counted.budget.mails()) as _,
         &seconds(policy::MAIL_BUDGET_WINDOW) as _,
         &mail.map(|mail| mail.token.as_bytes()) as _,
         &mail.map(|mail| mail.code.as_bytes()) as _,

@@ -4,7 +4,7 @@ use super::{
     LinkTokenHash,
     policy::{self, Limit},
 };
-use crate::domain::{CounterKey, SessionId, Source, UserId};
+use crate::domain::{CounterKey, EmailLookup, SessionId, Source, UserId};
 
 /// An action that each source may take only a limited number of times in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Attempt {
     ResetPassword,
     /// `POST /api/keep-account/{token}`.
     KeepAccount,
+    /// `POST /api/verify-email/{token}`, with a token that is not valid. With a valid one, it counts as an attempt to sign in.
+    VerifyEmail,
     /// `POST /api/change-email/{token}`, with a token that is not valid. With a valid one, it counts as an attempt to sign in.
     ChangeEmail,
     /// `POST /api/undo-email-change/{token}`, with a token that is not valid.
@@ -30,6 +32,7 @@ impl Attempt {
             Self::ForgotPassword => "forgot-password",
             Self::ResetPassword => "reset-password",
             Self::KeepAccount => "keep-account",
+            Self::VerifyEmail => "verify-email",
             Self::ChangeEmail => "change-email",
             Self::UndoEmailChange => "undo-email-change",
         }
@@ -49,7 +52,7 @@ impl Attempt {
             Self::ForgotPassword => policy::FORGOTTEN_OF_SOURCE,
             Self::ResetPassword => policy::RESETS_OF_SOURCE,
             Self::KeepAccount => policy::KEEPS_OF_SOURCE,
-            Self::ChangeEmail | Self::UndoEmailChange => policy::INVALID_LINKS_OF_SOURCE,
+            Self::VerifyEmail | Self::ChangeEmail | Self::UndoEmailChange => policy::INVALID_LINKS_OF_SOURCE,
         }
     }
 }
@@ -61,6 +64,28 @@ pub enum PasswordLink<'a> {
     Verification(&'a LinkTokenHash),
     /// The link that proves a new address, by the hash of its token.
     EmailChange(&'a LinkTokenHash),
+}
+
+impl PasswordLink<'_> {
+    /// What a request with a link of this kind counts as if the link is not valid.
+    #[must_use]
+    pub fn attempt_if_invalid(self) -> Attempt {
+        match self {
+            Self::Verification(_) => Attempt::VerifyEmail,
+            Self::EmailChange(_) => Attempt::ChangeEmail,
+        }
+    }
+}
+
+/// An attempt to sign in.
+#[derive(Debug, Clone, Copy)]
+pub struct SignInAttempt<'a> {
+    /// The address.
+    pub email: &'a EmailLookup,
+    /// Where the request came from.
+    pub source: &'a Source,
+    /// Whether an account whose address is not verified is treated like no account.
+    pub only_verified: bool,
 }
 
 /// An attempt of a signed-in user to prove the password.

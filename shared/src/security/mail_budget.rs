@@ -1,8 +1,10 @@
 //! The limit of all mails to mailboxes that nobody has proved.
 
+use tracing::error;
+
 use super::policy;
 use crate::{
-    domain::{CounterKey, Source},
+    domain::{CounterKey, Source, UserId},
     environment::{ConfigError, Environment},
 };
 
@@ -25,6 +27,12 @@ impl MailBudget {
     #[must_use]
     pub fn mails(self) -> i32 {
         self.0
+    }
+
+    /// Reports that a mail was not sent because the budget is used up. `user` is the account that the mail is about, if there is one. The metric
+    /// `MailBudgetUsedUp` in `template.yaml` counts these lines by the end of their message.
+    pub fn report_used_up(user: Option<UserId>) {
+        error!(user_id = user.map(|user| user.0), "a mail was not sent, because MAILS_PER_HOUR is used up");
     }
 
     /// The counter of the mails that a source has caused. Its limit is [`policy::MAILS_OF_SOURCE`].

@@ -190,6 +190,9 @@ pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration:
 pub const VERIFICATION_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Notices to one mailbox that somebody tried to sign up with its address.
 pub const SIGN_UP_NOTICES_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
+/// Mails about accounts with unverified addresses in one mailbox: that the password was changed, and that the account was deleted. Somebody who signs up
+/// with other people's addresses could otherwise send them such mails. Addresses that differ only after a `+` are one mailbox.
+pub const ACCOUNT_MAILS_TO_UNPROVED_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Mails to mailboxes that nobody has proved, from all sources together: those of sign-ups and changes of the address. SES stops a sender with too
 /// many bounces. So nobody may use this service to send mail to many addresses that do not exist.
 pub const MAILS_PER_HOUR: i32 = 1_000;
@@ -268,7 +271,7 @@ pub const SWEEP_BATCH: i64 = 1_000;
 /// How long the table `session_endings` keeps a change of credentials while sessions are in PostgreSQL. So `sweep` can end sessions that were opened
 /// in DynamoDB during a move to a table. A move takes less time, even if it fails.
 pub const MOVE_OF_SESSIONS: Duration = Duration::from_hours(24);
-/// After this many failures of DynamoDB, an invocation of `sweep` leaves the other users' sessions to the next invocation.
+/// After this many failures of a store, an invocation of `sweep` leaves the other users' sessions, or the other erasures, to the next invocation.
 pub const SWEEP_FAILURES: usize = 3;
 /// The part of its time that `sweep` reserves for everything except ending sessions and sending mails.
 pub const SWEEP_RESERVE: Duration = Duration::from_secs(15);

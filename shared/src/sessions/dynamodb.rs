@@ -268,12 +268,13 @@ impl SessionTable {
         .await
     }
 
-    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high or higher.
+    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high or higher. Takes back
+    /// the expiry that [`Self::erase`] sets, because an account whose version rises was not erased.
     pub(crate) async fn raise_minimum_version(&self, user: UserId, version: i32) -> Result<(), DbError> {
         let key = account_key(user);
         let raise = self.0.update(Update {
             key: &key,
-            change: "SET minimum_version = :version",
+            change: "SET minimum_version = :version REMOVE expires_at",
             condition: "attribute_not_exists(minimum_version) OR minimum_version < :version",
             values: vec![(":version", number(version.into()))],
         });

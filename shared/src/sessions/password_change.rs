@@ -16,6 +16,14 @@ use crate::{
     security::{PasswordHash, token::TokenReply},
 };
 
+/// A changed password.
+pub struct PasswordChangeReply {
+    /// The tokens of the new session.
+    pub tokens: TokenReply,
+    /// Whether the notice is in the outbox.
+    pub notice_is_owed: bool,
+}
+
 impl Sessions {
     /// Sets the password of the user who gave this proof, ends all sessions of the user, and writes the notice into the outbox. Opens a session that
     /// inherits the `auth_time` of the presented one, and returns its tokens.
@@ -30,7 +38,7 @@ impl Sessions {
         proof: &Proof,
         hash: &PasswordHash,
         notice: MailId,
-    ) -> Result<TokenReply, ApiError> {
+    ) -> Result<PasswordChangeReply, ApiError> {
         let mut rng = request.rng();
         let replacement = Replacement {
             id: SessionId::random(&mut rng),
@@ -43,11 +51,13 @@ impl Sessions {
         let change = PasswordChange { session: *session, hash, notice, replacement, forgive: counters };
         let changed = password_changes::change(database, change).await?.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::PasswordChanged, Some(user.id));
-        if let Some(session) = changed.session {
-            return self.mint_fresh(request, &session);
-        }
-        let user = User { credential_version: changed.version, ..user.clone() };
-        self.complete_password_change(request, database, *session, &user).await
+        let tokens = if let Some(session) = changed.session {
+            self.mint_fresh(request, &session)?
+        } else {
+            let user = User { credential_version: changed.version, ..user.clone() };
+            self.complete_password_change(request, database, *session, &user).await?
+        };
+        Ok(PasswordChangeReply { tokens, notice_is_owed: changed.notice_is_owed })
     }
 
     /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version. Until the minimum

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 use tests::{
-    Person, Reply, Stack,
+    Person, Reply, Ses, SesHealth, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
 };
@@ -160,6 +160,29 @@ async fn an_export_has_every_table_that_names_a_user_and_no_secret(#[values(Post
     assert_eq!(ada.logs_out(&laptop.access).await.status, 200);
     let revoked = ada.exports_account(&laptop.access).await;
     revoked.assert_refused(401, "token_revoked", "Token has been revoked");
+}
+
+/// A mail to a new address is owed only if that address has no account.
+// Requirement 58.
+#[tokio::test]
+async fn an_export_does_not_show_whether_a_new_address_is_taken() {
+    let ses = Ses::new().await;
+    let stack = Stack::builder()
+        .with("AWS_ENDPOINT_URL_SES", &ses.endpoint)
+        .with("FORGOT_PASSWORD_FLOOR_MS", "0")
+        .start()
+        .await;
+    let (ada, kate) = (stack.user("Ada").await, stack.user("Kate").await);
+    ses.set_health(SesHealth::Throttled);
+    for new in [kate, stack.stranger("Ada")] {
+        let tokens = ada.signs_in().await;
+        assert_eq!(ada.requests_email_change(&tokens.access, &new.email).await.status, 202);
+        let export = ada.exports_account(&tokens.access).await.json();
+        let kinds = export["rows"]["outbox"].as_array().unwrap().iter().map(|mail| mail["kind"].clone());
+        assert_eq!(kinds.collect::<Vec<_>>(), ["email_change_requested"]);
+        assert_eq!(export["rows"]["email_changes"][0]["email"], new.email.as_str());
+    }
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'email_change'").await, 1);
 }
 
 // Requirement 56.

@@ -11,7 +11,7 @@ use tests::{
     DynamoDbHealth, Person, Reply, Ses, SesHealth, Stack, StackBuilder,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
-    mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGE_REQUESTED, EMAIL_CHANGED, EMAIL_RESTORED, RESET},
+    mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGE_REQUESTED, EMAIL_CHANGED, EMAIL_RESTORED, PASSWORD_CHANGED, RESET},
 };
 
 use crate::{reauthenticate::assert_reauthentication_required, support::assert_session_ended};
@@ -205,7 +205,7 @@ async fn the_owner_gets_the_account_back_from_a_thief(#[values(PostgreSql, Dynam
     assert_link_refused(&first.undoes_email_change(&undo_of_thief).await);
     assert_link_refused(&second.changes_email(&pending).await);
     assert_link_refused(&second.resets_password(&reset_of_thief, "another password of Eve").await);
-    for table in ["account_deletions", "email_changes", "email_undos", "reserved_addresses WHERE user_id IS NOT NULL"] {
+    for table in ["account_deletions", "email_undos", "reserved_addresses WHERE user_id IS NOT NULL"] {
         assert_eq!(stack.sql_number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
     }
     second.newest_mail(EMAIL_RESTORED).await;
@@ -312,8 +312,40 @@ async fn a_change_voids_a_reset_link_and_redirects_the_notice_of_a_changed_passw
     let link = mailbox::mails_to(&renamed.email).await.pop().unwrap().token();
     assert_changed(&ada.changes_email(&link).await);
     assert_link_refused(&ada.resets_password(&reset, "a third password").await);
-    ada.newest_mail("Your password was changed").await;
+    ada.newest_mail(PASSWORD_CHANGED).await;
     assert!(mailbox::mails_to(&renamed.email).await.iter().all(|mail| mail.subject == EMAIL_CHANGE));
+}
+
+/// Otherwise, a thief could change the address and then cause further notices, which would replace those that the owner has not got yet.
+#[tokio::test]
+async fn a_later_notice_does_not_replace_one_that_is_owed_to_the_earlier_address() {
+    let ses = Ses::new().await;
+    let stack = builder(PostgreSql).with("AWS_ENDPOINT_URL_SES", &ses.endpoint).start().await;
+    let ada = stack.user("Ada").await;
+    let renamed = ada.with_email(&stack.stranger("Ada").email).with_password("another password");
+    let tokens = ada.signs_in().await;
+    assert_requested(&ada.requests_email_change(&tokens.access, &stack.stranger("Ada").email).await);
+    ses.set_health(SesHealth::Throttled);
+    let tokens = Tokens::from(&ada.changes_password(&tokens.access, "another password").await);
+    assert_requested(&ada.requests_email_change(&tokens.access, &renamed.email).await);
+    ses.set_health(SesHealth::Healthy);
+    stack.make_mails_due().await;
+    stack.sql("UPDATE outbox SET due_at = now() + interval '1 hour' WHERE kind <> 'email_change'").await;
+    stack.sweep().await;
+    let link = mailbox::mails_to(&renamed.email).await.pop().unwrap().token();
+    ses.set_health(SesHealth::Throttled);
+    assert_changed(&renamed.changes_email(&link).await);
+    assert_eq!(renamed.changes_password(&tokens.access, "a third password").await.status, 200);
+    ses.set_health(SesHealth::Healthy);
+    stack.make_mails_due().await;
+    stack.sweep().await;
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox").await, 0);
+    let count = async |person: &Person<'_>, subject: &str| {
+        mailbox::mails_to(&person.email).await.iter().filter(|mail| mail.subject == subject).count()
+    };
+    assert_eq!(count(&ada, PASSWORD_CHANGED).await, 1);
+    assert_eq!(count(&ada, EMAIL_CHANGE_REQUESTED).await, 2);
+    assert_eq!(count(&renamed, PASSWORD_CHANGED).await, 1);
 }
 
 /// The address is taken between the request and the change.

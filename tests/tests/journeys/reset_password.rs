@@ -8,6 +8,7 @@ use serde_json::json;
 use tests::{
     Stack,
     Store::{self, DynamoDb, PostgreSql},
+    mailbox::PASSWORD_CHANGED,
 };
 
 use crate::support::get_example;
@@ -30,7 +31,7 @@ async fn a_reset_ends_every_session_opens_none_and_sends_a_notice() {
     assert_eq!(ada.tries_to_sign_in().await.status, 401);
     ada.with_password("another password").signs_in().await;
     let notice = ada.mails(2).await.pop().unwrap();
-    assert_eq!(notice.subject, "Your password was changed");
+    assert_eq!(notice.subject, PASSWORD_CHANGED);
     assert!(!notice.text.contains("http"), "the notice contains no link");
 }
 
@@ -110,6 +111,33 @@ async fn a_link_stops_working_when_a_newer_one_is_requested_concurrently() {
         assert_eq!(ada.resets_password(&newer, "the newer one").await.status, 200);
         ada.with_password("the newer one").signs_in().await;
     }
+}
+
+/// A reset that was requested while the address or the credentials changed may have been mailed to the address before the change.
+// Requirement 51.
+#[rstest]
+#[tokio::test]
+async fn a_link_serves_only_under_the_address_and_the_credentials_it_was_issued_for(
+    #[values("email = 'new.' || email", "credential_version = credential_version + 1")] change: &str,
+) {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    let token = ada.receives_reset_mail(1).await.token();
+    let owed = "
+        INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
+        SELECT id, 'password_reset', gen_random_uuid(), 'https://auth.example.com/page', now(), now() + interval '1 hour' FROM users";
+    stack.sql(owed).await;
+    stack.sql(&format!("UPDATE users SET {change}")).await;
+    ada.resets_password(&token, "another password").await.assert_refused(
+        INVALID_LINK.0,
+        INVALID_LINK.1,
+        INVALID_LINK.2,
+    );
+    assert_eq!(stack.sweep().await["mails_void"], 1, "a sweep gives it no new token");
+    assert_eq!(
+        ada.with_email(&stack.sql_text("SELECT email::text FROM users").await).tries_to_sign_in().await.status,
+        200
+    );
 }
 
 #[tokio::test]

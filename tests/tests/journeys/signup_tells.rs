@@ -3,8 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::Method;
+use rstest::rstest;
 use serde_json::json;
-use tests::{Reply, Stack, StackBuilder};
+use tests::{
+    Reply, Stack, StackBuilder,
+    Store::{self, DynamoDb, PostgreSql},
+    mailbox::{self, EMAIL_CHANGE, SIGN_UP_ATTEMPTED},
+};
 
 fn builder() -> StackBuilder {
     Stack::builder().with("SIGNUP_TELLS", "off").with("EMAIL_VERIFICATION", "on")
@@ -97,8 +102,53 @@ async fn a_sign_in_to_an_unverified_account_counts_as_a_wrong_password() {
     assert_eq!(ada.tries_to_sign_in().await.status, 429);
 }
 
+/// Otherwise, somebody could use up the attempts of an address, sign up with it, and see whether that created an account.
+// Requirement 58.
+#[rstest]
 #[tokio::test]
-async fn a_deleted_account_gets_no_notice() {
+async fn a_sign_up_does_not_change_how_attempts_to_sign_in_are_counted(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = builder().state_in(store).start().await;
+    let (ada, nobody) = (stack.stranger("Ada"), stack.stranger("Nobody"));
+    ada.signs_up().await.assert_created();
+    let link = ada.mails(1).await.remove(0).token();
+    assert_eq!(ada.verifies_by_link(&link).await.status, 200);
+    for person in [&ada, &nobody] {
+        let eve = person.with_password("the guess of Eve");
+        for _ in 0..5 {
+            assert_eq!(eve.tries_to_sign_in().await.status, 401);
+        }
+        eve.signs_up().await.assert_created();
+        assert_eq!(eve.tries_to_sign_in().await.status, 429, "{}", person.name);
+    }
+}
+
+/// How many mails the budget has counted.
+async fn counted_mails(stack: &Stack) -> i64 {
+    stack
+        .sql_number(
+            "SELECT coalesce(max(attempts), 0)::bigint FROM throttle WHERE key = sha256('mails to unproven mailboxes')",
+        )
+        .await
+}
+
+/// Otherwise, somebody could see by the mails to a mailbox of their own whether a sign-up with another address used up the budget.
+// Requirement 58.
+#[rstest]
+#[tokio::test]
+async fn each_sign_up_uses_up_as_much_of_the_budget_of_mails(#[values("on", "off")] verification: &str) {
+    let stack = builder().with("EMAIL_VERIFICATION", verification).start().await;
+    let ada = stack.stranger("Ada");
+    for count in 1..=6 {
+        // The first one is of a free address. The later ones exceed the limit of the mailbox.
+        ada.signs_up().await.assert_created();
+        assert_eq!(counted_mails(&stack).await, count);
+    }
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 1);
+}
+
+/// Nobody can sign in to a deleted account. But its owner can keep it, and must learn why the sign-up created no account.
+#[tokio::test]
+async fn the_owner_of_a_deleted_account_gets_the_notice() {
     let stack = builder().start().await;
     let ada = stack.stranger("Ada");
     ada.signs_up().await.assert_created();
@@ -107,6 +157,38 @@ async fn a_deleted_account_gets_no_notice() {
     assert_eq!(ada.deletes_account(&ada.signs_in().await.access).await.status, 202);
     ada.mails(2).await;
     ada.signs_up().await.assert_created();
-    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'sign_up_attempted'").await, 0);
+    assert_eq!(ada.mails(3).await[2].subject, SIGN_UP_ATTEMPTED);
     assert_eq!(ada.tries_to_sign_in().await.status, 401);
+}
+
+/// While a change of the address can be undone, the earlier address stays taken.
+#[tokio::test]
+async fn the_owner_of_a_reserved_address_gets_the_notice_there() {
+    let stack = builder().start().await;
+    let (ada, renamed) = (stack.stranger("Ada"), stack.stranger("Ada"));
+    ada.signs_up().await.assert_created();
+    let link = ada.mails(1).await.remove(0).token();
+    assert_eq!(ada.verifies_by_link(&link).await.status, 200);
+    let tokens = ada.signs_in().await;
+    assert_eq!(ada.requests_email_change(&tokens.access, &renamed.email).await.status, 202);
+    let link = renamed.newest_mail(EMAIL_CHANGE).await.token();
+    assert_eq!(ada.changes_email(&link).await.status, 200);
+    let counted = counted_mails(&stack).await;
+    ada.with_email(&ada.email.to_uppercase()).signs_up().await.assert_created();
+    assert_eq!(counted_mails(&stack).await, counted + 1);
+    let mails = mailbox::wait_for(&ada.email.to_uppercase(), 1).await;
+    assert_eq!(mails[0].subject, SIGN_UP_ATTEMPTED);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 1);
+}
+
+// Requirement 60.
+#[tokio::test]
+async fn a_used_up_budget_is_reported_for_notices_too() {
+    let stack = builder().with("MAILS_PER_HOUR", "1").start().await;
+    let ada = stack.stranger("Ada");
+    ada.signs_up().await.assert_created();
+    ada.signs_up().await.assert_created();
+    assert_eq!(ada.mails(1).await.len(), 1);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox").await, 0);
+    assert_eq!(stack.log_of("signup").matches("MAILS_PER_HOUR is used up").count(), 1);
 }

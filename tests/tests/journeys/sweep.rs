@@ -138,7 +138,7 @@ async fn the_next_sweep_sends_a_failed_notice() {
     ses.set_health(Healthy);
     stack.make_mails_due().await;
     stack.sweep().await;
-    assert_eq!(ada.mails(2).await[1].subject, "Your password was changed");
+    assert_eq!(ada.mails(2).await[1].subject, mailbox::PASSWORD_CHANGED);
     assert_eq!(pending_mails(&stack).await, 0);
 }
 
@@ -458,6 +458,46 @@ async fn a_sweep_sends_the_mail_before_it_erases_the_account(#[values(PostgreSql
     let report = stack.sweep().await;
     assert_eq!((&report["mails_sent"], &report["accounts_erased"]), (&json!(1), &json!(1)), "{report}");
     assert_eq!(ada.mails(1).await.pop().unwrap().subject, "Your account will be erased");
+}
+
+/// A team may add a table that refers to `users` and forget `ON DELETE CASCADE`.
+#[tokio::test]
+async fn accounts_that_cannot_be_erased_do_not_stop_other_erasures() {
+    let stack = erasing_stack(PostgreSql).await;
+    for number in 0..5 {
+        let person = stack.user(&format!("Person {number}")).await;
+        assert_eq!(person.deletes_account(&person.signs_in().await.access).await.status, 202);
+    }
+    stack.sql("CREATE TABLE invoices (user_id bigint REFERENCES users (id)); INSERT INTO invoices SELECT id FROM users ORDER BY id LIMIT 4").await;
+    let failed = stack.invoke("sweep", &json!({})).await.unwrap_err();
+    assert_eq!(
+        stack.sql_text("SELECT string_agg(name, ' ' ORDER BY id) FROM users").await,
+        "Person 0 Person 1 Person 2 Person 3"
+    );
+    assert!(failed["errorMessage"].is_string(), "the failure raises an alarm: {failed}");
+    assert_eq!(stack.log_of("sweep").matches("an account could not be erased").count(), 4);
+}
+
+/// Otherwise, DynamoDB would delete the item of an account that was erased there, but kept in PostgreSQL.
+#[tokio::test]
+async fn the_item_of_an_account_that_was_not_erased_does_not_expire() {
+    let stack = erasing_stack(DynamoDb).await;
+    let ada = stack.user("Ada").await;
+    ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
+    stack
+        .sql("CREATE TABLE invoices (user_id bigint REFERENCES users (id)); INSERT INTO invoices SELECT id FROM users")
+        .await;
+    stack.invoke("sweep", &json!({})).await.unwrap_err();
+    let expires = async || {
+        let items = stack.state_table.as_ref().unwrap().items().await;
+        let account = items.into_iter().find(|item| item["sk"]["S"] == "account").unwrap();
+        account.get("expires_at").is_some()
+    };
+    assert!(expires().await);
+    stack.sql("DELETE FROM account_deletions").await;
+    let token = ada.receives_reset_mail(2).await.token();
+    assert_eq!(ada.resets_password(&token, "another password").await.status, 200);
+    assert!(!expires().await);
 }
 
 #[rstest]

@@ -7,6 +7,7 @@ use shared::{
     environment::Environment,
     error::ApiError,
     http::Request,
+    security::SignInAttempt,
     sessions::{SessionEndings, Sessions},
 };
 use tests::{Stack, stack::SECRET};
@@ -74,7 +75,8 @@ async fn a_session_opens_without_clearing_counters_and_counters_clear_without_a_
     let database = Database::from_env(&env).unwrap();
     let sessions = Sessions::from_env(&env, Some(&database)).unwrap();
     let (email, source) = (EmailLookup::new(&ada.email), Source::of(Some("192.0.2.1")));
-    let counted = throttle::count_sign_in(&database, &email, &source).await.unwrap();
+    let attempt = SignInAttempt { email: &email, source: &source, only_verified: false };
+    let counted = throttle::count_sign_in(&database, attempt).await.unwrap();
     let user = counted.account.unwrap().user;
     let attempts = "SELECT coalesce(sum(attempts), 0)::bigint FROM throttle WHERE octet_length(key) = 32";
     let before = stack.sql_number(attempts).await;
@@ -99,7 +101,8 @@ async fn accounts_addresses_and_sources_have_counters_of_their_own() {
         for source in ["192.0.2.1", "192.0.2.11"] {
             for spelling in [address.to_owned(), address.to_uppercase()] {
                 let (email, from) = (EmailLookup::new(&spelling), Source::of(Some(source)));
-                let found = throttle::find_account(&database, &email, &from).await.unwrap();
+                let attempt = SignInAttempt { email: &email, source: &from, only_verified: false };
+                let found = throttle::find_account(&database, attempt).await.unwrap();
                 seen.push(((address, source), found.counters));
             }
         }
@@ -114,7 +117,8 @@ async fn accounts_addresses_and_sources_have_counters_of_their_own() {
     // A reset starts new counters.
     let before = &seen[0].1;
     stack.sql("UPDATE users SET credential_version = 2").await;
-    let found = throttle::find_account(&database, &EmailLookup::new(&ada.email), &Source::of(Some("192.0.2.1"))).await;
-    let after = found.unwrap().counters;
+    let (email, source) = (EmailLookup::new(&ada.email), Source::of(Some("192.0.2.1")));
+    let attempt = SignInAttempt { email: &email, source: &source, only_verified: false };
+    let after = throttle::find_account(&database, attempt).await.unwrap().counters;
     assert!(after.account != before.account && after.both != before.both && after.source == before.source);
 }

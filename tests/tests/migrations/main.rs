@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 8] = [
     "V6__session_endings",
     "V7__accounts",
     "V8__verified_addresses_changes_and_deletion",
+    "V9__reset_tokens_of_one_address",
 ];
 
 /// A stack on a database that is not migrated.

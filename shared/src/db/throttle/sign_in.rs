@@ -15,17 +15,19 @@ use crate::{
         statement::Statement,
         users::account,
     },
-    domain::{CounterKey, EmailLookup, SignInCounters, Source, TooMany},
-    security::{PasswordLink, ProofAttempt, policy},
+    domain::{CounterKey, SignInCounters, Source, TooMany},
+    security::{PasswordLink, ProofAttempt, SignInAttempt, policy},
 };
 
 /// All statements of this module.
-pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 8] = [
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 10] = [
     &FIND_ACCOUNT,
+    &FIND_VERIFIED_ACCOUNT,
     &FIND_ACCOUNT_OF_USER,
     &FIND_ACCOUNT_OF_VERIFICATION,
     &FIND_ACCOUNT_OF_EMAIL_CHANGE,
     &COUNT_SIGN_IN,
+    &COUNT_VERIFIED_SIGN_IN,
     &COUNT_PROOF,
     &COUNT_OF_VERIFICATION,
     &COUNT_OF_EMAIL_CHANGE,
@@ -70,12 +72,12 @@ macro_rules! account_name {
     };
 }
 
-/// The account with the address `$1`. For an address without an account, or with a deleted one, the names of the counters contain the address, so
-/// that clients cannot see whether an account exists.
+/// The account with the address `$1` that fulfils the condition `$may_sign_in`. If none is found, the names of the counters contain the address. So
+/// clients cannot see whether an account exists.
 macro_rules! sign_in_by_address {
-    () => {
+    (if $may_sign_in:literal) => {
         sign_in!(
-            account: has_address!("$1"),
+            account: concat!(has_address!("$1"), " AND ", $may_sign_in),
             subject: concat!("coalesce(", account_name!(), ", 'address ' || coalesce(lower($1 COLLATE \"C\"), ''))")
         )
     };
@@ -107,20 +109,29 @@ macro_rules! sign_in_by_email_change {
     };
 }
 
-static FIND_ACCOUNT: Statement<2> = Statement {
-    sql: concat!(
-        "
+/// A statement that finds the account of an address and the counters of an attempt to sign in to it.
+macro_rules! find_account_of_address {
+    (if $may_sign_in:literal) => {
+        Statement {
+            sql: concat!(
+                "
     WITH ",
-        sign_in_by_address!(),
-        "
+                sign_in_by_address!(if $may_sign_in),
+                "
     SELECT account.*, named.* FROM named LEFT JOIN account ON true"
-    ),
-    types: [Type::TEXT, Type::TEXT],
-};
+            ),
+            types: [Type::TEXT, Type::TEXT],
+        }
+    };
+}
 
-/// Finds the account of an address, and the counters for an attempt to sign in to it, for counters outside PostgreSQL. Counts nothing.
-pub async fn find_account(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, DbError> {
-    let row = db.query_one(&FIND_ACCOUNT, [&email.as_sql(), &source.as_str()]).await?;
+static FIND_ACCOUNT: Statement<2> = find_account_of_address!(if "true");
+static FIND_VERIFIED_ACCOUNT: Statement<2> = find_account_of_address!(if "email_verified_at IS NOT NULL");
+
+/// Finds the account of an attempt to sign in, and the counters of the attempt, for counters outside PostgreSQL. Counts nothing.
+pub async fn find_account(db: &Database, attempt: SignInAttempt<'_>) -> Result<CountedSignIn, DbError> {
+    let statement = if attempt.only_verified { &FIND_VERIFIED_ACCOUNT } else { &FIND_ACCOUNT };
+    let row = db.query_one(statement, [&attempt.email.as_sql(), &attempt.source.as_str()]).await?;
     Ok(found_sign_in(&row, None))
 }
 
@@ -286,7 +297,9 @@ macro_rules! count_attempt {
     };
 }
 
-static COUNT_SIGN_IN: Statement<10> = count_attempt!(sign_in_by_address!(), Type::TEXT);
+static COUNT_SIGN_IN: Statement<10> = count_attempt!(sign_in_by_address!(if "true"), Type::TEXT);
+static COUNT_VERIFIED_SIGN_IN: Statement<10> =
+    count_attempt!(sign_in_by_address!(if "email_verified_at IS NOT NULL"), Type::TEXT);
 static COUNT_OF_VERIFICATION: Statement<10> = count_attempt!(sign_in_by_verification!(), Type::BYTEA);
 static COUNT_OF_EMAIL_CHANGE: Statement<10> = count_attempt!(sign_in_by_email_change!(), Type::BYTEA);
 
@@ -367,8 +380,9 @@ pub async fn count_proof(
 }
 
 /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt.
-pub async fn count_sign_in(db: &Database, email: &EmailLookup, source: &Source) -> Result<CountedSignIn, NotCounted> {
-    let counted = count_attempt(db, &COUNT_SIGN_IN, &email.as_sql(), source).await?;
+pub async fn count_sign_in(db: &Database, attempt: SignInAttempt<'_>) -> Result<CountedSignIn, NotCounted> {
+    let statement = if attempt.only_verified { &COUNT_VERIFIED_SIGN_IN } else { &COUNT_SIGN_IN };
+    let counted = count_attempt(db, statement, &attempt.email.as_sql(), attempt.source).await?;
     counted.ok_or_else(|| DbError::Failed("an attempt to sign in has no counters".into()).into())
 }
 

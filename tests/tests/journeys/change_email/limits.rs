@@ -48,14 +48,14 @@ async fn a_source_may_send_sixty_invalid_links_an_hour(#[values(PostgreSql, Dyna
     let stack = Stack::builder().state_in(store).processes(4).start().await;
     let ada = stack.user("Ada").await;
     let unknown = "A".repeat(43);
-    let replies = join_all(
-        (0..60).map(|_| async { (ada.changes_email(&unknown).await, ada.undoes_email_change(&unknown).await) }),
-    );
-    for (change, undo) in replies.await {
-        assert_link_refused(&change);
-        assert_link_refused(&undo);
+    let uses = || async {
+        let (change, undo) = (ada.changes_email(&unknown).await, ada.undoes_email_change(&unknown).await);
+        [change, undo, ada.verifies_by_link(&unknown).await]
+    };
+    for reply in join_all((0..60).map(|_| uses())).await.iter().flatten() {
+        assert_link_refused(reply);
     }
-    for reply in [ada.changes_email(&unknown).await, ada.undoes_email_change(&unknown).await] {
+    for reply in uses().await {
         reply.assert_refused(429, "too_many_attempts", "Too many attempts. Try again later.");
     }
     assert_link_refused(&ada.from_source("192.0.2.1").changes_email(&unknown).await);
@@ -81,6 +81,21 @@ async fn a_mailbox_gets_three_change_mails_an_hour(#[values(PostgreSql, DynamoDb
     stack.sql("UPDATE throttle SET expires_at = now()").await;
     let ada = stack.user("Ada").await;
     link_for(&ada, &ada.signs_in().await, &target).await;
+}
+
+/// Otherwise, a request that sends no mail would void the link that was sent before.
+// Requirement 60.
+#[tokio::test]
+async fn a_request_over_the_budget_changes_nothing() {
+    let stack = builder(PostgreSql).with("MAILS_PER_HOUR", "1").start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    let new = stack.stranger("Ada");
+    let link = link_for(&ada, &tokens, &new).await;
+    assert_requested(&ada.requests_email_change(&tokens.access, &stack.stranger("Ada").email).await);
+    assert_eq!(stack.log_of("change-email").matches("MAILS_PER_HOUR is used up").count(), 1);
+    assert_eq!(ada.account(&tokens.access).await.json()["pending_email"], new.email.as_str());
+    assert_changed(&ada.changes_email(&link).await);
 }
 
 /// A request over the limit gets the same answer, and the last link stays valid.

@@ -5,7 +5,7 @@ use rstest::rstest;
 use tests::{
     Stack,
     Store::{self, DynamoDb, PostgreSql},
-    mailbox,
+    Tokens, mailbox,
 };
 
 use super::{assert_sent, new_user, stack_in};
@@ -58,6 +58,40 @@ async fn all_sign_ups_together_cause_a_limited_number_of_mails(#[values(PostgreS
     assert_sent(&bob.requests_verification_mail(&tokens.access).await);
     let mail = bob.mails(1).await.remove(0);
     assert_eq!(bob.verifies_by_code(&tokens.access, &mail.code()).await.status, 200);
+}
+
+// Requirement 60.
+#[tokio::test]
+async fn a_budget_of_zero_sends_no_mail() {
+    let stack = Stack::builder().with_verification().with("MAILS_PER_HOUR", "0").start().await;
+    stack.user("Ada").await;
+    assert_eq!(stack.sql_number("SELECT count(*) FROM email_verifications").await, 0);
+    assert_eq!(stack.log_of("signup").matches("MAILS_PER_HOUR is used up").count(), 1);
+}
+
+/// Somebody could sign up with other people's addresses to send them these mails.
+// Requirement 60.
+#[rstest]
+#[tokio::test]
+async fn an_unproved_mailbox_gets_three_mails_about_accounts_an_hour(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let target = stack.stranger("Ada");
+    let mut mails = 0;
+    for tag in ["", "+1", "+2"] {
+        let ada = target.with_email(&target.email.replace('@', &format!("{tag}@")));
+        ada.signs_up().await.assert_created();
+        let tokens = Tokens::from(&ada.changes_password(&ada.signs_in().await.access, "another password").await);
+        assert_eq!(ada.deletes_account(&tokens.access).await.status, 202);
+        mails += mailbox::mails_to(&ada.email).await.len();
+    }
+    assert_eq!(mails, 3);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox").await, 0);
+
+    // A verified address has no such limit.
+    stack.sql("DELETE FROM account_deletions; UPDATE users SET email_verified_at = now()").await;
+    let ada = target.with_password("another password");
+    assert_eq!(ada.deletes_account(&ada.signs_in().await.access).await.status, 202);
+    ada.mails(3).await;
 }
 
 // Requirement 60.
