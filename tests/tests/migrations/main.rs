@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// All migrations, in order.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
     "V3__addresses_compared_by_ascii",

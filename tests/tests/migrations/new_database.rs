@@ -34,7 +34,8 @@ async fn a_database_of_version_1_is_migrated_with_its_accounts_and_sessions() {
     stack
         .sql(
             "DROP TABLE outbox, session_endings, email_verifications, email_changes, email_undos, reserved_addresses, account_deletions;
-            ALTER TABLE password_resets DROP COLUMN redeemed_at; DROP INDEX password_resets_expires_at_idx;
+            ALTER TABLE password_resets DROP COLUMN redeemed_at, DROP COLUMN email, DROP COLUMN credential_version;
+            DROP INDEX password_resets_expires_at_idx;
             DROP INDEX users_email_ascii_key;
             DROP INDEX sessions_user_id_source_idx;
             ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;

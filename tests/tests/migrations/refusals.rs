@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::{Stack, database::TestDatabase};
 
 use crate::{
-    assert_refused_unchanged,
+    MIGRATIONS, assert_refused_unchanged,
     old_service::{ADA, OLD_SCHEMAS, OldSchema, OldUser},
     stack_on,
 };
@@ -122,10 +122,13 @@ async fn two_accounts_that_only_the_collation_distinguishes_are_named() {
 #[tokio::test]
 async fn a_schema_newer_than_the_function_knows() {
     let stack = Stack::start().await;
-    stack.sql("INSERT INTO refinery_schema_history VALUES (9, 'later', '2030-01-01T00:00:00Z', '1')").await;
+    let (newest, later) = (MIGRATIONS.len(), MIGRATIONS.len() + 1);
+    let row = format!("INSERT INTO refinery_schema_history VALUES ({later}, 'later', '2030-01-01T00:00:00Z', '1')");
+    stack.sql(&row).await;
     for payload in [json!({}), json!({ "finish": true })] {
         let message = assert_refused_unchanged(&stack, payload, "SchemaIsNewer").await;
-        assert!(message.contains("version 9 and this function knows versions up to 8"), "{message}");
+        let expected = format!("version {later} and this function knows versions up to {newest}");
+        assert!(message.contains(&expected), "{message}");
     }
 }
 

@@ -15,7 +15,7 @@ const BACK_TO_VERSION_4: &str = "
     ALTER SEQUENCE users_id_seq AS integer;
     DROP TABLE session_endings, email_verifications, email_changes, email_undos, reserved_addresses, account_deletions;
     ALTER TABLE outbox DROP COLUMN recipient;
-    ALTER TABLE password_resets DROP COLUMN redeemed_at;
+    ALTER TABLE password_resets DROP COLUMN redeemed_at, DROP COLUMN email, DROP COLUMN credential_version;
     ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;
     ALTER TABLE sessions DROP COLUMN auth_time, DROP COLUMN user_agent;
     DELETE FROM refinery_schema_history WHERE version > 4";
