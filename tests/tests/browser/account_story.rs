@@ -130,7 +130,7 @@ async fn changes_the_address_and_undoes_it<'a>(browser: &Client, ada: &Person<'a
     let undo = ada.newest_mail(EMAIL_CHANGED).await;
     open_link(browser, &undo, "Änderung Ihrer Adresse rückgängig machen").await;
     click_submit(browser).await;
-    wait_for_heading(browser, "Ihre Adresse ist wiederhergestellt").await;
+    wait_for_heading(browser, "Ihre frühere Adresse gilt wieder").await;
     assert_ended(&ada.account(&tokens.access).await);
     new.newest_mail(EMAIL_RESTORED).await;
     new.tries_to_sign_in().await.assert_refused(401, "invalid_credentials", "Invalid credentials");
