@@ -52,7 +52,7 @@ pub use dynamodb_proxy::{DynamoDbHealth, DynamoDbRequest};
 pub use functions::binary;
 pub use person::{Person, Tokens};
 pub use postgres::{PgBouncer, Postgres, Shutdown};
-pub use postgres_proxy::{InterruptionPoint, Network, PostgresProxy, Statement};
+pub use postgres_proxy::{InterruptionPoint, Network, PostgresProxy};
 pub use rds::{LoginToken, Rds};
 pub use reply::Reply;
 pub use ses::{AcceptedMail, Ses, SesHealth};

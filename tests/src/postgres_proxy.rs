@@ -4,7 +4,6 @@
 //! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
@@ -48,15 +47,6 @@ enum Disturbance {
     Close,
 }
 
-/// A statement that a function sent.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Statement {
-    /// The SQL text.
-    pub sql: String,
-    /// The object ids of the parameters' types.
-    pub types: Vec<u32>,
-}
-
 /// A running proxy. It stops with the runtime of its test.
 pub struct PostgresProxy {
     /// The port of 127.0.0.1 where the proxy listens.
@@ -81,11 +71,11 @@ impl Shared {
 
 #[derive(Default)]
 struct State {
-    /// The statements since the list was last cleared.
-    statements: Vec<Statement>,
-    /// How often the functions have sent the text of a statement to be parsed, since the list was last cleared.
+    /// The number of statements that were run. This number and the next two count from the last time they were set to zero.
+    statements: usize,
+    /// How often the functions have sent the text of a statement to be parsed.
     parsed: usize,
-    /// How often they have sent something before the answer to an earlier statement, since the list was last cleared.
+    /// How often they have sent something before the answer to an earlier statement.
     pipelined: usize,
     /// How much longer it takes to prepare a statement without running it.
     delay_of_preparing: Duration,
@@ -133,10 +123,10 @@ impl PostgresProxy {
         self.shared.dropped.send_modify(|generation| *generation += 1);
     }
 
-    /// The statements since [`PostgresProxy::clear_statements`].
+    /// The number of statements since [`PostgresProxy::clear_statements`].
     #[must_use]
-    pub fn statements(&self) -> Vec<Statement> {
-        self.state().statements.clone()
+    pub fn statements(&self) -> usize {
+        self.state().statements
     }
 
     /// How often the functions have sent the text of a statement to be parsed, since [`PostgresProxy::clear_statements`].
@@ -151,10 +141,10 @@ impl PostgresProxy {
         self.state().pipelined
     }
 
-    /// Clears the list of statements.
+    /// Sets the numbers of statements to zero.
     pub fn clear_statements(&self) {
         let mut state = self.state();
-        state.statements.clear();
+        state.statements = 0;
         (state.parsed, state.pipelined) = (0, 0);
     }
 
@@ -182,7 +172,7 @@ impl PostgresProxy {
 
     fn interrupt(&self, number: usize, interruption: InterruptionPoint, disturbance: Disturbance) {
         let mut state = self.state();
-        state.statements.clear();
+        state.statements = 0;
         state.interruption = Some((number, interruption, disturbance));
     }
 
@@ -253,18 +243,12 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
         if self.send(&mut server, &first).await.is_none() {
             return;
         }
-        let (mut batch, mut statement) = (Vec::new(), None);
-        // The statements that the client has prepared, by their names. The one without a name lasts until the next one.
-        let mut prepared = HashMap::new();
+        let (mut batch, mut runs_statement) = (Vec::new(), false);
         while let Some(message) = read_message(&mut client, true).await {
             batch.extend_from_slice(&message);
             match message[0] {
-                b'P' => {
-                    prepared.extend([Statement::from_parse_message(&message)]);
-                    self.shared.state().parsed += 1;
-                }
-                b'B' => statement = prepared.get(&statement_of_bind_message(&message)).cloned(),
-                b'Q' => statement = Some(Statement { sql: read_string(&message[5..]).0, types: Vec::new() }),
+                b'P' => self.shared.state().parsed += 1,
+                b'B' | b'Q' => runs_statement = true,
                 _ => {}
             }
             // After Query, Sync, password messages and Terminate a client waits for an answer, or sends nothing more.
@@ -276,11 +260,11 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             if b"QS".contains(&message[0]) && self.unanswered.fetch_add(1, Ordering::Relaxed) > 0 {
                 self.shared.state().pipelined += 1;
             }
-            if batch[0] == b'P' && statement.is_none() {
+            if batch[0] == b'P' && !runs_statement {
                 let delay = self.shared.state().delay_of_preparing;
                 sleep(delay).await;
             }
-            match statement.take().map_or(Action::Forward, |statement| self.action_for(statement)) {
+            match if std::mem::take(&mut runs_statement) { self.action_for_statement() } else { Action::Forward } {
                 Action::Forward => {
                     if self.send(&mut server, &batch).await.is_none() {
                         return;
@@ -316,15 +300,15 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
         server.write_all(bytes).await.ok()
     }
 
-    fn action_for(&self, statement: Statement) -> Action {
+    fn action_for_statement(&self) -> Action {
         let mut state = self.shared.state();
-        state.statements.push(statement);
+        state.statements += 1;
         if let Some((code, times @ 1..)) = &mut state.refusal {
             *times -= 1;
             return Action::Refuse(code);
         }
         let Some((number, interruption, disturbance)) = state.interruption else { return Action::Forward };
-        if number != state.statements.len() {
+        if number != state.statements {
             return Action::Forward;
         }
         match interruption {
@@ -353,23 +337,6 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
             }
         }
     }
-}
-
-impl Statement {
-    /// Reads a Parse message: type, length, the statement's name, its text, and the types of its parameters. Returns the name, too.
-    fn from_parse_message(message: &[u8]) -> (String, Self) {
-        let (name, rest) = read_string(&message[5..]);
-        let (sql, rest) = read_string(rest);
-        let types =
-            rest[2..].chunks_exact(4).map(|id| u32::from_be_bytes(id.try_into().expect("four bytes"))).collect();
-        (name, Self { sql, types })
-    }
-}
-
-/// The name of the statement in a Bind message: type, length, the portal's name, the statement's name, and the values.
-fn statement_of_bind_message(message: &[u8]) -> String {
-    let (_, rest) = read_string(&message[5..]);
-    read_string(rest).0
 }
 
 /// A zero-terminated string, and the bytes after it.

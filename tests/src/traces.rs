@@ -1,5 +1,7 @@
 //! What the stores contain about a person.
 
+use serde_json::Value;
+
 use crate::{Person, Stack};
 
 /// The columns of all tables, and whether each contains the id of a user: the column `id` of `users`, every column that refers to it, and every
@@ -15,6 +17,16 @@ const COLUMNS: &str = "
     ORDER BY 1, 2";
 
 impl Stack {
+    /// Everything in the stores, as text: every row of every table in PostgreSQL, and every item in DynamoDB.
+    pub async fn dump(&self) -> String {
+        let items = match &self.state_table {
+            Some(table) => table.items().await,
+            None => Vec::new(),
+        };
+        let rows = "SELECT database_to_xml(nulls => false, tableforest => true, targetns => '')::text";
+        self.sql_text(rows).await + &Value::from(items).to_string()
+    }
+
     /// Where the stores name a person, by id, name or address: the columns in PostgreSQL, such as `users.email`, and the items in DynamoDB, such as
     /// `u#7 account`.
     pub async fn traces_of(&self, user: i64, person: &Person<'_>) -> Vec<String> {

@@ -104,7 +104,7 @@ Paste this into another terminal. Each time, the commands create a new account:
 
 {before_reset}
 
-Open {mail}, click the link in the mail, and set the password another-password456. Then paste this into the same terminal:
+Open {mail}, click the link in the mail about a new password, and set the password another-password456. Then paste this into the same terminal:
 
 {after_reset}
 "

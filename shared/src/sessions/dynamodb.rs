@@ -288,7 +288,7 @@ impl SessionTable {
         within(async {
             let ended = self.0.update(Update {
                 key: &key,
-                change: "SET minimum_version = :version, expires_at = :expires_at",
+                change: "SET minimum_version = :version, expires_at = :expires_at REMOVE verified_version",
                 condition: "attribute_not_exists(minimum_version) OR minimum_version <= :version",
                 values: vec![(":version", number(version.into())), (":expires_at", number(expires_at.0))],
             });

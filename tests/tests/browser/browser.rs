@@ -10,13 +10,20 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use tests::server;
 
+/// Opens a browser whose user reads English.
 pub async fn open_browser() -> Client {
+    open_browser_in("en").await
+}
+
+/// Opens a browser that sends this language as `Accept-Language`.
+pub async fn open_browser_in(language: &str) -> Client {
     // Chromium's sandbox does not run as root, and containers often run tests as root. The sandbox is not needed, because the
     // page is our own.
     let capabilities: Capabilities = serde_json::from_value(json!({
         "goog:chromeOptions": {
             "args": [
-                "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--accept-lang=en",
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+                format!("--accept-lang={language}"),
             ],
         },
         "goog:loggingPrefs": { "browser": "ALL" },

@@ -9,17 +9,13 @@ use tests::Stack;
 use crate::{
     attribute,
     browser::{open_browser, requests, wait_for_heading, wait_for_text},
-    submit,
+    click_submit, submit,
 };
 
 const PAGES: [&str; 4] = ["verify-email", "change-email", "undo-email-change", "keep-account"];
 
 async fn open(browser: &Client, stack: &Stack, page: &str) {
     browser.goto(&format!("{}/{page}/token", stack.base_url)).await.expect("the page opens");
-}
-
-async fn click_submit(browser: &Client) {
-    browser.find(Locator::Id("submit")).await.unwrap().click().await.unwrap();
 }
 
 async fn id_of_focused(browser: &Client) -> Option<String> {

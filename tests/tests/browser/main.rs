@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accessibility;
+mod account_story;
 mod browser;
 mod link_pages;
 
@@ -33,6 +34,10 @@ async fn submit(browser: &Client, password: &str) {
     let field = browser.find(Locator::Id("password")).await.unwrap();
     field.clear().await.unwrap();
     field.send_keys(password).await.unwrap();
+    click_submit(browser).await;
+}
+
+async fn click_submit(browser: &Client) {
     browser.find(Locator::Id("submit")).await.unwrap().click().await.unwrap();
 }
 
@@ -119,7 +124,7 @@ async fn submit_pasted(browser: &Client, text: &str) {
     let paste = "const field = document.getElementById('password'); field.value = ''; field.focus();
         document.execCommand('insertText', false, arguments[0]);";
     browser.execute(paste, vec![json!(text)]).await.unwrap();
-    browser.find(Locator::Id("submit")).await.unwrap().click().await.unwrap();
+    click_submit(browser).await;
 }
 
 // Requirement 25.

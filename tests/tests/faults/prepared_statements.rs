@@ -15,7 +15,7 @@ async fn stack_behind(proxy: &PostgresProxy, setting: &str) -> Stack {
 async fn parsed_for_dashboard(proxy: &PostgresProxy, ada: &Person<'_>, tokens: &Tokens) -> usize {
     proxy.clear_statements();
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    assert_eq!(proxy.statements().len(), 1, "a request needs one statement");
+    assert_eq!(proxy.statements(), 1, "a request needs one statement");
     proxy.parsed()
 }
 
@@ -65,7 +65,7 @@ async fn a_prepared_statement_that_no_longer_works_is_prepared_again() {
     proxy.clear_statements();
     stack.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(200)").await;
     fault.record_served(&ada.dashboard(&tokens.access).await);
-    assert_eq!(proxy.statements().len(), 2, "PostgreSQL refused to run the prepared statement");
+    assert_eq!(proxy.statements(), 2, "PostgreSQL refused to run the prepared statement");
 }
 
 // Fault 6.

@@ -25,7 +25,7 @@ pub enum Part {
     /// Migrations of an empty database, a current one, and both versions of the old service's database. Databases that `migrate` refuses.
     /// How all roles log in, on every version of PostgreSQL
     Migrations,
-    /// The pages that links in mails open, in Chromium. axe-core checks that they are accessible
+    /// The pages that links in mails open, in Chromium, and the whole life of an account. axe-core checks that the pages are accessible
     Browser,
     /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended
     Verifiers,
@@ -86,7 +86,16 @@ impl Part {
     }
 
     pub fn needs_dynamodb(self) -> bool {
-        matches!(self, Self::Journeys | Self::Isolation | Self::DynamoDb | Self::Faults | Self::Contract | Self::Soak)
+        matches!(
+            self,
+            Self::Journeys
+                | Self::Isolation
+                | Self::DynamoDb
+                | Self::Faults
+                | Self::Contract
+                | Self::Browser
+                | Self::Soak
+        )
     }
 
     /// The programs of the operating system that the part needs.
@@ -97,7 +106,7 @@ impl Part {
             Self::Journeys | Self::Isolation | Self::DynamoDb | Self::Contract | Self::Soak => &[Compiler, Node, Java],
             Self::Faults => &[Compiler, Node, Java, Faults],
             Self::Migrations | Self::Collection => &[Compiler, Node],
-            Self::Browser => &[Compiler, Node, Browser],
+            Self::Browser => &[Compiler, Node, Java, Browser],
             Self::Verifiers => &[Compiler, Node, Python],
             Self::Up => &[Compiler, Node, Python, Curl],
             Self::Template | Self::Package | Self::Delivery | Self::Dependencies => &[Compiler, Python],

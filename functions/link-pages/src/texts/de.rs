@@ -31,7 +31,7 @@ pub(super) const TEXTS: Texts = Texts {
         submit: "Änderung rückgängig machen",
         if_expired: "Ein Link funktioniert nur einmal und für begrenzte Zeit. Wenn Sie die Änderung schon rückgängig gemacht haben, legen Sie \
             mit dem Link aus der E-Mail, die Sie danach erhalten haben, ein neues Passwort fest.",
-        done: "Ihre Adresse ist wiederhergestellt",
+        done: "Ihre frühere Adresse gilt wieder",
         what_next: "Alle Geräte wurden abgemeldet. In wenigen Minuten erhalten Sie eine E-Mail mit einem Link. Bitte legen Sie damit ein neues \
             Passwort fest.",
     },
