@@ -1,15 +1,5 @@
--- A reset token works only while the account has the address and the credential version for which it was requested. All changes are instant, and code
--- from before this migration still works. Pending tokens get the current values. A token without values, which code from before this migration writes,
--- works whatever the address and the version are.
-ALTER TABLE password_resets
-    ADD COLUMN email text,
-    ADD COLUMN credential_version integer;
-UPDATE password_resets r SET email = u.email, credential_version = u.credential_version FROM users u WHERE u.id = r.user_id;
-
-COMMENT ON COLUMN password_resets.email IS 'The address that the mail was sent to. The token works only while the account has this address.';
-COMMENT ON COLUMN password_resets.credential_version IS
-    'The credential_version of the user when the token was requested. The token works only while the user has this version.';
-
+-- All changes are instant, and code from before this migration still works.
+--
 -- A change of the address sends notices that are still owed to the earlier address. Their kind then ends with the id of the change, so that a later
 -- notice does not replace them.
 ALTER TABLE outbox DROP CONSTRAINT outbox_kind_check;
@@ -23,3 +13,13 @@ ALTER TABLE outbox
         OR kind LIKE 'email_changed %'
         OR kind LIKE 'email_restored %'
     ) NOT VALID;
+
+-- A reset token works only while the account has the address and the credential version for which it was requested. A token from before this migration
+-- has neither, and works whatever they are.
+ALTER TABLE password_resets
+    ADD COLUMN email text,
+    ADD COLUMN credential_version integer;
+
+COMMENT ON COLUMN password_resets.email IS 'The address that the mail was sent to. The token works only while the account has this address.';
+COMMENT ON COLUMN password_resets.credential_version IS
+    'The credential_version of the user when the token was requested. The token works only while the user has this version.';

@@ -66,8 +66,8 @@ async fn send_mails(
     let (token_hash, source, budget) = (token.hash(), request.source(), app.budget);
     let change =
         EmailChangeRequest { session, email, token: &token_hash, page: &page, mail, notice, source: &source, budget };
-    let (user, mail_is_owed) = match email_changes::request(&app.database, change).await? {
-        Some(Requested::Pending { user, mail_is_owed }) => (user, mail_is_owed),
+    let (user, mail_is_owed, notice_is_owed) = match email_changes::request(&app.database, change).await? {
+        Some(Requested::Pending { user, mail_is_owed, notice_is_owed }) => (user, mail_is_owed, notice_is_owed),
         Some(Requested::Limited { is_over_budget }) => {
             if is_over_budget {
                 MailBudget::report_used_up(Some(session.user_id));
@@ -86,7 +86,12 @@ async fn send_mails(
             app.mailer.attempt_to(email.as_str(), mail, &user, &mail_to_prove, limit).await;
         }
     };
-    tokio::join!(proof, app.mailer.attempt(notice, &user, &Mail::EmailChangeRequested, limit));
+    let notice = async {
+        if notice_is_owed {
+            app.mailer.attempt(notice, &user, &Mail::EmailChangeRequested, limit).await;
+        }
+    };
+    tokio::join!(proof, notice);
     Ok(())
 }
 

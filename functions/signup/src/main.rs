@@ -63,7 +63,7 @@ async fn create(app: &App, request: &Request, new: NewAccount, minimum: MinimumD
     let CreatedAccount { user, mail_is_owed, is_over_budget } = created.ok_or(ApiError::UserAlreadyExists)?;
     audit::record(Event::SignedUp, Some(user.id));
 
-    if is_over_budget {
+    if is_over_budget && app.owes_mail {
         MailBudget::report_used_up(Some(user.id));
     }
     if mail_is_owed {
@@ -78,7 +78,7 @@ async fn create(app: &App, request: &Request, new: NewAccount, minimum: MinimumD
 async fn notify_owner(app: &App, request: &Request, email: &Email, minimum: MinimumDuration) -> Result<(), ApiError> {
     let notice = MailId::random(&mut request.rng());
     let counted = sign_up_notices::owe(&app.database, email, notice, &request.source(), app.budget).await?;
-    if counted.is_over_budget {
+    if counted.is_over_budget && app.owes_mail {
         MailBudget::report_used_up(None);
     }
     if let Some(SignUpNotice { owner, recipient }) = counted.notice {

@@ -38,8 +38,10 @@ static REQUEST: Statement<11> = Statement {
         "
     ), ",
         owe_session_ending!("changed"),
-        ", ",
-        count_account_mail!("changed", limit: "$10", window: "$11"),
+        ", voided AS (
+        DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id
+    ), ",
+        count_account_mail!("deletion", "changed", limit: "$10", window: "$11"),
         ", deletion AS (
         INSERT INTO account_deletions (user_id, token_hash, erase_at)
         SELECT id, $4, now() + $5 * interval '1 second' FROM changed
@@ -181,7 +183,7 @@ static DUE: Statement<2> = Statement {
     FROM account_deletions d JOIN users u ON u.id = d.user_id
     WHERE ",
         erasure_is_due!(patience: "$2"),
-        " ORDER BY d.erase_at LIMIT $1"
+        " ORDER BY random() LIMIT $1"
     ),
     types: [Type::INT8, Type::FLOAT8],
 };
@@ -197,7 +199,8 @@ pub struct DueErasure {
     pub now: UnixTime,
 }
 
-/// The accounts that may be erased now, at most [`policy::SWEEP_BATCH`]. The one that has been due longest comes first.
+/// The accounts that may be erased now, at most [`policy::SWEEP_BATCH`]. They are in random order, so accounts that cannot be erased do not always come
+/// first.
 pub async fn due(db: &Database) -> Result<Vec<DueErasure>, DbError> {
     let rows = db.query(&DUE, [&policy::SWEEP_BATCH, &seconds(policy::ERASURE_WAITS_FOR_MAIL)]).await?;
     let due = |row: &Row| DueErasure {

@@ -11,7 +11,7 @@ use tokio_postgres::{Row, types::Type};
 use super::{
     AnyStatement, Database, DbError,
     rules::{
-        count_in_mail_budget, count_within_window, counter_key, has_address, is_taken, mailbox_of,
+        count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_taken, mailbox_of,
         session_is_presented, user_columns,
     },
     seconds,
@@ -32,7 +32,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &CHANGE, &UNDO
 /// it is missing. At a limit, the older request stays valid.
 ///
 /// If the answer of an earlier run was lost, the second run counts the request again. If this exceeds a limit, the outbox shows which mails are owed.
-static REQUEST: Statement<19> = Statement {
+static REQUEST: Statement<21> = Statement {
     sql: concat!(
         "
     WITH account AS (
@@ -78,10 +78,13 @@ static REQUEST: Statement<19> = Statement {
         SET id = excluded.id, page = excluded.page, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at,
             expires_at = excluded.expires_at
         RETURNING id
-    ), notice AS (
+    ), told AS (
+        SELECT account.* FROM account, requested
+    ), ",
+        count_account_mail!("email change notice", "told", limit: "$20", window: "$21"),
+        ", notice AS (
         INSERT INTO outbox (user_id, kind, id, recipient, due_at, expires_at)
-        SELECT account.id, 'email_change_requested', $8, account.email, now() + $9 * interval '1 second', now() + $11 * interval '1 second'
-        FROM account, requested
+        SELECT id, 'email_change_requested', $8, email, now() + $9 * interval '1 second', now() + $11 * interval '1 second' FROM notified
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
         RETURNING id
@@ -89,7 +92,9 @@ static REQUEST: Statement<19> = Statement {
         SELECT id FROM proof UNION ALL SELECT id FROM notice
         UNION ALL SELECT o.id FROM outbox o JOIN account ON o.user_id = account.id
     )
-    SELECT account.*, EXISTS (SELECT FROM owed WHERE owed.id = $8) AS is_requested, EXISTS (SELECT FROM owed WHERE owed.id = $7) AS mail_is_owed,
+    SELECT account.*, EXISTS (SELECT FROM requested)
+            OR EXISTS (SELECT FROM email_changes c WHERE c.user_id = account.id AND c.token_hash = $5) AS is_requested,
+        EXISTS (SELECT FROM owed WHERE owed.id = $7) AS mail_is_owed, EXISTS (SELECT FROM owed WHERE owed.id = $8) AS notice_is_owed,
         EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
     FROM account"
     ),
@@ -111,6 +116,8 @@ static REQUEST: Statement<19> = Statement {
         Type::FLOAT8,
         Type::BYTEA,
         Type::INT4,
+        Type::INT4,
+        Type::FLOAT8,
         Type::INT4,
         Type::FLOAT8,
     ],
@@ -145,12 +152,14 @@ pub enum Requested {
         /// Whether it is the limit of all mails to unproved mailboxes together.
         is_over_budget: bool,
     },
-    /// It replaced the older request of the user, and wrote the notice into the outbox.
+    /// It replaced the older request of the user.
     Pending {
         /// The account.
         user: User,
-        /// Whether the mail to the new address is in the outbox, too. It is not if the address is taken.
+        /// Whether the mail to the new address is in the outbox. It is not if the address is taken.
         mail_is_owed: bool,
+        /// Whether the notice to the current address is in the outbox. It is not if nobody has proved the mailbox, and it has got too many of them.
+        notice_is_owed: bool,
     },
 }
 
@@ -162,6 +171,7 @@ pub async fn request(
 ) -> Result<Option<Requested>, DbError> {
     let source = MailBudget::source_counter(source);
     let (of_account, of_mailbox) = (policy::EMAIL_CHANGES_OF_ACCOUNT, policy::EMAIL_CHANGES_TO_MAILBOX);
+    let to_unproved = policy::ACCOUNT_MAILS_TO_UNPROVED_MAILBOX;
     let values = [
         &session.user_id.0 as _,
         &session.session_id.0 as _,
@@ -182,6 +192,8 @@ pub async fn request(
         &policy::MAILS_OF_SOURCE as _,
         &budget.mails() as _,
         &seconds(policy::MAIL_BUDGET_WINDOW) as _,
+        &to_unproved.attempts as _,
+        &seconds(to_unproved.window) as _,
     ];
     match db.query_opt(&REQUEST, values).await {
         Err(error) if error.is_foreign_key_violation() => Ok(None),
@@ -193,7 +205,11 @@ fn requested(row: &Row) -> Requested {
     if row.get("is_unchanged") {
         Requested::Unchanged
     } else if row.get("is_requested") {
-        Requested::Pending { user: user(row), mail_is_owed: row.get("mail_is_owed") }
+        Requested::Pending {
+            user: user(row),
+            mail_is_owed: row.get("mail_is_owed"),
+            notice_is_owed: row.get("notice_is_owed"),
+        }
     } else {
         Requested::Limited { is_over_budget: row.get("is_over_budget") }
     }
@@ -237,6 +253,8 @@ static CHANGE: Statement<13> = Statement {
     ), undo AS (
         INSERT INTO email_undos (id, user_id, email, email_verified_at, token_hash, expires_at)
         SELECT $3, id, earlier, email_verified_at, $4, now() + $8 * interval '1 second' FROM changed
+    ), reset_voided AS (
+        DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id AND r.redeemed_at IS NULL
     ), redirected AS (
         UPDATE outbox o SET recipient = changed.earlier, kind = o.kind || ' ' || $3::text FROM changed
         WHERE o.user_id = changed.id AND o.kind IN ('password_changed', 'email_change_requested')

@@ -25,6 +25,9 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&CHANGE_PASSWORD];
 /// The higher credential version ends every session of the user. If sessions are in PostgreSQL, the statement also opens the session that replaces
 /// the presented one and inherits its `auth_time`, undoes the counting of the attempt, and counts the new password.
 ///
+/// A reset locks its token before the account, and this statement locks the account first. If both run at the same time, PostgreSQL may report a
+/// deadlock, and one of them runs again.
+///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did. No other request has this salted hash.
 static CHANGE_PASSWORD: Statement<21> = Statement {
     sql: concat!(
@@ -36,8 +39,10 @@ static CHANGE_PASSWORD: Statement<21> = Statement {
         RETURNING u.id, u.credential_version, u.email, u.email_verified_at IS NOT NULL AS email_verified
     ), ",
         owe_session_ending!("changed"),
-        ", ",
-        count_account_mail!("changed", limit: "$20", window: "$21"),
+        ", voided AS (
+        DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id
+    ), ",
+        count_account_mail!("password change", "changed", limit: "$20", window: "$21"),
         ", ",
         owe_password_notice!("notified", id: "$5", first_retry: "$6", lifetime: "$7"),
         ", opened AS (

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use super::{
     AnyStatement, Database, DbError,
     outbox::owe_password_notice,
-    rules::{count_within_window, counter_key, has_address, is_deleted, user_columns},
+    rules::{count_within_window, counter_key, has_address, is_deleted, mailbox_of_account, user_columns},
     seconds,
     session_endings::owe_session_ending,
     statement::Statement,
@@ -19,10 +19,6 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM];
 
-/// For most mail services, `kate+anything@example.com` is the same mailbox as `kate@example.com`, and an attacker could sign up with any number of
-/// such addresses. So all addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has a counter of its own.
-/// So an attacker who requests mails for `kate+1@example.com` does not use up the limit of `kate@example.com`.
-///
 /// If the account is deleted, the mail is the one with the link that keeps it, within the same limits. After its time, there is no mail any more.
 static REQUEST: Statement<10> = Statement {
     sql: concat!(
@@ -30,10 +26,9 @@ static REQUEST: Statement<10> = Statement {
     WITH account AS (
         SELECT ",
         user_columns!(),
-        ", CASE
-            WHEN position('+' IN split_part(email, '@', 1)) = 0 THEN 'account ' || id
-            ELSE 'tags ' || lower(split_part(email, '+', 1) || '@' || split_part(email, '@', 2) COLLATE \"C\")
-        END AS counter, erase_at
+        ", ",
+        mailbox_of_account!(),
+        " AS counter, erase_at
         FROM users LEFT JOIN account_deletions ON user_id = id WHERE ",
         has_address!("$1"),
         " AND (erase_at IS NULL OR erase_at > now())
@@ -134,7 +129,7 @@ pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<Re
 }
 
 /// The condition that a reset token still belongs to the user: the user has the address that it was sent to and the credential version of that time.
-/// Both are NULL for a token that code from before the migration V9 has written.
+/// Both are NULL in a row from before the migration V9. Code from before V9 checks neither, so the statements that change them also delete the token.
 macro_rules! token_belongs_to {
     ($email:literal, $version:literal, user: $user:literal) => {
         concat!(
@@ -165,9 +160,12 @@ static FIND: Statement<1> = Statement {
         SELECT user_id, email AS sent_to, credential_version AS version, redeemed_at FROM password_resets
         WHERE token_hash = $1 AND expires_at > now()
     ) r ON r.user_id = u.id
-    WHERE (r.redeemed_at IS NOT NULL OR ",
+    WHERE CASE
+            WHEN r.redeemed_at IS NULL THEN ",
         token_belongs_to!("r.sent_to", "r.version", user: "u"),
-        ") AND NOT ",
+        "
+            ELSE EXISTS (SELECT FROM session_endings e WHERE e.user_id = u.id)
+        END AND NOT ",
         is_deleted!("u.id")
     ),
     types: [Type::BYTEA],

@@ -174,19 +174,35 @@ macro_rules! count_in_mail_budget {
     };
 }
 
-/// The parts of a `WITH` that count a mail about the account in the row of `$account`, which has `email` and `email_verified`. `notified` has this row
-/// if the mail may be sent. To a verified address it always may. Anybody can sign up with somebody else's address, so to others the limit applies.
+/// The name of an account in the counters of mails to its mailbox, from the columns `id` and `email`. For most mail services,
+/// `kate+anything@example.com` is the same mailbox as `kate@example.com`, and an attacker could sign up with any number of such addresses. So all
+/// addresses with a `+` that lead to one mailbox share one counter. The address without a `+` has a counter of its own. So an attacker who causes
+/// mails to `kate+1@example.com` does not use up the limit of `kate@example.com`.
+macro_rules! mailbox_of_account {
+    () => {
+        "CASE
+            WHEN position('+' IN split_part(email, '@', 1)) = 0 THEN 'account ' || id
+            ELSE 'tags ' || lower(split_part(email, '+', 1) || '@' || split_part(email, '@', 2) COLLATE \"C\")
+        END"
+    };
+}
+
+/// The parts of a `WITH` that count a mail of the kind `$kind` about the account in the row of `$account`, which has `id`, `email` and
+/// `email_verified`. `notified` has this row if the mail may be sent. To a verified address it always may. Anybody can sign up with somebody else's
+/// address, so to others the limit applies.
 macro_rules! count_account_mail {
-    ($account:literal, limit: $limit:literal, window: $window:literal) => {
+    ($kind:literal, $account:literal, limit: $limit:literal, window: $window:literal) => {
         concat!(
             "unproved_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT ",
-            $crate::db::rules::counter_key!("'account mail ' || mailbox"),
+            $crate::db::rules::counter_key!("mailbox"),
             ", 1, now() + ",
             $window,
-            " * interval '1 second' FROM (SELECT ",
-            $crate::db::rules::mailbox_of!("email"),
+            " * interval '1 second' FROM (SELECT '",
+            $kind,
+            " mail ' || ",
+            $crate::db::rules::mailbox_of_account!(),
             " AS mailbox FROM ",
             $account,
             " WHERE NOT email_verified) AS address",
@@ -210,8 +226,8 @@ macro_rules! seconds_until {
 
 pub(super) use {
     auth_time, count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted,
-    is_taken, last_used, mailbox_of, one_more, pending_email, seconds_until, session_columns, session_is_live,
-    session_is_presented, user_columns,
+    is_taken, last_used, mailbox_of, mailbox_of_account, one_more, pending_email, seconds_until, session_columns,
+    session_is_live, session_is_presented, user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

@@ -17,7 +17,7 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&OWE];
 
-/// The owner of the address is its account, or the account that may get it back. The sign-up is counted in the budget of mails before the limit of the
+/// The owner of the address is its account, or the account that may get it back. The mail goes to the address as that account stored it. The sign-up is counted in the budget of mails before the limit of the
 /// mailbox, and even if there is no owner. So a sign-up with a taken address uses up as much of the budget as one with a free address.
 ///
 /// If the answer of an earlier run was lost, the second run counts the mail again. If this exceeds a limit, the outbox shows that the mail is owed.
@@ -27,17 +27,20 @@ static OWE: Statement<10> = Statement {
     WITH account AS (
         SELECT ",
         user_columns!(),
-        ", NULL AS reserved FROM users WHERE ",
+        ", email AS recipient FROM users WHERE ",
         has_address!("$1"),
         "
         UNION ALL
         SELECT ",
         user_columns!(),
-        ", $1 FROM users WHERE id = (
-            SELECT r.user_id FROM reserved_addresses r WHERE r.address = lower($1 COLLATE \"C\") AND r.expires_at > now()
-        ) AND NOT ",
+        ", earlier FROM users JOIN (
+            SELECT e.user_id, e.email AS earlier FROM reserved_addresses r JOIN email_undos e ON e.user_id = r.user_id
+            WHERE r.address = lower($1 COLLATE \"C\") AND r.expires_at > now() AND lower(e.email COLLATE \"C\") = r.address
+            ORDER BY e.changed_at DESC LIMIT 1
+        ) AS reserved ON reserved.user_id = users.id
+        WHERE NOT EXISTS (SELECT FROM users WHERE ",
         has_address!("$1"),
-        "
+        ")
     ), signed_up AS (
         SELECT
     ), ",
@@ -53,14 +56,13 @@ static OWE: Statement<10> = Statement {
         "
     ), mail AS (
         INSERT INTO outbox (user_id, kind, id, recipient, due_at, expires_at)
-        SELECT account.id, 'sign_up_attempted', $2, reserved, now() + $9 * interval '1 second', now() + $10 * interval '1 second'
+        SELECT account.id, 'sign_up_attempted', $2, recipient, now() + $9 * interval '1 second', now() + $10 * interval '1 second'
         FROM account, mailbox_counted
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
         RETURNING user_id
     )
-    SELECT account.*, coalesce(reserved, email) AS recipient,
-        EXISTS (SELECT FROM mail) OR EXISTS (SELECT FROM outbox o WHERE o.user_id = account.id AND o.id = $2) AS is_owed,
+    SELECT account.*, EXISTS (SELECT FROM mail) OR EXISTS (SELECT FROM outbox o WHERE o.user_id = account.id AND o.id = $2) AS is_owed,
         EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
     FROM signed_up LEFT JOIN account ON true"
     ),
@@ -115,7 +117,11 @@ pub async fn owe(
         &seconds(policy::MAIL_FIRST_RETRY) as _,
         &seconds(policy::NOTICE_LIFETIME) as _,
     ];
-    let row = db.query_one(&OWE, values).await?;
+    let row = match db.query_one(&OWE, values).await {
+        // The account was erased at the same time. The second run finds no owner.
+        Err(error) if error.is_foreign_key_violation() => db.query_one(&OWE, values).await?,
+        row => row?,
+    };
     let is_owed = row.get::<_, Option<bool>>("is_owed") == Some(true);
     let notice = is_owed.then(|| SignUpNotice { owner: user(&row), recipient: row.get("recipient") });
     Ok(Counted { notice, is_over_budget: row.get("is_over_budget") })

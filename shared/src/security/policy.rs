@@ -190,8 +190,8 @@ pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration:
 pub const VERIFICATION_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Notices to one mailbox that somebody tried to sign up with its address.
 pub const SIGN_UP_NOTICES_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
-/// Mails about accounts with unverified addresses in one mailbox: that the password was changed, and that the account was deleted. Somebody who signs up
-/// with other people's addresses could otherwise send them such mails. Addresses that differ only after a `+` are one mailbox.
+/// Mails of one kind to one mailbox that nobody has proved: that the password was changed, that a change of the address was requested, or that the
+/// account was deleted. Somebody who signs up with other people's addresses could otherwise send them such mails.
 pub const ACCOUNT_MAILS_TO_UNPROVED_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Mails to mailboxes that nobody has proved, from all sources together: those of sign-ups and changes of the address. SES stops a sender with too
 /// many bounces. So nobody may use this service to send mail to many addresses that do not exist.

@@ -37,7 +37,7 @@ impl Erasures {
         })
     }
 
-    /// The accounts that may be erased now. The one that has been due longest comes first.
+    /// The accounts that may be erased now, in random order.
     ///
     /// # Errors
     /// If the database fails.

@@ -119,6 +119,8 @@ async fn a_user_changes_the_address_and_the_earlier_mailbox_undoes_it(#[values(P
 async fn a_taken_address_gets_the_same_answer_after_the_same_time(#[values(PostgreSql, DynamoDb)] store: Store) {
     let stack = Stack::builder().state_in(store).with("FORGOT_PASSWORD_FLOOR_MS", "1500").start().await;
     let (eve, kate, bob) = (stack.user("Eve").await, stack.user("Kate").await, stack.user("Bob").await);
+    // An address that is not verified gets fewer notices.
+    stack.sql("UPDATE users SET email_verified_at = now()").await;
     let of_bob = bob.signs_in().await;
     // Bob may get his earlier address back, so it is taken, too.
     let renamed = bob.with_email(&stack.stranger("Bob").email);

@@ -21,7 +21,8 @@ async fn the_link_in_the_mail_keeps_a_deleted_account_and_signs_nobody_in(
     let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    let link = ada.deletes_account_with_mail(&tokens.access, 1).await;
+    let reset = ada.receives_reset_mail(1).await.token();
+    let link = ada.deletes_account_with_mail(&tokens.access, 2).await;
     ada.tries_to_sign_in().await.assert_refused(401, "invalid_credentials", "Invalid credentials");
 
     ada.keeps_account(&link).await.assert_ok(&json!({ "message": "Account kept" }));
@@ -29,6 +30,8 @@ async fn the_link_in_the_mail_keeps_a_deleted_account_and_signs_nobody_in(
     assert_session_ended(&stack, &tokens).await;
     let again = ada.keeps_account(&link).await;
     again.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    let reset = ada.resets_password(&reset, "another password").await;
+    reset.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
     let account = ada.account(&ada.signs_in().await.access).await;
     assert_eq!(account.json()["user"]["email_verified"], false, "the link verifies nothing");
     assert_eq!(stack.sql_number("SELECT count(*) FROM account_deletions").await, 0);

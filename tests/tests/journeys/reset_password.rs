@@ -140,6 +140,31 @@ async fn a_link_serves_only_under_the_address_and_the_credentials_it_was_issued_
     );
 }
 
+// Requirement 51.
+#[rstest]
+#[tokio::test]
+async fn a_change_during_a_reset_makes_its_link_useless(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+    #[values("email = 'new.' || email", "credential_version = credential_version + 1")] change: &str,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    let token = ada.receives_reset_mail(1).await.token();
+    let mut client = stack.database.connect().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap();
+    let (reset, ()) = tokio::join!(ada.resets_password(&token, "another password"), async {
+        stack.wait_for_blocked_statement().await;
+        transaction.commit().await.unwrap();
+    });
+    reset.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    for password in [ada.password.as_str(), "another password"] {
+        let again = ada.resets_password(&token, password).await;
+        again.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    }
+    ada.with_email(&stack.sql_text("SELECT email::text FROM users").await).signs_in().await;
+}
+
 #[tokio::test]
 async fn a_link_expires_after_one_hour() {
     let stack = Stack::start().await;

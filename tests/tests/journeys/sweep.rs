@@ -478,9 +478,9 @@ async fn accounts_that_cannot_be_erased_do_not_stop_other_erasures() {
     assert_eq!(stack.log_of("sweep").matches("an account could not be erased").count(), 4);
 }
 
-/// Otherwise, DynamoDB would delete the item of an account that was erased there, but kept in PostgreSQL.
+/// The erasure lets the item `account` expire first. If the account is kept after all, for example by an undo, the item must stay.
 #[tokio::test]
-async fn the_item_of_an_account_that_was_not_erased_does_not_expire() {
+async fn the_item_of_a_kept_account_stops_expiring_when_its_version_rises() {
     let stack = erasing_stack(DynamoDb).await;
     let ada = stack.user("Ada").await;
     ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
