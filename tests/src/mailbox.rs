@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use url::Url;
 
 use crate::server;
 
@@ -62,17 +63,12 @@ impl Mail {
 
 /// The mails an address has received, oldest first.
 pub async fn mails_to(address: &str) -> Vec<Mail> {
-    let store: Value = reqwest::get(format!("{}/store", server("TEST_SES_URL")))
-        .await
-        .expect("the local SES answers")
-        .json()
-        .await
-        .expect("its store is JSON");
-    let mut mails: Vec<&Value> = store["emails"].as_array().expect("a list of mails").iter().collect();
-    mails.retain(|mail| mail["destination"]["to"].as_array().is_some_and(|to| to.iter().any(|to| to == address)));
+    let store = Url::parse_with_params(&format!("{}/store", server("TEST_SES_URL")), [("to", address)]);
+    let reply = reqwest::get(store.expect("the URL of the local SES")).await.expect("the local SES answers");
+    let mut mails: Vec<Value> = reply.json().await.expect("a list of mails");
     mails.sort_by_key(|mail| mail["at"].as_u64());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mail = |mail: &&Value| Mail {
+    let mail = |mail: &Value| Mail {
         subject: text(&mail["subject"]),
         from: text(&mail["from"]),
         text: text(&mail["body"]["text"]),

@@ -46,8 +46,8 @@ pub struct Args {
     #[arg(value_enum, value_name = "PART")]
     parts: Vec<Part>,
 
-    /// The major version of PostgreSQL. By default, the part `isolation` runs on the oldest supported version, and the others on the
-    /// newest
+    /// The major version of PostgreSQL. By default, the parts `isolation` and `dynamodb` run on the oldest supported version, and the others
+    /// on the newest
     #[arg(long, value_name = "VERSION", value_parser = postgres::versions())]
     postgres: Option<u32>,
 

@@ -11,8 +11,8 @@ use tests::{
     Tokens,
 };
 
-/// Enough rounds that rare orders of events occur.
-const ROUNDS: u64 = 200;
+/// The delays of requests repeat after this many rounds.
+const ROUNDS: u64 = 90;
 
 /// Whether a session is live. The dashboard, the authorizer and refresh must agree.
 async fn is_live(stack: &Stack, person: &Person<'_>, tokens: &Tokens) -> bool {
@@ -36,7 +36,7 @@ async fn round(stack: &Stack, number: u64) {
     ada.signs_up().await.assert_created();
     let (kept, logged_out) = (ada.signs_in().await, ada.signs_in().await);
     let link = ada.receives_reset_mail(1).await.token();
-    let delay = async |step: u64| tokio::time::sleep(Duration::from_millis(number * step % 90)).await;
+    let delay = async |step: u64| tokio::time::sleep(Duration::from_millis(number * step % ROUNDS)).await;
     let signs_in = |step: u64, password: &'static str| {
         let person = ada.with_password(password);
         async move {

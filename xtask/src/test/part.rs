@@ -15,7 +15,7 @@ pub enum Part {
     /// The journeys on the oldest version of PostgreSQL, with `repeatable read` in every transaction of a function, so that conflicts
     /// are errors (SQLSTATE 40001)
     Isolation,
-    /// The journeys with sessions and counters in DynamoDB
+    /// The same with sessions and counters in DynamoDB
     #[value(name = "dynamodb")]
     DynamoDb,
     /// Servers that fail, hang and recover, and functions that are killed: what users see, and how long recovery takes
@@ -80,9 +80,9 @@ impl Part {
         matches!(self, Self::Delivery | Self::Package | Self::Template)
     }
 
-    /// The major version of PostgreSQL on which the part runs. The part `isolation` repeats the journeys on the oldest version.
+    /// The major version of PostgreSQL on which the part runs. The parts that repeat the journeys use the oldest version.
     pub fn postgres(self) -> u32 {
-        if self == Self::Isolation { OLDEST } else { NEWEST }
+        if matches!(self, Self::Isolation | Self::DynamoDb) { OLDEST } else { NEWEST }
     }
 
     pub fn needs_dynamodb(self) -> bool {

@@ -10,6 +10,9 @@ use toolkit::{
 
 use super::{count::Count, servers::Servers, transcript::Transcript};
 
+/// The level at which conflicts are errors (SQLSTATE 40001), so that each function must run its statement again.
+const REPEATABLE_READ: (&str, &str) = ("TEST_ISOLATION", "repeatable read");
+
 /// Runs Rust tests.
 pub struct RustTests<'a> {
     pub workspace: &'a Workspace,
@@ -45,19 +48,22 @@ impl RustTests<'_> {
         Ok(count)
     }
 
-    /// Runs the journeys with `repeatable read` transactions. Skips the longest journeys. They only repeat two hundred times what
-    /// other journeys do once.
+    /// Runs the journeys with sessions and counters in PostgreSQL, at `repeatable read`. Skips the cases that choose another store or level, because
+    /// the part `journeys` runs these, and the longest journey, which repeats many times what other journeys do once.
     pub fn isolation(&self) -> Result<Count> {
-        let level = [("TEST_ISOLATION", "repeatable read")];
-        let skipped = ["--skip", "races::only_sessions"].map(str::to_owned);
-        self.run(&level, &["--test", "journeys"], &[self.libtest, &skipped].concat())
+        self.again(&[REPEATABLE_READ], &["::store_2_DynamoDb", "::isolation_1___readcommitted", "races::only_sessions"])
     }
 
-    /// Runs the journeys with sessions and counters in DynamoDB. Skips the journey about the isolation levels of PostgreSQL, and those that choose
-    /// their stores. The part `journeys` runs these.
+    /// Runs the journeys with sessions and counters in DynamoDB, at `repeatable read`. Skips the journeys that choose their stores or levels, because
+    /// the part `journeys` runs these.
     pub fn dynamodb(&self) -> Result<Count> {
-        let skipped = ["--skip", "::store_", "--skip", "isolation_level"].map(str::to_owned);
-        self.run(&[("TEST_STATE", "dynamodb")], &["--test", "journeys"], &[self.libtest, &skipped].concat())
+        self.again(&[REPEATABLE_READ, ("TEST_STATE", "dynamodb")], &["::store_", "::isolation_"])
+    }
+
+    /// Runs the journeys without those whose names contain one of the words in `skipped`.
+    fn again(&self, environment: &[(&str, &str)], skipped: &[&str]) -> Result<Count> {
+        let skipped = skipped.iter().flat_map(|word| ["--skip", word]).map(str::to_owned).collect::<Vec<_>>();
+        self.run(environment, &["--test", "journeys"], &[self.libtest, &skipped].concat())
     }
 
     /// Runs the soak test for a minute. Each run uses another seed, and prints it.

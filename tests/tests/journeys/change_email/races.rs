@@ -12,8 +12,6 @@ use tests::{
 use super::{addresses, assert_link_refused, assert_restored, builder, change, link_for};
 use crate::support::assert_session_ended;
 
-const ISOLATIONS: [&str; 2] = ["read committed", "repeatable read"];
-
 /// The replies with status 200. All others must be refused as an invalid link, or have to wait.
 #[track_caller]
 fn successes(replies: &[Reply]) -> usize {
@@ -50,110 +48,112 @@ async fn of_fifty_uses_of_one_link_one_succeeds(
 }
 
 // Requirement 53.
+#[rstest]
 #[tokio::test]
-async fn of_two_accounts_that_change_to_one_address_one_gets_it() {
-    for isolation in ISOLATIONS {
-        let stack = builder(PostgreSql).isolation(isolation).processes(10).start().await;
-        // Each pair has its own new address, and all changes run at the same time.
-        let mut pairs = Vec::new();
-        for _ in 0..25 {
-            let new = stack.stranger("New");
-            let mut links = Vec::new();
-            for _ in 0..2 {
-                let ada = stack.stranger("Ada").from_source(&format!("192.0.2.{}", pairs.len()));
-                ada.signs_up().await.assert_created();
-                let tokens = ada.signs_in().await;
-                links.push((link_for(&ada, &tokens, &new).await, ada, tokens));
-            }
-            pairs.push((new, links));
+async fn of_two_accounts_that_change_to_one_address_one_gets_it(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = builder(PostgreSql).isolation(isolation).processes(10).start().await;
+    // Each pair has its own new address, and all changes run at the same time.
+    let mut pairs = Vec::new();
+    for _ in 0..25 {
+        let new = stack.stranger("New");
+        let mut links = Vec::new();
+        for _ in 0..2 {
+            let ada = stack.stranger("Ada").from_source(&format!("192.0.2.{}", pairs.len()));
+            ada.signs_up().await.assert_created();
+            let tokens = ada.signs_in().await;
+            links.push((link_for(&ada, &tokens, &new).await, ada, tokens));
         }
-        let uses = pairs.iter().flat_map(|(_, links)| links).map(|(link, ada, _)| ada.changes_email(link));
-        let replies = join_all(uses).await;
-        for (replies, (new, links)) in replies.chunks(2).zip(&pairs) {
-            assert_eq!(successes(replies), 1, "{isolation}");
-            for (reply, (_, ada, tokens)) in replies.iter().zip(links) {
-                let expected = if reply.status == 200 { &new.email } else { &ada.email };
-                assert_eq!(addresses(ada, tokens).await.0, *expected);
-            }
-        }
-        assert!(!stack.logs().contains("23505"), "no statement reaches the unique index");
+        pairs.push((new, links));
     }
+    let uses = pairs.iter().flat_map(|(_, links)| links).map(|(link, ada, _)| ada.changes_email(link));
+    let replies = join_all(uses).await;
+    for (replies, (new, links)) in replies.chunks(2).zip(&pairs) {
+        assert_eq!(successes(replies), 1, "{isolation}");
+        for (reply, (_, ada, tokens)) in replies.iter().zip(links) {
+            let expected = if reply.status == 200 { &new.email } else { &ada.email };
+            assert_eq!(addresses(ada, tokens).await.0, *expected);
+        }
+    }
+    assert!(!stack.logs().contains("23505"), "no statement reaches the unique index");
 }
 
 /// Strangers try to sign up with the earlier address and with the new one, while the change takes place. A sign-up waits for the change at an index,
 /// and it must then see the reservation.
 // Requirement 53.
+#[rstest]
 #[tokio::test]
-async fn no_sign_up_gets_an_address_at_the_moment_of_a_change() {
-    for isolation in ISOLATIONS {
-        let stack = builder(PostgreSql).isolation(isolation).processes(12).start().await;
-        for round in 0..6 {
-            let ada = stack.user("Ada").await;
-            let renamed = ada.with_email(&stack.stranger("Ada").email);
-            let tokens = ada.signs_in().await;
-            let link = link_for(&ada, &tokens, &renamed).await;
-            let strangers = |email: &str| -> Vec<Person<'_>> {
-                let stranger = |n| {
-                    let source = format!("198.51.100.{}", 10 * round + n);
-                    stack.stranger("Eve").from_source(&source).with_email(email).with_password(&format!("password {n}"))
-                };
-                (0..10).map(stranger).collect()
-            };
-            let (of_earlier, of_later) = (strangers(&ada.email), strangers(&renamed.email));
-            let (changed, earlier, later) = tokio::join!(
-                ada.changes_email(&link),
-                join_all(of_earlier.iter().map(Person::signs_up)),
-                join_all(of_later.iter().take(round).map(Person::signs_up)),
-            );
-            for reply in &earlier {
-                reply.assert_refused(400, "user_already_exists", "User already exists");
-            }
-            let created = later.iter().filter(|reply| reply.status == 201).count();
-            assert_eq!(successes(&[changed]) + created, 1, "{isolation}: one of them gets the new address");
-            if created == 0 {
-                let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
-                assert_restored(&ada.undoes_email_change(&undo).await);
-            }
-            ada.signs_in().await;
-        }
-        assert!(!stack.logs().contains("23505"), "no statement reaches the unique index");
-    }
-}
-
-/// The change holds its locks while a sign-up with the earlier address runs, so that the sign-up waits for it.
-// Requirement 53.
-#[tokio::test]
-async fn a_sign_up_that_waits_for_a_change_sees_the_reservation() {
-    for isolation in ISOLATIONS {
-        let stack = builder(PostgreSql).isolation(isolation).start().await;
+async fn no_sign_up_gets_an_address_at_the_moment_of_a_change(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = builder(PostgreSql).isolation(isolation).processes(12).start().await;
+    for round in 0..6 {
         let ada = stack.user("Ada").await;
         let renamed = ada.with_email(&stack.stranger("Ada").email);
         let tokens = ada.signs_in().await;
         let link = link_for(&ada, &tokens, &renamed).await;
-        // The change waits for this transaction after it has reserved the address.
-        let mut rival = stack.database.connect().await;
-        let rival = rival.transaction().await.unwrap();
-        rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();
-        let stranger = ada.with_password("a password of Eve");
-        let (changed, signed_up, ()) = tokio::join!(
+        let strangers = |email: &str| -> Vec<Person<'_>> {
+            let stranger = |n| {
+                let source = format!("198.51.100.{}", 10 * round + n);
+                stack.stranger("Eve").from_source(&source).with_email(email).with_password(&format!("password {n}"))
+            };
+            (0..10).map(stranger).collect()
+        };
+        let (of_earlier, of_later) = (strangers(&ada.email), strangers(&renamed.email));
+        let (changed, earlier, later) = tokio::join!(
             ada.changes_email(&link),
-            async {
-                stack.wait_for_blocked_statement().await;
-                stranger.signs_up().await
-            },
-            async {
-                let role = stack.database.name();
-                let blocked = format!(
-                    "SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event_type = 'Lock'"
-                );
-                tests::wait_until("both are blocked", async || stack.sql_number(&blocked).await == 2).await;
-                rival.commit().await.unwrap();
-            }
+            join_all(of_earlier.iter().map(Person::signs_up)),
+            join_all(of_later.iter().take(round).map(Person::signs_up)),
         );
-        assert_eq!(changed.status, 200, "{isolation}: {}", changed.text);
-        signed_up.assert_refused(400, "user_already_exists", "User already exists");
-        assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 1);
+        for reply in &earlier {
+            reply.assert_refused(400, "user_already_exists", "User already exists");
+        }
+        let created = later.iter().filter(|reply| reply.status == 201).count();
+        assert_eq!(successes(&[changed]) + created, 1, "{isolation}: one of them gets the new address");
+        if created == 0 {
+            let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
+            assert_restored(&ada.undoes_email_change(&undo).await);
+        }
+        ada.signs_in().await;
     }
+    assert!(!stack.logs().contains("23505"), "no statement reaches the unique index");
+}
+
+/// The change holds its locks while a sign-up with the earlier address runs, so that the sign-up waits for it.
+// Requirement 53.
+#[rstest]
+#[tokio::test]
+async fn a_sign_up_that_waits_for_a_change_sees_the_reservation(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = builder(PostgreSql).isolation(isolation).start().await;
+    let ada = stack.user("Ada").await;
+    let renamed = ada.with_email(&stack.stranger("Ada").email);
+    let tokens = ada.signs_in().await;
+    let link = link_for(&ada, &tokens, &renamed).await;
+    // The change waits for this transaction after it has reserved the address.
+    let mut rival = stack.database.connect().await;
+    let rival = rival.transaction().await.unwrap();
+    rival.execute("SELECT FROM users FOR UPDATE", &[]).await.unwrap();
+    let stranger = ada.with_password("a password of Eve");
+    let (changed, signed_up, ()) = tokio::join!(
+        ada.changes_email(&link),
+        async {
+            stack.wait_for_blocked_statement().await;
+            stranger.signs_up().await
+        },
+        async {
+            let role = stack.database.name();
+            let blocked =
+                format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event_type = 'Lock'");
+            tests::wait_until("both are blocked", async || stack.sql_number(&blocked).await == 2).await;
+            rival.commit().await.unwrap();
+        }
+    );
+    assert_eq!(changed.status, 200, "{isolation}: {}", changed.text);
+    signed_up.assert_refused(400, "user_already_exists", "User already exists");
+    assert_eq!(stack.sql_number("SELECT count(*) FROM users").await, 1);
 }
 
 /// A thief changes the address again while the owner undoes the first change. The undo must cancel the thief's change, or prevent it.
