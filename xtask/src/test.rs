@@ -168,7 +168,7 @@ fn run_part(
         Part::Isolation => rust_tests.isolation(),
         Part::DynamoDb => rust_tests.dynamodb(),
         Part::Faults => rust_tests.faults(),
-        Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
+        Part::Model | Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
             rust_tests.of(&["--test", &part.name()])
         }
         Part::Soak => rust_tests.soak(),

@@ -10,6 +10,8 @@ use toolkit::{
 pub enum Part {
     /// Unit and documentation tests beside the code: rules, SQL statements, the error table
     Unit,
+    /// The model of the session protocol: every promise in every state, and planted defects that break each promise
+    Model,
     /// The contract of the API, over HTTP, with the functions' binaries. Each test has its own database
     Journeys,
     /// The journeys on the oldest version of PostgreSQL, with `repeatable read` in every transaction of a function, so that conflicts
@@ -102,7 +104,7 @@ impl Part {
     pub fn prerequisites(self) -> &'static [Prerequisite] {
         use Prerequisite::{Browser, Compiler, Curl, Faults, Java, Node, Python};
         match self {
-            Self::Unit | Self::Requirements => &[Compiler],
+            Self::Unit | Self::Model | Self::Requirements => &[Compiler],
             Self::Journeys | Self::Isolation | Self::DynamoDb | Self::Contract | Self::Soak => &[Compiler, Node, Java],
             Self::Faults => &[Compiler, Node, Java, Faults],
             Self::Migrations | Self::Collection => &[Compiler, Node],
