@@ -61,9 +61,33 @@ const AWS_FAULTS: [InjectedFault; 7] = [
     StateTable(DynamoDbHealth::Late),
 ];
 
-const TABLES: [&str; 6] = ["users", "sessions", "password_resets", "session_endings", "throttle", "outbox"];
-const FUNCTIONS: [&str; 8] =
-    ["signup", "signin", "dashboard", "refresh", "logout", "forgot-password", "reset-password", "sweep"];
+const TABLES: [&str; 11] = [
+    "users",
+    "sessions",
+    "password_resets",
+    "session_endings",
+    "throttle",
+    "outbox",
+    "email_verifications",
+    "email_changes",
+    "email_undos",
+    "reserved_addresses",
+    "account_deletions",
+];
+const FUNCTIONS: [&str; 12] = [
+    "signup",
+    "signin",
+    "dashboard",
+    "refresh",
+    "logout",
+    "forgot-password",
+    "reset-password",
+    "verify-email",
+    "change-email",
+    "account",
+    "keep-account",
+    "sweep",
+];
 
 const CLOSE_CONNECTIONS: &str =
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_database()";
@@ -79,7 +103,7 @@ async fn main() -> ExitCode {
 
     let ses = Ses::new().await;
     let stack = Stack::builder().state_in(store).with("AWS_ENDPOINT_URL_SES", &ses.endpoint).processes(USERS);
-    let stack = stack.start().await;
+    let stack = stack.with_verification().start().await;
     let traffic = Traffic::new(&stack, &ses, seed, PAUSE);
     let faults = Faults { stack: &stack, ses: &ses, counts: RefCell::default() };
     let until = Instant::now() + Duration::from_secs(seconds);

@@ -4,6 +4,7 @@
 //! simulated user therefore records which changes were acknowledged and which are uncertain. Every later answer, and the
 //! database at the end, must agree with that record.
 
+mod account_changes;
 mod account_requests;
 mod answers;
 mod client_state;

@@ -86,7 +86,8 @@ impl SimulatedUser<'_> {
 
     /// Changes the password.
     pub(super) async fn change_password(&mut self, session: usize) {
-        let sent = *self.last_reset_sent.insert(Instant::now());
+        let sent = *self.links_voided.insert(Instant::now());
+        self.most_mails += 1;
         let access = self.sessions[session].tokens.access.clone();
         let person = self.person.with_password(self.passwords.last().expect("a password"));
         let new = self.next_password();
@@ -121,7 +122,7 @@ impl SimulatedUser<'_> {
             self.failed_sign_ins.acknowledge(sent);
             self.report_violation(&format!("a live session with the only possible password was refused by {endpoint}"));
         } else {
-            self.sessions[session].alive = Certainty::No;
+            self.observe(session, false, endpoint);
         }
     }
 }

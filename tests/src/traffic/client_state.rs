@@ -12,6 +12,22 @@ pub(super) enum Certainty {
     Yes,
 }
 
+impl Certainty {
+    /// Records that an unanswered request may have made this true.
+    pub(super) fn may_become_true(&mut self) {
+        if *self == Self::No {
+            *self = Self::Unknown;
+        }
+    }
+
+    /// Records that an unanswered request may have made this false.
+    pub(super) fn may_become_false(&mut self) {
+        if *self == Self::Yes {
+            *self = Self::Unknown;
+        }
+    }
+}
+
 /// The result of a request.
 pub(super) enum RequestResult {
     Done(Reply),

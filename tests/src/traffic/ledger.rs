@@ -12,19 +12,25 @@ use shared::security::LinkToken;
 use tokio_postgres::Row;
 
 use super::{SimulatedUser, Traffic, client_state::Certainty};
+use crate::mailbox::Mail;
 
-/// All accounts, with the counts and the token hash that are compared.
+/// All accounts, with what is compared.
 const ACCOUNTS: &str = "
-    SELECT u.id, u.email, (u.credential_version - 1)::bigint AS resets,
+    SELECT u.id, u.email, (u.credential_version - 1)::bigint AS credential_changes,
+        u.email_verified_at IS NOT NULL AS is_verified,
+        EXISTS (SELECT FROM account_deletions d WHERE d.user_id = u.id) AS is_deleted,
         (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
         (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
         coalesce((SELECT attempts::bigint FROM throttle
             WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
     FROM users u";
 
-/// The number of rows that must not exist: duplicate accounts, rows without an account, and negative counters.
+/// The number of rows that must not exist: duplicate accounts, an address that another account may get back, rows without an account, and negative
+/// counters.
 const INVALID_ROWS: &str = "
     SELECT (SELECT count(*) - count(DISTINCT lower(email)) FROM users)
+        + (SELECT count(*) FROM users u JOIN reserved_addresses r ON r.address = lower(u.email COLLATE \"C\")
+            WHERE r.user_id <> u.id AND r.expires_at > now())
         + (SELECT count(*) FROM throttle WHERE attempts < 0)
         + (SELECT count(*) FROM (
             SELECT user_id FROM sessions UNION ALL SELECT user_id FROM password_resets UNION ALL SELECT user_id FROM outbox
@@ -40,7 +46,10 @@ const RUNNING_STATEMENTS: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE usename = current_database() AND state = 'active'";
 
 const RESET_LINKS: &str = "reset links";
-const PASSWORD_CHANGES: &str = "password changes";
+/// The subjects of notices. Users change their language to German.
+const PASSWORD_CHANGED: [&str; 2] = ["Your password was changed", "Ihr Passwort wurde geändert"];
+const EMAIL_RESTORED: [&str; 2] =
+    ["The change of your email address was undone", "Die Änderung Ihrer E-Mail-Adresse wurde rückgängig gemacht"];
 
 /// The numbers of acknowledged changes, of uncertain changes, and of changes that the database contains, by kind of change.
 #[derive(Default)]
@@ -101,36 +110,38 @@ impl<'a> Traffic<'a> {
     /// then no statement ran twice, so there must be no more counted attempts and mails than were requested.
     pub async fn verify(&'a self, mut users: Vec<SimulatedUser<'a>>, exact: bool) -> Ledger {
         let mut ledger = Ledger::default();
-        let accepted = |user: &SimulatedUser<'_>| self.ses.accepted_for(&user.person.email).len();
+        let accepted = |user: &SimulatedUser<'_>| user.mails().len();
         let sent_by_requests: Vec<_> = users.iter().map(accepted).collect();
         let sent_by_sweep = self.wait_and_sweep().await;
         let database = self.stack.database.connect().await;
         let rows = database.query(ACCOUNTS, &[]).await.expect("the accounts");
         let mut accounts: BTreeMap<String, Row> = rows.into_iter().map(|row| (row.get("email"), row)).collect();
         let live = self.stack.sessions().live_by_user().await;
-        let mut mails = 0;
+        let (mut mails, mut most_mails) = (0, 0);
         for (user, sent_by_requests) in users.iter().zip(sent_by_requests) {
-            let row = accounts.remove(&user.person.email);
+            let row = user.account.addresses.iter().find_map(|address| accounts.remove(address));
             let live = row.as_ref().and_then(|row| live.get(&row.get("id"))).map_or(0, Vec::len);
             user.compare_sessions(row.as_ref(), live, &mut ledger);
             user.compare_with_database(row.as_ref(), exact, &mut ledger);
-            let requested = number(row.as_ref(), "resets") + number(row.as_ref(), "links");
-            if exact && sent_by_requests > requested {
+            if exact && sent_by_requests > user.most_mails {
                 user.report_violation(&format!(
-                    "{requested} mails were requested, and the requests sent {sent_by_requests}"
+                    "{} mails were due, and the requests sent {sent_by_requests}",
+                    user.most_mails
                 ));
             }
             mails += accepted(user);
+            most_mails += user.most_mails;
         }
-        let requested: usize =
-            [RESET_LINKS, PASSWORD_CHANGES].iter().filter_map(|what| Some(ledger.entries.get(what)?.stored)).sum();
         ledger.mails = format!(
-            "{requested} mails were requested; SES accepted {mails}, {sent_by_sweep} of them from the last sweep"
+            "At most {most_mails} mails were due; SES accepted {mails}, {sent_by_sweep} of them from the last sweep"
         );
         let invalid_rows = self.stack.sql_number(INVALID_ROWS).await;
         for (violated, what) in [
             (!accounts.is_empty(), "there are accounts that no user signed up for"),
-            (invalid_rows > 0, "there are duplicate accounts, rows without an account, or negative counters"),
+            (
+                invalid_rows > 0,
+                "there are duplicate accounts, taken addresses, rows without an account, or negative counters",
+            ),
         ] {
             if violated {
                 self.answers.report_violation(what);
@@ -209,10 +220,26 @@ impl SimulatedUser<'_> {
 
     /// Compares this user's record with the database, and the mails with the requests.
     fn compare_with_database(&self, row: Option<&Row>, exact: bool, ledger: &mut Ledger) {
-        let [resets, links] = ["resets", "links"].map(|name| number(row, name));
+        let [credential_changes, links] = ["credential_changes", "links"].map(|name| number(row, name));
+        let account = &self.account;
+        let changes = [&self.resets, &account.deletions, &account.undos];
+        let acknowledged = changes.iter().map(|changes| changes.acknowledged).sum();
+        let unanswered = changes.iter().map(|changes| changes.unanswered).sum();
+        let state = |certainty: Certainty, stored: bool| {
+            [
+                usize::from(certainty == Certainty::Yes),
+                usize::from(certainty == Certainty::Unknown),
+                usize::from(stored),
+            ]
+        };
+        let is = |name: &str| row.is_some_and(|row| row.get(name));
+        let is_moved = row.is_some_and(|row| row.get::<_, &str>("email") == account.addresses[1]);
         for (what, numbers) in [
             ("accounts", [self.sign_ups.acknowledged, self.sign_ups.unanswered.min(1), usize::from(row.is_some())]),
-            (PASSWORD_CHANGES, [self.resets.acknowledged, self.resets.unanswered, resets]),
+            ("changes of credentials", [acknowledged, unanswered, credential_changes]),
+            ("changed addresses", state(account.is_moved, is_moved)),
+            ("verified addresses", state(account.is_verified, is("is_verified"))),
+            ("deleted accounts", state(account.is_deleted, is("is_deleted"))),
             (RESET_LINKS, [self.links.acknowledged, self.links.unanswered, links]),
         ] {
             // If the answer to a statement was lost, the function repeats the statement, which then counts the link twice.
@@ -223,19 +250,41 @@ impl SimulatedUser<'_> {
         }
 
         let mails = self.mails();
-        let newest = |link: bool| mails.iter().rev().find(|(_, mail)| mail.text.contains("http") == link);
-        let arrived_since = |link, sent| newest(link).is_some_and(|(at, _)| *at >= sent);
+        let arrived_since = |sent: Instant, is_meant: &dyn Fn(&Mail) -> bool| {
+            mails.iter().any(|(at, mail)| *at >= sent && is_meant(mail))
+        };
+        let leads_to = |mail: &Mail, page: &str| mail.text.contains(&format!("/{page}/"));
         if let Some(sent) = self.links.last_sent
-            && self.last_reset_sent.is_none_or(|reset| reset < sent)
-            && !arrived_since(true, sent)
+            && self.links_voided.is_none_or(|voided| voided < sent)
+            && !arrived_since(sent, &|mail| leads_to(mail, "reset-password") || leads_to(mail, "keep-account"))
         {
             self.report_violation("requested a reset link and received no mail");
         }
-        if self.resets.last_sent.is_some_and(|sent| !arrived_since(false, sent)) {
+        if self
+            .resets
+            .last_sent
+            .is_some_and(|sent| !arrived_since(sent, &|mail| PASSWORD_CHANGED.contains(&&*mail.subject)))
+        {
             self.report_violation("changed the password and received no notice");
         }
+        if account
+            .undos
+            .last_sent
+            .is_some_and(|sent| !arrived_since(sent, &|mail| EMAIL_RESTORED.contains(&&*mail.subject)))
+        {
+            self.report_violation("undid a change of the address and received no notice");
+        }
+        for (changes, still_holds, page) in [
+            (&account.moves, account.is_moved == Certainty::Yes, "undo-email-change"),
+            (&account.deletions, account.is_deleted == Certainty::Yes, "keep-account"),
+        ] {
+            let is_missing = |sent| !arrived_since(sent, &|mail| leads_to(mail, page));
+            if still_holds && changes.last_sent.is_some_and(is_missing) {
+                self.report_violation(&format!("received no link to {page}"));
+            }
+        }
         let token: Option<Vec<u8>> = row.and_then(|row| row.get("token_hash"));
-        let mailed = newest(true).and_then(|(_, mail)| LinkToken::parse(&mail.token()));
+        let mailed = self.newest_mail("reset-password").and_then(|mail| LinkToken::parse(&mail.token()));
         if token.is_some_and(|token| mailed.is_none_or(|mailed| mailed.hash().as_bytes() != token)) {
             self.report_violation("the newest mailed link is not the valid one");
         }

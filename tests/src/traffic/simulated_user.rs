@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     SeededRng, Traffic,
+    account_changes::Account,
     client_state::{Certainty, Changes, RequestResult, Session},
 };
 use crate::{Person, Reply, Tokens, ses::AcceptedMail};
@@ -17,6 +18,9 @@ use crate::{Person, Reply, Tokens, ses::AcceptedMail};
 const GRACE_PERIOD: Duration = Duration::from_secs(9);
 /// The maximum number of reset mails that an account gets in an hour.
 const RESET_MAILS_PER_HOUR: usize = 3;
+
+/// The functions that, with sessions in DynamoDB, decide about a session without PostgreSQL.
+const TABLE_FUNCTIONS: [&str; 3] = ["refresh", "logout", "sessions"];
 
 /// A person, and the record of what their requests changed.
 pub struct SimulatedUser<'a> {
@@ -33,9 +37,11 @@ pub struct SimulatedUser<'a> {
     pub(super) links: Changes,
     /// Resets and changes of the password.
     pub(super) resets: Changes,
-    /// When the last request to `reset-password` or `change-password` was sent, whatever its result. A request that tries a used link again is not
-    /// recorded here.
-    pub(super) last_reset_sent: Option<Instant>,
+    /// When the last request was sent that makes reset links void, whatever its result. A request that tries a used link again is not recorded here.
+    pub(super) links_voided: Option<Instant>,
+    pub(super) account: Account,
+    /// The number of mails that the requests make due at most.
+    pub(super) most_mails: usize,
     used_links: BTreeSet<String>,
 }
 
@@ -43,8 +49,11 @@ impl<'a> SimulatedUser<'a> {
     pub(super) fn new(traffic: &'a Traffic<'a>, number: u32, rng: SeededRng) -> Self {
         let source = Ipv4Addr::from_bits(0x0A00_0000 + number).to_string();
         let person = traffic.stack.stranger(&format!("Person {number}")).from_source(&source);
+        let second_address = traffic.stack.stranger(&format!("Person {number}")).email;
         Self {
             passwords: vec![person.password.clone()],
+            account: Account::new([person.email.clone(), second_address]),
+            most_mails: 0,
             person,
             traffic,
             rng,
@@ -55,7 +64,7 @@ impl<'a> SimulatedUser<'a> {
             failed_sign_ins: Changes::default(),
             links: Changes::default(),
             resets: Changes::default(),
-            last_reset_sent: None,
+            links_voided: None,
             used_links: BTreeSet::new(),
         }
     }
@@ -80,7 +89,8 @@ impl<'a> SimulatedUser<'a> {
 
     async fn send_random_request(&mut self) {
         let session = (!self.sessions.is_empty()).then(|| self.rng.below(self.sessions.len()));
-        match (self.rng.below(30), session) {
+        let kinds = if self.account.is_deleted == Certainty::No { 40 } else { 50 };
+        match (self.rng.below(kinds), session) {
             (0..=2, _) => self.sign_in_with_wrong_password().await,
             (3, _) => self.request_reset_link().await,
             (4..=6, _) => self.use_newest_link().await,
@@ -99,6 +109,14 @@ impl<'a> SimulatedUser<'a> {
             (24, Some(session)) => self.end_other_sessions(session).await,
             (25, Some(session)) => self.reauthenticate(session).await,
             (26, Some(session)) => self.change_password(session).await,
+            (27, Some(session)) => self.request_verification_mail(session).await,
+            (28, Some(session)) => self.verify_by_code(session).await,
+            (29, _) => self.verify_by_link().await,
+            (30..=31, Some(session)) => self.request_move(session).await,
+            (32..=34, _) if self.account.is_moved == Certainty::No => self.use_link_to_move().await,
+            (32..=35, _) => self.undo_move().await,
+            (36, Some(session)) => self.delete_account(session).await,
+            (37 | 40.., _) => _ = self.keep_account().await,
             _ => {
                 let tried = self.rng.below(self.passwords.len());
                 self.sign_in(tried).await;
@@ -122,6 +140,7 @@ impl<'a> SimulatedUser<'a> {
 
     async fn sign_up(&mut self) {
         let sent = Instant::now();
+        self.most_mails += 1;
         match self.send("signup", self.person.signs_up()).await {
             RequestResult::Done(_) => {
                 self.sign_ups.acknowledge(sent);
@@ -138,10 +157,11 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
+    /// Signs up with the first address, which the account has or may get back.
     async fn sign_up_again_in_capitals(&self) {
-        let other = self.person.with_email(&self.person.email.to_uppercase());
+        let other = self.person.with_email(&self.account.addresses[0].to_uppercase());
         if let RequestResult::Done(_) = self.send("signup", other.signs_up()).await {
-            self.report_violation("has two accounts whose addresses differ only in case");
+            self.report_violation("has two accounts, or lost an address that can be restored");
         }
     }
 
@@ -151,14 +171,21 @@ impl<'a> SimulatedUser<'a> {
         let person = self.person.with_password(&self.passwords[tried]);
         match self.send("signin", person.tries_to_sign_in()).await {
             RequestResult::Done(reply) => {
+                if self.account.is_deleted == Certainty::Yes {
+                    self.report_violation("signed in to a deleted account");
+                }
                 self.sign_ins.acknowledge(sent);
                 self.passwords.drain(..tried);
                 let tokens = Tokens::from(&reply);
-                // An unanswered reset may still end the session.
-                let alive = if self.passwords.len() == 1 { Certainty::Yes } else { Certainty::Unknown };
+                // An unanswered request may still end the session.
+                let is_certain = self.passwords.len() == 1 && self.account.is_certainly_found();
+                let alive = if is_certain { Certainty::Yes } else { Certainty::Unknown };
                 self.sessions.push(Session::new(alive, tokens, sent));
             }
             RequestResult::Unknown => self.sign_ins.unanswered += 1,
+            RequestResult::Refused(401) if !self.account.is_certainly_found() => {
+                self.failed_sign_ins.acknowledge(sent);
+            }
             RequestResult::Refused(401) if self.passwords.len() == 1 => {
                 self.report_violation("cannot sign in with the only possible password");
             }
@@ -191,14 +218,15 @@ impl<'a> SimulatedUser<'a> {
             let (before, now) = if alive { ("ended", "accepted") } else { ("alive", "refused") };
             self.report_violation(&format!("a session that was {before} is {now} by {endpoint}"));
         }
-        if !alive {
+        // With sessions in DynamoDB, a change of the credentials that was not answered may end the session first for the functions that read the account.
+        let is_ended_everywhere = self.traffic.stack.state_table.is_none() || TABLE_FUNCTIONS.contains(&endpoint);
+        if !alive && is_ended_everywhere {
             self.sessions[session].alive = Certainty::No;
         }
     }
 
     pub(super) fn may_have_ended(&mut self, session: usize) {
-        let alive = &mut self.sessions[session].alive;
-        *alive = if *alive == Certainty::No { Certainty::No } else { Certainty::Unknown };
+        self.sessions[session].alive.may_become_false();
     }
 
     async fn view_dashboard(&mut self, session: usize) {
@@ -283,7 +311,10 @@ impl<'a> SimulatedUser<'a> {
         let access = self.sessions[session].tokens.access.clone();
         match self.send("logout", self.person.logs_out(&access)).await {
             RequestResult::Done(_) => {
-                self.observe(session, true, "logout");
+                // If DynamoDB's first answer was lost, logout cannot know whether the session that it deleted was live, and succeeds.
+                if self.traffic.stack.state_table.is_none() {
+                    self.observe(session, true, "logout");
+                }
                 self.sessions[session].alive = Certainty::No;
             }
             RequestResult::Refused(_) => self.observe(session, false, "logout"),
@@ -293,9 +324,11 @@ impl<'a> SimulatedUser<'a> {
 
     async fn request_reset_link(&mut self) {
         let sent = Instant::now();
-        if self.links.acknowledged + self.links.unanswered == RESET_MAILS_PER_HOUR {
+        let is_limit_reached = self.links.acknowledged + self.links.unanswered == RESET_MAILS_PER_HOUR;
+        if is_limit_reached || self.account.is_moved == Certainty::Unknown {
             return;
         }
+        self.most_mails += 1;
         match self.send("forgot-password", self.person.forgets_password()).await {
             RequestResult::Done(_) => self.links.acknowledge(sent),
             RequestResult::Unknown => self.links.unanswered += 1,
@@ -305,13 +338,12 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
+    /// The mails to both addresses, oldest first.
     pub(super) fn mails(&self) -> Vec<AcceptedMail> {
-        self.traffic.ses.accepted_for(&self.person.email)
-    }
-
-    /// The token of the newest mailed link.
-    fn newest_link(&self) -> Option<String> {
-        self.mails().iter().rev().find(|(_, mail)| mail.text.contains("http")).map(|(_, mail)| mail.token())
+        let accepted = |address: &String| self.traffic.ses.accepted_for(address);
+        let mut mails: Vec<_> = self.account.addresses.iter().flat_map(accepted).collect();
+        mails.sort_by_key(|(at, _)| *at);
+        mails
     }
 
     /// A password that this user has never had.
@@ -320,12 +352,18 @@ impl<'a> SimulatedUser<'a> {
     }
 
     async fn use_newest_link(&mut self) {
-        let Some(token) = self.newest_link().filter(|token| !self.used_links.contains(token)) else { return };
-        let sent = *self.last_reset_sent.insert(Instant::now());
+        let newest = self.newest_mail("reset-password").map(|mail| mail.token());
+        let Some(token) = newest.filter(|token| !self.used_links.contains(token)) else { return };
+        self.most_mails += 1;
+        let sent = *self.links_voided.insert(Instant::now());
         let password = self.next_password();
         match self.send("reset-password", self.person.resets_password(&token, &password)).await {
             RequestResult::Done(_) => {
+                if self.account.is_deleted == Certainty::Yes {
+                    self.report_violation("reset the password of a deleted account");
+                }
                 self.resets.acknowledge(sent);
+                self.account.verified();
                 self.used_links.insert(token);
                 self.passwords = vec![password];
                 for session in &mut self.sessions {
@@ -335,6 +373,7 @@ impl<'a> SimulatedUser<'a> {
             RequestResult::Unknown => {
                 self.resets.unanswered += 1;
                 self.passwords.push(password);
+                self.account.may_be_verified();
                 (0..self.sessions.len()).for_each(|session| self.may_have_ended(session));
             }
             // A newer link was requested, or an unanswered attempt has used this one.
@@ -354,7 +393,7 @@ impl<'a> SimulatedUser<'a> {
         }
     }
 
-    /// Tries every session and every password that may be current. Exactly one password must work.
+    /// Keeps the account if it is deleted, and tries every session, and every address and password that may be current. Exactly one must work.
     pub(super) async fn try_sessions_and_passwords(&mut self) {
         if self.has_account != Certainty::Yes {
             return;
@@ -366,14 +405,31 @@ impl<'a> SimulatedUser<'a> {
         }
         // This source has no failed sign-ins, so it is not throttled.
         self.person = self.person.from_source(&self.person.source.replacen("10.", "11.", 1));
-        let mut working = 0;
-        for password in &self.passwords {
-            let person = self.person.with_password(password);
-            let outcome = self.send("signin", person.tries_to_sign_in()).await;
-            working += usize::from(matches!(outcome, RequestResult::Done(_)));
+        if self.account.is_deleted == Certainty::Yes && self.count_working_credentials().await != 0 {
+            self.report_violation("a deleted account is usable");
         }
+        if self.account.is_deleted != Certainty::No
+            && !self.keep_account().await
+            && self.account.is_deleted == Certainty::Yes
+        {
+            self.report_violation("cannot keep a deleted account");
+        }
+        let working = self.count_working_credentials().await;
         if working != 1 {
-            self.report_violation(&format!("{working} passwords work instead of one"));
+            self.report_violation(&format!("{working} addresses and passwords work instead of one"));
         }
+    }
+
+    /// The number of pairs of an address and a password with which this user can sign in.
+    async fn count_working_credentials(&self) -> usize {
+        let mut working = 0;
+        for address in &self.account.addresses {
+            for password in &self.passwords {
+                let person = self.person.with_email(address).with_password(password);
+                let outcome = self.send("signin", person.tries_to_sign_in()).await;
+                working += usize::from(matches!(outcome, RequestResult::Done(_)));
+            }
+        }
+        working
     }
 }
