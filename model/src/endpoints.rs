@@ -578,9 +578,11 @@ fn change(protocol: &Protocol, world: &mut World, session: Session, request: &Re
                 next @ Outcome::Next(_) => next,
             },
         },
-        Call::RequestChange(_, _, to) if world.request_change(protocol, presented, to, request.random) => {
-            Outcome::Answer(Answer::success(202))
-        }
+        Call::RequestChange(_, _, to) => match world.request_change(protocol, presented, to, request.random) {
+            None => revoked(),
+            Some(false) => refused(400, "email_unchanged"),
+            Some(true) => Outcome::Answer(Answer::success(202)),
+        },
         Call::AddApp(..) => factors::add_app(protocol, world, session, request),
         _ => revoked(),
     }

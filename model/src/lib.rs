@@ -13,6 +13,7 @@
 //! 8. [`defects`]: defects of the protocol that can be switched on. They show that each promise can be broken.
 //! 9. [`scenarios`]: the situations that the tests explore.
 //! 10. [`story`]: a path through the model in words.
+//! 11. [`walks`]: histories without failures. The journey `protocol` sends them to the real functions, and compares the answers.
 
 pub mod defects;
 pub mod endpoints;
@@ -25,4 +26,5 @@ pub mod protocol;
 pub mod scenarios;
 pub mod story;
 pub mod table;
+pub mod walks;
 pub mod world;

@@ -460,15 +460,24 @@ impl World {
         true
     }
 
-    /// `email_changes::REQUEST`. A taken address gets no mail.
-    pub fn request_change(&mut self, protocol: &Protocol, presented: Presented, to: Address, link: Link) -> bool {
+    /// `email_changes::REQUEST`. A taken address gets no mail. Returns whether the account has another address, or `None` if the session is not live.
+    pub fn request_change(
+        &mut self,
+        protocol: &Protocol,
+        presented: Presented,
+        to: Address,
+        link: Link,
+    ) -> Option<bool> {
         let is_taken = self.postgres.is_taken(protocol, to, Some(presented.account));
-        let Some(account) = self.postgres.presented(presented) else { return false };
+        let account = self.postgres.presented(presented)?;
+        if account.address == to {
+            return Some(false);
+        }
         account.change = Some(Change { link, to, version: account.version });
         if !is_taken {
             self.send(to, LinkKind::ChangeAddress, link, presented.account);
         }
-        true
+        Some(true)
     }
 
     /// The account of a link that changes the address, and its credential version. With [`Self::verify_link`], these are `COUNT_OF_EMAIL_CHANGE` and

@@ -273,6 +273,32 @@ pub fn second_factors() -> Scenario {
     }
 }
 
+/// Everything that the code has, for [`crate::walks`]. It has far too many states to visit all of them.
+#[must_use]
+pub fn everything() -> Scenario {
+    let account = |to| {
+        [SignIn, Refresh, LogOut, EndOthers, Reauthenticate, ChangePassword, ResetPassword, DeleteAccount, KeepAccount]
+            .into_iter()
+            .chain([VerifyAddress, RequestChange(to), ChangeAddress, UndoChange])
+    };
+    Scenario {
+        owners: vec![Who::Ada, Who::Bob],
+        signed_in: vec![Who::Ada, Who::Bob],
+        kinds: [
+            account(Address::AdaNew).chain([ForgotPassword(Address::Ada), ForgotPassword(Address::AdaNew)]).collect(),
+            vec![SignIn, Refresh, RequestChange(Address::Ada)],
+            account(Address::Eve).chain([SignUp(Address::AdaNew), SignUp(Address::Ada)]).collect(),
+        ],
+        addresses: vec![Address::Ada, Address::AdaNew, Address::Bob],
+        requests: [u8::MAX; 4],
+        at_the_same_time: 1,
+        thefts: 2,
+        thief_knows_password: true,
+        time: vec![Passing::Seconds, Passing::Minutes, Passing::Day, Passing::Week],
+        ..Scenario::of_ada("everything")
+    }
+}
+
 impl Scenario {
     /// Ada is signed in to her account, and nothing happens.
     fn of_ada(name: &'static str) -> Self {

@@ -1,7 +1,8 @@
 //! The commands for everyday development: [`up`] runs the service on this machine, [`test`] runs the tests, [`sam_local`] runs
 //! template.yaml in `sam local`, [`measure`], [`load`], [`bench`] and [`scale`] measure, [`costs`] calculates what functions cost, [`soak`]
-//! injects faults for a while, [`mails`] shows the mails, [`fuzz`] sends random events, [`requirements`] lists the tests of each
-//! requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the commands that package and deploy the service.
+//! injects faults for a while, [`mutations`] plants defects in the SQL, [`mails`] shows the mails, [`fuzz`] sends random events,
+//! [`requirements`] lists the tests of each requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the commands that
+//! package and deploy the service.
 
 #![expect(clippy::doc_markdown, reason = "the documentation of arguments is read in a terminal, as its help text")]
 
@@ -12,6 +13,7 @@ mod lambdas;
 mod load;
 mod mails;
 mod measure;
+mod mutations;
 mod programs;
 mod rds_certificates;
 mod requirements;
@@ -47,6 +49,7 @@ enum Command {
     Measure(measure::Args),
     Load(load::Args),
     Mails(mails::Args),
+    Mutations(mutations::Args),
     Bench(bench::Args),
     Scale(scale::Args),
     Costs(costs::Args),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Measure(args) => measure::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Mails(args) => mails::run(&args),
+        Command::Mutations(args) => mutations::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Scale(args) => scale::run(&args),
         Command::Costs(args) => costs::run(&args),

@@ -24,6 +24,7 @@ mod logs;
 mod mails;
 mod openid_configuration;
 mod pages;
+mod protocol;
 mod races;
 mod reauthenticate;
 mod refresh;

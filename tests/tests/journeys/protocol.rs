@@ -1,0 +1,243 @@
+//! Histories of the model of the session protocol (docs/protocol.md), sent to the real functions. Every answer must be the one that the model expects,
+//! and after each step, the dashboard and the authorizer must accept the sessions that the model accepts.
+
+use std::collections::BTreeMap;
+
+use jsonwebtoken::EncodingKey;
+use model::{
+    endpoints::{Answer, Call},
+    promises,
+    protocol::{Action, Protocol, Store as ModelStore},
+    scenarios,
+    walks::{self, Event},
+    world::{Address, Link, LinkKind, Passing, Password, RefreshId, SessionId, Who},
+};
+use rstest::rstest;
+use tests::{
+    Person, Reply, Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    Tokens,
+    jwt::claims,
+    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, RESET},
+    stack::SECRET,
+};
+
+use crate::support::get_example;
+
+/// How many histories each test sends, and the most steps of each.
+const HISTORIES: usize = 24;
+const STEPS: usize = 18;
+
+/// The people of one history, with the real tokens and links for those of the model.
+struct Cast<'a> {
+    stack: &'a Stack,
+    people: [Person<'a>; 3],
+    addresses: BTreeMap<Address, String>,
+    access: BTreeMap<(Who, SessionId), String>,
+    refresh: BTreeMap<(SessionId, RefreshId), String>,
+    links: BTreeMap<(LinkKind, Link), String>,
+}
+
+impl<'a> Cast<'a> {
+    /// Ada and Bob sign up and in, as at the beginning of the model. The owner of a mailbox has verified its address there.
+    async fn of(stack: &'a Stack, history: u64, protocol: &Protocol) -> Self {
+        let source = |person: u64| format!("10.{person}.{}.{}", history / 256, history % 256);
+        let people = [("Ada", 1), ("Bob", 2), ("Eve", 3)];
+        let people = people.map(|(name, number)| stack.stranger(name).from_source(&source(number)));
+        let new = stack.stranger("Ada New").email;
+        let addresses = [Address::Ada, Address::Bob, Address::Eve]
+            .into_iter()
+            .zip(people.iter().map(|person| person.email.clone()));
+        let addresses = addresses.chain([(Address::AdaNew, new)]).collect();
+        let (access, refresh, links) = Default::default();
+        let mut cast = Self { stack, people, addresses, access, refresh, links };
+        let first = protocol.scenario.begin(protocol);
+        for owner in [Who::Ada, Who::Bob] {
+            let person = cast.person(owner).with_password(&password(Password::First(owner)));
+            person.signs_up().await.assert_created();
+            stack.sql(&format!("UPDATE users SET email_verified_at = now() WHERE email = '{}'", person.email)).await;
+            stack.sql("DELETE FROM email_verifications").await;
+            let tokens = first.knowledge(owner).tokens[0];
+            let reply = person.tries_to_sign_in().await;
+            cast.receive(owner, &reply, &Answer { tokens: Some(tokens), ..Answer::success(200) });
+        }
+        cast
+    }
+
+    fn person(&self, who: Who) -> &Person<'a> {
+        &self.people[who as usize]
+    }
+
+    /// Does one step of a history, and returns the answer if it is a request.
+    async fn act(&mut self, Event { action, answer, after }: &Event) -> Option<Reply> {
+        let reply = match *action {
+            Action::Send(Who::Sweep, _) => {
+                self.stack.sweep().await;
+                None
+            }
+            Action::Send(who, call) => {
+                // A claim of an address lasts for ten seconds, and in the model for no time.
+                self.stack.sql("DELETE FROM reserved_addresses WHERE expires_at < now() + interval '1 minute'").await;
+                let reply = self.send(who, call).await;
+                if let Some(answer) = answer {
+                    self.receive(who, &reply, answer);
+                }
+                Some(reply)
+            }
+            Action::CopyAccessToken(session) => {
+                let of_others = [Who::Ada, Who::Bob].into_iter().find_map(|who| self.access.get(&(who, session)));
+                let copied = of_others.expect("somebody has the token").clone();
+                self.access.insert((Who::Eve, session), copied);
+                None
+            }
+            Action::Pass(time) => {
+                self.pass(time).await;
+                None
+            }
+            // The thief sends the token that the owner has, which is already in `refresh`.
+            Action::CopyRefreshToken(_) | Action::Run(..) => None,
+        };
+        for mail in &after.mails {
+            if !self.links.contains_key(&(mail.kind, mail.link)) {
+                let reader = self.person(mail.to.reader()).with_email(&self.addresses[&mail.to]);
+                let token = reader.newest_mail(subject(mail.kind)).await.token();
+                self.links.insert((mail.kind, mail.link), token);
+            }
+        }
+        reply
+    }
+
+    async fn send(&self, who: Who, call: Call) -> Reply {
+        let person = self.person(who);
+        let access = |session: SessionId| &self.access[&(who, session)];
+        let link = |kind: LinkKind, link: Link| &self.links[&(kind, link)];
+        let at = |address: Address| person.with_email(&self.addresses[&address]);
+        match call {
+            Call::SignUp(address, secret) => at(address).with_password(&password(secret)).signs_up().await,
+            Call::SignIn(address, secret) => at(address).with_password(&password(secret)).tries_to_sign_in().await,
+            Call::Refresh(session, token) => person.refreshes(&self.refresh[&(session, token)]).await,
+            Call::LogOut(session) => person.logs_out(access(session)).await,
+            Call::EndOthers(session, _) => person.ends_other_sessions(access(session)).await,
+            Call::Reauthenticate(session, secret) => {
+                person.with_password(&password(secret)).reauthenticates(access(session)).await
+            }
+            Call::ChangePassword(session, current, new) => {
+                person.with_password(&password(current)).changes_password(access(session), &password(new)).await
+            }
+            Call::ForgotPassword(address) => at(address).forgets_password().await,
+            Call::ResetPassword(token, new) => {
+                person.resets_password(link(LinkKind::Reset, token), &password(new)).await
+            }
+            Call::DeleteAccount(session, _) => person.deletes_account(access(session)).await,
+            Call::KeepAccount(token) => person.keeps_account(link(LinkKind::Keep, token)).await,
+            Call::VerifyAddress(token, secret) => {
+                person.with_password(&password(secret)).verifies_by_link(link(LinkKind::Verify, token)).await
+            }
+            Call::RequestChange(session, _, to) => {
+                person.requests_email_change(access(session), &self.addresses[&to]).await
+            }
+            Call::ChangeAddress(token, secret) => {
+                person.with_password(&password(secret)).changes_email(link(LinkKind::ChangeAddress, token)).await
+            }
+            Call::UndoChange(token) => person.undoes_email_change(link(LinkKind::UndoChange, token)).await,
+            Call::SecondFactor(_) | Call::AddApp(..) | Call::UndoFactor(_) | Call::Settle(..) | Call::Erase(..) => {
+                panic!("{call:?} is not a request of a person")
+            }
+        }
+    }
+
+    /// Keeps the tokens of an answer. A repeated refresh token must have the same `jti`. Its `iat` may differ, because [`Self::pass`] changes it.
+    fn receive(&mut self, who: Who, reply: &Reply, answer: &Answer) {
+        let Some(expected) = answer.tokens.filter(|_| reply.status == 200) else { return };
+        let Tokens { access, refresh } = Tokens::from(reply);
+        self.access.insert((who, expected.session), access);
+        let name = (expected.session, expected.refresh.expect("every answer with tokens has a refresh token"));
+        let known = self.refresh.entry(name).or_insert_with(|| refresh.clone());
+        assert_eq!(claims(known)["jti"], claims(&refresh)["jti"], "the model expects the refresh token {name:?} again");
+    }
+
+    /// Lets time pass: changes what is stored, and signs the access tokens again as if they were older.
+    async fn pass(&mut self, time: Passing) {
+        let (stack, sessions) = (self.stack, self.stack.sessions());
+        sessions.move_refresh_back(11).await;
+        if time >= Passing::Minutes {
+            sessions.move_auth_time_back(601).await;
+            for token in self.access.values_mut() {
+                *token = ten_minutes_older(token);
+            }
+        }
+        if time >= Passing::Day {
+            for table in ["password_resets", "email_verifications", "email_changes"] {
+                stack.sql(&format!("UPDATE {table} SET expires_at = now()")).await;
+            }
+        }
+        if time == Passing::Week {
+            sessions.end_in(-1).await;
+            stack.sql("UPDATE email_undos SET expires_at = now()").await;
+            stack.sql("UPDATE reserved_addresses SET expires_at = now()").await;
+            stack.sql("UPDATE account_deletions SET erase_at = now()").await;
+        }
+    }
+
+    /// Asserts that the dashboard and the authorizer accept exactly the sessions that the model accepts, with one access token of each session.
+    async fn assert_accepted(&self, protocol: &Protocol, Event { after, .. }: &Event, story: &str) {
+        let one_of_each: BTreeMap<_, _> =
+            self.access.iter().map(|((who, session), token)| (session, (who, token))).collect();
+        for (session, (who, token)) in one_of_each {
+            let expected = promises::is_accepted(protocol, after, *session);
+            let dashboard = self.person(*who).dashboard(token).await;
+            let authorizer = get_example(self.stack, token).await;
+            let accepted = (dashboard.status == 200, authorizer.status == 200);
+            assert_eq!(accepted, (expected, expected), "session {session}, dashboard and authorizer, after {story}");
+        }
+    }
+}
+
+/// A password that the model names.
+fn password(password: Password) -> String {
+    format!("the password {password:?}")
+}
+
+/// The subject of a mail with this link.
+fn subject(kind: LinkKind) -> &'static str {
+    match kind {
+        LinkKind::Reset => RESET,
+        LinkKind::Verify => "Verify your email address",
+        LinkKind::ChangeAddress => EMAIL_CHANGE,
+        LinkKind::UndoChange => EMAIL_CHANGED,
+        LinkKind::Keep => "Your account will be erased",
+        LinkKind::UndoFactor => panic!("no code has factors yet"),
+    }
+}
+
+/// The same token, with an `auth_time` more than ten minutes earlier.
+fn ten_minutes_older(token: &str) -> String {
+    let (header, mut claims) = (jsonwebtoken::decode_header(token).unwrap(), claims(token));
+    claims["auth_time"] = (claims["auth_time"].as_i64().unwrap() - 601).into();
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+// Requirements 5, 6, 7, 56.
+#[rstest]
+#[tokio::test]
+async fn histories_of_the_model_get_the_answers_that_the_model_expects(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let builder = Stack::builder().state_in(store).with_verification();
+    let stack = builder.with("FORGOT_PASSWORD_FLOOR_MS", "0").with("MAILS_PER_HOUR", "65535").start().await;
+    let model_store = if store == PostgreSql { ModelStore::PostgreSql } else { ModelStore::DynamoDb };
+    let protocol = scenarios::everything().with(model_store, None);
+    for (number, history) in (0..).zip(walks::chosen(&protocol, HISTORIES, STEPS)) {
+        let mut cast = Cast::of(&stack, number, &protocol).await;
+        let mut steps = vec![format!("history {number}")];
+        for event in history {
+            steps.push(format!("{:?}", event.action));
+            let story = steps.join("\n");
+            let reply = cast.act(&event).await;
+            if let (Some(reply), Some(answer)) = (reply, &event.answer) {
+                let code = answer.code.map(|_| reply.text_at("code"));
+                let expected = (answer.status, answer.code.map(str::to_owned));
+                assert_eq!((reply.status, code), expected, "{} after {story}", reply.text);
+            }
+            cast.assert_accepted(&protocol, &event, &story).await;
+        }
+    }
+}
