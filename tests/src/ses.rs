@@ -60,7 +60,8 @@ impl Ses {
             health: Mutex::new(SesHealth::Healthy),
             requests: Mutex::default(),
             accepted: Mutex::default(),
-            client: Client::new(),
+            // The local SES may close an idle connection at the moment in which the proxy uses it again.
+            client: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
