@@ -59,16 +59,16 @@ const MUTATIONS: [Mutation; 10] = [
         mutated: "SET password = $3,",
     },
     Mutation {
-        name: "a change of the password does not void the reset link",
+        name: "a change of the password does not raise the credential version",
         file: "password_changes.rs",
-        original: "DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id",
-        mutated: "DELETE FROM password_resets r USING changed WHERE r.user_id = -changed.id",
+        original: "SET password = $4, credential_version = credential_version + 1 WHERE ",
+        mutated: "SET password = $4 WHERE ",
     },
     Mutation {
-        name: "a change of the address does not void the reset link",
-        file: "email_changes.rs",
-        original: "DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id AND r.redeemed_at IS NULL",
-        mutated: "DELETE FROM password_resets r USING changed WHERE r.user_id = -changed.id",
+        name: "a deletion does not raise the credential version",
+        file: "account_deletions.rs",
+        original: "SET credential_version = credential_version + 1 WHERE ",
+        mutated: "SET name = name WHERE ",
     },
     Mutation {
         name: "an undone change of the address does not raise the credential version",
