@@ -14,8 +14,8 @@ ALTER TABLE outbox
         OR kind LIKE 'email_restored %'
     ) NOT VALID;
 
--- A reset token works only while the account has the address and the credential version for which it was requested. A token from before this migration
--- has neither, and works whatever they are.
+-- A reset token works only while the account has the address and the credential version for which it was requested. In a row from before this migration,
+-- both are NULL, and the token works whatever they are.
 ALTER TABLE password_resets
     ADD COLUMN email text,
     ADD COLUMN credential_version integer;

@@ -11,7 +11,7 @@ use shared::{
         Database,
         email_verifications::VerificationMail,
         sign_up_notices::{self, SignUpNotice},
-        users::{self, CreatedAccount, SignUpMail},
+        users::{self, CreatedAccount, SignUpToCount},
     },
     domain::{Email, Locale, MailId, Name},
     environment::{ConfigError, Environment},
@@ -55,9 +55,9 @@ async fn create(app: &App, request: &Request, new: NewAccount, minimum: MinimumD
     let (token, code, id) = (LinkToken::random(&mut rng), EmailCode::random(&mut rng), MailId::random(&mut rng));
     let (token_hash, code_hash, source) = (token.hash(), app.codes.hash(&code), request.source());
     let mail = VerificationMail { token: &token_hash, code: &code_hash, id, page: &page };
-    let counted = SignUpMail { mail: app.owes_mail.then_some(mail), source: &source, budget: app.budget };
+    let counted = SignUpToCount { mail: app.owes_mail.then_some(mail), source: &source, budget: app.budget };
     let account = users::NewAccount { name: &name, email: &email, hash: &hash, locale };
-    // Without a mail, a sign-up is counted only if one with a taken address must look the same.
+    // With `SIGNUP_TELLS=off`, sign-ups with taken addresses are counted. So those that owe no mail are counted, too.
     let is_counted = app.owes_mail || !app.tells;
     let created = users::create(&app.database, account, is_counted.then_some(&counted)).await?;
     let CreatedAccount { user, mail_is_owed, is_over_budget } = created.ok_or(ApiError::UserAlreadyExists)?;

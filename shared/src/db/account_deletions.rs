@@ -99,7 +99,7 @@ pub struct Deletion {
     pub erase_at: UnixTime,
     /// Whether this request has deleted the account. If an earlier one has, the token and the mail of this one were not stored.
     pub is_new: bool,
-    /// Whether the mail of this request is in the outbox. It is not if nobody has proved the mailbox, and it has got too many mails about accounts. Then
+    /// Whether the mail of this request is in the outbox. `false` if nobody has proved the mailbox, and the limit of these mails is reached. Then
     /// forgot-password sends the link.
     pub mail_is_owed: bool,
 }
@@ -199,8 +199,8 @@ pub struct DueErasure {
     pub now: UnixTime,
 }
 
-/// The accounts that may be erased now, at most [`policy::SWEEP_BATCH`]. They are in random order, so accounts that cannot be erased do not always come
-/// first.
+/// The accounts that may be erased now, at most [`policy::SWEEP_BATCH`]. They are in random order, so accounts that cannot be erased do not
+/// always come first.
 pub async fn due(db: &Database) -> Result<Vec<DueErasure>, DbError> {
     let rows = db.query(&DUE, [&policy::SWEEP_BATCH, &seconds(policy::ERASURE_WAITS_FOR_MAIL)]).await?;
     let due = |row: &Row| DueErasure {

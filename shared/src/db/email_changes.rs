@@ -158,7 +158,8 @@ pub enum Requested {
         user: User,
         /// Whether the mail to the new address is in the outbox. It is not if the address is taken.
         mail_is_owed: bool,
-        /// Whether the notice to the current address is in the outbox. It is not if nobody has proved the mailbox, and it has got too many of them.
+        /// Whether the notice to the current address is in the outbox. `false` if nobody has proved the mailbox, and the limit of these
+        /// mails is reached.
         notice_is_owed: bool,
     },
 }

@@ -126,7 +126,7 @@ pub struct Replacement<'a> {
 pub struct PasswordChanged {
     /// The new credential version of the user.
     pub version: i32,
-    /// Whether the notice is in the outbox. It is not if nobody has proved the mailbox, and it has got too many mails about accounts.
+    /// Whether the notice is in the outbox. `false` if nobody has proved the mailbox, and the limit of these mails is reached.
     pub notice_is_owed: bool,
     /// The new session. `None` if sessions are in DynamoDB.
     pub session: Option<Session>,

@@ -19,7 +19,7 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM];
 
-/// If the account is deleted, the mail is the one with the link that keeps it, within the same limits. After its time, there is no mail any more.
+/// For a deleted account, the mail has the link that keeps the account, within the same limits. When the erasure is due, no mail is sent.
 static REQUEST: Statement<10> = Statement {
     sql: concat!(
         "
@@ -189,8 +189,8 @@ pub async fn find(db: &Database, token: &LinkTokenHash) -> Result<Option<ResetTo
 
 /// Of many requests with one token, only the first one succeeds. It deletes the token, or marks it as redeemed if sessions in DynamoDB must end. The
 /// higher credential version ends every session of the user, including a session that a sign-in with the old password opens at the same time. The
-/// token was in a mail, so the user has proved that the mailbox is theirs. A token from before a change of the credentials, of the address, or a
-/// deletion is not accepted.
+/// token was in a mail, so the user has proved that the mailbox is theirs. A token does not work after a change of the credentials or the
+/// address, or after a deletion.
 ///
 /// If the connection breaks before the result arrives, the statement runs again. The second run does not find the token. So the `SELECT` after `UNION
 /// ALL` asks whether the user has the new hash already. Hashes have random salts, so only the first run of the same request can have stored it.

@@ -30,14 +30,14 @@ macro_rules! rows_of {
 /// could be guessed or forged are left out. The table `throttle` does not name users: its keys are hashes.
 static EXPORT: Statement<2> = Statement {
     sql: concat!(
-        "SELECT jsonb_build_object(",
-        rows_of!("users" where "id", without "'{password}'"),
-        ", ",
+        // `users.created_at` is a time in UTC without an offset.
+        "SELECT jsonb_build_object(
+        'users', jsonb_build_array(to_jsonb(u) - 'password' || jsonb_build_object('created_at', u.created_at AT TIME ZONE 'utc')), ",
         rows_of!("sessions" where "user_id", without "'{refresh_id,previous_refresh_id}'"),
         ", ",
         rows_of!("password_resets" where "user_id", without "'{token_hash}'"),
         ", ",
-        // The mail to the new address of a requested change is left out, because it is not owed if that address has an account.
+        // The mail to the new address of a requested change is left out, because its absence would show that the new address has an account.
         rows_of!("outbox" where "kind <> 'email_change' AND t.user_id", without "'{}'"),
         ", ",
         rows_of!("email_verifications" where "user_id", without "'{token_hash,code_hash}'"),

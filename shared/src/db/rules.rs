@@ -161,7 +161,7 @@ macro_rules! count_in_mail_budget {
     ), budget_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
         SELECT ",
-            $crate::db::rules::counter_key!("'mails to unproven mailboxes'"),
+            $crate::db::rules::counter_key!("'mails to unproved mailboxes'"),
             ", 1, now() + ",
             $window,
             " * interval '1 second' FROM source_counted WHERE ",
@@ -188,8 +188,8 @@ macro_rules! mailbox_of_account {
 }
 
 /// The parts of a `WITH` that count a mail of the kind `$kind` about the account in the row of `$account`, which has `id`, `email` and
-/// `email_verified`. `notified` has this row if the mail may be sent. To a verified address it always may. Anybody can sign up with somebody else's
-/// address, so to others the limit applies.
+/// `email_verified`. `notified` has this row if the mail may be sent. Verified addresses have no limit. Others have one, because anybody can sign up with
+/// somebody else's address.
 macro_rules! count_account_mail {
     ($kind:literal, $account:literal, limit: $limit:literal, window: $window:literal) => {
         concat!(

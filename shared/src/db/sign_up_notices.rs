@@ -17,8 +17,8 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&OWE];
 
-/// The owner of the address is its account, or the account that may get it back. The mail goes to the address as that account stored it. The sign-up is counted in the budget of mails before the limit of the
-/// mailbox, and even if there is no owner. So a sign-up with a taken address uses up as much of the budget as one with a free address.
+/// The notice goes to the user who has the address or may get it back, at the address as that account stores it. The sign-up is counted before the limit
+/// of the mailbox, and even without such a user. So it counts like a sign-up with a free address.
 ///
 /// If the answer of an earlier run was lost, the second run counts the mail again. If this exceeds a limit, the outbox shows that the mail is owed.
 static OWE: Statement<10> = Statement {
@@ -88,22 +88,23 @@ pub struct SignUpNotice {
     pub recipient: String,
 }
 
-/// What a sign-up with a taken address has done.
-pub struct Counted {
+/// A counted sign-up with a taken address.
+pub struct CountedSignUp {
     /// The notice. `None` if a limit of mails is reached, or if the address has no owner any more.
     pub notice: Option<SignUpNotice>,
     /// Whether the limit of all mails to unproved mailboxes together was reached.
     pub is_over_budget: bool,
 }
 
-/// Counts a sign-up with a taken address in the budget of mails, and writes the notice into the outbox. `mail` is the id of the first attempt to send it.
+/// Counts a sign-up with a taken address in the budget of mails, and writes the notice into the outbox. `mail` is the id of the first attempt to send
+/// it.
 pub async fn owe(
     db: &Database,
     email: &Email,
     mail: MailId,
     source: &Source,
     budget: MailBudget,
-) -> Result<Counted, DbError> {
+) -> Result<CountedSignUp, DbError> {
     let (limit, source) = (policy::SIGN_UP_NOTICES_OF_MAILBOX, MailBudget::source_counter(source));
     let values = [
         &email.as_str() as _,
@@ -124,5 +125,5 @@ pub async fn owe(
     };
     let is_owed = row.get::<_, Option<bool>>("is_owed") == Some(true);
     let notice = is_owed.then(|| SignUpNotice { owner: user(&row), recipient: row.get("recipient") });
-    Ok(Counted { notice, is_over_budget: row.get("is_over_budget") })
+    Ok(CountedSignUp { notice, is_over_budget: row.get("is_over_budget") })
 }

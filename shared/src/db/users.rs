@@ -31,9 +31,8 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
 /// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.
 ///
-/// If `$8` is not NULL, the sign-up is counted in the budget of mails, and before the limit of the mailbox. So a sign-up with a free address uses up as
-/// much of the budget as one with a taken address ([`super::sign_up_notices`]). If `$5` is NULL, no verification mail is owed. In the second half, the
-/// mail's id in the outbox shows that it is.
+/// If `$8` is not NULL, the sign-up is counted in the budget of mails. This comes before the limit of the mailbox, so that sign-ups with free and with
+/// taken addresses ([`super::sign_up_notices`]) count alike. If `$5` is NULL, no mail is owed. The second half looks for the mail's id in the outbox.
 static CREATE: Statement<18> = Statement {
     sql: concat!(
         "
@@ -116,9 +115,9 @@ pub struct NewAccount<'a> {
     pub locale: Locale,
 }
 
-/// The mail that a sign-up owes, and the budget in which the sign-up is counted.
-pub struct SignUpMail<'a> {
-    /// The mail. `None` if the sign-up owes none, and is only counted.
+/// A sign-up that is counted in the budget of mails.
+pub struct SignUpToCount<'a> {
+    /// The verification mail. `None` if the sign-up owes none.
     pub mail: Option<VerificationMail<'a>>,
     /// Where the sign-up came from.
     pub source: &'a Source,
@@ -136,12 +135,12 @@ pub struct CreatedAccount {
     pub is_over_budget: bool,
 }
 
-/// Creates an account. With `counted`, also counts the sign-up in the budget of mails, and writes the verification mail into the outbox, unless one of
-/// its limits is reached. `None` if the address has an account already, in whatever case, or if it is reserved for an account that may get it back.
+/// Creates an account. With `counted`, also counts the sign-up in the budget of mails, and writes the verification mail into the outbox, unless a limit is
+/// reached. `None` if the address has an account already, in whatever case, or if it is reserved for an account that may get it back.
 pub async fn create(
     db: &Database,
     NewAccount { name, email, hash, locale }: NewAccount<'_>,
-    counted: Option<&SignUpMail<'_>>,
+    counted: Option<&SignUpToCount<'_>>,
 ) -> Result<Option<CreatedAccount>, DbError> {
     let of_mailbox = policy::VERIFICATION_MAILS_OF_MAILBOX;
     let mail = counted.and_then(|counted| counted.mail);

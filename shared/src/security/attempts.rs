@@ -67,7 +67,7 @@ pub enum PasswordLink<'a> {
 }
 
 impl PasswordLink<'_> {
-    /// What a request with a link of this kind counts as if the link is not valid.
+    /// The attempt that is counted if a link of this kind is not valid.
     #[must_use]
     pub fn attempt_if_invalid(self) -> Attempt {
         match self {
@@ -84,7 +84,7 @@ pub struct SignInAttempt<'a> {
     pub email: &'a EmailLookup,
     /// Where the request came from.
     pub source: &'a Source,
-    /// Whether an account whose address is not verified is treated like no account.
+    /// Whether an account with an unverified address is treated as if it did not exist.
     pub only_verified: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
 //!
 //! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
-//! version is live. The item expires only if the user was erased. `verified_version` is the credential version under which the address was verified.
+//! version is live. The item expires only after an erasure has begun. `verified_version` is the credential version under which the address was verified.
 //! It also only rises. A session knows whether the address was verified when it was opened. A session of the verified version is also verified.
 //! Within one version, no address becomes unverified. A session is live while its item exists, it has not expired, and its `version` is at least the
 //! minimum. Ending one session deletes its item. Every update of a session demands that the item exists, so no late request brings an ended session
@@ -268,8 +268,8 @@ impl SessionTable {
         .await
     }
 
-    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high or higher. Takes back
-    /// the expiry that [`Self::erase`] sets, because an account whose version rises was not erased.
+    /// Raises the account's minimum version, which ends every session of a lower version. Does nothing if it is already this high or higher. Takes
+    /// back the expiry that [`Self::erase`] sets, because an account whose version rises was not erased.
     pub(crate) async fn raise_minimum_version(&self, user: UserId, version: i32) -> Result<(), DbError> {
         let key = account_key(user);
         let raise = self.0.update(Update {

@@ -115,7 +115,7 @@ async fn verifies_by_code(bob: &Person<'_>) {
     assert_eq!(account(bob, &verified).await["user"]["email_verified"], true);
 }
 
-/// The user changes the address and changes the mind. Returns the same person with the password that the undo asks for.
+/// Changes the address, undoes the change and resets the password. Returns the person with the new password.
 async fn changes_the_address_and_undoes_it<'a>(browser: &Client, ada: &Person<'a>, new: &Person<'a>) -> Person<'a> {
     let tokens = ada.signs_in().await;
     assert_eq!(ada.requests_email_change(&tokens.access, &new.email).await.status, 202);

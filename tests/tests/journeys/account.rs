@@ -7,6 +7,7 @@ use tests::{
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
 };
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{reauthenticate::assert_reauthentication_required, support::assert_session_ended};
 
@@ -145,6 +146,8 @@ async fn an_export_has_every_table_that_names_a_user_and_no_secret(#[values(Post
         assert_eq!(rows[table].as_array().map(Vec::len), Some(count), "{table}");
     }
     assert_eq!(export["sessions_in_dynamodb"].as_array().map(Vec::len), Some(in_table));
+    let created_at = rows["users"][0]["created_at"].as_str().unwrap();
+    assert!(OffsetDateTime::parse(created_at, &Rfc3339).is_ok(), "{created_at}");
     assert_eq!((&rows["users"][0]["name"], &rows["users"][0]["email"]), (&json!("Ada Lovelace"), &json!(ada.email)));
     let hash = stack.sql_text("SELECT encode(token_hash, 'hex') FROM password_resets").await;
     let password = stack.sql_text("SELECT password FROM users WHERE name LIKE 'Ada%'").await;

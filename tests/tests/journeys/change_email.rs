@@ -318,7 +318,7 @@ async fn a_change_voids_a_reset_link_and_redirects_the_notice_of_a_changed_passw
     assert!(mailbox::mails_to(&renamed.email).await.iter().all(|mail| mail.subject == EMAIL_CHANGE));
 }
 
-/// Otherwise, a thief could change the address and then cause further notices, which would replace those that the owner has not got yet.
+/// A thief could change the address and then cause further notices, which would replace those that the owner has not got yet.
 #[tokio::test]
 async fn a_later_notice_does_not_replace_one_that_is_owed_to_the_earlier_address() {
     let ses = Ses::new().await;

@@ -103,7 +103,7 @@ async fn a_sign_in_to_an_unverified_account_counts_as_a_wrong_password() {
     assert_eq!(ada.tries_to_sign_in().await.status, 429);
 }
 
-/// Otherwise, somebody could use up the attempts of an address, sign up with it, and see whether that created an account.
+/// Somebody could use up the attempts of an address, sign up with it, and see whether that created an account.
 // Requirement 58.
 #[rstest]
 #[tokio::test]
@@ -128,20 +128,20 @@ async fn counted_mails(stack: &Stack, person: &Person<'_>) -> String {
     let of_source = hex::encode(MailBudget::source_counter(&Source::of(Some(&person.source))).as_bytes());
     let query = format!(
         "SELECT coalesce(string_agg(attempts::text, ' '), '') FROM throttle
-        WHERE key IN (decode('{of_source}', 'hex'), sha256('mails to unproven mailboxes'))"
+        WHERE key IN (decode('{of_source}', 'hex'), sha256('mails to unproved mailboxes'))"
     );
     stack.sql_text(&query).await
 }
 
-/// Otherwise, somebody could see by the mails to a mailbox of their own whether a sign-up with another address used up the budget.
+/// Somebody could see by the mails to a mailbox of their own whether a sign-up with another address used up the budget.
 // Requirement 58.
 #[rstest]
 #[tokio::test]
-async fn each_sign_up_uses_up_as_much_of_the_budget_of_mails(#[values("on", "off")] verification: &str) {
+async fn every_sign_up_counts_once_in_the_budget_of_mails(#[values("on", "off")] verification: &str) {
     let stack = builder().with("EMAIL_VERIFICATION", verification).start().await;
     let ada = stack.stranger("Ada");
     for count in 1..=6 {
-        // The first one is of a free address. The later ones exceed the limit of the mailbox.
+        // The first address is free. Then it is taken, and the last sign-ups exceed the limit of its mailbox.
         ada.signs_up().await.assert_created();
         assert_eq!(counted_mails(&stack, &ada).await, format!("{count} {count}"));
     }
@@ -176,7 +176,7 @@ async fn the_owner_of_a_reserved_address_gets_the_notice_there() {
     let link = renamed.newest_mail(EMAIL_CHANGE).await.token();
     assert_eq!(ada.changes_email(&link).await.status, 200);
     assert_eq!(counted_mails(&stack, &ada).await, "2 2");
-    // The address with other letters might belong to somebody else.
+    // The same address in capitals might belong to somebody else.
     let stranger = ada.with_email(&ada.email.to_uppercase());
     stranger.signs_up().await.assert_created();
     assert_eq!(counted_mails(&stack, &ada).await, "3 3");

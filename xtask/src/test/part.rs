@@ -10,14 +10,14 @@ use toolkit::{
 pub enum Part {
     /// Unit and documentation tests beside the code: rules, SQL statements, the error table
     Unit,
-    /// The model of the session protocol: every promise in every state, and planted defects that break each promise
+    /// The model of the session protocol: every promise in every state of eleven scenarios, and planted defects that break each promise
     Model,
     /// The contract of the API, over HTTP, with the functions' binaries. Each test has its own database
     Journeys,
     /// The journeys on the oldest version of PostgreSQL, with `repeatable read` in every transaction of a function, so that conflicts
     /// are errors (SQLSTATE 40001)
     Isolation,
-    /// The same with sessions and counters in DynamoDB
+    /// The journeys as in `isolation`, with sessions and counters in DynamoDB
     #[value(name = "dynamodb")]
     DynamoDb,
     /// Servers that fail, hang and recover, and functions that are killed: what users see, and how long recovery takes

@@ -83,7 +83,7 @@ async fn a_mailbox_gets_three_change_mails_an_hour(#[values(PostgreSql, DynamoDb
     link_for(&ada, &ada.signs_in().await, &target).await;
 }
 
-/// Otherwise, a request that sends no mail would void the link that was sent before.
+/// A request without a mail must not void the link of an earlier one.
 // Requirement 60.
 #[tokio::test]
 async fn a_request_over_the_budget_changes_nothing() {
