@@ -1,4 +1,4 @@
-//! Defects of the protocol. A scenario can have one of them. The tests check that the model then finds a history that breaks a promise.
+//! Defects of the protocol. The model can have one of them. The tests check that the model then finds a history that breaks a promise.
 
 /// A defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! A model of the session protocol: who may do what with an account and its sessions, whatever happens at the same time and whatever fails.
 //!
-//! The checker of the crate `stateright` visits every state that the model can reach, and checks every promise in each of them. `docs/protocol.md`
+//! The checker of the crate `stateright` visits every state of the scenarios, and checks every promise in each of them. `docs/protocol.md`
 //! says what the model contains and what it leaves out. Read the modules in this order:
 //!
 //! 1. [`world`]: everything that a state contains: the two stores, the mails, what each person knows, and the requests under way.

@@ -1,4 +1,4 @@
-//! PostgreSQL. Each function is one statement of `shared/src/db`, and takes effect as a whole. Its name is the name of that statement or its function.
+//! PostgreSQL. Each public function is one statement of `shared/src/db`, or a part of one, and takes effect as a whole.
 //!
 //! A statement may run twice, because the service repeats it if its answer is lost. So each statement recognises its first run, by a random value
 //! that only its request has.
@@ -420,7 +420,7 @@ impl World {
         Some(version)
     }
 
-    /// `account_deletions::KEEP`. Returns whether the link was valid.
+    /// `account_deletions::KEEP`. Returns the account, or `None` if the link is not valid.
     pub fn keep(&mut self, link: Link) -> Option<AccountId> {
         let kept = Some(Deletion { link, is_due: false });
         let (id, _) = self.postgres.all().find(|(_, account)| account.deletion == kept)?;

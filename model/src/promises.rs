@@ -39,7 +39,7 @@ pub const LINK_ONCE: &str = "a link in a mail takes effect at most once";
 pub const LINK_BOUND: &str =
     "a link takes effect only under the credential version and the address for which it was issued";
 /// A reset is how an owner takes an account over.
-pub const RESET_CLEANS: &str = "after the owner's reset, nothing of anybody else works";
+pub const RESET_CLEANS: &str = "after Ada's reset, no session, password or link of Eve works";
 /// Nobody is locked out.
 pub const NOBODY_LOCKED_OUT: &str = "nobody is locked out by a failure, or by what somebody else does";
 /// Decision 6.

@@ -102,7 +102,7 @@ fn kind(action: &Action) -> String {
     }
 }
 
-/// Whether the answer to the last step cannot depend on a limit that the model does not have: on wrong passwords, or on mails.
+/// Whether the answer to the last step cannot depend on a limit that the scenario does not have: on wrong passwords, or on mails.
 fn is_within_limits(history: &[Event], last: &Event) -> bool {
     let count = |is_meant: fn(&Event) -> bool| history.iter().chain([last]).filter(|event| is_meant(event)).count();
     let wrong = |event: &Event| event.answer.as_ref().is_some_and(|answer| answer.code == Some("invalid_credentials"));

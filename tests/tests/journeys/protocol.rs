@@ -217,7 +217,7 @@ fn ten_minutes_older(token: &str) -> String {
     jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
 
-// Requirements 5, 6, 7, 56.
+// Requirements 3, 4, 5, 6, 53, 56.
 #[rstest]
 #[tokio::test]
 async fn histories_of_the_model_get_the_answers_that_the_model_expects(#[values(PostgreSql, DynamoDb)] store: Store) {
