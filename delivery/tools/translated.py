@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import re
 import sys
-from collections import defaultdict
 
 from samtranslator.translator.transform import transform
 
@@ -130,56 +129,11 @@ class Resolver:
         return "Condition" not in item or self.holds(item["Condition"])
 
 
-class ObservedParameters(dict):
-    """Values of parameters. `used` has those that the translator has read, and None for those that it has missed."""
-
-    def __init__(self, values):
-        super().__init__(values)
-        self.used = {}
-
-    def __getitem__(self, name):
-        self.used[name] = super().get(name)
-        return super().__getitem__(name)
-
-    def get(self, name, default=None):
-        self.used[name] = super().get(name)
-        return super().get(name, default)
-
-    def __contains__(self, name):
-        is_there = super().__contains__(name)
-        if not is_there:
-            self.used[name] = None
-        return is_there
-
-    def __iter__(self):
-        raise NotImplementedError("it is unknown which values the translator uses")
-
-    items = keys = values = __iter__
-
-    def __deepcopy__(self, _):
-        return self
-
-
-# For each template, the translations so far, each with the values that the translator used for it.
-TRANSLATIONS = defaultdict(list)
-
-
-def translated(source, given):
-    """Translates a template, as JSON, with these values of its parameters. The translator reads few of them, and takes 0.2 s. So a translation serves
-    for all values of the others."""
-    template = json.loads(source)
-    if "Transform" not in template:
-        return template
-    declared = template["Parameters"].items()
-    parameters = {name: parameter["Default"] for name, parameter in declared if "Default" in parameter} | given
-    for used, translation in TRANSLATIONS[source]:
-        if all(parameters.get(name) == value for name, value in used.items()):
-            return translation
-    observed = ObservedParameters(parameters)
-    translation = transform(template, observed, NoManagedPolicies())
-    used = {name: value for name, value in observed.used.items() if not name.startswith("AWS::")}
-    TRANSLATIONS[source].append((used, translation))
-    return translation
+def translated(template, parameters):
+    """Translates a template with these values of its parameters. Changes `template` in place."""
+    if "Transform" in template:
+        template = transform(template, dict(parameters), NoManagedPolicies())
+    return Resolver(template, parameters).resolve_all(template)
 
 
 def read(file):
@@ -195,9 +149,7 @@ def read(file):
 
 
 def combined(source, given, combination):
-    parameters = given | combination
-    template = translated(source, parameters)
-    return {"parameters": combination, "template": Resolver(template, parameters).resolve_all(template)}
+    return {"parameters": combination, "template": translated(json.loads(source), given | combination)}
 
 
 def translations(pool, source, given, choices):
