@@ -111,8 +111,8 @@ impl PasswordProofs {
     /// Counts an attempt to prove the password of the account that a link belongs to, as an attempt to sign in to it, and verifies the password.
     ///
     /// # Errors
-    /// [`ApiError::InvalidOrExpiredToken`] if the link is not valid. Such attempts are counted for the source. [`ApiError::InvalidCredentials`] if the
-    /// password is wrong. [`ApiError::TooManyAttempts`] if there were too many attempts.
+    /// [`ApiError::InvalidOrExpiredToken`] if the link is not valid. Such attempts are counted for the source. [`ApiError::InvalidCredentials`] if
+    /// the password is wrong. [`ApiError::TooManyAttempts`] if there were too many attempts.
     pub async fn prove_with_link(
         &self,
         link: PasswordLink<'_>,

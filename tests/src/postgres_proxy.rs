@@ -71,11 +71,11 @@ impl Shared {
 
 #[derive(Default)]
 struct State {
-    /// The number of statements that were run. This number and the next two count from the last time they were set to zero.
+    /// How many statements the functions have sent to be run, since the counts were last set to zero.
     statements: usize,
-    /// How often the functions have sent the text of a statement to be parsed.
+    /// How often they have sent the text of a statement to be parsed, since then.
     parsed: usize,
-    /// How often they have sent something before the answer to an earlier statement.
+    /// How often they have sent something before the answer to an earlier statement, since then.
     pipelined: usize,
     /// How much longer it takes to prepare a statement without running it.
     delay_of_preparing: Duration,
@@ -123,26 +123,26 @@ impl PostgresProxy {
         self.shared.dropped.send_modify(|generation| *generation += 1);
     }
 
-    /// The number of statements since [`PostgresProxy::clear_statements`].
+    /// How many statements the functions have sent to be run, since [`PostgresProxy::reset_counts`].
     #[must_use]
-    pub fn statements(&self) -> usize {
+    pub fn statement_count(&self) -> usize {
         self.state().statements
     }
 
-    /// How often the functions have sent the text of a statement to be parsed, since [`PostgresProxy::clear_statements`].
+    /// How often the functions have sent the text of a statement to be parsed, since [`PostgresProxy::reset_counts`].
     #[must_use]
     pub fn parsed(&self) -> usize {
         self.state().parsed
     }
 
-    /// How often a function has sent something before the answer to an earlier statement, since [`PostgresProxy::clear_statements`].
+    /// How often a function has sent something before the answer to an earlier statement, since [`PostgresProxy::reset_counts`].
     #[must_use]
     pub fn pipelined(&self) -> usize {
         self.state().pipelined
     }
 
-    /// Sets the numbers of statements to zero.
-    pub fn clear_statements(&self) {
+    /// Sets the counts to zero.
+    pub fn reset_counts(&self) {
         let mut state = self.state();
         state.statements = 0;
         (state.parsed, state.pipelined) = (0, 0);
@@ -264,7 +264,9 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
                 let delay = self.shared.state().delay_of_preparing;
                 sleep(delay).await;
             }
-            match if std::mem::take(&mut runs_statement) { self.action_for_statement() } else { Action::Forward } {
+            let action =
+                if std::mem::take(&mut runs_statement) { self.action_for_statement() } else { Action::Forward };
+            match action {
                 Action::Forward => {
                     if self.send(&mut server, &batch).await.is_none() {
                         return;

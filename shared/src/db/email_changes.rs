@@ -11,8 +11,8 @@ use tokio_postgres::{Row, types::Type};
 use super::{
     AnyStatement, Database, DbError,
     rules::{
-        count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_taken, mailbox_of,
-        session_is_presented, user_columns,
+        count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_over_budget,
+        is_taken, mailbox_of, session_is_presented, user_columns,
     },
     seconds,
     session_endings::owe_session_ending,
@@ -44,22 +44,22 @@ static REQUEST: Statement<21> = Statement {
         session_is_presented!(),
         "
     ), account_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-        counter_key!("'email changes of user ' || id"),
-        ", 1, now() + $13 * interval '1 second' FROM account WHERE NOT is_unchanged",
-        count_within_window!(up to "$12"),
+        ",
+        count_within_window!(
+            counter_key!("'email changes of user ' || id"),
+            for "account WHERE NOT is_unchanged",
+            up to "$12" within "$13"
+        ),
         "
     ), ",
         count_in_mail_budget!("account_counted", source: "$16", of_source: "$17", of_all: "$18", window: "$19"),
         ", mailbox_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-        counter_key!("'email change mail ' || mailbox"),
-        ", 1, now() + $15 * interval '1 second' FROM (SELECT ",
-        mailbox_of!("$4"),
-        " AS mailbox FROM budget_counted) AS address",
-        count_within_window!(up to "$14"),
+        ",
+        count_within_window!(
+            counter_key!("'email change mail ' || mailbox"),
+            for concat!("(SELECT ", mailbox_of!("$4"), " AS mailbox FROM budget_counted) AS address"),
+            up to "$14" within "$15"
+        ),
         "
     ), requested AS (
         INSERT INTO email_changes (user_id, email, credential_version, token_hash, expires_at)
@@ -95,7 +95,9 @@ static REQUEST: Statement<21> = Statement {
     SELECT account.*, EXISTS (SELECT FROM requested)
             OR EXISTS (SELECT FROM email_changes c WHERE c.user_id = account.id AND c.token_hash = $5) AS is_requested,
         EXISTS (SELECT FROM owed WHERE owed.id = $7) AS mail_is_owed, EXISTS (SELECT FROM owed WHERE owed.id = $8) AS notice_is_owed,
-        EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
+        ",
+        is_over_budget!(),
+        "
     FROM account"
     ),
     types: [

@@ -24,17 +24,18 @@ macro_rules! count_verification_mail {
     ($due:literal, limit: $limit:literal, window: $window:literal) => {
         concat!(
             "mailbox_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-            $crate::db::rules::counter_key!("'verification mail ' || mailbox"),
-            ", 1, now() + ",
-            $window,
-            " * interval '1 second' FROM (SELECT ",
-            $crate::db::rules::mailbox_of!("email"),
-            " AS mailbox FROM ",
-            $due,
-            ") AS address",
-            $crate::db::rules::count_within_window!(up to $limit),
+        ",
+            $crate::db::rules::count_within_window!(
+                $crate::db::rules::counter_key!("'verification mail ' || mailbox"),
+                for concat!(
+                    "(SELECT ",
+                    $crate::db::rules::mailbox_of!("email"),
+                    " AS mailbox FROM ",
+                    $due,
+                    ") AS address"
+                ),
+                up to $limit within $window
+            ),
             "
     )"
         )

@@ -55,9 +55,12 @@ static CHANGE_PASSWORD: Statement<21> = Statement {
     ), ",
         clear_counters!("opened", "$13", "$14", "$15", "$16"),
         ", new_password_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT $17, 1, now() + $19 * interval '1 second' FROM opened WHERE (SELECT count(*) FROM session_cleared) >= 0",
-        count_within_window!(up to "$18"),
+        ",
+        count_within_window!(
+            "$17",
+            for "opened WHERE (SELECT count(*) FROM session_cleared) >= 0",
+            up to "$18" within "$19"
+        ),
         "
     )",
         "

@@ -33,11 +33,8 @@ static REQUEST: Statement<10> = Statement {
         has_address!("$1"),
         " AND (erase_at IS NULL OR erase_at > now())
     ), counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-        counter_key!("'reset mail ' || counter"),
-        ", 1, now() + $5 * interval '1 second' FROM account",
-        count_within_window!(up to "$4"),
+        ",
+        count_within_window!(counter_key!("'reset mail ' || counter"), for "account", up to "$4" within "$5"),
         "
     ), mail AS (
         INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)

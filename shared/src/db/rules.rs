@@ -126,11 +126,18 @@ macro_rules! one_more {
     };
 }
 
-/// The end of an `INSERT INTO throttle AS t` that counts up to a limit within a window. The window begins with the first attempt. At the limit, the
-/// statement changes no row and returns no row.
+/// An `INSERT` that adds one to the counter `$key` for the row of `$rows`, up to `$limit` within `$window` seconds. The window begins with the first
+/// attempt. At the limit, the statement changes no row and returns no row.
 macro_rules! count_within_window {
-    (up to $limit:literal) => {
+    ($key:expr, for $rows:expr, up to $limit:literal within $window:literal) => {
         concat!(
+            "INSERT INTO throttle AS t (key, attempts, expires_at)
+        SELECT ",
+            $key,
+            ", 1, now() + ",
+            $window,
+            " * interval '1 second' FROM ",
+            $rows,
             " ON CONFLICT (key) DO UPDATE SET
             attempts = ",
             $crate::db::rules::one_more!("t.attempts" while "t.expires_at > now()"),
@@ -143,34 +150,32 @@ macro_rules! count_within_window {
 }
 
 /// The parts of a `WITH` that count a mail to a mailbox that nobody has proved, for a row of `$due`: first for its source, whose counter is
-/// `$source`, then for all together ([`crate::security::MailBudget`]). `budget_counted` has a row if the mail may be sent. If only `source_counted`
-/// has one, the budget of all is used up. All windows are `$window` seconds.
+/// `$source`, then for all together ([`crate::security::MailBudget`]). `budget_counted` has a row if the mail may be sent. All windows are `$window`
+/// seconds.
 macro_rules! count_in_mail_budget {
     ($due:literal, source: $source:literal, of_source: $of_source:literal, of_all: $of_all:literal, window: $window:literal) => {
         concat!(
             "source_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-            $source,
-            ", 1, now() + ",
-            $window,
-            " * interval '1 second' FROM ",
-            $due,
-            $crate::db::rules::count_within_window!(up to $of_source),
+        ",
+            $crate::db::rules::count_within_window!($source, for $due, up to $of_source within $window),
             "
     ), budget_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-            $crate::db::rules::counter_key!("'mails to unproved mailboxes'"),
-            ", 1, now() + ",
-            $window,
-            " * interval '1 second' FROM source_counted WHERE ",
-            $of_all,
-            " > 0",
-            $crate::db::rules::count_within_window!(up to $of_all),
+        ",
+            $crate::db::rules::count_within_window!(
+                $crate::db::rules::counter_key!("'mails to unproved mailboxes'"),
+                for concat!("source_counted WHERE ", $of_all, " > 0"),
+                up to $of_all within $window
+            ),
             "
     )"
         )
+    };
+}
+
+/// Whether the budget of all is used up, after [`count_in_mail_budget!`].
+macro_rules! is_over_budget {
+    () => {
+        "EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget"
     };
 }
 
@@ -188,25 +193,26 @@ macro_rules! mailbox_of_account {
 }
 
 /// The parts of a `WITH` that count a mail of the kind `$kind` about the account in the row of `$account`, which has `id`, `email` and
-/// `email_verified`. `notified` has this row if the mail may be sent. Verified addresses have no limit. Others have one, because anybody can sign up with
-/// somebody else's address.
+/// `email_verified`. `notified` has this row if the mail may be sent. Verified addresses have no limit. Others have one, because anybody can sign up
+/// with somebody else's address.
 macro_rules! count_account_mail {
     ($kind:literal, $account:literal, limit: $limit:literal, window: $window:literal) => {
         concat!(
             "unproved_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-            $crate::db::rules::counter_key!("mailbox"),
-            ", 1, now() + ",
-            $window,
-            " * interval '1 second' FROM (SELECT '",
-            $kind,
-            " mail ' || ",
-            $crate::db::rules::mailbox_of_account!(),
-            " AS mailbox FROM ",
-            $account,
-            " WHERE NOT email_verified) AS address",
-            $crate::db::rules::count_within_window!(up to $limit),
+        ",
+            $crate::db::rules::count_within_window!(
+                $crate::db::rules::counter_key!("mailbox"),
+                for concat!(
+                    "(SELECT '",
+                    $kind,
+                    " mail ' || ",
+                    $crate::db::rules::mailbox_of_account!(),
+                    " AS mailbox FROM ",
+                    $account,
+                    " WHERE NOT email_verified) AS address"
+                ),
+                up to $limit within $window
+            ),
             "
     ), notified AS (
         SELECT a.* FROM ",
@@ -226,8 +232,8 @@ macro_rules! seconds_until {
 
 pub(super) use {
     auth_time, count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted,
-    is_taken, last_used, mailbox_of, mailbox_of_account, one_more, pending_email, seconds_until, session_columns,
-    session_is_live, session_is_presented, user_columns,
+    is_over_budget, is_taken, last_used, mailbox_of, mailbox_of_account, one_more, pending_email, seconds_until,
+    session_columns, session_is_live, session_is_presented, user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

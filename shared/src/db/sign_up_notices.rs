@@ -4,7 +4,9 @@ use tokio_postgres::types::Type;
 
 use super::{
     AnyStatement, Database, DbError,
-    rules::{count_in_mail_budget, count_within_window, counter_key, has_address, mailbox_of, user_columns},
+    rules::{
+        count_in_mail_budget, count_within_window, counter_key, has_address, is_over_budget, mailbox_of, user_columns,
+    },
     seconds,
     statement::Statement,
     users::user,
@@ -17,8 +19,8 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&OWE];
 
-/// The notice goes to the user who has the address or may get it back, at the address as that account stores it. The sign-up is counted before the limit
-/// of the mailbox, and even without such a user. So it counts like a sign-up with a free address.
+/// The notice goes to the user who has the address or may get it back, at the address as that account stores it. The sign-up is counted before the
+/// limit of the mailbox, and even without such a user. So it counts like a sign-up with a free address.
 ///
 /// If the answer of an earlier run was lost, the second run counts the mail again. If this exceeds a limit, the outbox shows that the mail is owed.
 static OWE: Statement<10> = Statement {
@@ -46,13 +48,12 @@ static OWE: Statement<10> = Statement {
     ), ",
         count_in_mail_budget!("signed_up", source: "$5", of_source: "$6", of_all: "$7", window: "$8"),
         ", mailbox_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT ",
-        counter_key!("'sign-up notice ' || mailbox"),
-        ", 1, now() + $4 * interval '1 second' FROM (SELECT ",
-        mailbox_of!("$1"),
-        " AS mailbox FROM account, budget_counted) AS address",
-        count_within_window!(up to "$3"),
+        ",
+        count_within_window!(
+            counter_key!("'sign-up notice ' || mailbox"),
+            for concat!("(SELECT ", mailbox_of!("$1"), " AS mailbox FROM account, budget_counted) AS address"),
+            up to "$3" within "$4"
+        ),
         "
     ), mail AS (
         INSERT INTO outbox (user_id, kind, id, recipient, due_at, expires_at)
@@ -63,7 +64,9 @@ static OWE: Statement<10> = Statement {
         RETURNING user_id
     )
     SELECT account.*, EXISTS (SELECT FROM mail) OR EXISTS (SELECT FROM outbox o WHERE o.user_id = account.id AND o.id = $2) AS is_owed,
-        EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
+        ",
+        is_over_budget!(),
+        "
     FROM signed_up LEFT JOIN account ON true"
     ),
     types: [

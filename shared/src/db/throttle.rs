@@ -57,8 +57,8 @@ static COUNT: Statement<3> = Statement {
     sql: concat!(
         "
     WITH counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at) VALUES ($1, 1, now() + $3 * interval '1 second')",
-        count_within_window!(up to "$2"),
+        ",
+        count_within_window!("$1", for "(SELECT) AS attempt", up to "$2" within "$3"),
         "
     )
     SELECT EXISTS (SELECT FROM counted) AS is_counted,

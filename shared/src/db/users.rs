@@ -6,8 +6,8 @@ use super::{
     AnyStatement, Database, DbError,
     email_verifications::{VerificationMail, count_verification_mail, owe_verification_mail},
     rules::{
-        auth_time, count_in_mail_budget, has_address, pending_email, session_is_live, session_is_presented,
-        user_columns,
+        auth_time, count_in_mail_budget, has_address, is_over_budget, pending_email, session_is_live,
+        session_is_presented, user_columns,
     },
     seconds,
     session_endings::owe_session_ending,
@@ -31,7 +31,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 6] =
 /// If the answer of an earlier run of this statement was lost, the second half finds the account that it created. No other account has this salted
 /// hash.
 ///
-/// If `$8` is not NULL, the sign-up is counted in the budget of mails. This comes before the limit of the mailbox, so that sign-ups with free and with
+/// If `$8` is not NULL, the sign-up is counted in the budget of mails. This comes before the limit of the mailbox, so that sign-ups with free and
 /// taken addresses ([`super::sign_up_notices`]) count alike. If `$5` is NULL, no mail is owed. The second half looks for the mail's id in the outbox.
 static CREATE: Statement<18> = Statement {
     sql: concat!(
@@ -72,7 +72,9 @@ static CREATE: Statement<18> = Statement {
         ),
         "
     SELECT created.*, EXISTS (SELECT FROM mail) AS is_owed,
-        EXISTS (SELECT FROM source_counted) AND NOT EXISTS (SELECT FROM budget_counted) AS is_over_budget
+        ",
+        is_over_budget!(),
+        "
     FROM created
     UNION ALL
     SELECT ",
@@ -135,8 +137,8 @@ pub struct CreatedAccount {
     pub is_over_budget: bool,
 }
 
-/// Creates an account. With `counted`, also counts the sign-up in the budget of mails, and writes the verification mail into the outbox, unless a limit is
-/// reached. `None` if the address has an account already, in whatever case, or if it is reserved for an account that may get it back.
+/// Creates an account. With `counted`, also counts the sign-up in the budget of mails, and writes the verification mail into the outbox, unless a
+/// limit is reached. `None` if the address has an account already, in whatever case, or if it is reserved for an account that may get it back.
 pub async fn create(
     db: &Database,
     NewAccount { name, email, hash, locale }: NewAccount<'_>,

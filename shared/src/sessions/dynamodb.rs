@@ -1,11 +1,11 @@
 //! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
 //!
 //! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
-//! version is live. The item expires only after an erasure has begun. `verified_version` is the credential version under which the address was verified.
-//! It also only rises. A session knows whether the address was verified when it was opened. A session of the verified version is also verified.
-//! Within one version, no address becomes unverified. A session is live while its item exists, it has not expired, and its `version` is at least the
-//! minimum. Ending one session deletes its item. Every update of a session demands that the item exists, so no late request brings an ended session
-//! back.
+//! version is live. The item expires only after an erasure has begun. `verified_version` is the credential version under which the address was
+//! verified. It also only rises. A session knows whether the address was verified when it was opened. A session of the verified version is also
+//! verified. Within one version, no address becomes unverified. A session is live while its item exists, it has not expired, and its `version` is at
+//! least the minimum. Ending one session deletes its item. Every update of a session demands that the item exists, so no late request brings an ended
+//! session back.
 //!
 //! The function's clock decides whether a session has expired and whether the grace has ended. It is read once for each request, and checked against
 //! DynamoDB's clock at every call.

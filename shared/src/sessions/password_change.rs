@@ -16,7 +16,7 @@ use crate::{
     security::{PasswordHash, token::TokenReply},
 };
 
-/// A changed password.
+/// What the answer to a change of the password needs.
 pub struct PasswordChangeReply {
     /// The tokens of the new session.
     pub tokens: TokenReply,

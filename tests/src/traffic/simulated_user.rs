@@ -218,7 +218,8 @@ impl<'a> SimulatedUser<'a> {
             let (before, now) = if alive { ("ended", "accepted") } else { ("alive", "refused") };
             self.report_violation(&format!("a session that was {before} is {now} by {endpoint}"));
         }
-        // With sessions in DynamoDB, a change of the credentials that was not answered may end the session first for the functions that read the account.
+        // With sessions in DynamoDB, a change of the credentials that was not answered may end the session first for the functions that read the
+        // account.
         let is_ended_everywhere = self.traffic.stack.state_table.is_none() || TABLE_FUNCTIONS.contains(&endpoint);
         if !alive && is_ended_everywhere {
             self.sessions[session].alive = Certainty::No;

@@ -48,10 +48,10 @@ async fn a_conflict_is_retried_until_the_deadline_with_growing_pauses() {
         proxy.refuse_statements(code, 10);
         fault.record_served(&ada.dashboard(&tokens.access).await);
     }
-    proxy.clear_statements();
+    proxy.reset_counts();
     proxy.refuse_statements("40001", 1000);
     fault.record_unavailable(&[ada.dashboard(&tokens.access).await]);
-    let attempts = proxy.statements();
+    let attempts = proxy.statement_count();
     assert!((15..60).contains(&attempts), "{attempts} attempts in three seconds");
     proxy.refuse_statements("40001", 0);
     fault.wait_for_recovery(|| Box::pin(ada.dashboard(&tokens.access))).await;

@@ -248,7 +248,7 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
             stack.sessions().set_refresh_count(59).await;
             proxy.close_connection_at(number, point);
             let reply = operation.send(&client).await;
-            if proxy.statements() < number {
+            if proxy.statement_count() < number {
                 break;
             }
             proxy.stop_interrupting();

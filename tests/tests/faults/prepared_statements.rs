@@ -13,9 +13,9 @@ async fn stack_behind(proxy: &PostgresProxy, setting: &str) -> Stack {
 
 /// How often PostgreSQL had to parse a statement for one request to the dashboard.
 async fn parsed_for_dashboard(proxy: &PostgresProxy, ada: &Person<'_>, tokens: &Tokens) -> usize {
-    proxy.clear_statements();
+    proxy.reset_counts();
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    assert_eq!(proxy.statements(), 1, "a request needs one statement");
+    assert_eq!(proxy.statement_count(), 1, "a request needs one statement");
     proxy.parsed()
 }
 
@@ -62,10 +62,10 @@ async fn a_prepared_statement_that_no_longer_works_is_prepared_again() {
         assert_eq!(parsed_for_dashboard(&proxy, &ada, &tokens).await, expected, "on another connection");
     }
 
-    proxy.clear_statements();
+    proxy.reset_counts();
     stack.sql("ALTER TABLE users ALTER COLUMN name TYPE varchar(200)").await;
     fault.record_served(&ada.dashboard(&tokens.access).await);
-    assert_eq!(proxy.statements(), 2, "PostgreSQL refused to run the prepared statement");
+    assert_eq!(proxy.statement_count(), 2, "PostgreSQL refused to run the prepared statement");
 }
 
 // Fault 6.

@@ -14,7 +14,10 @@ use tests::{
     mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGE_REQUESTED, EMAIL_CHANGED, EMAIL_RESTORED, PASSWORD_CHANGED, RESET},
 };
 
-use crate::{reauthenticate::assert_reauthentication_required, support::assert_session_ended};
+use crate::{
+    reauthenticate::assert_reauthentication_required,
+    support::{assert_link_refused, assert_session_ended},
+};
 
 /// Stacks whose requests need no minimum duration.
 fn builder(store: Store) -> StackBuilder {
@@ -34,11 +37,6 @@ fn assert_changed(reply: &Reply) {
 #[track_caller]
 fn assert_restored(reply: &Reply) {
     reply.assert_ok(&json!({ "message": "Email address restored" }));
-}
-
-#[track_caller]
-fn assert_link_refused(reply: &Reply) {
-    reply.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
 }
 
 /// Requests a change to the address of `new`, and returns the token of the mail to it.

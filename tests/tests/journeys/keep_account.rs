@@ -8,9 +8,7 @@ use tests::{
     Store::{self, DynamoDb, PostgreSql},
 };
 
-use crate::support::assert_session_ended;
-
-const INVALID_LINK: (u16, &str, &str) = (400, "invalid_or_expired_token", "Invalid or expired token");
+use crate::support::{assert_link_refused, assert_session_ended};
 
 // Requirement 56.
 #[rstest]
@@ -29,9 +27,9 @@ async fn the_link_in_the_mail_keeps_a_deleted_account_and_signs_nobody_in(
     assert!(stack.sessions().live().await.is_empty(), "nobody is signed in");
     assert_session_ended(&stack, &tokens).await;
     let again = ada.keeps_account(&link).await;
-    again.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    assert_link_refused(&again);
     let reset = ada.resets_password(&reset, "another password").await;
-    reset.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    assert_link_refused(&reset);
     let account = ada.account(&ada.signs_in().await.access).await;
     assert_eq!(account.json()["user"]["email_verified"], false, "the link verifies nothing");
     assert_eq!(stack.sql_number("SELECT count(*) FROM account_deletions").await, 0);
@@ -50,7 +48,7 @@ async fn an_unknown_a_malformed_or_an_expired_link_keeps_nothing(#[values(Postgr
     let link = ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
     stack.sql("UPDATE account_deletions SET erase_at = now()").await;
     for token in ["A".repeat(43), "short".to_owned(), format!("{link}A"), link] {
-        ada.keeps_account(&token).await.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+        assert_link_refused(&ada.keeps_account(&token).await);
     }
     assert_eq!(stack.sql_number("SELECT count(*) FROM account_deletions").await, 1);
 }
@@ -61,11 +59,11 @@ async fn a_newer_link_invalidates_the_older_one_and_so_does_another_deletion() {
     let ada = stack.user("Ada").await;
     let first = ada.deletes_account_with_mail(&ada.signs_in().await.access, 1).await;
     let second = ada.receives_reset_mail(2).await.token();
-    ada.keeps_account(&first).await.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    assert_link_refused(&ada.keeps_account(&first).await);
     assert_eq!(ada.keeps_account(&second).await.status, 200);
     let third = ada.deletes_account_with_mail(&ada.signs_in().await.access, 3).await;
     for used in [&first, &second] {
-        ada.keeps_account(used).await.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+        assert_link_refused(&ada.keeps_account(used).await);
     }
     assert_eq!(ada.keeps_account(&third).await.status, 200);
 }

@@ -1,5 +1,5 @@
-//! Histories of the model of the session protocol (docs/protocol.md), sent to the real functions. Every answer must be the one that the model expects,
-//! and after each step, the dashboard and the authorizer must accept the sessions that the model accepts.
+//! Histories of the model of the session protocol (docs/protocol.md), sent to the real functions. Every answer must be the one that the model
+//! expects, and after each step, the dashboard and the authorizer must accept the sessions that the model accepts.
 
 use std::collections::BTreeMap;
 

@@ -11,9 +11,7 @@ use tests::{
     mailbox::PASSWORD_CHANGED,
 };
 
-use crate::support::get_example;
-
-const INVALID_LINK: (u16, &str, &str) = (400, "invalid_or_expired_token", "Invalid or expired token");
+use crate::support::{assert_link_refused, get_example};
 
 // Requirements 6, 31.
 #[tokio::test]
@@ -47,7 +45,7 @@ async fn of_fifty_concurrent_resets_with_one_token_one_succeeds() {
     let winners: Vec<_> = replies.iter().zip(&passwords).filter(|(reply, _)| reply.status == 200).collect();
     assert_eq!(winners.len(), 1);
     for reply in replies.iter().filter(|reply| reply.status != 200) {
-        reply.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+        assert_link_refused(reply);
     }
     ada.with_password(winners[0].1).signs_in().await;
 }
@@ -59,13 +57,9 @@ async fn a_newer_link_or_a_reset_invalidates_the_older_link() {
     let ada = stack.user("Ada").await;
     let older = ada.receives_reset_mail(1).await.token();
     let newer = ada.receives_reset_mail(2).await.token();
-    ada.resets_password(&older, "another password").await.assert_refused(
-        INVALID_LINK.0,
-        INVALID_LINK.1,
-        INVALID_LINK.2,
-    );
+    assert_link_refused(&ada.resets_password(&older, "another password").await);
     assert_eq!(ada.resets_password(&newer, "another password").await.status, 200);
-    ada.resets_password(&newer, "yet another one").await.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    assert_link_refused(&ada.resets_password(&newer, "yet another one").await);
 }
 
 // Requirement 29.
@@ -78,7 +72,7 @@ async fn of_two_links_used_concurrently_only_the_newer_works() {
         let newer = ada.receives_reset_mail(2).await.token();
         let (refused, served) =
             tokio::join!(ada.resets_password(&older, "the older one"), ada.resets_password(&newer, "the newer one"));
-        refused.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+        assert_link_refused(&refused);
         assert_eq!(served.status, 200);
         ada.with_password("the newer one").signs_in().await;
     };
@@ -103,11 +97,7 @@ async fn a_link_stops_working_when_a_newer_one_is_requested_concurrently() {
         took = took.max(reset.took);
         let mails = ada.mails(if reset.status == 200 { 3 } else { 2 }).await;
         let newer = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap().token();
-        ada.resets_password(&older, "the older one").await.assert_refused(
-            INVALID_LINK.0,
-            INVALID_LINK.1,
-            INVALID_LINK.2,
-        );
+        assert_link_refused(&ada.resets_password(&older, "the older one").await);
         assert_eq!(ada.resets_password(&newer, "the newer one").await.status, 200);
         ada.with_password("the newer one").signs_in().await;
     }
@@ -128,11 +118,7 @@ async fn a_link_serves_only_under_the_address_and_the_credentials_it_was_issued_
         SELECT id, 'password_reset', gen_random_uuid(), 'https://auth.example.com/page', now(), now() + interval '1 hour' FROM users";
     stack.sql(owed).await;
     stack.sql(&format!("UPDATE users SET {change}")).await;
-    ada.resets_password(&token, "another password").await.assert_refused(
-        INVALID_LINK.0,
-        INVALID_LINK.1,
-        INVALID_LINK.2,
-    );
+    assert_link_refused(&ada.resets_password(&token, "another password").await);
     assert_eq!(stack.sweep().await["mails_void"], 1, "a sweep gives it no new token");
     assert_eq!(
         ada.with_email(&stack.sql_text("SELECT email::text FROM users").await).tries_to_sign_in().await.status,
@@ -157,10 +143,10 @@ async fn a_change_during_a_reset_makes_its_link_useless(
         stack.wait_for_blocked_statement().await;
         transaction.commit().await.unwrap();
     });
-    reset.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+    assert_link_refused(&reset);
     for password in [ada.password.as_str(), "another password"] {
         let again = ada.resets_password(&token, password).await;
-        again.assert_refused(INVALID_LINK.0, INVALID_LINK.1, INVALID_LINK.2);
+        assert_link_refused(&again);
     }
     ada.with_email(&stack.sql_text("SELECT email::text FROM users").await).signs_in().await;
 }
@@ -174,11 +160,7 @@ async fn a_link_expires_after_one_hour() {
         stack.sql_number("SELECT extract(epoch FROM expires_at - created_at)::bigint FROM password_resets").await;
     assert_eq!(left, 3600);
     stack.sql("UPDATE password_resets SET expires_at = now() - interval '1 second'").await;
-    ada.resets_password(&token, "another password").await.assert_refused(
-        INVALID_LINK.0,
-        INVALID_LINK.1,
-        INVALID_LINK.2,
-    );
+    assert_link_refused(&ada.resets_password(&token, "another password").await);
 }
 
 // Requirement 28.
@@ -233,11 +215,7 @@ async fn malformed_reset_tokens_are_refused() {
     let other_case: String =
         token.chars().map(|c| if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect();
     for wrong in ["x", "null", "%00", "..%2f", &other_case, &format!("{token}="), &token[1..], &"A".repeat(43)] {
-        ada.resets_password(wrong, "another password").await.assert_refused(
-            INVALID_LINK.0,
-            INVALID_LINK.1,
-            INVALID_LINK.2,
-        );
+        assert_link_refused(&ada.resets_password(wrong, "another password").await);
     }
 }
 

@@ -31,10 +31,10 @@ fn documented(store: Store) -> BTreeMap<String, usize> {
 async fn every_request_sends_the_documented_number_of_statements(#[values(PostgreSql, DynamoDb)] store: Store) {
     let proxy = PostgresProxy::to_the_shared_server().await;
     let stack = Stack::builder().state_in(store).database_port(proxy.port).with_verification().start().await;
-    proxy.clear_statements();
+    proxy.reset_counts();
     let count = || {
-        let statements = proxy.statements();
-        proxy.clear_statements();
+        let statements = proxy.statement_count();
+        proxy.reset_counts();
         statements
     };
     let mut found = BTreeMap::new();
@@ -128,8 +128,8 @@ async fn a_sign_up_that_does_not_tell_about_a_taken_address_sends_one_statement_
     let stack = builder.with("SIGNUP_TELLS", "off").start().await;
     let ada = stack.stranger("Ada");
     for statements in [3, 4] {
-        proxy.clear_statements();
+        proxy.reset_counts();
         ada.signs_up().await.assert_created();
-        assert_eq!(proxy.statements(), statements);
+        assert_eq!(proxy.statement_count(), statements);
     }
 }

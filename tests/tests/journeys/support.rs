@@ -32,6 +32,12 @@ pub fn assert_gateway_answer(reply: &Reply, status: u16, message: &str) {
     assert_eq!((reply.status, reply.json()), (status, json!({ "message": message })));
 }
 
+/// Asserts the answer to a link of a mail that is unknown, used, void or expired.
+#[track_caller]
+pub fn assert_link_refused(reply: &Reply) {
+    reply.assert_refused(400, "invalid_or_expired_token", "Invalid or expired token");
+}
+
 /// Asserts that every endpoint refuses the tokens of a session that has ended.
 pub async fn assert_session_ended(stack: &Stack, tokens: &Tokens) {
     for (method, path) in [(Method::GET, "/api/dashboard"), (Method::POST, "/api/logout")] {

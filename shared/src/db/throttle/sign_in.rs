@@ -238,9 +238,8 @@ macro_rules! count_sign_in {
         WHERE t.expires_at <= now() OR t.blocked_until IS NULL OR t.blocked_until <= now()
         RETURNING key
     ), source_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT source_key, 1, now() + $8 * interval '1 second' FROM named, both_counted",
-            count_within_window!(up to "$7"),
+        ",
+            count_within_window!("source_key", for "named, both_counted", up to "$7" within "$8"),
             "
     ), account_counted AS (
         INSERT INTO throttle AS t (key, attempts, expires_at)
@@ -321,9 +320,8 @@ static COUNT_PROOF: Statement<16> = Statement {
             ),
             counting: concat!(
                 ", session_counted AS (
-        INSERT INTO throttle AS t (key, attempts, expires_at)
-        SELECT $12, 1, now() + $14 * interval '1 second' FROM source_counted",
-                count_within_window!(up to "$13"),
+        ",
+                count_within_window!("$12", for "source_counted", up to "$13" within "$14"),
                 "
     )"
             ),

@@ -8,7 +8,8 @@ use tests::{
     mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGE_REQUESTED},
 };
 
-use super::{assert_changed, assert_link_refused, assert_requested, builder, link_for};
+use super::{assert_changed, assert_requested, builder, link_for};
+use crate::support::assert_link_refused;
 
 // Requirements 20, 53.
 #[rstest]

@@ -9,8 +9,8 @@ use tests::{
     mailbox::{EMAIL_CHANGED, RESET},
 };
 
-use super::{addresses, assert_link_refused, assert_restored, builder, change, link_for};
-use crate::support::assert_session_ended;
+use super::{addresses, assert_restored, builder, change, link_for};
+use crate::support::{assert_link_refused, assert_session_ended};
 
 /// The replies with status 200. All others must be refused as an invalid link, or have to wait.
 #[track_caller]

@@ -69,8 +69,8 @@ async fn a_budget_of_zero_sends_no_mail() {
     assert_eq!(stack.log_of("signup").matches("MAILS_PER_HOUR is used up").count(), 1);
 }
 
-/// Somebody could sign up with other people's addresses to send them these mails. Addresses that differ only after the `+` have one limit together. The
-/// address without a `+` has its own, so nobody else can use it up, and each kind of mail has its own.
+/// Somebody could sign up with other people's addresses to send them these mails. Addresses that differ only after the `+` have one limit together.
+/// The address without a `+` has its own, so nobody else can use it up, and each kind of mail has its own.
 // Requirement 60.
 #[rstest]
 #[tokio::test]
