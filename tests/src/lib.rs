@@ -1,6 +1,7 @@
 //! What the integration tests share.
 //!
-//! A [`Stack`] is the whole service for one test. It has a database of its own on a real PostgreSQL server and runs the real
+//! A [`Stack`] is the whole service for one test. It has a database of its own on a real PostgreSQL server (a copy
+//! of one that `migrate` has migrated) and runs the real
 //! function binaries, which speak the Lambda runtime interface, behind the local API Gateway of the crate `toolkit`. Mail goes to
 //! a local SES, where tests read it. A [`Person`] sends the requests of one user.
 //!

@@ -171,6 +171,11 @@ impl Stack {
         }
     }
 
+    /// Migrates the empty database.
+    pub(crate) async fn migrate(&self) {
+        self.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
+    }
+
     /// Kills all processes of a function, as Lambda does at a timeout.
     pub async fn kill(&self, function: &str) {
         self.functions.get(function).kill().await;
@@ -332,9 +337,10 @@ impl StackBuilder {
 
     /// Starts the stack.
     pub async fn start(mut self) -> Stack {
+        let is_given = self.database.is_some();
         let database = match self.database.take() {
             Some(database) => database,
-            None => TestDatabase::empty().await,
+            None => TestDatabase::migrated().await,
         };
         if let Some(level) = &self.isolation {
             database.set_isolation(level).await;
@@ -371,7 +377,9 @@ impl StackBuilder {
         functions.serve(listener);
         let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
         if self.prepare_database {
-            stack.invoke("migrate", &serde_json::json!({})).await.expect("an empty database can be migrated");
+            if is_given {
+                stack.migrate().await;
+            }
             stack.database.grant().await;
         }
         stack
