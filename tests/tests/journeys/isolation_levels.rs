@@ -1,50 +1,50 @@
 //! Concurrent requests at the isolation levels `read committed` and `repeatable read`.
 
 use futures_util::future::join_all;
-use rstest::rstest;
 use tests::{Person, Stack, Store::PostgreSql, Tokens};
 
 use crate::support::assert_link_refused;
 
 /// A change waits for a concurrent change of the same row. At `repeatable read`, it then fails with 40001 if the other one was committed.
+const ISOLATIONS: [&str; 2] = ["read committed", "repeatable read"];
+
 // Faults 8, 10.
-#[rstest]
 #[tokio::test]
-async fn fifty_concurrent_requests_get_no_503_at_any_isolation_level(
-    #[values("read committed", "repeatable read")] isolation: &str,
-) {
-    let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).processes(50).start().await;
-    let ada = stack.user("Ada").await;
-    // Starts fifty processes of each function, so that the requests below run concurrently.
-    let wrong = ada.with_password("");
-    join_all((0..50).map(|_| async {
-        ada.refreshes("x").await;
-        wrong.tries_to_sign_in().await;
-        ada.resets_password("x", "").await;
-    }))
-    .await;
+async fn fifty_concurrent_requests_get_no_503_at_any_isolation_level() {
+    for isolation in ISOLATIONS {
+        let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).processes(50).start().await;
+        let ada = stack.user("Ada").await;
+        // Starts fifty processes of each function, so that the requests below run concurrently.
+        let wrong = ada.with_password("");
+        join_all((0..50).map(|_| async {
+            ada.refreshes("x").await;
+            wrong.tries_to_sign_in().await;
+            ada.resets_password("x", "").await;
+        }))
+        .await;
 
-    let parent = ada.signs_in().await;
-    let replies = join_all((0..50).map(|_| ada.refreshes(&parent.refresh))).await;
-    let successors: Vec<_> = replies.iter().map(|reply| Tokens::from(reply).refresh).collect();
-    assert!(successors.iter().all(|successor| *successor == successors[0]), "one successor");
-    assert_eq!(
-        stack.log_of("refresh").contains("conflicted with another transaction"),
-        isolation == "repeatable read",
-        "conflicts occur only at repeatable read"
-    );
+        let parent = ada.signs_in().await;
+        let replies = join_all((0..50).map(|_| ada.refreshes(&parent.refresh))).await;
+        let successors: Vec<_> = replies.iter().map(|reply| Tokens::from(reply).refresh).collect();
+        assert!(successors.iter().all(|successor| *successor == successors[0]), "one successor");
+        assert_eq!(
+            stack.log_of("refresh").contains("conflicted with another transaction"),
+            isolation == "repeatable read",
+            "conflicts occur only at repeatable read"
+        );
 
-    let crowd = join_all((0..10).map(|_| stack.user("Crowd"))).await;
-    let replies = join_all(crowd.iter().cycle().take(50).map(Person::tries_to_sign_in)).await;
-    for reply in &replies {
-        assert!([200, 429].contains(&reply.status), "{isolation}: {}", reply.text);
-    }
-    assert!(replies.iter().filter(|reply| reply.status == 200).count() >= 10);
+        let crowd = join_all((0..10).map(|_| stack.user("Crowd"))).await;
+        let replies = join_all(crowd.iter().cycle().take(50).map(Person::tries_to_sign_in)).await;
+        for reply in &replies {
+            assert!([200, 429].contains(&reply.status), "{isolation}: {}", reply.text);
+        }
+        assert!(replies.iter().filter(|reply| reply.status == 200).count() >= 10);
 
-    let link = ada.receives_reset_mail(1).await.token();
-    let replies = join_all((0..50).map(|_| ada.resets_password(&link, "another password"))).await;
-    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1, "{isolation}");
-    for reply in replies.iter().filter(|reply| reply.status != 200) {
-        assert_link_refused(reply);
+        let link = ada.receives_reset_mail(1).await.token();
+        let replies = join_all((0..50).map(|_| ada.resets_password(&link, "another password"))).await;
+        assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1, "{isolation}");
+        for reply in replies.iter().filter(|reply| reply.status != 200) {
+            assert_link_refused(reply);
+        }
     }
 }

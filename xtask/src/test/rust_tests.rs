@@ -57,7 +57,7 @@ impl RustTests<'_> {
     /// Runs the journeys with sessions and counters in DynamoDB, at `repeatable read`. Skips the journeys that choose their stores or levels, because
     /// the part `journeys` runs these.
     pub fn dynamodb(&self) -> Result<Count> {
-        self.again(&[REPEATABLE_READ, ("TEST_STATE", "dynamodb")], &["::store_", "::isolation_"])
+        self.again(&[REPEATABLE_READ, ("TEST_STATE", "dynamodb")], &["::store_", "isolation_"])
     }
 
     /// Runs the journeys without those whose names contain one of the words in `skipped`.

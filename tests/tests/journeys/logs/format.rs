@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tests::{Stack, documents, sample_event};
+use tests::{Stack, database::TestDatabase, documents, sample_event};
 
 use super::hostile::hostile_events;
 
@@ -16,6 +16,8 @@ async fn every_line_is_one_json_object_with_time_function_and_request_id() {
         .with("TZ", "Asia/Tokyo")
         // A length below the recommended one would be logged as a warning at start, before any request.
         .with("PASSWORD_MIN_LENGTH", "")
+        // So that `migrate` logs, too.
+        .with_database(TestDatabase::empty().await)
         .start()
         .await;
     let utc = "SELECT to_char(now() AT TIME ZONE 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS')";

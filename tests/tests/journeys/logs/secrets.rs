@@ -4,6 +4,7 @@ use axum::{Router, http::StatusCode};
 use tests::{
     DynamoDbHealth, Stack,
     Store::{self, DynamoDb, PostgreSql},
+    database::TestDatabase,
 };
 use tokio::net::TcpListener;
 
@@ -13,7 +14,9 @@ use super::scenarios::{
 };
 
 async fn stack_that_logs_everything(store: Store) -> Stack {
-    Stack::builder().state_in(store).with("AWS_LAMBDA_LOG_LEVEL", "TRACE").processes(1).start().await
+    let builder = Stack::builder().state_in(store).with("AWS_LAMBDA_LOG_LEVEL", "TRACE").processes(1);
+    // So that `migrate` logs, too.
+    builder.with_database(TestDatabase::empty().await).start().await
 }
 
 /// Sends all kinds of requests to a stack whose database logs with these settings.
