@@ -2,6 +2,7 @@
 resources in the order of their references. If one cannot be created, it rolls back."""
 
 import graphlib
+import json
 import re
 from types import SimpleNamespace
 
@@ -202,7 +203,8 @@ def create_change_set(self, *args, create=CloudFormationBackend.create_change_se
 def parse_template(self):
     template = yaml.safe_load(self.template)
     self.settings = settings(template, self.parameters)
-    self.template_dict = translated(template, self.settings)
+    # YAML has dates, which JSON does not have.
+    self.template_dict = translated(json.dumps(template, default=str), self.settings)
     creation_order(self.template_dict["Resources"])
 
 
