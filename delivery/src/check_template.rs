@@ -111,18 +111,18 @@ fn check_rules(verdict: &mut Verdict, rules: &[Rule], translations: &[Translatio
     verdict.add(&format!("the rules report all {planted} violations that are planted"), overlooked);
 }
 
-/// Runs the linters on translations that contain every variant of every resource, and on the files themselves.
+/// Runs the linters on templates that contain every variant of every resource, and on the files themselves.
 fn lint(workspace: &Workspace, verdict: &mut Verdict, translations: &[&[Translation]]) -> Result<()> {
     let run_folder = RunFolder::ephemeral(workspace)?;
     let folder = run_folder.path().join("template");
     fs::create_dir_all(&folder)?;
     let selected = translations.iter().flat_map(|translations| covering_all_variants(translations));
     let mut count = 0;
-    for translation in selected {
+    for template in selected {
         count += 1;
-        fs::write(folder.join(format!("{count:03}.json")), format!("{:#}", translation.template))?;
+        fs::write(folder.join(format!("{count:03}.json")), format!("{template:#}"))?;
     }
-    step(format_args!("Linting {count} of the translations, which contain every variant of every resource"));
+    step(format_args!("Linting {count} templates, which contain every variant of every resource"));
     let cfn_lint = |path: &Path| process::run("cfn-lint", &mut tools::cfn_lint(workspace, path)?);
     of_program(verdict, "cfn-lint", cfn_lint(&folder.join("*.json")));
     of_program(verdict, "checkov", process::run("checkov", &mut tools::checkov(workspace, &folder)?));

@@ -31,7 +31,7 @@ fn missing_resources(translation: &Translation) -> Vec<String> {
 }
 
 /// Finds the logical ids to which a part of a template refers.
-fn references(node: &Value) -> Vec<String> {
+pub fn references(node: &Value) -> Vec<String> {
     match node {
         Value::Array(items) => items.iter().flat_map(references).collect(),
         Value::Object(fields) => match fields.iter().next() {

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use toolkit::endpoints::{Endpoint, SessionStore};
 
+use super::references::references;
+
 /// What `translated.py` prints.
 #[derive(Deserialize)]
 pub struct Translations {
@@ -91,15 +93,37 @@ impl Translation {
     }
 }
 
-/// Selects translations so that each variant of each resource occurs in at least one of them. This is enough for linters, because
-/// they check one resource at a time. References between resources are checked in all translations.
-pub fn covering_all_variants(translations: &[Translation]) -> Vec<&Translation> {
+/// Templates in which each variant of each resource occurs. This is enough for linters, because they check one resource at a time, and what it refers
+/// to. So each template has only the variants of its translation that no earlier one has, and everything that these refer to, directly or
+/// indirectly. References between resources are checked in all translations.
+pub fn covering_all_variants(translations: &[Translation]) -> Vec<Value> {
     let mut seen = HashSet::new();
-    let mut has_new_variant = |translation: &&Translation| {
-        let variants = translation.resources().map(|(name, resource)| format!("{name} {resource}"));
-        variants.fold(false, |new, variant| seen.insert(variant) | new)
+    let mut with_new_variants = |translation: &Translation| {
+        let variants = translation.resources().filter(|(name, resource)| seen.insert(format!("{name} {resource}")));
+        let new = variants.map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        (!new.is_empty()).then(|| with_only(translation, new))
     };
-    translations.iter().filter(|translation| has_new_variant(translation)).collect()
+    translations.iter().filter_map(&mut with_new_variants).collect()
+}
+
+/// A template with only these resources, everything that they refer to, and the outputs that refer to nothing else.
+fn with_only(translation: &Translation, mut waiting: Vec<String>) -> Value {
+    let mut kept = HashSet::new();
+    while let Some(name) = waiting.pop() {
+        let resource = translation.resource(&name);
+        if !resource.is_null() && kept.insert(name) {
+            waiting.extend(references(resource));
+        }
+    }
+    let mut template = translation.template.clone();
+    if let Some(resources) = template["Resources"].as_object_mut() {
+        resources.retain(|name, _| kept.contains(name));
+    }
+    if let Some(outputs) = template["Outputs"].as_object_mut() {
+        let is_there = |name: &String| name.starts_with("AWS::") || kept.contains(name);
+        outputs.retain(|_, output| references(output).iter().all(is_there));
+    }
+    template
 }
 
 /// The items of a list. A single value counts as a list with one item, as in CloudFormation.
@@ -110,4 +134,34 @@ pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
         one => (&[][..], Some(one)),
     };
     items.iter().chain(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Translation, covering_all_variants};
+
+    #[test]
+    fn a_variant_that_occurred_before_is_kept_only_if_a_new_one_refers_to_it() {
+        let outputs = json!({ "A": { "Value": { "Ref": "A" } }, "D": { "Value": { "Ref": "D" } } });
+        let template = |a: &str| {
+            let resources = json!({
+                "A": { "Type": a, "Properties": { "Of": { "Ref": "B" } } },
+                "B": { "Type": "B", "DependsOn": "C" },
+                "C": { "Type": "C", "Properties": { "Region": { "Ref": "AWS::Region" } } },
+                "D": { "Type": "D", "Properties": { "Of": { "Ref": "A" } } },
+            });
+            Translation { parameters: json!({}), template: json!({ "Resources": resources, "Outputs": outputs }) }
+        };
+        let translations = [template("A"), template("A"), template("Another A")];
+        let covering = covering_all_variants(&translations);
+        assert_eq!(covering.len(), 2);
+        assert_eq!(covering[0], translations[0].template);
+        let mut rest = translations[2].template.clone();
+        for section in ["Resources", "Outputs"] {
+            rest[section].as_object_mut().expect("a section").remove("D");
+        }
+        assert_eq!(covering[1], rest);
+    }
 }
