@@ -1,6 +1,7 @@
 """Sends requests to AWS. Each input line is a request: [service, operation or waiter, arguments]. Each output line is its reply:
 {"answer": …}, with null for something that does not exist, or {"refused": reason}. The environment selects the AWS account (AWS_PROFILE, …)."""
 
+import functools
 import json
 import os
 import sys
@@ -20,8 +21,13 @@ def with_content(arguments):
     return {name: Path(value).read_bytes() if name == "ZipFile" else value for name, value in arguments.items()}
 
 
+@functools.cache
+def client_of(service):
+    return SESSION.client(service, config=CONFIG)
+
+
 def call(service, operation, arguments):
-    client = SESSION.client(service, config=CONFIG)
+    client = client_of(service)
     method = getattr(client, operation, None) or client.get_waiter(operation).wait
     is_read = operation.startswith(("get_", "describe_"))
     try:
