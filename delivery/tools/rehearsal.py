@@ -7,6 +7,7 @@ import sys
 import zipfile
 
 import cloudformation
+from moto import backends
 from moto.awslambda.exceptions import InvalidParameterValueException, LambdaClientError
 from moto.awslambda.models import LambdaBackend
 from moto.awslambda.responses import LambdaResponse
@@ -64,5 +65,8 @@ LambdaBackend.update_alias = update_alias
 RDSBackend.restore_db_instance_to_point_in_time = restore
 # moto does not know the endpoint of SES.
 AWS_ENDPOINT_SERVICES.append("email")
+# moto would list its folder for each request.
+MODULES = list(backends.list_of_moto_modules())
+backends.list_of_moto_modules = lambda: MODULES
 cloudformation.replace_motos_own()
 main(["--host", "127.0.0.1", "--port", sys.argv[1]])
