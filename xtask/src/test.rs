@@ -165,10 +165,11 @@ fn run_part(
     let delivery = |arguments: &[&str]| delivery(workspace, arguments, transcript);
     match part {
         Part::Unit => Ok(rust_tests.of(&["--lib", "--bins"])? + rust_tests.of(&["--doc"])?),
+        Part::Journeys => rust_tests.journeys(),
         Part::Isolation => rust_tests.isolation(),
         Part::DynamoDb => rust_tests.dynamodb(),
         Part::Faults => rust_tests.faults(),
-        Part::Model | Part::Journeys | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
+        Part::Model | Part::Contract | Part::Migrations | Part::Browser | Part::Verifiers => {
             rust_tests.of(&["--test", &part.name()])
         }
         Part::Soak => rust_tests.soak(),

@@ -98,8 +98,11 @@ async fn a_link_stops_working_when_a_newer_one_is_requested_concurrently() {
         let mails = ada.mails(if reset.status == 200 { 3 } else { 2 }).await;
         let newer = mails.iter().rfind(|mail| mail.subject == "Reset your password").unwrap().token();
         assert_link_refused(&ada.resets_password(&older, "the older one").await);
-        assert_eq!(ada.resets_password(&newer, "the newer one").await.status, 200);
-        ada.with_password("the newer one").signs_in().await;
+        let newer = ada.resets_password(&newer, "the newer one").await;
+        // If the newer link was requested while the reset ran, it belongs to the credentials of before.
+        let is_void = reset.status == 200 && newer.status == 400;
+        assert!(is_void || newer.status == 200, "{}", newer.text);
+        ada.with_password(if is_void { "the older one" } else { "the newer one" }).signs_in().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The parts that run Rust tests.
 
-use std::{fs, process::Command};
+use std::{fs, num::NonZero, process::Command, thread};
 
 use anyhow::Result;
 use toolkit::{
@@ -30,13 +30,14 @@ impl RustTests<'_> {
         self.run(&[], targets, self.libtest)
     }
 
-    /// Runs the tests of faults, and prints the table of their measurements. These tests mostly wait, so four of them run at
-    /// once.
+    /// Runs the journeys.
+    pub fn journeys(&self) -> Result<Count> {
+        self.run(&[], &["--test", "journeys"], &self.threads(2 * processors()))
+    }
+
+    /// Runs the tests of faults, and prints the table of their measurements.
     pub fn faults(&self) -> Result<Count> {
-        let four_threads = ["--test-threads=4".to_owned()];
-        let has_own = self.libtest.iter().any(|argument| argument.starts_with("--test-threads"));
-        let threads = if has_own { &[] } else { &four_threads[..] };
-        let count = self.run(&[], &["--test", "faults"], &[threads, self.libtest].concat())?;
+        let count = self.run(&[], &["--test", "faults"], &self.threads(4))?;
         let table = self.servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok());
         let table = table.unwrap_or_default();
         let mut rows: Vec<_> = table.lines().collect();
@@ -63,7 +64,14 @@ impl RustTests<'_> {
     /// Runs the journeys without those whose names contain one of the words in `skipped`.
     fn again(&self, environment: &[(&str, &str)], skipped: &[&str]) -> Result<Count> {
         let skipped = skipped.iter().flat_map(|word| ["--skip", word]).map(str::to_owned).collect::<Vec<_>>();
-        self.run(environment, &["--test", "journeys"], &[self.libtest, &skipped].concat())
+        self.run(environment, &["--test", "journeys"], &[self.threads(2 * processors()), skipped].concat())
+    }
+
+    /// The arguments for test programs whose tests mostly wait, so that this number of them can run at once. An own number of the caller wins.
+    fn threads(&self, threads: usize) -> Vec<String> {
+        let has_own = self.libtest.iter().any(|argument| argument.starts_with("--test-threads"));
+        let threads = (!has_own).then(|| format!("--test-threads={threads}"));
+        threads.into_iter().chain(self.libtest.iter().cloned()).collect()
     }
 
     /// Runs the soak test for a minute. Each run uses another seed, and prints it.
@@ -83,4 +91,8 @@ impl RustTests<'_> {
         command.args(["test", "--workspace", "--no-fail-fast"]).args(targets).arg("--").args(libtest);
         self.transcript.count_lines("cargo test", &mut command, Count::of_cargo_test)
     }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
