@@ -38,7 +38,12 @@ ON
     email_changes,
     email_undos,
     reserved_addresses,
-    account_deletions
+    account_deletions,
+    totp,
+    recovery_codes,
+    mfa_tokens,
+    factor_undos,
+    factor_changes
 TO jwt_auth;
 
 -- Rights on the tables of later migrations.

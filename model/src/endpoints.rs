@@ -22,7 +22,7 @@ pub enum Call {
     SignUp(Address, Password),
     /// `POST /api/signin`.
     SignIn(Address, Password),
-    /// `POST /api/signin/second-factor`, which is planned.
+    /// `POST /api/signin/second-factor`.
     SecondFactor(Link),
     /// `POST /api/refresh`.
     Refresh(SessionId, RefreshId),
@@ -50,9 +50,9 @@ pub enum Call {
     ChangeAddress(Link, Password),
     /// `POST /api/undo-email-change/{token}`.
     UndoChange(Link),
-    /// `POST /api/totp/confirm`, which is planned.
+    /// `POST /api/totp/confirm`.
     AddApp(SessionId, bool),
-    /// `POST /api/undo-factor/{token}`, which is planned.
+    /// `POST /api/undo-factor/{token}`.
     UndoFactor(Link),
     /// `sweep` settles a debt.
     Settle(AccountId, Version),
@@ -226,9 +226,9 @@ impl Operation {
     #[must_use]
     pub fn may_run_twice(&self, call: Call) -> bool {
         let is_sweep = matches!(call, Call::Settle(..) | Call::Erase(..));
-        // The plan does not say yet how the statements of factors recognise their first run.
-        let is_planned = matches!(call, Call::AddApp(..) | Call::UndoFactor(_) | Call::SecondFactor(_));
-        self.writes(call) && !is_sweep && !is_planned && !matches!(self, Self::PutAndQuery(_) | Self::Put(..))
+        // How the statements of factors recognise their first run is not in the model.
+        let is_of_factors = matches!(call, Call::AddApp(..) | Call::UndoFactor(_) | Call::SecondFactor(_));
+        self.writes(call) && !is_sweep && !is_of_factors && !matches!(self, Self::PutAndQuery(_) | Self::Put(..))
     }
 }
 

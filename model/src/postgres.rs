@@ -47,7 +47,7 @@ pub struct Account {
     pub deletion: Option<Deletion>,
     /// Wrong passwords in a row under this credential version, from the networks of Ada, Bob and Eve.
     pub failures: [u8; 3],
-    /// The second factors, which are planned.
+    /// The second factors.
     pub factors: Factors,
 }
 

@@ -56,6 +56,20 @@ pub enum Event {
     VerificationFailed,
     /// The user proved that the mailbox of the account is theirs.
     EmailVerified,
+    /// The password of a sign-in was right, and a second factor is required.
+    SecondFactorRequired,
+    /// A second factor was wrong or used before, at a sign-in or in a session.
+    SecondFactorFailed,
+    /// A recovery code was used.
+    RecoveryCodeUsed,
+    /// The user got new recovery codes.
+    RecoveryCodesReplaced,
+    /// The user added an authenticator, which ends every earlier session of the user.
+    TotpAdded,
+    /// The user removed the authenticator, which ends every other session of the user.
+    TotpRemoved,
+    /// Somebody removed a second factor with the link of the notice about it, which ends every session of the user.
+    FactorUndone,
 }
 
 impl Event {
@@ -87,12 +101,19 @@ impl Event {
             Self::VerificationRequested => "verification_requested",
             Self::VerificationFailed => "verification_failed",
             Self::EmailVerified => "email_verified",
+            Self::SecondFactorRequired => "second_factor_required",
+            Self::SecondFactorFailed => "second_factor_failed",
+            Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
+            Self::TotpAdded => "totp_added",
+            Self::TotpRemoved => "totp_removed",
+            Self::FactorUndone => "factor_undone",
         }
     }
 
     /// Whether many of these events may be an attack.
     fn is_suspicious(self) -> bool {
-        matches!(self, Self::SignInFailed | Self::RefreshReused | Self::VerificationFailed)
+        matches!(self, Self::SignInFailed | Self::RefreshReused | Self::VerificationFailed | Self::SecondFactorFailed)
     }
 }
 

@@ -79,8 +79,14 @@ pub trait Counters: Send + Sync {
     /// opens the session.
     fn are_in_database(&self) -> bool;
 
-    /// Undoes the counting of an attempt to sign in that succeeded.
+    /// Undoes the counting of an attempt to sign in that succeeded, and clears the earlier failures of the account.
     async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
+
+    /// Undoes the counting of an attempt to sign in with the right password that needs a second factor. Earlier failures stay counted.
+    async fn take_back_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
+
+    /// Clears the earlier failures of the account after the second factor, which follows [`Self::take_back_sign_in`].
+    async fn forget_failures(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 
 /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. The counters are in that table if there is one, else in the

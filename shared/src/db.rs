@@ -10,6 +10,7 @@ mod connector;
 pub mod email_changes;
 pub mod email_verifications;
 pub mod expired;
+pub mod factors;
 pub mod outbox;
 pub mod password_changes;
 pub mod password_resets;
@@ -71,6 +72,10 @@ pub fn statements() -> Vec<&'static dyn AnyStatement> {
         &email_changes::STATEMENTS,
         &email_verifications::STATEMENTS,
         &expired::STATEMENTS,
+        &factors::STATEMENTS,
+        &factors::attempts::STATEMENTS,
+        &factors::totp::STATEMENTS,
+        &factors::recovery_codes::STATEMENTS,
         &outbox::STATEMENTS,
         &password_changes::STATEMENTS,
         &password_resets::STATEMENTS,

@@ -5,6 +5,7 @@ mod counter;
 mod email;
 mod ids;
 mod locale;
+mod methods;
 mod name;
 mod proof;
 mod rule;
@@ -15,8 +16,9 @@ mod user;
 
 pub use counter::{CounterKey, SignInCounters, TooMany};
 pub use email::{Email, EmailLookup};
-pub use ids::{EmailChangeId, MailId, SessionId, TokenId, UserId};
+pub use ids::{EmailChangeId, FactorChangeId, FactorId, MailId, SessionId, TokenId, UserId};
 pub use locale::Locale;
+pub use methods::Methods;
 pub use name::Name;
 pub use proof::Proof;
 pub use rule::Rule;
@@ -25,4 +27,4 @@ pub use session::{
 };
 pub use source::Source;
 pub use time::{UnixMillis, UnixTime};
-pub use user::User;
+pub use user::{Factors, User};

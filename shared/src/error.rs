@@ -7,7 +7,7 @@ use lambda_http::http::StatusCode;
 use crate::{
     db::{DbError, throttle::NotCounted},
     domain::{Rule, TooMany},
-    security::{TokenError, password_hash::HashingFailed},
+    security::{NotDecrypted, TokenError, password_hash::HashingFailed},
 };
 
 /// Why a request is not served. The client gets the status, code and message in the table below. The runtime logs the cause of a failure. The client
@@ -35,7 +35,10 @@ pub enum ApiError {
     /// A wrong password in a request that has a valid access token.
     WrongPassword,
     /// An action that requires that the user has proved the password within [`crate::security::policy::AUTHENTICATION_AGE`].
-    ReauthenticationRequired,
+    ReauthenticationRequired {
+        /// Whether the account has a second factor, so that the proof must include one.
+        with_second_factor: bool,
+    },
     /// The id of a session that does not exist, has ended, or belongs to another user. The answer is the same.
     SessionNotFound,
     /// Forgot-password without an address.
@@ -48,6 +51,20 @@ pub enum ApiError {
     InvalidOrExpiredToken,
     /// A code that is wrong, used, void or expired.
     InvalidCode,
+    /// A code of an authenticator that was used before.
+    CodeAlreadyUsed,
+    /// A request without a factor, or with several.
+    MissingFactor,
+    /// An account that requires a second factor, which was not shown.
+    SecondFactorRequired,
+    /// A token of a sign-in that is unknown, used or expired, or with which too many factors were tried.
+    InvalidMfaToken,
+    /// An account that has an authenticator already.
+    TotpExists,
+    /// An account without an authenticator, or a session without an enrolment.
+    TotpNotFound,
+    /// Recovery codes for an account without a second factor.
+    NoSecondFactor,
     /// A session of an account whose address is not verified, where the service requires it.
     EmailNotVerified,
     /// A request without credentials, where a bearer token is required.
@@ -85,6 +102,9 @@ const BEARER: Option<&str> = Some("Bearer");
 /// RFC 9470 §3. A test compares `max_age` with [`crate::security::policy::AUTHENTICATION_AGE`].
 const INSUFFICIENT_AUTHENTICATION: Option<&str> =
     Some(r#"Bearer error="insufficient_user_authentication", max_age=600"#);
+/// The same, with the level that a second factor gives ([`crate::domain::Methods::level`]).
+const INSUFFICIENT_FACTORS: Option<&str> =
+    Some(r#"Bearer error="insufficient_user_authentication", max_age=600, acr_values="aal2""#);
 const INVALID_TOKEN: Option<&str> = Some(r#"Bearer error="invalid_token""#);
 
 impl ApiError {
@@ -108,13 +128,20 @@ impl ApiError {
             Self::MissingEmailOrPassword => row(StatusCode::BAD_REQUEST, "missing_email_or_password", "Missing email or password", None),
             Self::InvalidCredentials => row(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid credentials", None),
             Self::WrongPassword => row(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid credentials", BEARER),
-            Self::ReauthenticationRequired => row(StatusCode::UNAUTHORIZED, "reauthentication_required", "Sign in again to do this", INSUFFICIENT_AUTHENTICATION),
+            Self::ReauthenticationRequired { with_second_factor } => row(StatusCode::UNAUTHORIZED, "reauthentication_required", "Sign in again to do this", if *with_second_factor { INSUFFICIENT_FACTORS } else { INSUFFICIENT_AUTHENTICATION }),
             Self::SessionNotFound => row(StatusCode::NOT_FOUND, "session_not_found", "Session not found", None),
             Self::EmailRequired => row(StatusCode::BAD_REQUEST, "email_required", "Email is required", None),
             Self::EmailUnchanged => row(StatusCode::BAD_REQUEST, "email_unchanged", "The account already has this email address", None),
             Self::NewPasswordRequired => row(StatusCode::BAD_REQUEST, "new_password_required", "New password is required", None),
             Self::InvalidOrExpiredToken => row(StatusCode::BAD_REQUEST, "invalid_or_expired_token", "Invalid or expired token", None),
             Self::InvalidCode => row(StatusCode::BAD_REQUEST, "invalid_code", "Invalid or expired code", None),
+            Self::CodeAlreadyUsed => row(StatusCode::BAD_REQUEST, "code_already_used", "This code was already used", None),
+            Self::MissingFactor => row(StatusCode::BAD_REQUEST, "missing_factor", "Send exactly one factor", None),
+            Self::SecondFactorRequired => row(StatusCode::UNAUTHORIZED, "second_factor_required", "Second factor required", INSUFFICIENT_FACTORS),
+            Self::InvalidMfaToken => row(StatusCode::UNAUTHORIZED, "invalid_mfa_token", "Sign in again", None),
+            Self::TotpExists => row(StatusCode::CONFLICT, "totp_exists", "The account already has an authenticator", None),
+            Self::TotpNotFound => row(StatusCode::NOT_FOUND, "totp_not_found", "Authenticator not found", None),
+            Self::NoSecondFactor => row(StatusCode::CONFLICT, "no_second_factor", "The account has no second factor", None),
             Self::EmailNotVerified => row(StatusCode::FORBIDDEN, "email_not_verified", "Verify your email address first", None),
             Self::MissingAuthorization => row(StatusCode::UNAUTHORIZED, "missing_authorization", "Missing Authorization Header", BEARER),
             Self::NoBearerToken => row(StatusCode::UNAUTHORIZED, "invalid_token", "Invalid token", BEARER),
@@ -237,6 +264,12 @@ impl From<HashingFailed> for ApiError {
     }
 }
 
+impl From<NotDecrypted> for ApiError {
+    fn from(error: NotDecrypted) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
 impl From<jsonwebtoken::errors::Error> for ApiError {
     fn from(error: jsonwebtoken::errors::Error) -> Self {
         Self::Internal(error.into())
@@ -272,6 +305,9 @@ mod tests {
     fn the_challenge_to_reauthenticate_names_the_age_of_the_policy() {
         let age = policy::AUTHENTICATION_AGE.as_secs();
         let challenge = format!("Bearer error=\"insufficient_user_authentication\", max_age={age}");
-        assert_eq!(ApiError::ReauthenticationRequired.challenge(), Some(&*challenge));
+        for (with_second_factor, level) in [(false, ""), (true, ", acr_values=\"aal2\"")] {
+            let required = ApiError::ReauthenticationRequired { with_second_factor };
+            assert_eq!(required.challenge(), Some(&*format!("{challenge}{level}")));
+        }
     }
 }

@@ -159,6 +159,14 @@ impl PasswordProofs {
         if self.counters.are_in_database() { Ok(()) } else { self.forgive(proof).await }
     }
 
+    /// Undoes the counting of an attempt with the right password that needs a second factor. Earlier failures stay counted.
+    ///
+    /// # Errors
+    /// If the store of the counters fails.
+    pub async fn take_back(&self, proof: &Proof) -> Result<(), ApiError> {
+        Ok(self.counters.take_back_sign_in(&proof.counters).await?)
+    }
+
     /// Undoes the counting of a successful attempt whose proof is not used.
     ///
     /// # Errors

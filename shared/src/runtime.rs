@@ -215,7 +215,13 @@ fn authorize(outcome: Result<Authenticated, ApiError>) -> Result<Authorization, 
     match outcome {
         Ok(caller) => {
             info!("authorized");
-            Ok(Authorization::of(caller.user_id, caller.session_id, caller.auth_time, caller.email_verified))
+            Ok(Authorization::of(
+                caller.user_id,
+                caller.session_id,
+                caller.auth_time,
+                caller.methods,
+                caller.email_verified,
+            ))
         }
         Err(refusal) => {
             log(&refusal);

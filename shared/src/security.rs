@@ -2,6 +2,7 @@
 
 mod argon2_memory;
 pub mod attempts;
+pub mod data_keys;
 pub mod email_code;
 pub mod issuer;
 pub mod keys;
@@ -11,13 +12,16 @@ pub mod minimum_duration;
 pub mod password_hash;
 pub mod password_rules;
 pub mod policy;
+pub mod recovery_code;
 pub mod sign_up_privacy;
 pub mod token;
 pub mod token_settings;
+pub mod totp;
 pub mod verification_settings;
 mod werkzeug;
 
 pub use attempts::{Attempt, PasswordLink, ProofAttempt, SignInAttempt};
+pub use data_keys::{DataKeys, Encrypted, NotDecrypted};
 pub use email_code::{EmailCode, EmailCodeHash, EmailCodes};
 pub use issuer::Issuer;
 pub use link_token::{LinkToken, LinkTokenHash};
@@ -25,5 +29,7 @@ pub use mail_budget::MailBudget;
 pub use minimum_duration::MinimumDuration;
 pub use password_hash::{Password, PasswordHash, PasswordHasher};
 pub use password_rules::{NewPassword, PasswordRules};
+pub use recovery_code::{RecoveryCode, RecoveryCodeHash};
 pub use token::{TokenError, Tokens};
 pub use token_settings::TokenSettings;
+pub use totp::{TotpCode, TotpSecret};

@@ -8,6 +8,7 @@
 mod dynamodb;
 mod endings;
 mod erasures;
+mod factors;
 mod of_account;
 mod password_change;
 mod verification;
@@ -26,8 +27,8 @@ use crate::{
         users::{self, Profile, SessionOwner},
     },
     domain::{
-        Ended, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters, TableSession,
-        TokenId, UnixMillis, UnixTime, User, UserId, VerifiedToken,
+        Ended, Factors, Methods, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters,
+        TableSession, TokenId, UnixMillis, UnixTime, User, UserId, VerifiedToken,
     },
     environment::{ConfigError, Environment},
     error::ApiError,
@@ -67,10 +68,14 @@ pub struct Authenticated {
     pub token_id: TokenId,
     /// The claim `auth_time` of the access token.
     pub auth_time: Option<UnixTime>,
+    /// How the user has authenticated in this session.
+    pub methods: Methods,
     /// Whether the address of the user is verified.
     pub email_verified: bool,
     /// Whether the user has signed in or reauthenticated within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
     pub is_fresh: bool,
+    /// Whether a recent proof must include a second factor, because the account has one. If the account was not read, this is what the session says.
+    needs_factor: bool,
     /// The session in DynamoDB. `None` if sessions are in PostgreSQL.
     in_table: Option<TableSession>,
 }
@@ -111,18 +116,24 @@ impl Sessions {
         Self { accepts_unverified: true, ..self }
     }
 
-    /// Opens a session for a user who has authenticated with every factor that the account requires, and returns its tokens. `database` contains
-    /// the user's account. If sessions are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `forgive`.
+    /// Opens a session for a user who has authenticated with these methods, and returns its tokens. `database` contains the user's account. If sessions
+    /// are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `forgive`.
+    ///
+    /// Every sign-in goes through this function, so no way in skips a factor. An account that gets a factor also gets another credential version. So a
+    /// session is not opened if the account got a factor after the user was read.
     ///
     /// # Errors
-    /// [`ApiError::InvalidCredentials`] if the user's credentials have changed since they were read.
+    /// [`ApiError::SecondFactorRequired`] if the account has a second factor, and none was shown. [`ApiError::InvalidCredentials`] if the user's
+    /// credentials have changed since they were read.
     pub async fn open(
         &self,
         request: &Request,
         database: &Database,
         user: &User,
+        methods: Methods,
         forgive: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
+        require_factors(user, methods)?;
         let mut rng = request.rng();
         let new = NewSession {
             id: SessionId::random(&mut rng),
@@ -130,6 +141,7 @@ impl Sessions {
             user,
             source: &request.source(),
             user_agent: request.user_agent(),
+            methods,
             auth_time: None,
             lifetime: self.lifetime,
         };
@@ -155,18 +167,18 @@ impl Sessions {
     /// and the sessions are in PostgreSQL. [`ApiError::EmailNotVerified`] if the address must be verified first.
     pub async fn authenticate(&self, request: &Request) -> Result<Authenticated, ApiError> {
         let token = self.verify(request)?;
-        let (email_verified, is_fresh, in_table) = match &self.store {
+        let (email_verified, found) = match &self.store {
             Store::PostgreSql(database) => {
-                let (profile, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
-                (profile.user.email_verified, is_fresh, None)
+                let (profile, found) = owner_of(users::find_by_session(database, token).await?)?;
+                (profile.user.email_verified, found)
             }
             Store::DynamoDb(table) => {
                 let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
-                (session.email_verified, is_recent(session.auth_time, request), Some(session))
+                (session.email_verified, FoundSession::in_table(session, request))
             }
         };
         self.accept(email_verified)?;
-        Ok(Authenticated::of(token, email_verified, is_fresh, in_table, request))
+        Ok(Authenticated::of(token, email_verified, found, request))
     }
 
     /// Like [`Self::authenticate`], and also returns the user's account, which `database` contains.
@@ -192,11 +204,8 @@ impl Sessions {
         database: &Database,
     ) -> Result<(Authenticated, Profile), ApiError> {
         let token = self.verify(request)?;
-        let (profile, is_fresh, in_table) = match &self.store {
-            Store::PostgreSql(database) => {
-                let (profile, is_fresh) = owner_of(users::find_by_session(database, token).await?)?;
-                (profile, is_fresh, None)
-            }
+        let (profile, session) = match &self.store {
+            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?,
             Store::DynamoDb(table) => {
                 let found = users::find_profile(database, token.user_id);
                 let (session, profile) = tokio::try_join!(table.find(token, request.arrived_at()), found)?;
@@ -204,12 +213,12 @@ impl Sessions {
                 // The version differs while the sessions of a user still have to end in DynamoDB.
                 let session = session.filter(|session| session.version == profile.user.credential_version);
                 let session = session.ok_or(ApiError::TokenRevoked)?;
-                (profile, is_recent(session.auth_time, request), Some(session))
+                (profile, FoundSession::in_table(session, request))
             }
         };
-        let email_verified = profile.user.email_verified;
+        let User { email_verified, factors, .. } = profile.user;
         self.accept(email_verified)?;
-        Ok((Authenticated::of(token, email_verified, is_fresh, in_table, request), profile))
+        Ok((Authenticated::of(token, email_verified, session.of_account(factors), request), profile))
     }
 
     /// Refuses a session of an account with an unverified address where that is required.
@@ -280,20 +289,33 @@ impl Sessions {
     /// sessions are in PostgreSQL, the same statement also undoes the counting of the attempt.
     ///
     /// # Errors
-    /// [`ApiError::TokenRevoked`] if the session has ended. If the credentials have changed since the password was verified, the same error in
+    /// [`ApiError::SecondFactorRequired`] if the account has a second factor. Then nothing changes. [`ApiError::TokenRevoked`] if the session has ended. If the credentials have changed since the password was verified, the same error in
     /// PostgreSQL. In DynamoDB, the new tokens are then refused at their next use.
     pub async fn renew(
         &self,
         request: &Request,
         Proof { session, user, counters }: &Proof,
     ) -> Result<TokenReply, ApiError> {
+        require_factors(user, Methods::PASSWORD)?;
+        self.renew_with(request, *session, user, Methods::PASSWORD, Some(counters)).await
+    }
+
+    /// Records that the user of a session has authenticated again with these methods. `user` has the credential version under which the proof was verified.
+    async fn renew_with(
+        &self,
+        request: &Request,
+        session: PresentedSession,
+        user: &User,
+        shown: Methods,
+        forgive: Option<&SignInCounters>,
+    ) -> Result<TokenReply, ApiError> {
         let version = user.credential_version;
-        let renewed = match &self.store {
-            Store::PostgreSql(database) => sessions::renew(database, *session, version, counters).await?,
-            Store::DynamoDb(table) => {
-                let now =
-                    session.in_table.map_or(request.arrived_at(), |found| request.arrived_at().max(found.auth_time));
-                table.renew(session.session_id, user, now).await?
+        let renewed = match (&self.store, session.in_table) {
+            (Store::PostgreSql(database), _) => sessions::renew(database, session, version, shown, forgive).await?,
+            (Store::DynamoDb(_), None) => None,
+            (Store::DynamoDb(table), Some(found)) => {
+                let now = request.arrived_at().max(found.auth_time);
+                table.renew(session.session_id, user, found.methods.and(shown), now).await?
             }
         };
         let renewed = renewed.ok_or(ApiError::TokenRevoked)?;
@@ -385,22 +407,34 @@ impl Authenticated {
     fn of(
         token: VerifiedToken,
         email_verified: bool,
-        session_is_fresh: bool,
-        in_table: Option<TableSession>,
+        FoundSession { is_fresh, methods, needs_factor, in_table }: FoundSession,
         request: &Request,
     ) -> Self {
         let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
         let oldest = UnixTime(request.now().0.saturating_sub_unsigned(policy::AUTHENTICATION_AGE.as_secs()));
-        let is_fresh = session_is_fresh && auth_time.is_some_and(|time| time > oldest);
-        Self { user_id, session_id, token_id, auth_time, email_verified, is_fresh, in_table }
+        let is_fresh = is_fresh && auth_time.is_some_and(|time| time > oldest);
+        Self { user_id, session_id, token_id, auth_time, methods, email_verified, is_fresh, needs_factor, in_table }
     }
 
-    /// Requires that the user has proved the password recently (RFC 9470).
+    /// Requires that the user has signed in or reauthenticated recently (RFC 9470), with a second factor if the account has one.
     ///
     /// # Errors
-    /// [`ApiError::ReauthenticationRequired`] if it was longer ago than [`policy::AUTHENTICATION_AGE`].
+    /// [`ApiError::ReauthenticationRequired`] if it was longer ago than [`policy::AUTHENTICATION_AGE`], or if no factor was shown.
     pub fn require_fresh(self) -> Result<Self, ApiError> {
-        if self.is_fresh { Ok(self) } else { Err(ApiError::ReauthenticationRequired) }
+        let has_factors = !self.needs_factor || self.methods.have_second_factor();
+        if self.is_fresh && has_factors {
+            Ok(self)
+        } else {
+            Err(ApiError::ReauthenticationRequired { with_second_factor: self.needs_factor })
+        }
+    }
+
+    /// Requires that the address of the user is verified, whatever `REQUIRE_VERIFIED_EMAIL` says.
+    ///
+    /// # Errors
+    /// [`ApiError::EmailNotVerified`] if it is not.
+    pub fn require_verified(self) -> Result<Self, ApiError> {
+        if self.email_verified { Ok(self) } else { Err(ApiError::EmailNotVerified) }
     }
 
     /// The session, for a statement that requires it to be live ([`Sessions::presented`]).
@@ -410,15 +444,38 @@ impl Authenticated {
     }
 }
 
-/// Whether this time is within [`policy::AUTHENTICATION_AGE`] of the request.
-fn is_recent(auth_time: UnixMillis, request: &Request) -> bool {
-    request.arrived_at().since(auth_time) < policy::AUTHENTICATION_AGE
+/// What a store says about a live session.
+struct FoundSession {
+    is_fresh: bool,
+    methods: Methods,
+    needs_factor: bool,
+    in_table: Option<TableSession>,
 }
 
-/// The account, and whether the session is fresh.
-fn owner_of(owner: SessionOwner) -> Result<(Profile, bool), ApiError> {
+impl FoundSession {
+    fn in_table(session: TableSession, request: &Request) -> Self {
+        let is_fresh = request.arrived_at().since(session.auth_time) < policy::AUTHENTICATION_AGE;
+        let needs_factor = session.methods.have_second_factor();
+        Self { is_fresh, methods: session.methods, needs_factor, in_table: Some(session) }
+    }
+
+    fn of_account(self, factors: Factors) -> Self {
+        Self { needs_factor: factors.any(), ..self }
+    }
+}
+
+/// Refuses to open or renew a session without a second factor if the account has one.
+fn require_factors(user: &User, shown: Methods) -> Result<(), ApiError> {
+    if user.factors.any() && !shown.have_second_factor() { Err(ApiError::SecondFactorRequired) } else { Ok(()) }
+}
+
+/// The account, and its session.
+fn owner_of(owner: SessionOwner) -> Result<(Profile, FoundSession), ApiError> {
     match owner {
-        SessionOwner::Live { profile, is_fresh } => Ok((profile, is_fresh)),
+        SessionOwner::Live { profile, is_fresh, methods } => {
+            let needs_factor = profile.user.factors.any();
+            Ok((profile, FoundSession { is_fresh, methods, needs_factor, in_table: None }))
+        }
         SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
         SessionOwner::UserGone => Err(ApiError::UserNotFound),
     }

@@ -47,8 +47,12 @@ pub enum Need {
     Brand,
     /// The pages that links in mails lead to.
     Links,
+    /// The page of the links that reset a password.
+    ResetPage,
     /// Hashing the codes in mails.
     EmailCodes,
+    /// Encrypting secrets that the database stores.
+    DataKeys,
     /// The settings of accounts.
     AccountSettings,
     /// The limit of mails to mailboxes that nobody has proved.
@@ -79,7 +83,7 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
@@ -99,7 +103,9 @@ impl Need {
         Self::Locale,
         Self::Brand,
         Self::Links,
+        Self::ResetPage,
         Self::EmailCodes,
+        Self::DataKeys,
         Self::AccountSettings,
         Self::MailBudget,
         Self::SignupSettings,
@@ -130,7 +136,9 @@ impl Need {
             Self::Locale => "locale",
             Self::Brand => "brand",
             Self::Links => "links",
+            Self::ResetPage => "reset-page",
             Self::EmailCodes => "email-codes",
+            Self::DataKeys => "data-keys",
             Self::AccountSettings => "account-settings",
             Self::MailBudget => "mail-budget",
             Self::SignupSettings => "signup-settings",
@@ -198,7 +206,9 @@ impl Need {
             Self::Locale => (&[DEFAULT_LOCALE], &[]),
             Self::Brand => (&BRAND, &[]),
             Self::Links => (&LINKS, &[]),
+            Self::ResetPage => (&RESET_PAGE, &LINKS),
             Self::EmailCodes => (&[JWT_SECRET_KEY], &[]),
+            Self::DataKeys => (&DATA_KEYS, &[]),
             Self::AccountSettings => (&ACCOUNT_SETTINGS, &[]),
             Self::MailBudget => (&MAIL_BUDGET, &[]),
             Self::SignupSettings => (&SIGNUP_SETTINGS, &[]),
@@ -281,6 +291,11 @@ static KEYS: [Variable; 3] = [
 
 const JWT_SECRET_KEY: Variable = required("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef", "canary");
 
+static DATA_KEYS: [Variable; 2] = [
+    required("DATA_SECRET_KEY", "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=", "canary"),
+    optional("DATA_ADDITIONAL_SECRET_KEYS", "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=", "canary"),
+];
+
 const SESSION_LIFETIME: Variable = optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary");
 
 const EMAIL_VERIFICATION: Variable = optional("EMAIL_VERIFICATION", "on", "canary");
@@ -323,5 +338,6 @@ static SIGNUP_SETTINGS: [Variable; 3] = [EMAIL_VERIFICATION, SIGNUP_TELLS, FORGO
 static SIGNIN_SETTINGS: [Variable; 3] =
     [optional("PASSWORD_REHASH", "on", "canary"), optional("SIGNIN_FLOOR_MS", "0", "canary"), SIGNUP_TELLS];
 
-static FORGOT_PASSWORD_SETTINGS: [Variable; 2] =
-    [optional("RESET_PASSWORD_URL", "", "canary"), FORGOT_PASSWORD_FLOOR_MS];
+static RESET_PAGE: [Variable; 1] = [optional("RESET_PASSWORD_URL", "", "canary")];
+
+static FORGOT_PASSWORD_SETTINGS: [Variable; 1] = [FORGOT_PASSWORD_FLOOR_MS];

@@ -15,11 +15,15 @@ use toolkit::{
     lambda::{Function, FunctionSettings, Functions, Observer, Outcome},
 };
 
+/// 32 bytes in base64.
+const DATA_KEY: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
+
 /// The environment variables of functions that are measured: those of a deployment with IAM login, and `more`.
 pub fn environment(database: &str, secret: &str, more: &[(&str, &str)]) -> Vec<(String, String)> {
     let variables = [
         ("DATABASE_URL", database),
         ("JWT_SECRET_KEY", secret),
+        ("DATA_SECRET_KEY", DATA_KEY),
         // As in template.yaml.
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
         // The default with IAM login.

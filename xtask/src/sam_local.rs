@@ -34,7 +34,8 @@ const HOST_NAME_IN_CONTAINERS: &str = "host.docker.internal";
 
 /// Variables whose values in template.yaml exist only in a deployment: resources, secrets and results of conditions. The containers get
 /// the value in the local settings or, if there is none, the empty string.
-const DEPLOYMENT_ONLY_VARIABLES: [&str; 8] = [
+const DEPLOYMENT_ONLY_VARIABLES: [&str; 9] = [
+    "DATA_ADDITIONAL_SECRET_KEYS",
     "DATABASE_AUTH",
     "DATABASE_PASSWORD",
     "FUNCTIONS_ROLE",
@@ -192,7 +193,7 @@ mod tests {
             for (name, value) in variables.into_iter().flatten() {
                 let resource = value.as_str().is_some_and(|name| resources.contains_key(name));
                 if resource || value.is_array() || value.to_string().contains("{{resolve:") {
-                    let in_settings = ["DATABASE_URL", "JWT_SECRET_KEY"].contains(&name.as_str());
+                    let in_settings = ["DATABASE_URL", "DATA_SECRET_KEY", "JWT_SECRET_KEY"].contains(&name.as_str());
                     assert!(in_settings || DEPLOYMENT_ONLY_VARIABLES.contains(&name.as_str()), "{name}");
                     deployed.push(name);
                 }

@@ -127,7 +127,15 @@ async fn undo(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let token = request.link_token()?;
     let (reset_page, mut rng) = (app.reset_page.url(request)?, request.rng());
     let (reset, mail, notice) = (LinkToken::random(&mut rng), MailId::random(&mut rng), MailId::random(&mut rng));
-    let undo = EmailUndo { token: &token, reset: &reset.hash(), reset_page: &reset_page, mail, notice };
+    let undo = EmailUndo {
+        token: &token,
+        reset: &reset.hash(),
+        reset_page: &reset_page,
+        mail,
+        notice,
+        factor_notice: MailId::random(&mut rng),
+        factor_page: &app.pages.page(request, "undo-factor")?,
+    };
     let Some(restored) = email_changes::undo(&app.database, undo).await? else {
         app.counters.count(Attempt::UndoEmailChange, &request.source(), request.arrived_at()).await?;
         return Err(ApiError::InvalidOrExpiredToken);

@@ -17,7 +17,7 @@ use shared::{
         PasswordHasher, PasswordRules, policy,
         token::{TokenReply, TokensWithMessage},
     },
-    sessions::Sessions,
+    sessions::{Authenticated, Sessions},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -46,6 +46,12 @@ async fn change(
 ) -> Result<TokenReply, ApiError> {
     let proof = app.proofs.verify(started, request, &passwords.current).await?;
     let user = &proof.user;
+    if user.factors.any()
+        && let Err(refusal) = app.sessions.authenticate(request).await.and_then(Authenticated::require_fresh)
+    {
+        app.proofs.take_back(&proof).await?;
+        return Err(refusal);
+    }
     let new = match app.rules.accept(&passwords.new, &user.name, &user.email) {
         Ok(new) => new,
         Err(rule) => {
@@ -77,10 +83,17 @@ async fn complete(
         Err(ApiError::WrongPassword) => return Err(ApiError::TokenRevoked),
         proof => proof?,
     };
-    app.proofs.forgive_in_table(&proof).await?;
-    let tokens = app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await?;
-    audit::record(Event::SignedIn, Some(proof.user.id));
-    Ok(tokens)
+    match app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await {
+        Ok(tokens) => {
+            app.proofs.forgive_in_table(&proof).await?;
+            audit::record(Event::SignedIn, Some(proof.user.id));
+            Ok(tokens)
+        }
+        Err(refusal) => {
+            app.proofs.take_back(&proof).await?;
+            Err(refusal)
+        }
+    }
 }
 
 struct Passwords {

@@ -1,5 +1,5 @@
-//! The pages that the mails about an account link to: `GET /verify-email/{token}`, `/change-email/{token}`, `/undo-email-change/{token}` and
-//! `/keep-account/{token}`. Opening a page changes nothing. Its button posts to the same path below `/api`.
+//! The pages that the mails about an account link to: `GET /verify-email/{token}`, `/change-email/{token}`, `/undo-email-change/{token}`,
+//! `/undo-factor/{token}` and `/keep-account/{token}`. Opening a page changes nothing. Its button posts to the same path below `/api`.
 
 mod texts;
 
@@ -27,6 +27,7 @@ async fn link_pages(app: &App, request: Request) -> Result<Reply, ApiError> {
         "GET /verify-email/{token}" => &app.verify_email,
         "GET /change-email/{token}" => &app.change_email,
         "GET /undo-email-change/{token}" => &app.undo_email_change,
+        "GET /undo-factor/{token}" => &app.undo_factor,
         "GET /keep-account/{token}" => &app.keep_account,
         _ => return Err(ApiError::unknown_route()),
     };
@@ -46,6 +47,7 @@ struct App {
     verify_email: Page,
     change_email: Page,
     undo_email_change: Page,
+    undo_factor: Page,
     keep_account: Page,
 }
 
@@ -62,6 +64,7 @@ impl App {
             verify_email: compose(true, |texts| &texts.verify_email),
             change_email: compose(true, |texts| &texts.change_email),
             undo_email_change: compose(false, |texts| &texts.undo_email_change),
+            undo_factor: compose(false, |texts| &texts.undo_factor),
             keep_account: compose(false, |texts| &texts.keep_account),
         })
     }

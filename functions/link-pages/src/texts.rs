@@ -7,7 +7,7 @@ mod fr;
 
 use shared::domain::Locale;
 
-/// The texts of all four pages in one language.
+/// The texts of all five pages in one language.
 pub struct Texts {
     /// The label of the password field.
     pub password: &'static str,
@@ -16,6 +16,7 @@ pub struct Texts {
     pub verify_email: PageTexts,
     pub change_email: PageTexts,
     pub undo_email_change: PageTexts,
+    pub undo_factor: PageTexts,
     pub keep_account: PageTexts,
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use shared::{
+    domain::Methods,
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
@@ -30,6 +31,7 @@ async fn openid_configuration(app: &App, request: Request) -> Result<Reply, ApiE
         response_types_supported: ["token"],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: &app.algorithms,
+        acr_values_supported: Methods::LEVELS,
     };
     Ok(Reply::ok(&configuration).cacheable(policy::PUBLIC_KEYS_CACHED))
 }
@@ -50,6 +52,7 @@ struct Configuration<'a> {
     response_types_supported: [&'a str; 1],
     subject_types_supported: [&'a str; 1],
     id_token_signing_alg_values_supported: &'a [Algorithm],
+    acr_values_supported: [&'a str; 2],
 }
 
 struct App {

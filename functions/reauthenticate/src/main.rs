@@ -1,4 +1,4 @@
-//! `POST /api/reauthenticate`: proves the password again in a session, for actions that require a recent proof (RFC 9470).
+//! `POST /api/reauthenticate`: proves the password or a second factor again in a session, for actions that require a recent proof (RFC 9470).
 
 use std::process::ExitCode;
 
@@ -9,7 +9,8 @@ use shared::{
     http::{Reply, Request},
     proofs::PasswordProofs,
     runtime::run,
-    security::token::TokensWithMessage,
+    second_factors::{SecondFactor, SecondFactors},
+    security::token::{TokenReply, TokensWithMessage},
     sessions::Sessions,
 };
 
@@ -20,22 +21,51 @@ async fn main() -> ExitCode {
 
 async fn reauthenticate(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
-    let password = app.sessions.authenticate_before(&request, password(&request)).await?;
-    let started = app.proofs.begin(&app.sessions, &request, false).await?;
-    let proof = app.proofs.verify(&started, &request, &password).await?;
-    let (tokens, ()) = tokio::try_join!(app.sessions.renew(&request, &proof), app.proofs.forgive_in_table(&proof))?;
+    let tokens = match app.sessions.authenticate_before(&request, Factor::parse(&request)).await? {
+        Factor::Password(password) => by_password(app, &request, &password).await?,
+        Factor::Second(factor) => by_second_factor(app, &request, &factor).await?,
+    };
     Ok(Reply::ok(&TokensWithMessage { message: "Reauthenticated", tokens }))
 }
 
-fn password(request: &Request) -> Result<String, ApiError> {
-    let [password] = request.texts(["password"])?;
-    password.ok_or(ApiError::MissingRequiredFields)
+/// If the account has a second factor, the password does not suffice. The attempt is then no failed one, and clears no earlier failures.
+async fn by_password(app: &App, request: &Request, password: &str) -> Result<TokenReply, ApiError> {
+    let started = app.proofs.begin(&app.sessions, request, false).await?;
+    let proof = app.proofs.verify(&started, request, password).await?;
+    if proof.user.factors.any() {
+        app.proofs.take_back(&proof).await?;
+        return Err(ApiError::SecondFactorRequired);
+    }
+    let (tokens, ()) = tokio::try_join!(app.sessions.renew(request, &proof), app.proofs.forgive_in_table(&proof))?;
+    Ok(tokens)
+}
+
+async fn by_second_factor(app: &App, request: &Request, factor: &SecondFactor) -> Result<TokenReply, ApiError> {
+    let (session, shown) = app.factors.show_in_session(&app.sessions, request, factor).await?;
+    app.sessions.renew_with_factor(request, session, &shown.user).await
+}
+
+enum Factor {
+    Password(String),
+    Second(SecondFactor),
+}
+
+impl Factor {
+    fn parse(request: &Request) -> Result<Self, ApiError> {
+        match request.texts(["password", "totp", "recovery_code"])? {
+            [Some(password), None, None] => Ok(Self::Password(password)),
+            [None, None, None] => Err(ApiError::MissingRequiredFields),
+            [None, totp, recovery_code] => SecondFactor::parse(totp, recovery_code).map(Self::Second),
+            _ => Err(ApiError::MissingFactor),
+        }
+    }
 }
 
 struct App {
     database: Database,
     sessions: Sessions,
     proofs: PasswordProofs,
+    factors: SecondFactors,
 }
 
 impl App {
@@ -44,6 +74,7 @@ impl App {
         Ok(Self {
             sessions: Sessions::from_env(&env, Some(&database))?.with_unverified_accounts(),
             proofs: PasswordProofs::from_env(&env, &database)?,
+            factors: SecondFactors::from_env(&env, &database)?,
             database,
         })
     }

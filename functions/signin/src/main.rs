@@ -8,14 +8,18 @@ use shared::{
     counters::{self, Counters},
     db::{
         Database,
+        factors::attempts,
         users::{self, Account},
     },
-    domain::{EmailLookup, SignInCounters, User},
+    domain::{EmailLookup, Methods, SignInCounters, User},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
     runtime::run,
-    security::{MinimumDuration, Password, PasswordHasher, SignInAttempt, sign_up_privacy, token::TokenReply},
+    security::{
+        LinkToken, MinimumDuration, Password, PasswordHasher, SignInAttempt, policy, sign_up_privacy,
+        token::{SignedIn, TokenReply},
+    },
     sessions::Sessions,
 };
 
@@ -52,9 +56,36 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
         return Err(ApiError::InvalidCredentials);
     };
     replace_outdated_hash(app, request, account, &password).await?;
-    let tokens = open_session(app, request, &account.user, &counters).await?;
-    let profile = Profile { name: account.user.name.clone(), email: account.user.email.clone() };
-    Ok(Reply::ok(&SignedIn { message: "Sign-in successful", tokens, user: profile }))
+    let user = &account.user;
+    if user.factors.any() {
+        return ask_for_second_factor(app, request, user, &counters).await;
+    }
+    let tokens = open_session(app, request, user, &counters).await?;
+    Ok(Reply::ok(&SignedIn::of(user.clone(), tokens)))
+}
+
+/// Answers with a token, with which the client can show a second factor. This is not counted as a failed sign-in, and does not clear earlier failures.
+async fn ask_for_second_factor(
+    app: &App,
+    request: &Request,
+    user: &User,
+    counters: &SignInCounters,
+) -> Result<Reply, ApiError> {
+    let token = LinkToken::random(&mut request.rng());
+    let hash = token.hash();
+    let issue = attempts::issue(&app.database, &hash, user);
+    let (recovery_codes, uncounted) = tokio::join!(issue, app.counters.take_back_sign_in(counters));
+    uncounted?;
+    let recovery_codes = recovery_codes?.ok_or(ApiError::InvalidCredentials)?;
+    audit::record(Event::SecondFactorRequired, Some(user.id));
+    let factors = [(user.factors.totp, "totp"), (recovery_codes > 0, "recovery_code")];
+    Ok(Reply::unauthorized(&SecondFactorRequired {
+        message: ApiError::SecondFactorRequired.to_string(),
+        code: ApiError::SecondFactorRequired.code(),
+        mfa_token: token.to_link_text(),
+        factors: factors.into_iter().filter(|(has, _)| *has).map(|(_, factor)| factor).collect(),
+        expires_in: policy::MFA_TOKEN_LIFETIME.as_secs(),
+    }))
 }
 
 /// Replaces a hash of an older kind. Only a sign-in can do that, because a new hash needs the password, and only a sign-in request contains it.
@@ -79,10 +110,11 @@ async fn open_session(
     counters: &SignInCounters,
 ) -> Result<TokenReply, ApiError> {
     if app.counters.are_in_database() {
-        return app.sessions.open(request, &app.database, user, Some(counters)).await;
+        return app.sessions.open(request, &app.database, user, Methods::PASSWORD, Some(counters)).await;
     }
     let forgive = async { Ok(app.counters.forgive_sign_in(counters).await?) };
-    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, user, None), forgive)?;
+    let (tokens, ()) =
+        tokio::try_join!(app.sessions.open(request, &app.database, user, Methods::PASSWORD, None), forgive)?;
     Ok(tokens)
 }
 
@@ -101,17 +133,12 @@ impl Credentials {
 }
 
 #[derive(Serialize)]
-struct SignedIn {
-    message: &'static str,
-    #[serde(flatten)]
-    tokens: TokenReply,
-    user: Profile,
-}
-
-#[derive(Serialize)]
-struct Profile {
-    name: String,
-    email: String,
+struct SecondFactorRequired {
+    message: String,
+    code: &'static str,
+    mfa_token: String,
+    factors: Vec<&'static str>,
+    expires_in: u64,
 }
 
 struct App {

@@ -65,6 +65,9 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     for table in ExpiringTable::OF_LINKS {
         report.links_deleted += delete(app, table).await?;
     }
+    for table in ExpiringTable::OF_FACTORS {
+        report.factor_rows_deleted += delete(app, table).await?;
+    }
     app.endings.forget_old().await?;
     report.mails_owed = outbox::count(&app.database).await?;
     report.sessions_owed = app.endings.count_owed().await?;
@@ -105,6 +108,11 @@ async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcom
         MailKind::EmailChangeRequested => &Mail::EmailChangeRequested,
         MailKind::EmailChanged { page } => &Mail::EmailChanged(link(page)),
         MailKind::EmailRestored => &Mail::EmailRestored,
+        MailKind::TotpAdded { page } => &Mail::TotpAdded(link(page)),
+        MailKind::TotpRemoved => &Mail::TotpRemoved,
+        MailKind::RecoveryCodeUsed { left } => &Mail::RecoveryCodeUsed { left: *left },
+        MailKind::RecoveryCodesReplaced => &Mail::RecoveryCodesReplaced,
+        MailKind::SecondFactorFailed => &Mail::SecondFactorFailed,
         MailKind::AccountDeleted { page, erase_at } => &Mail::AccountDeleted { link: link(page), erase_at: *erase_at },
         MailKind::Obsolete => {
             return outbox::delete(&app.database, user.id, attempt).await.map(|()| Some(Outcome::Obsolete));
@@ -189,6 +197,7 @@ struct Report {
     password_resets_deleted: i64,
     counters_deleted: i64,
     links_deleted: i64,
+    factor_rows_deleted: i64,
 }
 
 struct App {

@@ -326,6 +326,38 @@ impl Counters for DynamoDbCounters {
         };
         within(all).await
     }
+
+    async fn take_back_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        let values = [(":less", -1), (":none", 0)];
+        let counted = "attempts > :none";
+        let both = self.update(counters.both, "SET blocked_until = :none ADD attempts :less", counted, &values);
+        let source = self.update(counters.source, "ADD attempts :less", counted, &values);
+        // A full counter does not count the attempts of the owner, so nothing must be undone. Each attempt has extended the life of the counter.
+        let of_account = [
+            (":less", -1),
+            (":none", 0),
+            (":limit", OF_ACCOUNT.attempts.into()),
+            (":window", OF_ACCOUNT.window.as_secs().cast_signed()),
+        ];
+        let account = self.update(
+            counters.account,
+            "SET expires_at = expires_at - :window ADD attempts :less",
+            "attempts > :none AND attempts < :limit",
+            &of_account,
+        );
+        let session = async {
+            match counters.session {
+                Some(session) => self.update(session, "ADD attempts :less", counted, &values).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        within(async { tokio::try_join!(both, source, account, session).map(drop) }).await
+    }
+
+    async fn forget_failures(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        let (both, account) = (key(counters.both), key(counters.account));
+        within(async { tokio::try_join!(self.table.delete(&both), self.table.delete(&account)).map(drop) }).await
+    }
 }
 
 /// The item, if it has not expired.

@@ -67,4 +67,12 @@ impl Counters for Database {
     async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
         throttle::forgive(self, counters).await
     }
+
+    async fn take_back_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        throttle::take_back(self, counters).await
+    }
+
+    async fn forget_failures(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        throttle::forget(self, counters).await
+    }
 }

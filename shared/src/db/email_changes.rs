@@ -337,9 +337,13 @@ pub async fn change(db: &Database, change: EmailChange<'_>) -> Result<Option<Str
 /// The row of `users` decides between concurrent requests. If another one has changed the account since this statement began, `restored` has no row,
 /// and nothing changes. Then the statement must run again, because it has not seen what it has to undo.
 ///
+/// If a second factor was added after the change, its notice went to the other address. So the restored address gets a notice, whose link replaces the
+/// one in the first notice. Recovery codes that were made after the change are deleted, because whoever changed the address has them. A statement that
+/// began before the change may write an earlier time, so a few seconds before the change count as after it.
+///
 /// While the token is valid, the address is reserved, so nobody else has it. If the answer of an earlier run was lost, the `SELECT` after `UNION ALL`
 /// finds what it did by the hash of the new reset token. No other request has this hash.
-static UNDO: Statement<8> = Statement {
+static UNDO: Statement<11> = Statement {
     sql: concat!(
         "
     WITH due AS (
@@ -378,6 +382,16 @@ static UNDO: Statement<8> = Statement {
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, page = excluded.page, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at,
             expires_at = excluded.expires_at
+    ), codes_removed AS (
+        DELETE FROM recovery_codes r USING restored, due
+        WHERE r.user_id = restored.id AND r.created_at >= due.changed_at - $11 * interval '1 second'
+    ), factor_notices AS (
+        INSERT INTO outbox (user_id, kind, id, page, recipient, attempts, due_at, expires_at)
+        SELECT f.user_id, 'totp_added ' || f.factor_id, $9, $10, restored.email, 0, now(), f.expires_at
+        FROM factor_undos f JOIN restored ON f.user_id = restored.id JOIN due ON f.created_at >= due.changed_at - $11 * interval '1 second'
+        WHERE f.expires_at > now()
+        ON CONFLICT (user_id, kind) DO UPDATE
+        SET id = excluded.id, recipient = excluded.recipient, attempts = 0, due_at = excluded.due_at
     )
     SELECT restored.*, due.later FROM due LEFT JOIN restored ON true
     UNION ALL
@@ -395,6 +409,9 @@ static UNDO: Statement<8> = Statement {
         Type::FLOAT8,
         Type::FLOAT8,
         Type::FLOAT8,
+        Type::UUID,
+        Type::TEXT,
+        Type::FLOAT8,
     ],
 };
 
@@ -411,6 +428,10 @@ pub struct EmailUndo<'a> {
     pub mail: MailId,
     /// The id of the first attempt to send the notice to the other address.
     pub notice: MailId,
+    /// The id of the notice about a second factor that was added after the change.
+    pub factor_notice: MailId,
+    /// The URL of the page of the link in this notice, without the token.
+    pub factor_page: &'a str,
 }
 
 /// An undone change of the address.
@@ -433,6 +454,9 @@ pub async fn undo(db: &Database, undo: EmailUndo<'_>) -> Result<Option<EmailRest
         &seconds(policy::MAIL_FIRST_RETRY) as _,
         &seconds(policy::RESET_TOKEN_LIFETIME) as _,
         &seconds(policy::NOTICE_LIFETIME) as _,
+        &undo.factor_notice.0 as _,
+        &undo.factor_page as _,
+        &seconds(policy::ADDRESS_CLAIM) as _,
     ];
     // Each run fails only if another request has changed the account at the same time.
     for _ in 0..UNDO_RUNS {

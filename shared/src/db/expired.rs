@@ -7,7 +7,7 @@ use super::{AnyStatement, Database, DbError, statement::Statement};
 use crate::security::policy;
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 8] = [
+pub(super) static STATEMENTS: [&dyn AnyStatement; 12] = [
     &SESSIONS,
     &PASSWORD_RESETS,
     &THROTTLE,
@@ -16,6 +16,10 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 8] = [
     &EMAIL_CHANGES,
     &EMAIL_UNDOS,
     &RESERVED_ADDRESSES,
+    &TOTP,
+    &MFA_TOKENS,
+    &FACTOR_UNDOS,
+    &FACTOR_CHANGES,
 ];
 
 /// Deletes at most `$1` rows that fulfil the condition. Rows are deleted by their place in the table (`ctid`), which works for every primary key. The
@@ -55,6 +59,10 @@ static EMAIL_VERIFICATIONS: Statement<1> = delete_expired_from!("email_verificat
 static EMAIL_CHANGES: Statement<1> = delete_expired_from!("email_changes");
 static EMAIL_UNDOS: Statement<1> = delete_expired_from!("email_undos");
 static RESERVED_ADDRESSES: Statement<1> = delete_expired_from!("reserved_addresses");
+static TOTP: Statement<1> = delete_expired_from!("totp");
+static MFA_TOKENS: Statement<1> = delete_expired_from!("mfa_tokens");
+static FACTOR_UNDOS: Statement<1> = delete_expired_from!("factor_undos");
+static FACTOR_CHANGES: Statement<1> = delete_expired_from!("factor_changes");
 
 /// A table whose rows expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +83,23 @@ pub enum ExpiringTable {
     EmailUndos,
     /// Addresses that are no longer reserved for an account.
     ReservedAddresses,
+    /// Enrolments of authenticators that were not confirmed.
+    Totp,
+    /// Sign-ins that waited for a second factor.
+    MfaTokens,
+    /// Second factors that the link in a notice can no longer remove.
+    FactorUndos,
+    /// Uses and changes of second factors that no statement runs again.
+    FactorChanges,
 }
 
 impl ExpiringTable {
     /// The tables of links that verify an address, or change it and undo the change.
     pub const OF_LINKS: [Self; 4] =
         [Self::EmailVerifications, Self::EmailChanges, Self::EmailUndos, Self::ReservedAddresses];
+
+    /// The tables of second factors.
+    pub const OF_FACTORS: [Self; 4] = [Self::Totp, Self::MfaTokens, Self::FactorUndos, Self::FactorChanges];
 }
 
 /// Deletes at most [`policy::SWEEP_BATCH`] expired rows, and returns how many it deleted.
@@ -94,6 +113,10 @@ pub async fn delete_batch(db: &Database, table: ExpiringTable) -> Result<i64, Db
         ExpiringTable::EmailChanges => &EMAIL_CHANGES,
         ExpiringTable::EmailUndos => &EMAIL_UNDOS,
         ExpiringTable::ReservedAddresses => &RESERVED_ADDRESSES,
+        ExpiringTable::Totp => &TOTP,
+        ExpiringTable::MfaTokens => &MFA_TOKENS,
+        ExpiringTable::FactorUndos => &FACTOR_UNDOS,
+        ExpiringTable::FactorChanges => &FACTOR_CHANGES,
     };
     Ok(db.query_one(statement, [&policy::SWEEP_BATCH]).await?.get("deleted"))
 }

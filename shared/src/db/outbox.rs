@@ -36,7 +36,33 @@ macro_rules! owe_password_notice {
         )
     };
 }
-pub(super) use owe_password_notice;
+
+/// The part of a `WITH` named `$name` that writes a notice about second factors for the rows of `$changed`, which have the `id` and the `email` of a
+/// user. It goes to this address, even if the account gets another one. `sweep` sends it. `$id` is its id, and `$lifetime` is in seconds. `$page` is the
+/// page of its link, or NULL.
+macro_rules! owe_factor_notice {
+    ($name:literal, $kind:expr, for $changed:literal, id: $id:literal, page: $page:literal, lifetime: $lifetime:literal) => {
+        concat!(
+            $name,
+            " AS (
+        INSERT INTO outbox (user_id, kind, id, page, recipient, attempts, due_at, expires_at)
+        SELECT id, ",
+            $kind,
+            ", ",
+            $id,
+            ", ",
+            $page,
+            ", email, 0, now(), now() + ",
+            $lifetime,
+            " * interval '1 second' FROM ",
+            $changed,
+            "
+        ON CONFLICT (user_id, kind) DO NOTHING
+    )"
+        )
+    };
+}
+pub(super) use {owe_factor_notice, owe_password_notice};
 
 /// A mail in the outbox that is about to be sent.
 pub struct ClaimedMail {
@@ -76,6 +102,19 @@ pub enum MailKind {
         /// When `sweep` may erase the account.
         erase_at: UnixTime,
     },
+    /// The link that removes a new authenticator. It goes to the address at the time when it was added.
+    TotpAdded { page: String },
+    /// The notice that the authenticator was removed.
+    TotpRemoved,
+    /// The notice that a recovery code was used.
+    RecoveryCodeUsed {
+        /// The number of recovery codes that are left.
+        left: i64,
+    },
+    /// The notice that the account got new recovery codes.
+    RecoveryCodesReplaced,
+    /// The notice that somebody entered the right password and then wrong codes.
+    SecondFactorFailed,
     /// A mail with a link that has become useless since the mail was requested. For example, it was used, or a newer one has replaced it.
     Obsolete,
 }
@@ -94,6 +133,11 @@ impl MailKind {
             ("verification", Some(page)) => Self::Verification { page },
             ("email_change", Some(page)) => Self::EmailChange { page },
             ("email_changed", Some(page)) => Self::EmailChanged { page },
+            ("totp_added", Some(page)) => Self::TotpAdded { page },
+            ("totp_removed", _) => Self::TotpRemoved,
+            ("recovery_code_used", _) => Self::RecoveryCodeUsed { left: row.get("recovery_codes") },
+            ("recovery_codes_replaced", _) => Self::RecoveryCodesReplaced,
+            ("second_factor_failed", _) => Self::SecondFactorFailed,
             ("account_deleted", Some(page)) => Self::AccountDeleted { page, erase_at: UnixTime(row.get("erase_at")) },
             _ => Self::Obsolete,
         }
@@ -142,15 +186,20 @@ static CLAIM: Statement<8> = Statement {
         UPDATE account_deletions d SET token_hash = $2
         FROM claimed WHERE claimed.kind = 'account_deleted' AND d.user_id = claimed.user_id
         RETURNING d.user_id, d.erase_at
+    ), factor AS (
+        UPDATE factor_undos f SET token_hash = $2
+        FROM claimed WHERE claimed.kind = 'totp_added ' || f.factor_id AND f.user_id = claimed.user_id AND f.expires_at > now()
+        RETURNING f.user_id
     ), minted AS (
         SELECT user_id FROM reset UNION ALL SELECT user_id FROM verification UNION ALL SELECT user_id FROM change
-        UNION ALL SELECT user_id FROM undo UNION ALL SELECT user_id FROM deletion
+        UNION ALL SELECT user_id FROM undo UNION ALL SELECT user_id FROM deletion UNION ALL SELECT user_id FROM factor
     )
     SELECT ",
         user_columns!(),
         ", claimed.attempts, claimed.kind, coalesce(claimed.recipient, email) AS recipient,
         CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page,
-        (SELECT floor(extract(epoch FROM erase_at))::bigint FROM deletion) AS erase_at
+        (SELECT floor(extract(epoch FROM erase_at))::bigint FROM deletion) AS erase_at,
+        (SELECT count(*) FROM recovery_codes r WHERE r.user_id = claimed.user_id) AS recovery_codes
     FROM claimed JOIN users ON users.id = claimed.user_id"
     ),
     types: [

@@ -38,7 +38,7 @@ static CHANGE_PASSWORD: Statement<21> = Statement {
         "
         RETURNING u.id, u.credential_version, u.email, u.email_verified_at IS NOT NULL AS email_verified
     ), ",
-        owe_session_ending!("changed"),
+        owe_session_ending!("changed", in_session: "$2"),
         ", voided AS (
         DELETE FROM password_resets r USING changed WHERE r.user_id = changed.id
     ), ",
@@ -46,12 +46,12 @@ static CHANGE_PASSWORD: Statement<21> = Statement {
         ", ",
         owe_password_notice!("notified", id: "$5", first_retry: "$6", lifetime: "$7"),
         ", opened AS (
-        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent)
+        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent, amr)
         SELECT $8, changed.id, changed.credential_version, $9, now(), date_trunc('second', now()) + $10 * interval '1 second', $11, ",
         auth_time!(),
-        ", $12
+        ", $12, s.amr
         FROM changed JOIN sessions s ON s.id = $2 WHERE $3 IS NULL
-        RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at
+        RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at, amr
     ), ",
         clear_counters!("opened", "$13", "$14", "$15", "$16"),
         ", new_password_counted AS (

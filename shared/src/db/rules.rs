@@ -84,7 +84,8 @@ macro_rules! is_taken {
 macro_rules! user_columns {
     () => {
         "id::bigint AS id, name, email, email_verified_at IS NOT NULL AS email_verified, locale,
-        CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, credential_version"
+        CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, credential_version,
+        EXISTS (SELECT FROM totp t WHERE t.user_id = id AND t.confirmed_at IS NOT NULL) AS has_totp"
     };
 }
 
@@ -105,6 +106,7 @@ macro_rules! session_columns {
         floor(extract(epoch FROM ",
             $crate::db::rules::auth_time!(),
             "))::bigint AS auth_time,
+        coalesce(s.amr, 1) AS amr,
         (SELECT u.email_verified_at IS NOT NULL FROM users u WHERE u.id = s.user_id) AS email_verified,
         floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
         floor(extract(epoch FROM now()))::bigint AS now"

@@ -4,23 +4,35 @@
 use tokio_postgres::types::Type;
 
 use super::{AnyStatement, Database, DbError, expired::delete_rows, seconds, statement::Statement};
-use crate::{domain::UserId, security::policy};
+use crate::{
+    domain::{SessionId, User, UserId},
+    security::policy,
+};
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&NEXT, &SETTLE, &COUNT, &FORGET];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 5] = [&NEXT, &SETTLE, &COUNT, &FORGET, &PASSWORD_WAS_CHANGED_IN];
 
 /// The part of a `WITH` that writes the debt for the rows of `$changed`, which have the `id` and the new `credential_version` of a user. It is also
 /// written while sessions are in PostgreSQL, because during a move to a table, another function may already have opened a session in the table.
+///
+/// `$session` is the session in which the user has changed the password. If the sessions in DynamoDB could not be ended, a repetition of the request in
+/// this session completes the change, and no other session may do so ([`password_was_changed_in`]).
 macro_rules! owe_session_ending {
     ($changed:literal) => {
+        $crate::db::session_endings::owe_session_ending!($changed, in_session: "NULL::uuid")
+    };
+    ($changed:literal, in_session: $session:literal) => {
         concat!(
             "owed AS (
-        INSERT INTO session_endings AS e (user_id, minimum_version)
-        SELECT id, credential_version FROM ",
+        INSERT INTO session_endings AS e (user_id, minimum_version, changed_in)
+        SELECT id, credential_version, ",
+            $session,
+            " FROM ",
             $changed,
             "
         ON CONFLICT (user_id) DO UPDATE SET
-            minimum_version = greatest(e.minimum_version, excluded.minimum_version), owed_since = excluded.owed_since
+            minimum_version = greatest(e.minimum_version, excluded.minimum_version), owed_since = excluded.owed_since,
+            changed_in = excluded.changed_in
     )"
         )
     };
@@ -54,6 +66,17 @@ static SETTLE: Statement<2> = Statement {
 /// Deletes the debt of a user, unless its minimum version has become higher than `version` in the meantime.
 pub async fn settle(db: &Database, user: UserId, version: i32) -> Result<(), DbError> {
     db.query_one(&SETTLE, [&user.0, &version]).await.map(drop)
+}
+
+static PASSWORD_WAS_CHANGED_IN: Statement<3> = Statement {
+    sql: "SELECT FROM session_endings WHERE user_id = $1 AND minimum_version = $2 AND changed_in = $3",
+    types: [Type::INT8, Type::INT4, Type::UUID],
+};
+
+/// Whether the last change of the credentials, which led to this version, was a change of the password in this session, and the user's sessions have
+/// still to end.
+pub async fn password_was_changed_in(db: &Database, user: &User, session: SessionId) -> Result<bool, DbError> {
+    Ok(db.query_opt(&PASSWORD_WAS_CHANGED_IN, [&user.id.0, &user.credential_version, &session.0]).await?.is_some())
 }
 
 static FORGET: Statement<2> = Statement {

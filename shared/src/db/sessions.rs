@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{
-        CounterKey, Ended, ListedSession, NewSession, PresentedSession, Refreshed, Session, SessionId, SignInCounters,
-        TokenId, TooMany, UnixTime, UserId, VerifiedToken,
+        CounterKey, Ended, ListedSession, Methods, NewSession, PresentedSession, Refreshed, Session, SessionId,
+        SignInCounters, TokenId, TooMany, UnixTime, UserId, VerifiedToken,
     },
     security::policy,
 };
@@ -31,15 +31,15 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 7] =
 /// used for the longest time. Concurrent sign-ins may exceed the limit until the next sign-in.
 ///
 /// The parts from `both_cleared` on undo the counting of the sign-in. This saves a round trip. They do nothing if the keys are NULL.
-static OPEN: Statement<13> = Statement {
+static OPEN: Statement<14> = Statement {
     sql: concat!(
         "
     WITH opened AS (
-        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent)
-        SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $6, now(), $12
+        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent, amr)
+        SELECT $1, id, credential_version, $2, now(), date_trunc('second', now()) + $5 * interval '1 second', $6, now(), $12, $14
         FROM users WHERE id = $3 AND credential_version = $4
         ON CONFLICT (id) DO UPDATE SET refresh_id = excluded.refresh_id
-        RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at
+        RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at, amr
     ), evicted AS (
         DELETE FROM sessions WHERE id IN (
             SELECT s.id FROM opened
@@ -73,6 +73,7 @@ static OPEN: Statement<13> = Statement {
         Type::INT8,
         Type::TEXT,
         Type::BYTEA,
+        Type::INT4,
     ],
 };
 
@@ -100,6 +101,7 @@ pub async fn open(
                 &policy::SESSIONS_EVICTED,
                 &new.user_agent,
                 &forgive.and_then(|counters| counters.session.as_ref()).map(CounterKey::as_bytes),
+                &new.methods.to_stored(),
             ],
         )
         .await;
@@ -228,11 +230,11 @@ async fn wait_to_refresh(db: &Database, token: VerifiedToken) -> Result<Option<T
     Ok(db.query_opt(&WAIT_TO_REFRESH, values).await?.map(|row| TooMany::wait(row.get("wait"))))
 }
 
-static RENEW: Statement<7> = Statement {
+static RENEW: Statement<8> = Statement {
     sql: concat!(
         "
     WITH renewed AS (
-        UPDATE sessions s SET auth_time = greatest(s.auth_time, now()) FROM users u
+        UPDATE sessions s SET auth_time = greatest(s.auth_time, now()), amr = coalesce(s.amr, 1) | $8 FROM users u
         WHERE s.id = $1 AND s.user_id = $2 AND s.credential_version = $3 AND ",
         session_is_live!(),
         "
@@ -244,25 +246,27 @@ static RENEW: Statement<7> = Statement {
         session_columns!(),
         " FROM renewed s"
     ),
-    types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA],
+    types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::INT4],
 };
 
-/// Records that the user of a session has proved the password again, and undoes the counting of the attempt. `version` is the credential version
-/// under which the password was verified. `None` if the session has ended since then.
+/// Records that the user of a session has authenticated again, with `shown`, and undoes the counting of the attempt in the counters `forgive`.
+/// `version` is the credential version under which the proof was verified. `None` if the session has ended since then.
 pub async fn renew(
     db: &Database,
     session: PresentedSession,
     version: i32,
-    forgive: &SignInCounters,
+    shown: Methods,
+    forgive: Option<&SignInCounters>,
 ) -> Result<Option<Session>, DbError> {
     let values = [
         &session.session_id.0 as _,
         &session.user_id.0 as _,
         &version as _,
-        &forgive.both.as_bytes() as _,
-        &forgive.source.as_bytes() as _,
-        &forgive.account.as_bytes() as _,
-        &forgive.session.as_ref().map(CounterKey::as_bytes) as _,
+        &forgive.map(|counters| counters.both.as_bytes()) as _,
+        &forgive.map(|counters| counters.source.as_bytes()) as _,
+        &forgive.map(|counters| counters.account.as_bytes()) as _,
+        &forgive.and_then(|counters| counters.session.as_ref()).map(CounterKey::as_bytes) as _,
+        &shown.to_stored() as _,
     ];
     Ok(db.query_opt(&RENEW, values).await?.as_ref().map(self::session))
 }
@@ -335,6 +339,7 @@ pub(super) fn session(row: &Row) -> Session {
         refresh_id: TokenId(row.get("refresh_id")),
         refreshed_at: UnixTime(row.get("refreshed_at")),
         auth_time: UnixTime(row.get("auth_time")),
+        methods: Methods::from_stored(row.get("amr")),
         email_verified: row.get("email_verified"),
         expires_at: UnixTime(row.get("expires_at")),
         now: UnixTime(row.get("now")),

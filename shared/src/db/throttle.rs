@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{
     domain::{CounterKey, SignInCounters, Source, TooMany},
-    security::Attempt,
+    security::{Attempt, policy},
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 2] = [&COUNT, &FORGIVE];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&COUNT, &FORGIVE, &TAKE_BACK, &FORGET];
 
 /// An attempt to sign in that was allowed and counted.
 pub struct CountedSignIn {
@@ -129,4 +129,53 @@ pub async fn forgive(db: &Database, counters: &SignInCounters) -> Result<(), DbE
     let SignInCounters { both, source, account, session } = counters;
     let session = session.as_ref().map(CounterKey::as_bytes);
     db.query_one(&FORGIVE, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes(), &session]).await.map(drop)
+}
+
+/// Each row is locked after the previous one, in the order of [`COUNT_SIGN_IN`]. A full counter of the account stays as it is, because it does not count
+/// the attempts of the owner, so nothing must be undone.
+static TAKE_BACK: Statement<6> = Statement {
+    sql: "
+    WITH both_taken_back AS (
+        UPDATE throttle t SET attempts = t.attempts - 1, blocked_until = NULL WHERE t.key = $1 AND t.attempts > 0 RETURNING t.key
+    ), source_taken_back AS (
+        UPDATE throttle t SET attempts = t.attempts - 1
+        WHERE t.key = $2 AND t.attempts > 0 AND (SELECT count(*) FROM both_taken_back) >= 0 RETURNING t.key
+    ), account_taken_back AS (
+        UPDATE throttle t SET attempts = t.attempts - 1, expires_at = t.expires_at - $6 * interval '1 second'
+        WHERE t.key = $3 AND t.attempts > 0 AND t.attempts < $5 AND (SELECT count(*) FROM source_taken_back) >= 0 RETURNING t.key
+    ), session_taken_back AS (
+        UPDATE throttle t SET attempts = t.attempts - 1
+        WHERE t.key = $4 AND t.attempts > 0 AND (SELECT count(*) FROM account_taken_back) >= 0 RETURNING t.key
+    )
+    SELECT count(*) AS taken_back FROM session_taken_back",
+    types: [Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::INT4, Type::FLOAT8],
+};
+
+/// Undoes the counting of an attempt to sign in with the right password that needs a second factor. Earlier failures stay counted.
+pub async fn take_back(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
+    let SignInCounters { both, source, account, session } = counters;
+    let session = session.as_ref().map(CounterKey::as_bytes);
+    let values = [
+        &both.as_bytes() as _,
+        &source.as_bytes() as _,
+        &account.as_bytes() as _,
+        &session as _,
+        &policy::SIGNIN_FAILURES_OF_ACCOUNT as _,
+        &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT) as _,
+    ];
+    db.query_one(&TAKE_BACK, values).await.map(drop)
+}
+
+static FORGET: Statement<2> = Statement {
+    sql: concat!(
+        "WITH once AS (SELECT), ",
+        clear_counters!("once", "$1", "NULL::bytea", "$2", "NULL::bytea"),
+        " SELECT count(*) AS cleared FROM session_cleared"
+    ),
+    types: [Type::BYTEA, Type::BYTEA],
+};
+
+/// Clears the counters of failed sign-ins of an account, from this source and from all sources together.
+pub async fn forget(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
+    db.query_one(&FORGET, [&counters.both.as_bytes(), &counters.account.as_bytes()]).await.map(drop)
 }

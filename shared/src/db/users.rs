@@ -14,7 +14,10 @@ use super::{
     statement::Statement,
 };
 use crate::{
-    domain::{CounterKey, Email, Locale, Name, PresentedSession, Source, UnixTime, User, UserId, VerifiedToken},
+    domain::{
+        CounterKey, Email, Factors, Locale, Methods, Name, PresentedSession, Source, UnixTime, User, UserId,
+        VerifiedToken,
+    },
     security::{MailBudget, PasswordHash, policy},
 };
 
@@ -191,6 +194,8 @@ pub enum SessionOwner {
         profile: Profile,
         /// Whether the user has proved the password within [`policy::AUTHENTICATION_AGE`].
         is_fresh: bool,
+        /// How the user has authenticated.
+        methods: Methods,
     },
     /// The user exists, but the session has ended.
     SessionEnded,
@@ -205,12 +210,15 @@ static FIND_BY_SESSION: Statement<3> = Statement {
         user_columns!(),
         ", ",
         pending_email!(),
-        ", (SELECT ",
+        ", live.is_fresh, live.amr
+    FROM users u LEFT JOIN LATERAL (
+        SELECT ",
         auth_time!(),
-        " > now() - $3 * interval '1 second' FROM sessions s WHERE s.id = $2 AND ",
+        " > now() - $3 * interval '1 second' AS is_fresh, coalesce(s.amr, 1) AS amr FROM sessions s WHERE s.id = $2 AND ",
         session_is_live!(),
-        ") AS is_fresh
-    FROM users u WHERE id = $1"
+        "
+    ) AS live ON true
+    WHERE id = $1"
     ),
     types: [Type::INT8, Type::UUID, Type::FLOAT8],
 };
@@ -223,7 +231,9 @@ pub async fn find_by_session(db: &Database, token: VerifiedToken) -> Result<Sess
     };
     // NULL if no session is live.
     Ok(match row.get("is_fresh") {
-        Some(is_fresh) => SessionOwner::Live { profile: profile(&row), is_fresh },
+        Some(is_fresh) => {
+            SessionOwner::Live { profile: profile(&row), is_fresh, methods: Methods::from_stored(row.get("amr")) }
+        }
         None => SessionOwner::SessionEnded,
     })
 }
@@ -334,6 +344,7 @@ pub(super) fn user(row: &Row) -> User {
         email_verified: row.get("email_verified"),
         locale: row.get::<_, Option<&str>>("locale").and_then(|tag| tag.parse().ok()),
         created_at: row.get::<_, Option<i64>>("created_at").map(UnixTime),
+        factors: Factors { totp: row.get("has_totp") },
         credential_version: row.get("credential_version"),
     }
 }

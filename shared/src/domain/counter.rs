@@ -1,5 +1,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::{Source, User};
+
 /// The SHA-256 of a counter's name. PostgreSQL or DynamoDB stores only this key, so nobody can read an address there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterKey([u8; 32]);
@@ -45,6 +47,20 @@ pub struct SignInCounters {
     pub account: CounterKey,
     /// Counts the attempts in this session. `None` at a sign-in.
     pub session: Option<CounterKey>,
+}
+
+impl SignInCounters {
+    /// The counters of the sign-ins to an account from a source, as PostgreSQL names them (`sign_in!` in `db/throttle/sign_in.rs`).
+    #[must_use]
+    pub fn of(user: &User, source: &Source) -> Self {
+        let (id, version) = (user.id.to_string(), user.credential_version.to_string());
+        Self {
+            both: CounterKey::of(&["signin", "both", source.as_str(), "user", &id, &version]),
+            source: CounterKey::of(&["signin", "source", source.as_str()]),
+            account: CounterKey::of(&["signin", "account", "user", &id, &version]),
+            session: None,
+        }
+    }
 }
 
 /// A refusal, because there were too many attempts before.

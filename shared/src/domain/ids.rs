@@ -33,6 +33,14 @@ pub struct MailId(pub Uuid);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmailChangeId(pub Uuid);
 
+/// The id of a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactorId(pub Uuid);
+
+/// The id of a request that uses or changes a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactorChangeId(pub Uuid);
+
 impl SessionId {
     /// Reads an id in the spelling that this service writes. `None` if it is anything else.
     #[must_use]
@@ -63,6 +71,20 @@ impl MailId {
 
 impl EmailChangeId {
     /// A new change's id: a random UUID (RFC 9562 §5.4).
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        Self(random_uuid(rng))
+    }
+}
+
+impl FactorId {
+    /// A new factor's id: a random UUID (RFC 9562 §5.4).
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        Self(random_uuid(rng))
+    }
+}
+
+impl FactorChangeId {
+    /// A new request's id: a random UUID (RFC 9562 §5.4).
     pub fn random(rng: &mut impl CryptoRng) -> Self {
         Self(random_uuid(rng))
     }

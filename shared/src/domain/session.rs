@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{SessionId, Source, TokenId, TooMany, UnixMillis, UnixTime, User, UserId};
+use super::{Methods, SessionId, Source, TokenId, TooMany, UnixMillis, UnixTime, User, UserId};
 
 /// A live session, with the values from which its tokens are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Session {
     pub refreshed_at: UnixTime,
     /// When the user last signed in or reauthenticated: the claim `auth_time`. A session that replaces another one inherits the time.
     pub auth_time: UnixTime,
+    /// How the user has authenticated: the claims `amr` and `acr`.
+    pub methods: Methods,
     /// Whether the address of its user is verified: the claim `email_verified`.
     pub email_verified: bool,
     /// When the session ends. A refresh does not change it. It is the `exp` of refresh tokens.
@@ -37,6 +39,8 @@ pub struct NewSession<'a> {
     pub source: &'a Source,
     /// The User-Agent header of the request.
     pub user_agent: Option<&'a str>,
+    /// How the user has authenticated.
+    pub methods: Methods,
     /// When the user signed in or reauthenticated. `None` means the current time. A session that replaces another one inherits its time.
     pub auth_time: Option<UnixMillis>,
     /// How long it lives.
@@ -130,6 +134,8 @@ pub struct TableSession {
     pub version: i32,
     /// When its user last signed in or reauthenticated.
     pub auth_time: UnixMillis,
+    /// How its user has authenticated.
+    pub methods: Methods,
     /// Whether the address of its user is verified.
     pub email_verified: bool,
 }

@@ -15,6 +15,24 @@ pub struct User {
     pub locale: Option<Locale>,
     /// When the account was created. `None` if the old service did not record it.
     pub created_at: Option<UnixTime>,
-    /// Each change of the password increases it by one. A session that was opened under a lower version has ended.
+    /// Its second factors.
+    pub factors: Factors,
+    /// Each change of the password, a new authenticator, its removal by the link of the notice, a deletion, and an undone change of the address increase
+    /// it. A session that was opened under a lower version has ended.
     pub credential_version: i32,
+}
+
+/// The second factors of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Factors {
+    /// Whether it has an authenticator.
+    pub totp: bool,
+}
+
+impl Factors {
+    /// Whether it has any. Then every session of the account requires one.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.totp
+    }
 }

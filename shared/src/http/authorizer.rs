@@ -2,10 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{
-    domain::{SessionId, UnixTime, UserId},
-    security::token::PASSWORD,
-};
+use crate::domain::{Methods, SessionId, UnixTime, UserId};
 
 /// The user and the session of a request that an authorizer let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,18 +28,30 @@ struct AuthorizationContext {
     sid: SessionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<UnixTime>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amr: Option<&'static str>,
+    amr: String,
+    acr: &'static str,
     email_verified: bool,
 }
 
 impl Authorization {
-    /// Lets a request of this user and session through. `auth_time` is the claim of its access token. `email_verified` says whether the address is
-    /// verified now, which the access token may not know yet.
+    /// Lets a request of this user and session through. `auth_time` is the claim of its access token. `methods` says how the user has authenticated,
+    /// and `email_verified` whether the address is verified now. The access token may not know these two yet.
     #[must_use]
-    pub fn of(user: UserId, session: SessionId, auth_time: Option<UnixTime>, email_verified: bool) -> Self {
-        let amr = auth_time.map(|_| PASSWORD);
-        let context = AuthorizationContext { sub: user.to_string(), sid: session, auth_time, amr, email_verified };
+    pub fn of(
+        user: UserId,
+        session: SessionId,
+        auth_time: Option<UnixTime>,
+        methods: Methods,
+        email_verified: bool,
+    ) -> Self {
+        let context = AuthorizationContext {
+            sub: user.to_string(),
+            sid: session,
+            auth_time,
+            amr: methods.names().collect::<Vec<_>>().join(" "),
+            acr: methods.level(),
+            email_verified,
+        };
         Self { is_authorized: true, context: Some(context) }
     }
 

@@ -51,6 +51,14 @@ impl Reply {
         Self::json(StatusCode::ACCEPTED, body)
     }
 
+    /// 401 with a JSON body, for a sign-in that needs a second factor.
+    ///
+    /// # Panics
+    /// As [`Reply::ok`].
+    pub fn unauthorized(body: &impl Serialize) -> Self {
+        Self::json(StatusCode::UNAUTHORIZED, body)
+    }
+
     /// 204, without a body.
     #[must_use]
     pub fn no_content() -> Self {

@@ -38,6 +38,19 @@ pub enum Mail<'a> {
         /// When the account may be erased.
         erase_at: UnixTime,
     },
+    /// The notice that an authenticator was added, with the link that removes it.
+    TotpAdded(Link<'a>),
+    /// The notice that the authenticator was removed.
+    TotpRemoved,
+    /// The notice that a recovery code was used.
+    RecoveryCodeUsed {
+        /// How many codes are left.
+        left: i64,
+    },
+    /// The notice that the recovery codes were replaced.
+    RecoveryCodesReplaced,
+    /// The notice that somebody entered the right password and then five wrong codes (OWASP ASVS 6.3.5).
+    SecondFactorFailed,
 }
 
 /// A link in a mail: `page`, a slash, and the token.
@@ -70,7 +83,7 @@ macro_rules! file {
 impl<'a> Mail<'a> {
     /// Every mail, with these values.
     #[must_use]
-    pub fn all(link: Link<'a>, code: &'a EmailCode) -> [Self; 9] {
+    pub fn all(link: Link<'a>, code: &'a EmailCode) -> [Self; 14] {
         [
             Self::PasswordReset(link),
             Self::PasswordChanged,
@@ -81,6 +94,11 @@ impl<'a> Mail<'a> {
             Self::EmailChanged(link),
             Self::EmailRestored,
             Self::AccountDeleted { link, erase_at: UnixTime(1_795_426_221) },
+            Self::TotpAdded(link),
+            Self::TotpRemoved,
+            Self::RecoveryCodeUsed { left: 9 },
+            Self::RecoveryCodesReplaced,
+            Self::SecondFactorFailed,
         ]
     }
 }
@@ -99,6 +117,11 @@ impl Mail<'_> {
             Self::EmailChanged(_) => file!(locale, "email_changed.txt"),
             Self::EmailRestored => file!(locale, "email_restored.txt"),
             Self::AccountDeleted { .. } => file!(locale, "account_deleted.txt"),
+            Self::TotpAdded(_) => file!(locale, "totp_added.txt"),
+            Self::TotpRemoved => file!(locale, "totp_removed.txt"),
+            Self::RecoveryCodeUsed { .. } => file!(locale, "recovery_code_used.txt"),
+            Self::RecoveryCodesReplaced => file!(locale, "recovery_codes_replaced.txt"),
+            Self::SecondFactorFailed => file!(locale, "second_factor_failed.txt"),
         }
     }
 
@@ -118,9 +141,15 @@ impl Mail<'_> {
             Self::EmailChange(change) => vec![link(change), minutes(policy::EMAIL_CHANGE_LIFETIME)],
             Self::EmailChanged(undo) => vec![link(undo), hours(policy::EMAIL_UNDO_LIFETIME)],
             Self::AccountDeleted { link: keep, erase_at } => vec![link(keep), ("date", erase_at.to_date())],
-            Self::PasswordChanged | Self::SignUpAttempted | Self::EmailChangeRequested | Self::EmailRestored => {
-                Vec::new()
-            }
+            Self::TotpAdded(undo) => vec![link(undo), hours(policy::FACTOR_UNDO_LIFETIME)],
+            Self::RecoveryCodeUsed { left } => vec![("left", left.to_string())],
+            Self::PasswordChanged
+            | Self::SignUpAttempted
+            | Self::EmailChangeRequested
+            | Self::EmailRestored
+            | Self::TotpRemoved
+            | Self::RecoveryCodesReplaced
+            | Self::SecondFactorFailed => Vec::new(),
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Attempt {
     ChangeEmail,
     /// `POST /api/undo-email-change/{token}`, with a token that is not valid.
     UndoEmailChange,
+    /// `POST /api/undo-factor/{token}`, with a token that is not valid.
+    UndoFactor,
 }
 
 impl Attempt {
@@ -35,6 +37,7 @@ impl Attempt {
             Self::VerifyEmail => "verify-email",
             Self::ChangeEmail => "change-email",
             Self::UndoEmailChange => "undo-email-change",
+            Self::UndoFactor => "undo-factor",
         }
     }
 
@@ -52,7 +55,9 @@ impl Attempt {
             Self::ForgotPassword => policy::FORGOTTEN_OF_SOURCE,
             Self::ResetPassword => policy::RESETS_OF_SOURCE,
             Self::KeepAccount => policy::KEEPS_OF_SOURCE,
-            Self::VerifyEmail | Self::ChangeEmail | Self::UndoEmailChange => policy::INVALID_LINKS_OF_SOURCE,
+            Self::VerifyEmail | Self::ChangeEmail | Self::UndoEmailChange | Self::UndoFactor => {
+                policy::INVALID_LINKS_OF_SOURCE
+            }
         }
     }
 }

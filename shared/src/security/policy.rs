@@ -125,6 +125,44 @@ pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
 /// Cancelling a slow deletion takes up to [`DATABASE_CANCEL`] more.
 pub const MINIMUM_DURATION_MARGIN: Duration = Duration::from_millis(300);
 
+/// Digits of a code of an authenticator app. RFC 4226 §5.3 requires at least six, and some apps show no other number.
+pub const TOTP_DIGITS: u32 = 6;
+/// How long a code of an authenticator app is current (RFC 6238 §5.2).
+pub const TOTP_STEP: Duration = Duration::from_secs(30);
+/// Bytes of an authenticator's secret. RFC 4226 §4, R6 recommends 160 bits.
+pub const TOTP_SECRET_BYTES: usize = 20;
+/// How long an enrolment may take. It is enough time to install an app.
+pub const TOTP_ENROLMENT_LIFETIME: Duration = Duration::from_mins(10);
+/// How many codes may be tried for one enrolment. So ten guesses, of which three codes in a million are right, succeed with a probability of one in
+/// 30,000.
+pub const TOTP_ENROLMENT_TRIES: i32 = 10;
+/// The number of recovery codes that an account gets.
+pub const RECOVERY_CODES: usize = 10;
+/// Bytes of a recovery code. OWASP ASVS 6.5.2 allows a fast hash from 112 bits on.
+pub const RECOVERY_CODE_BYTES: usize = 15;
+/// Characters in a group of a recovery code. A group of four is easy to copy.
+pub const RECOVERY_CODE_GROUP: usize = 4;
+/// If at most this many codes are left, the answer to a sign-in with a recovery code says how many.
+pub const FEW_RECOVERY_CODES: i64 = 2;
+/// How long a sign-in waits for the second factor.
+pub const MFA_TOKEN_LIFETIME: Duration = Duration::from_mins(5);
+/// How many factors may be tried in one sign-in.
+pub const MFA_TOKEN_TRIES: i32 = 5;
+/// How long the link in a notice removes a new factor. It is enough for a weekend without mails.
+pub const FACTOR_UNDO_LIFETIME: Duration = Duration::from_hours(72);
+/// Wrong codes for one account from one source, in a row. The wait begins with the last of them. An attacker at one source guesses one of a million
+/// codes, of which three are right, at most 960 times a day.
+pub const WRONG_CODES_OF_SOURCE: Limit = Limit { attempts: 10, window: Duration::from_mins(15) };
+/// Wrong codes for one account in a row, from all sources together. NIST SP 800-63B-4 §3.2.2: at most 100. After that, codes of an authenticator are
+/// accepted only from sources where the account has a live session.
+pub const WRONG_CODES_OF_ACCOUNT: i32 = 100;
+/// By how much each wrong code extends the life of the account's counter, as at [`SIGNIN_MEMORY_OF_ACCOUNT`].
+pub const WRONG_CODES_MEMORY_OF_ACCOUNT: Duration = SIGNIN_MEMORY_OF_ACCOUNT;
+/// After this number of wrong codes in a row, a mail tells the user that somebody knows the password (OWASP ASVS 6.3.5).
+pub const WRONG_CODES_BEFORE_MAIL: i32 = 5;
+/// These mails to one account. One a day suffices.
+pub const WRONG_CODE_MAILS_OF_ACCOUNT: Limit = Limit { attempts: 1, window: Duration::from_hours(24) };
+
 /// Maximum number of bytes of a request body. The longest accepted password has 4096 bytes, and JSON escapes can make it longer. The limit is
 /// low because a body is read before the attempt is counted.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;

@@ -18,7 +18,7 @@ use super::{
     keys::{self, Signer, Verifier},
     policy,
 };
-use crate::domain::{Session, SessionId, TokenId, UnixTime, UserId, VerifiedToken};
+use crate::domain::{Methods, Session, SessionId, TokenId, UnixTime, User, UserId, VerifiedToken};
 
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -47,11 +47,8 @@ impl TokenType {
     }
 }
 
-/// The method of authentication: a password (RFC 8176 §2).
-pub const PASSWORD: &str = "pwd";
-
-/// The claims of both types. Only access tokens have `auth_time` (OpenID Connect Core §2), `amr` (RFC 8176) and `email_verified` (OpenID Connect Core
-/// §5.1).
+/// The claims of both types. Only access tokens have `auth_time`, `acr` (OpenID Connect Core §2), `amr` (RFC 8176) and `email_verified` (OpenID Connect
+/// Core §5.1).
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -67,7 +64,9 @@ struct Claims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<UnixTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    amr: Option<[&'a str; 1]>,
+    amr: Option<Methods>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     email_verified: Option<bool>,
 }
@@ -125,6 +124,29 @@ pub struct TokensWithMessage {
     /// The tokens.
     #[serde(flatten)]
     pub tokens: TokenReply,
+}
+
+/// A reply to a successful sign-in.
+#[derive(Serialize)]
+pub struct SignedIn {
+    message: &'static str,
+    #[serde(flatten)]
+    tokens: TokenReply,
+    user: Profile,
+}
+
+#[derive(Serialize)]
+struct Profile {
+    name: String,
+    email: String,
+}
+
+impl SignedIn {
+    /// The reply with the tokens of this user's new session.
+    #[must_use]
+    pub fn of(user: User, tokens: TokenReply) -> Self {
+        Self { message: "Sign-in successful", tokens, user: Profile { name: user.name, email: user.email } }
+    }
 }
 
 /// Whether the user has just entered the password: the claim `fresh` of Flask-JWT-Extended.
@@ -191,7 +213,8 @@ impl Tokens {
             r#type: TokenType::Access.name(),
             fresh: freshness == Freshness::Fresh,
             auth_time: Some(session.auth_time),
-            amr: Some([PASSWORD]),
+            amr: Some(session.methods),
+            acr: Some(session.methods.level()),
             email_verified: Some(session.email_verified),
         };
         let refresh = Claims {
@@ -204,6 +227,7 @@ impl Tokens {
             fresh: false,
             auth_time: None,
             amr: None,
+            acr: None,
             email_verified: None,
             ..access
         };

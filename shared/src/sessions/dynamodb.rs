@@ -21,8 +21,8 @@ use self::stored::{AccountItem, Counting, PartitionContent, StoredSession, accou
 use crate::{
     db::DbError,
     domain::{
-        Ended, ListedSession, NewSession, Refreshed, Session, SessionId, TableSession, TokenId, UnixMillis, UnixTime,
-        User, UserId, VerifiedToken,
+        Ended, ListedSession, Methods, NewSession, Refreshed, Session, SessionId, TableSession, TokenId, UnixMillis,
+        UnixTime, User, UserId, VerifiedToken,
     },
     security::policy,
     state_table::{Deleted, Key, StateTable, Update, Updated, number, within},
@@ -92,6 +92,7 @@ impl SessionTable {
         Ok(live.map(|session| TableSession {
             version: session.version,
             auth_time: session.auth_time,
+            methods: session.methods,
             email_verified: session.is_verified(account),
         }))
     }
@@ -117,22 +118,24 @@ impl SessionTable {
         Ok((account, session.filter(|session| session.is_live(account, now))))
     }
 
-    /// Records that the user of a session has proved the password again, and whether the address is verified. `user` has the credential version under
-    /// which the password was verified. `None` if the session was deleted since then. If it is below the minimum version, its tokens are refused at
+    /// Records that the user of a session has authenticated again, by now with these methods, and whether the address is verified. `user` has the
+    /// credential version under which the proof was verified. `None` if the session was deleted since then. If it is below the minimum version, its tokens are refused at
     /// their next use.
     pub(super) async fn renew(
         &self,
         session: SessionId,
         user: &User,
+        methods: Methods,
         now: UnixMillis,
     ) -> Result<Option<Session>, DbError> {
         let key = session_key(user.id, session);
         let renew = self.0.update(Update {
             key: &key,
-            change: "SET auth_time = :now, email_verified = :verified",
+            change: "SET auth_time = :now, amr = :amr, email_verified = :verified",
             condition: "attribute_exists(refresh_id) AND version = :version",
             values: vec![
                 (":now", number(now.0)),
+                (":amr", number(methods.to_stored().into())),
                 (":verified", number(user.email_verified.into())),
                 (":version", number(user.credential_version.into())),
             ],

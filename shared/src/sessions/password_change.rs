@@ -10,7 +10,7 @@ use crate::{
         password_changes::{self, PasswordChange, Replacement},
         session_endings,
     },
-    domain::{MailId, NewSession, PresentedSession, Proof, Session, SessionId, TokenId, User},
+    domain::{MailId, Methods, NewSession, PresentedSession, Proof, Session, SessionId, TokenId, User},
     error::ApiError,
     http::Request,
     security::{PasswordHash, token::TokenReply},
@@ -55,23 +55,42 @@ impl Sessions {
             self.mint_fresh(request, &session)?
         } else {
             let user = User { credential_version: changed.version, ..user.clone() };
-            self.complete_password_change(request, database, *session, &user).await?
+            self.replace_in_table(request, database, *session, &user, Methods::PASSWORD).await?
         };
         Ok(PasswordChangeReply { tokens, notice_is_owed: changed.notice_is_owed })
     }
 
-    /// Completes a change that set the password, but did not end the sessions in DynamoDB. `user` has the new credential version. Until the minimum
+    /// Completes a change that set the password in this session, but did not end the sessions in DynamoDB. `user` has the new credential version. Until the minimum
     /// version is raised, each repetition of the request may open a session of its own, which the user sees in the list of sessions. After that, a
     /// repetition is refused with 401.
     ///
     /// # Errors
-    /// [`ApiError::TokenRevoked`] if the credentials have changed again.
+    /// [`ApiError::TokenRevoked`] if the last change of the credentials was not a change of the password in this session.
     pub async fn complete_password_change(
         &self,
         request: &Request,
         database: &Database,
         presented: PresentedSession,
         user: &User,
+    ) -> Result<TokenReply, ApiError> {
+        if !session_endings::password_was_changed_in(database, user, presented.session_id).await? {
+            return Err(ApiError::TokenRevoked);
+        }
+        self.replace_in_table(request, database, presented, user, Methods::PASSWORD).await
+    }
+
+    /// Opens the session in DynamoDB that replaces the presented one after a change of the credentials, and so ends all earlier sessions. It inherits the
+    /// `auth_time` and the methods of the presented one. `user` has the new credential version, and has shown `shown`.
+    ///
+    /// # Errors
+    /// [`ApiError::TokenRevoked`] if the credentials have changed again.
+    pub(super) async fn replace_in_table(
+        &self,
+        request: &Request,
+        database: &Database,
+        presented: PresentedSession,
+        user: &User,
+        shown: Methods,
     ) -> Result<TokenReply, ApiError> {
         let (Store::DynamoDb(table), Some(in_table)) = (&self.store, presented.in_table) else {
             return Err(ApiError::TokenRevoked);
@@ -83,6 +102,7 @@ impl Sessions {
             user,
             source: &request.source(),
             user_agent: request.user_agent(),
+            methods: in_table.methods.and(shown),
             auth_time: Some(in_table.auth_time),
             lifetime: self.lifetime,
         };

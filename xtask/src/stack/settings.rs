@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use toolkit::run_folder::RunFolder;
 
 const HEAD: &str = "# The functions' environment in the local stack. You may change and add lines. They are kept, and the\n\
@@ -60,6 +61,7 @@ impl Settings {
         }
         let defaults = [
             ("JWT_SECRET_KEY", random_hex(32)?),
+            ("DATA_SECRET_KEY", STANDARD.encode(random(32)?)),
             ("MAIL_FROM", "no-reply@example.com".to_owned()),
             // The walk-through uses the password `password123`. The defaults of a deployment, 15 and `on`, would refuse it.
             ("PASSWORD_MIN_LENGTH", "8".to_owned()),
@@ -102,13 +104,18 @@ fn variable(line: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && !name.starts_with('#')).then_some((name, quoted.unwrap_or(value)))
 }
 
-/// Random bytes from the operating system's generator, as hexadecimal digits.
+/// Random bytes, as hexadecimal digits.
 pub fn random_hex(bytes: usize) -> Result<String> {
+    Ok(hex::encode(random(bytes)?))
+}
+
+/// Random bytes from the operating system's generator.
+fn random(bytes: usize) -> Result<Vec<u8>> {
     let mut random = vec![0; bytes];
     File::open("/dev/urandom")
         .and_then(|mut urandom| urandom.read_exact(&mut random))
         .context("cannot read random bytes from /dev/urandom")?;
-    Ok(hex::encode(random))
+    Ok(random)
 }
 
 #[cfg(test)]

@@ -35,6 +35,17 @@ pub(super) const TEXTS: Texts = Texts {
         what_next: "Alle Geräte wurden abgemeldet. In wenigen Minuten erhalten Sie eine E-Mail mit einem Link. Bitte legen Sie damit ein neues \
             Passwort fest.",
     },
+    undo_factor: PageTexts {
+        heading: "Authenticator-App entfernen",
+        explanation: "Die Authenticator-App und ihre Wiederherstellungscodes werden aus dem Konto entfernt, und alle Geräte werden abgemeldet. \
+            Danach erhalten Sie eine E-Mail mit einem Link, um ein neues Passwort festzulegen.",
+        submit: "Authenticator-App entfernen",
+        if_expired: "Ein Link funktioniert nur einmal und für begrenzte Zeit. Wenn Sie die Authenticator-App schon entfernt haben, legen Sie mit dem \
+            Link aus der E-Mail, die Sie danach erhalten haben, ein neues Passwort fest.",
+        done: "Die Authenticator-App ist entfernt",
+        what_next: "Alle Geräte wurden abgemeldet. In wenigen Minuten erhalten Sie eine E-Mail mit einem Link. Bitte legen Sie damit ein neues \
+            Passwort fest.",
+    },
     keep_account: PageTexts {
         heading: "Konto behalten",
         explanation: "Das Konto wurde gelöscht, und seine Daten werden bald entfernt. Wenn Sie es behalten, können Sie sich wieder wie bisher \

@@ -33,6 +33,16 @@ pub(super) const TEXTS: Texts = Texts {
         done: "Your address is restored",
         what_next: "All devices were signed out. In a few minutes, you get a mail with a link. Please set a new password with it.",
     },
+    undo_factor: PageTexts {
+        heading: "Remove the authenticator app",
+        explanation: "The authenticator app and its recovery codes are removed from the account, and all devices are signed out. Then you get a mail \
+            with a link to set a new password.",
+        submit: "Remove the authenticator app",
+        if_expired: "A link works only once and for a limited time. If you have removed the authenticator app already, set a new password with the \
+            link in the mail that you got afterwards.",
+        done: "The authenticator app is removed",
+        what_next: "All devices were signed out. In a few minutes, you get a mail with a link. Please set a new password with it.",
+    },
     keep_account: PageTexts {
         heading: "Keep your account",
         explanation: "The account was deleted and will soon be erased. If you keep it, you can sign in again as before.",

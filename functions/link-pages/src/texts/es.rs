@@ -35,6 +35,17 @@ pub(super) const TEXTS: Texts = Texts {
         what_next: "Se ha cerrado la sesión en todos los dispositivos. En unos minutos recibirá un correo con un enlace. Úselo para elegir una \
             contraseña nueva.",
     },
+    undo_factor: PageTexts {
+        heading: "Quitar la aplicación de autenticación",
+        explanation: "La aplicación de autenticación y sus códigos de recuperación se quitarán de la cuenta y se cerrará la sesión en todos los \
+            dispositivos. Después recibirá un correo con un enlace para elegir una contraseña nueva.",
+        submit: "Quitar la aplicación",
+        if_expired: "Un enlace funciona una sola vez y durante un tiempo limitado. Si ya ha quitado la aplicación de autenticación, elija una \
+            contraseña nueva con el enlace del correo que recibió después.",
+        done: "La aplicación de autenticación se ha quitado",
+        what_next: "Se ha cerrado la sesión en todos los dispositivos. En unos minutos recibirá un correo con un enlace. Úselo para elegir una \
+            contraseña nueva.",
+    },
     keep_account: PageTexts {
         heading: "Conservar su cuenta",
         explanation: "La cuenta se ha eliminado y sus datos se borrarán pronto. Si la conserva, podrá volver a iniciar sesión como antes.",

@@ -35,6 +35,17 @@ pub(super) const TEXTS: Texts = Texts {
         what_next: "Tous les appareils ont été déconnectés. Dans quelques minutes, vous recevrez un e-mail contenant un lien\u{a0}: veuillez \
             l’utiliser pour choisir un nouveau mot de passe.",
     },
+    undo_factor: PageTexts {
+        heading: "Retirer l’application d’authentification",
+        explanation: "L’application d’authentification et ses codes de récupération seront retirés du compte et tous les appareils seront \
+            déconnectés. Vous recevrez ensuite un e-mail contenant un lien pour choisir un nouveau mot de passe.",
+        submit: "Retirer l’application",
+        if_expired: "Un lien ne fonctionne qu’une seule fois et pendant une durée limitée. Si vous avez déjà retiré l’application \
+            d’authentification, choisissez un nouveau mot de passe avec le lien de l’e-mail reçu ensuite.",
+        done: "L’application d’authentification est retirée",
+        what_next: "Tous les appareils ont été déconnectés. Dans quelques minutes, vous recevrez un e-mail contenant un lien\u{a0}: veuillez \
+            l’utiliser pour choisir un nouveau mot de passe.",
+    },
     keep_account: PageTexts {
         heading: "Conserver votre compte",
         explanation: "Le compte a été supprimé et ses données seront bientôt effacées. Si vous le conservez, vous pourrez de nouveau vous \

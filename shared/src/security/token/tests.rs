@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     arbitrary,
-    domain::Session,
+    domain::{Methods, Session},
     environment::Environment,
     security::{
         Issuer,
@@ -40,6 +40,7 @@ fn session() -> Session {
         refresh_id: TokenId(Uuid::from_u128(2)),
         refreshed_at: NOW,
         auth_time: UnixTime(NOW.0 - 700),
+        methods: Methods::PASSWORD.and(Methods::ONE_TIME_CODE),
         email_verified: true,
         expires_at: NOW.plus(Duration::from_hours(7 * 24)),
         now: NOW,
@@ -103,9 +104,10 @@ fn claims_of(token: &str) -> Value {
 #[test]
 fn only_an_access_token_says_how_and_when_the_user_authenticated() {
     let (access, refresh) = (claims_of(&mint().access_token), claims_of(&mint().refresh_token));
-    assert_eq!((&access["auth_time"], &access["amr"]), (&json!(NOW.0 - 700), &json!(["pwd"])));
+    assert_eq!(access["auth_time"], json!(NOW.0 - 700));
+    assert_eq!((&access["amr"], &access["acr"]), (&json!(["pwd", "otp"]), &json!("aal2")));
     assert_eq!(access["email_verified"], true);
-    for claim in ["auth_time", "amr", "email_verified"] {
+    for claim in ["auth_time", "amr", "acr", "email_verified"] {
         assert_eq!(refresh.get(claim), None, "{claim}");
     }
 }
@@ -215,6 +217,7 @@ fn any_session() -> impl Strategy<Value = Session> {
             refresh_id: TokenId(Uuid::from_u128(refresh_id)),
             refreshed_at: UnixTime(now - age),
             auth_time: UnixTime(now - age),
+            methods: Methods::PASSWORD,
             email_verified: age % 2 == 0,
             expires_at: UnixTime(now + left),
             now: UnixTime(now),

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use crate::{
-    domain::{ListedSession, NewSession, Session, SessionId, TokenId, TooMany, UnixMillis, UnixTime, UserId},
+    domain::{ListedSession, Methods, NewSession, Session, SessionId, TokenId, TooMany, UnixMillis, UnixTime, UserId},
     security::policy,
     state_table::{Item, Key, number, text},
 };
@@ -76,6 +76,8 @@ pub(super) struct StoredSession {
     pub(super) source: Option<String>,
     /// When the user last proved the password.
     pub(super) auth_time: UnixMillis,
+    /// How the user has authenticated.
+    pub(super) methods: Methods,
     /// Whether the address was verified when the session was opened, or when the user last reauthenticated.
     email_verified: bool,
     user_agent: Option<String>,
@@ -96,6 +98,7 @@ impl StoredSession {
             expires_at: now.seconds().plus(new.lifetime),
             source: Some(new.source.as_str().to_owned()),
             auth_time: new.auth_time.unwrap_or(now),
+            methods: new.methods,
             email_verified: new.user.email_verified,
             user_agent: new.user_agent.map(str::to_owned),
             refreshes: 0,
@@ -107,9 +110,10 @@ impl StoredSession {
     pub(super) fn read(item: &Item) -> Option<Self> {
         let id = |name| item.text(name)?.parse().ok().map(TokenId);
         let millis = |name| item.number(name).map(UnixMillis);
+        let number_of = |name| item.number(name).and_then(|number| i32::try_from(number).ok());
         Some(Self {
             id: SessionId(item.text("sk")?.strip_prefix(SESSION)?.parse().ok()?),
-            version: item.number("version")?.try_into().ok()?,
+            version: number_of("version")?,
             refresh_id: id("refresh_id")?,
             previous_refresh_id: id("previous_refresh_id"),
             refreshed_at: millis("refreshed_at")?,
@@ -118,6 +122,8 @@ impl StoredSession {
             source: item.text("source").map(str::to_owned),
             // Sessions that were opened before this attribute existed do not have it.
             auth_time: millis("auth_time").or_else(|| millis("created_at"))?,
+            // Sessions that were opened before there were second factors do not have it.
+            methods: number_of("amr").map_or(Methods::PASSWORD, Methods::from_stored),
             email_verified: item.number("email_verified") == Some(1),
             user_agent: item.text("user_agent").map(str::to_owned),
             refreshes: item.number("refreshes")?,
@@ -135,6 +141,7 @@ impl StoredSession {
             ("expires_at", number(self.expires_at.0)),
             ("source", text(self.source.as_deref().unwrap_or_default())),
             ("auth_time", number(self.auth_time.0)),
+            ("amr", number(self.methods.to_stored().into())),
             ("email_verified", number(self.email_verified.into())),
             ("refreshes", number(self.refreshes)),
             ("refreshes_since", number(self.refreshes_since.0)),
@@ -160,6 +167,7 @@ impl StoredSession {
             refresh_id: self.refresh_id,
             refreshed_at: self.refreshed_at.seconds(),
             auth_time: self.auth_time.seconds(),
+            methods: self.methods,
             email_verified: self.is_verified(account),
             expires_at: self.expires_at,
             now: now.max(self.last_used()).seconds(),

@@ -1,0 +1,148 @@
+//! The tables `totp`, `recovery_codes`, `mfa_tokens`, `factor_undos` and `factor_changes`: second factors.
+
+pub mod attempts;
+pub mod recovery_codes;
+pub mod totp;
+
+use tokio_postgres::types::Type;
+
+use super::{
+    AnyStatement, Database, DbError, rules::user_columns, seconds, session_endings::owe_session_ending,
+    statement::Statement, users::user,
+};
+use crate::{
+    domain::{FactorChangeId, MailId, User},
+    security::{LinkTokenHash, policy},
+};
+
+/// All statements of this module.
+pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&UNDO];
+
+/// The condition that the row `t` of `totp` is a factor, and not a pending enrolment.
+macro_rules! is_confirmed {
+    () => {
+        "t.confirmed_at IS NOT NULL"
+    };
+}
+
+/// The part of a `WITH` that remembers that the request `$id` has made its change, for `$lifetime` seconds. `$done` has the `id` of a user.
+macro_rules! remember_change {
+    ($done:literal, id: $id:literal, lifetime: $lifetime:literal) => {
+        concat!(
+            "remembered AS (
+        INSERT INTO factor_changes (id, user_id, expires_at) SELECT ",
+            $id,
+            ", id, now() + ",
+            $lifetime,
+            " * interval '1 second' FROM ",
+            $done,
+            "
+    )"
+        )
+    };
+}
+
+/// The condition that the request `$id` has made its change already: an earlier run of the statement did it, and its answer was lost.
+macro_rules! is_remembered {
+    ($id:literal) => {
+        concat!("EXISTS (SELECT FROM factor_changes f WHERE f.id = ", $id, ")")
+    };
+}
+
+/// The number of recovery codes of the user `$user`.
+macro_rules! recovery_codes_of {
+    ($user:literal) => {
+        concat!("(SELECT count(*) FROM recovery_codes r WHERE r.user_id = ", $user, ")")
+    };
+}
+
+use {is_confirmed, is_remembered, recovery_codes_of, remember_change};
+
+/// Of many requests with one token, only the first one deletes the row. The authenticator is the only factor that an account can have, so all recovery
+/// codes go with it.
+///
+/// If the address was changed after the factor was added, no reset mail is sent, because the new address may be that of whoever added the factor. The
+/// owner of the earlier address can undo the change, and then gets a reset mail.
+///
+/// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did.
+static UNDO: Statement<8> = Statement {
+    sql: concat!(
+        "
+    WITH used AS (
+        DELETE FROM factor_undos f WHERE f.token_hash = $1 AND f.expires_at > now() RETURNING f.user_id, f.factor_id, f.created_at AS added_at
+    ), changed AS (
+        UPDATE users u SET credential_version = u.credential_version + 1 FROM used WHERE u.id = used.user_id
+        RETURNING ",
+        user_columns!(),
+        "
+    ), ",
+        owe_session_ending!("changed"),
+        ", removed AS (
+        DELETE FROM totp t USING changed, used WHERE t.user_id = changed.id AND t.factor_id = used.factor_id
+    ), codes_removed AS (
+        DELETE FROM recovery_codes r USING changed WHERE r.user_id = changed.id
+    ), ",
+        remember_change!("changed", id: "$7", lifetime: "$8"),
+        ", to_reset AS (
+        SELECT changed.* FROM changed, used
+        WHERE NOT EXISTS (SELECT FROM email_undos e WHERE e.user_id = changed.id AND e.changed_at >= used.added_at AND e.expires_at > now())
+    ), reset AS (
+        INSERT INTO password_resets (user_id, email, credential_version, token_hash, expires_at)
+        SELECT id, email, credential_version, $2, now() + $5 * interval '1 second' FROM to_reset
+        ON CONFLICT (user_id) DO UPDATE
+        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
+            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
+    ), mail AS (
+        INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
+        SELECT id, 'password_reset', $3, $4, now() + $6 * interval '1 second', now() + $5 * interval '1 second' FROM to_reset
+        ON CONFLICT (user_id, kind) DO UPDATE
+        SET id = excluded.id, page = excluded.page, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at,
+            expires_at = excluded.expires_at
+    )
+    SELECT changed.* FROM changed
+    UNION ALL
+    SELECT ",
+        user_columns!(),
+        " FROM users WHERE id = (SELECT f.user_id FROM factor_changes f WHERE f.id = $7)"
+    ),
+    types: [
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::UUID,
+        Type::TEXT,
+        Type::FLOAT8,
+        Type::FLOAT8,
+        Type::UUID,
+        Type::FLOAT8,
+    ],
+};
+
+/// The removal of a new factor by the mailbox that got the notice about it.
+pub struct FactorUndo<'a> {
+    /// The hash of the token in the notice.
+    pub token: &'a LinkTokenHash,
+    /// The hash of the token that resets the password.
+    pub reset: &'a LinkTokenHash,
+    /// The URL of the page of the link that resets the password, without the token.
+    pub reset_page: &'a str,
+    /// The id of the first attempt to send this link.
+    pub mail: MailId,
+    /// The id of this request.
+    pub change: FactorChangeId,
+}
+
+/// Removes the factor of a notice and the recovery codes, ends every session of the user, and writes a reset mail into the outbox. Also writes that the
+/// sessions in DynamoDB must end. Returns the account with its new credential version. `None` if the token is unknown, used or expired.
+pub async fn undo(db: &Database, undo: FactorUndo<'_>) -> Result<Option<User>, DbError> {
+    let values = [
+        &undo.token.as_bytes() as _,
+        &undo.reset.as_bytes() as _,
+        &undo.mail.0 as _,
+        &undo.reset_page as _,
+        &seconds(policy::RESET_TOKEN_LIFETIME) as _,
+        &seconds(policy::MAIL_FIRST_RETRY) as _,
+        &undo.change.0 as _,
+        &seconds(policy::USED_PROOF_KEPT) as _,
+    ];
+    Ok(db.query_opt(&UNDO, values).await?.as_ref().map(user))
+}

@@ -1,0 +1,134 @@
+//! The table `recovery_codes`.
+
+use tokio_postgres::types::Type;
+
+use super::is_confirmed;
+use crate::{
+    db::{
+        AnyStatement, Database, DbError,
+        outbox::owe_factor_notice,
+        rules::{session_is_presented, user_columns},
+        seconds,
+        statement::Statement,
+    },
+    domain::{MailId, PresentedSession, UnixTime, UserId},
+    security::{RecoveryCode, policy},
+};
+
+/// All statements of this module.
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 3] = [&COUNT, &REPLACE, &DELETE];
+
+static COUNT: Statement<3> = Statement {
+    sql: concat!(
+        "
+    SELECT count(r.user_id) AS codes, floor(extract(epoch FROM min(r.created_at)))::bigint AS made_at
+    FROM users u
+        LEFT JOIN totp t ON t.user_id = u.id AND ",
+        is_confirmed!(),
+        "
+        LEFT JOIN recovery_codes r ON r.user_id = t.user_id
+    WHERE ",
+        session_is_presented!(),
+        " GROUP BY u.id"
+    ),
+    types: [Type::INT8, Type::UUID, Type::INT4],
+};
+
+/// The recovery codes of an account.
+pub struct RecoveryCodesLeft {
+    /// How many are left.
+    pub left: i64,
+    /// When they were made. `None` if there are none.
+    pub created_at: Option<UnixTime>,
+}
+
+/// Counts the recovery codes of the user of a session. `None` if the session is not live.
+pub async fn count(db: &Database, session: PresentedSession) -> Result<Option<RecoveryCodesLeft>, DbError> {
+    let row = db.query_opt(&COUNT, [&session.user_id.0, &session.session_id.0, &session.version()]).await?;
+    Ok(row.map(|row| RecoveryCodesLeft {
+        left: row.get("codes"),
+        created_at: row.get::<_, Option<i64>>("made_at").map(UnixTime),
+    }))
+}
+
+/// The part of a `WITH` that gives the codes with the hashes `$hashes` to the user in the row of `$owner`. If the user has codes already, these codes
+/// take their places. Concurrent statements do so one after the other, so all codes that remain are from one of them.
+macro_rules! set_recovery_codes {
+    ($hashes:literal for $owner:literal) => {
+        concat!(
+            "codes AS (
+        INSERT INTO recovery_codes (user_id, number, code_hash)
+        SELECT id, code.number, code.hash FROM ",
+            $owner,
+            " CROSS JOIN unnest(",
+            $hashes,
+            ") WITH ORDINALITY AS code (hash, number) ORDER BY code.number
+        ON CONFLICT (user_id, number) DO UPDATE SET code_hash = excluded.code_hash, created_at = excluded.created_at
+        RETURNING user_id
+    )"
+        )
+    };
+}
+pub(super) use set_recovery_codes;
+
+/// `due` locks the authenticator by an update that changes nothing. So no codes are made for an authenticator that a concurrent statement has removed. If
+/// a removal waits for this statement, some codes may remain. They are not counted, and no request accepts them.
+///
+/// The second run of this statement sets the same codes again. It finds the notice of the first run, and writes no other one.
+static REPLACE: Statement<6> = Statement {
+    sql: concat!(
+        "
+    WITH account AS (
+        SELECT ",
+        user_columns!(),
+        " FROM users u WHERE ",
+        session_is_presented!(),
+        "
+    ), due AS (
+        UPDATE totp t SET confirmed_at = t.confirmed_at FROM account WHERE t.user_id = account.id AND ",
+        is_confirmed!(),
+        " RETURNING account.id, account.email
+    ), ",
+        set_recovery_codes!("$4" for "due"),
+        ", told AS (
+        SELECT id, email FROM due WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.user_id = due.id AND o.id = $5)
+    ), ",
+        owe_factor_notice!("notice", "'recovery_codes_replaced ' || $5", for "told", id: "$5", page: "NULL", lifetime: "$6"),
+        "
+    SELECT EXISTS (SELECT FROM due) AS has_factor FROM account"
+    ),
+    types: [Type::INT8, Type::UUID, Type::INT4, Type::BYTEA_ARRAY, Type::UUID, Type::FLOAT8],
+};
+
+/// Replaces the recovery codes of the user of a session, and writes the notice into the outbox. Returns whether the account has a second factor. If not,
+/// nothing changes. `None` if the session is not live.
+pub async fn replace(
+    db: &Database,
+    session: PresentedSession,
+    codes: &[RecoveryCode],
+    notice: MailId,
+) -> Result<Option<bool>, DbError> {
+    let hashes = hashes(codes);
+    let values = [
+        &session.user_id.0 as _,
+        &session.session_id.0 as _,
+        &session.version() as _,
+        &hashes as _,
+        &notice.0 as _,
+        &seconds(policy::NOTICE_LIFETIME) as _,
+    ];
+    Ok(db.query_opt(&REPLACE, values).await?.map(|row| row.get("has_factor")))
+}
+
+static DELETE: Statement<1> =
+    Statement { sql: "DELETE FROM recovery_codes WHERE user_id = $1 RETURNING user_id", types: [Type::INT8] };
+
+/// Deletes all recovery codes of a user.
+pub async fn delete(db: &Database, user: UserId) -> Result<(), DbError> {
+    db.query(&DELETE, [&user.0]).await.map(drop)
+}
+
+/// The hashes of the codes, as the database stores them.
+pub(super) fn hashes(codes: &[RecoveryCode]) -> Vec<Vec<u8>> {
+    codes.iter().map(|code| code.hash().as_bytes().to_vec()).collect()
+}

@@ -1,0 +1,328 @@
+//! The table `totp`: the authenticator of a user, or the enrolment of one.
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{
+    is_confirmed, is_remembered,
+    recovery_codes::{hashes, set_recovery_codes},
+    remember_change,
+};
+use crate::{
+    db::{
+        AnyStatement, Database, DbError,
+        outbox::owe_factor_notice,
+        password_changes::Replacement,
+        rules::{auth_time, session_columns, session_is_presented, user_columns},
+        seconds,
+        session_endings::owe_session_ending,
+        sessions,
+        statement::Statement,
+        users::user,
+    },
+    domain::{FactorChangeId, FactorId, MailId, Methods, PresentedSession, Session, UnixTime, User},
+    security::{Encrypted, LinkTokenHash, RecoveryCode, policy},
+};
+
+/// All statements of this module.
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 4] = [&ENROL, &TRY_ENROLMENT, &CONFIRM, &REMOVE];
+
+/// A new enrolment replaces a pending one. If the answer of an earlier run was lost, the second run replaces the enrolment by itself.
+static ENROL: Statement<7> = Statement {
+    sql: concat!(
+        "
+    WITH account AS (
+        SELECT ",
+        user_columns!(),
+        " FROM users u WHERE ",
+        session_is_presented!(),
+        "
+    ), enrolled AS (
+        INSERT INTO totp AS t (user_id, factor_id, secret, key_id, session_id, expires_at)
+        SELECT id, $4, $5, $6, $2, now() + $7 * interval '1 second' FROM account
+        ON CONFLICT (user_id) DO UPDATE
+        SET factor_id = excluded.factor_id, secret = excluded.secret, key_id = excluded.key_id, session_id = excluded.session_id,
+            tries = 0, created_at = excluded.created_at, expires_at = excluded.expires_at
+        WHERE NOT ",
+        is_confirmed!(),
+        "
+        RETURNING t.user_id
+    )
+    SELECT account.*, EXISTS (SELECT FROM enrolled) AS is_enrolled FROM account"
+    ),
+    types: [Type::INT8, Type::UUID, Type::INT4, Type::UUID, Type::BYTEA, Type::TEXT, Type::FLOAT8],
+};
+
+/// Begins the enrolment of an authenticator in a session. Returns the account, and whether the enrolment has begun. It has not if the account has an
+/// authenticator already. `None` if the session is not live.
+pub async fn enrol(
+    db: &Database,
+    session: PresentedSession,
+    factor: FactorId,
+    secret: &Encrypted,
+) -> Result<Option<(User, bool)>, DbError> {
+    let values = [
+        &session.user_id.0 as _,
+        &session.session_id.0 as _,
+        &session.version() as _,
+        &factor.0 as _,
+        &secret.bytes as _,
+        &secret.key_id as _,
+        &seconds(policy::TOTP_ENROLMENT_LIFETIME) as _,
+    ];
+    match db.query_opt(&ENROL, values).await {
+        Err(error) if error.is_foreign_key_violation() => Ok(None),
+        row => Ok(row?.map(|row| (user(&row), row.get("is_enrolled")))),
+    }
+}
+
+static TRY_ENROLMENT: Statement<4> = Statement {
+    sql: concat!(
+        "
+    WITH account AS (
+        SELECT ",
+        user_columns!(),
+        " FROM users u WHERE ",
+        session_is_presented!(),
+        "
+    ), tried AS (
+        UPDATE totp t SET tries = t.tries + 1 FROM account
+        WHERE t.user_id = account.id AND t.session_id = $2 AND NOT ",
+        is_confirmed!(),
+        " AND t.expires_at > now() AND t.tries < $4
+        RETURNING t.factor_id, t.secret, t.key_id
+    )
+    SELECT account.*, tried.*, floor(extract(epoch FROM now()))::bigint AS now FROM account LEFT JOIN tried ON true"
+    ),
+    types: [Type::INT8, Type::UUID, Type::INT4, Type::INT4],
+};
+
+/// An enrolment that waits for its first code.
+pub struct Enrolment {
+    /// The id of the factor.
+    pub factor: FactorId,
+    /// Its secret.
+    pub secret: Encrypted,
+    /// The time, by PostgreSQL's clock.
+    pub now: UnixTime,
+}
+
+/// The account of a session, and its enrolment in this session, for which one more code may be tried. `None` if the session is not live.
+pub async fn try_enrolment(
+    db: &Database,
+    session: PresentedSession,
+) -> Result<Option<(User, Option<Enrolment>)>, DbError> {
+    let values = [
+        &session.user_id.0 as _,
+        &session.session_id.0 as _,
+        &session.version() as _,
+        &policy::TOTP_ENROLMENT_TRIES as _,
+    ];
+    let row = db.query_opt(&TRY_ENROLMENT, values).await?;
+    Ok(row.map(|row| {
+        let enrolment = row.get::<_, Option<Uuid>>("factor_id").map(|factor| Enrolment {
+            factor: FactorId(factor),
+            secret: Encrypted { key_id: row.get("key_id"), bytes: row.get("secret") },
+            now: UnixTime(row.get("now")),
+        });
+        (user(&row), enrolment)
+    }))
+}
+
+/// The higher credential version ends every session of the user. If sessions are in PostgreSQL, the statement also opens the session that replaces the
+/// presented one and inherits its `auth_time`. Concurrent statements wait for the row of `users`, and only the first one finds the session live.
+///
+/// `confirmed` demands the factor again, because a new enrolment may have replaced it while this statement waited for the row of `users`. Then the
+/// sessions have ended, and nothing else changes.
+///
+/// The authenticator is the only factor that an account can have, so the account gets new recovery codes. If the answer of an earlier run was lost, the
+/// `SELECT` after `UNION ALL` finds what it did.
+static CONFIRM: Statement<18> = Statement {
+    sql: concat!(
+        "
+    WITH changed AS (
+        UPDATE users u SET credential_version = u.credential_version + 1
+        WHERE u.email_verified_at IS NOT NULL AND NOT ",
+        is_remembered!("$17"),
+        " AND ",
+        session_is_presented!(),
+        " AND EXISTS (
+            SELECT FROM totp t WHERE t.user_id = u.id AND t.factor_id = $4 AND t.session_id = $2 AND NOT ",
+        is_confirmed!(),
+        " AND t.expires_at > now()
+        )
+        RETURNING u.id, u.email, u.credential_version
+    ), ",
+        owe_session_ending!("changed"),
+        ", confirmed AS (
+        UPDATE totp t SET confirmed_at = now(), last_step = $5, expires_at = 'infinity' FROM changed
+        WHERE t.user_id = changed.id AND t.factor_id = $4
+        RETURNING changed.id, changed.email, changed.credential_version
+    ), ",
+        set_recovery_codes!("$6" for "confirmed"),
+        ", undo AS (
+        INSERT INTO factor_undos (factor_id, user_id, token_hash, expires_at)
+        SELECT $4, id, $7, now() + $8 * interval '1 second' FROM confirmed
+    ), ",
+        remember_change!("confirmed", id: "$17", lifetime: "$18"),
+        ", ",
+        owe_factor_notice!("notice", "'totp_added ' || $4", for "confirmed", id: "$9", page: "$10", lifetime: "$8"),
+        ", opened AS (
+        INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent, amr)
+        SELECT $11, confirmed.id, confirmed.credential_version, $12, now(), date_trunc('second', now()) + $13 * interval '1 second', $14, ",
+        auth_time!(),
+        ", $15, coalesce(s.amr, 1) | $16
+        FROM confirmed JOIN sessions s ON s.id = $2 WHERE $3 IS NULL
+        RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at, amr
+    )
+    SELECT confirmed.credential_version, ",
+        session_columns!(),
+        " FROM confirmed LEFT JOIN opened s ON true
+    UNION ALL
+    SELECT u.credential_version, ",
+        session_columns!(),
+        " FROM factor_changes f JOIN users u ON u.id = f.user_id LEFT JOIN sessions s ON s.id = $11 WHERE f.id = $17"
+    ),
+    types: [
+        Type::INT8,
+        Type::UUID,
+        Type::INT4,
+        Type::UUID,
+        Type::INT8,
+        Type::BYTEA_ARRAY,
+        Type::BYTEA,
+        Type::FLOAT8,
+        Type::UUID,
+        Type::TEXT,
+        Type::UUID,
+        Type::UUID,
+        Type::FLOAT8,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT4,
+        Type::UUID,
+        Type::FLOAT8,
+    ],
+};
+
+/// The confirmation of an enrolment.
+pub struct Confirmation<'a> {
+    /// The session that the request presents.
+    pub session: PresentedSession,
+    /// The id of the factor.
+    pub factor: FactorId,
+    /// The step of the code that was shown.
+    pub step: i64,
+    /// The recovery codes that the account gets.
+    pub codes: &'a [RecoveryCode],
+    /// The hash of the token that removes the factor again.
+    pub undo: &'a LinkTokenHash,
+    /// The URL of the page of the link that removes the factor, without the token.
+    pub undo_page: &'a str,
+    /// The id of the notice with this link.
+    pub notice: MailId,
+    /// The id of this request.
+    pub change: FactorChangeId,
+}
+
+/// A confirmed enrolment.
+pub struct Confirmed {
+    /// The new credential version of the user.
+    pub version: i32,
+    /// The new session. `None` if sessions are in DynamoDB.
+    pub session: Option<Session>,
+}
+
+/// Makes an enrolment a factor, ends every session of the user, and writes the notice into the outbox. If sessions are in PostgreSQL, opens the new
+/// session. Also writes that the sessions in DynamoDB must end. `None` if the presented session is not live, or if it has no enrolment any more.
+pub async fn confirm(
+    db: &Database,
+    confirmation: Confirmation<'_>,
+    new: Replacement<'_>,
+) -> Result<Option<Confirmed>, DbError> {
+    let Confirmation { session, factor, step, codes, undo, undo_page, notice, change } = confirmation;
+    let hashes = hashes(codes);
+    let values = [
+        &session.user_id.0 as _,
+        &session.session_id.0 as _,
+        &session.version() as _,
+        &factor.0 as _,
+        &step as _,
+        &hashes as _,
+        &undo.as_bytes() as _,
+        &seconds(policy::FACTOR_UNDO_LIFETIME) as _,
+        &notice.0 as _,
+        &undo_page as _,
+        &new.id.0 as _,
+        &new.refresh_id.0 as _,
+        &seconds(new.lifetime) as _,
+        &new.source.as_str() as _,
+        &new.user_agent as _,
+        &Methods::ONE_TIME_CODE.to_stored() as _,
+        &change.0 as _,
+        &seconds(policy::USED_PROOF_KEPT) as _,
+    ];
+    let row = db.query_opt(&CONFIRM, values).await?;
+    Ok(row.map(|row| Confirmed {
+        version: row.get("credential_version"),
+        session: row.get::<_, Option<Uuid>>("id").map(|_| sessions::session(&row)),
+    }))
+}
+
+/// The other sessions in PostgreSQL end. The credential version stays as it is, so that the session of the request stays live.
+static REMOVE: Statement<7> = Statement {
+    sql: concat!(
+        "
+    WITH account AS (
+        SELECT u.id, u.email FROM users u WHERE ",
+        session_is_presented!(),
+        "
+    ), removed AS (
+        DELETE FROM totp t USING account WHERE t.user_id = account.id AND ",
+        is_confirmed!(),
+        " RETURNING account.id, account.email
+    ), codes_removed AS (
+        DELETE FROM recovery_codes r USING removed WHERE r.user_id = removed.id
+    ), undo_removed AS (
+        DELETE FROM factor_undos f USING removed WHERE f.user_id = removed.id
+    ), others_ended AS (
+        UPDATE sessions s SET revoked_at = now() FROM removed WHERE s.user_id = removed.id AND s.id <> $2 AND s.revoked_at IS NULL
+    ), ",
+        remember_change!("removed", id: "$4", lifetime: "$5"),
+        ", ",
+        owe_factor_notice!("notice", "'totp_removed ' || $6", for "removed", id: "$6", page: "NULL", lifetime: "$7"),
+        "
+    SELECT EXISTS (SELECT FROM removed) OR ",
+        is_remembered!("$4"),
+        " AS is_removed FROM account"
+    ),
+    types: [Type::INT8, Type::UUID, Type::INT4, Type::UUID, Type::FLOAT8, Type::UUID, Type::FLOAT8],
+};
+
+/// Removes the authenticator and the recovery codes of the user of a session, ends the other sessions in PostgreSQL, and writes the notice into the
+/// outbox. Returns whether there was an authenticator. `None` if the session is not live.
+pub async fn remove(
+    db: &Database,
+    session: PresentedSession,
+    change: FactorChangeId,
+    notice: MailId,
+) -> Result<Option<bool>, DbError> {
+    let values = [
+        &session.user_id.0 as _,
+        &session.session_id.0 as _,
+        &session.version() as _,
+        &change.0 as _,
+        &seconds(policy::USED_PROOF_KEPT) as _,
+        &notice.0 as _,
+        &seconds(policy::NOTICE_LIFETIME) as _,
+    ];
+    let mut is_removed = None;
+    // If the first run was executed after its answer was lost, the second one does not see yet what it has done. A third one does.
+    for _ in 0..2 {
+        is_removed = db.query_opt(&REMOVE, values).await?.map(|row| row.get("is_removed"));
+        if is_removed != Some(false) {
+            break;
+        }
+    }
+    Ok(is_removed)
+}

@@ -1,0 +1,190 @@
+//! Showing a second factor: at a sign-in that waits for it, and in a session.
+//!
+//! Attempts are counted in PostgreSQL, even if sessions and other counters are in DynamoDB, because each attempt needs PostgreSQL anyway
+//! (docs/decisions/0019-factors-are-counted-in-postgresql.md).
+
+use crate::{
+    audit::{self, Event},
+    db::{
+        Database, DbError,
+        factors::attempts::{self, CountedFactor, FactorAttempt, RightFactor, Tried},
+    },
+    domain::{FactorChangeId, MailId, PresentedSession, User},
+    environment::{ConfigError, Environment},
+    error::ApiError,
+    http::Request,
+    security::{DataKeys, LinkToken, LinkTokenHash, RecoveryCode, TotpCode, TotpSecret, policy},
+    sessions::Sessions,
+};
+
+/// Checks second factors.
+pub struct SecondFactors {
+    database: Database,
+    keys: DataKeys,
+}
+
+/// A second factor that a client has sent.
+pub enum SecondFactor {
+    /// A code of an authenticator.
+    Totp(TotpCode),
+    /// A recovery code.
+    RecoveryCode(RecoveryCode),
+}
+
+/// A right second factor. It is used up.
+pub struct ShownFactor {
+    /// The account.
+    pub user: User,
+    /// If it was a recovery code, and few are left: how many.
+    pub recovery_codes_left: Option<i64>,
+}
+
+/// Where a factor is shown.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// At the sign-in with this token.
+    SignIn(&'a LinkTokenHash),
+    /// In this session.
+    Session(PresentedSession),
+}
+
+impl SecondFactor {
+    /// Reads a factor from the fields of a body, of which exactly one is there.
+    ///
+    /// # Errors
+    /// [`ApiError::MissingFactor`] if there is none, or more than one. [`ApiError::InvalidCode`] if it is not a code of its kind.
+    pub fn parse(totp: Option<String>, recovery_code: Option<String>) -> Result<Self, ApiError> {
+        match (totp, recovery_code) {
+            (Some(code), None) => TotpCode::parse(&code).map(Self::Totp).ok_or(ApiError::InvalidCode),
+            (None, Some(code)) => RecoveryCode::parse(&code).map(Self::RecoveryCode).ok_or(ApiError::InvalidCode),
+            _ => Err(ApiError::MissingFactor),
+        }
+    }
+}
+
+impl SecondFactors {
+    /// Reads `DATA_SECRET_KEY` and `DATA_ADDITIONAL_SECRET_KEYS`.
+    ///
+    /// # Errors
+    /// If a key is missing or malformed.
+    pub fn from_env(env: &Environment, database: &Database) -> Result<Self, ConfigError> {
+        Ok(Self { database: database.clone(), keys: DataKeys::from_env(env)? })
+    }
+
+    /// Shows a factor for the sign-in with this token. Uses both up.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidMfaToken`] if the token is unknown, used or expired, or if too many factors were tried with it. [`ApiError::InvalidCode`] and
+    /// [`ApiError::CodeAlreadyUsed`] if the factor is wrong. [`ApiError::TooManyAttempts`] if there were too many wrong codes.
+    pub async fn show_at_sign_in(
+        &self,
+        sessions: &Sessions,
+        request: &Request,
+        token: &LinkToken,
+        factor: &SecondFactor,
+    ) -> Result<ShownFactor, ApiError> {
+        let token = &token.hash();
+        let counted = self.count(sessions, request, factor, Place::SignIn(token)).await?;
+        let counted = counted.ok_or(ApiError::InvalidMfaToken)?;
+        let shown = self.use_up(request, &counted, Some(token), factor).await;
+        let is_wrong = matches!(shown, Err(ApiError::InvalidCode | ApiError::CodeAlreadyUsed));
+        if is_wrong && counted.attempts >= policy::WRONG_CODES_BEFORE_MAIL {
+            attempts::warn(&self.database, &counted.user, MailId::random(&mut request.rng())).await?;
+        }
+        shown
+    }
+
+    /// Shows a factor in the session of the request, and uses it up.
+    ///
+    /// # Errors
+    /// As [`Sessions::presented`]. [`ApiError::InvalidCode`] and [`ApiError::CodeAlreadyUsed`] if the factor is wrong. [`ApiError::TooManyAttempts`] if
+    /// there were too many wrong codes.
+    pub async fn show_in_session(
+        &self,
+        sessions: &Sessions,
+        request: &Request,
+        factor: &SecondFactor,
+    ) -> Result<(PresentedSession, ShownFactor), ApiError> {
+        let session = sessions.presented(request).await?;
+        let Some(counted) = self.count(sessions, request, factor, Place::Session(session)).await? else {
+            return Err(sessions.refusal(&self.database, session.user_id).await?);
+        };
+        Ok((session, self.use_up(request, &counted, None, factor).await?))
+    }
+
+    /// Counts an attempt. If the account is closed, and sessions are in DynamoDB, asks there whether the account has a session from this source.
+    async fn count(
+        &self,
+        sessions: &Sessions,
+        request: &Request,
+        factor: &SecondFactor,
+        place: Place<'_>,
+    ) -> Result<Option<CountedFactor>, ApiError> {
+        let source = request.source();
+        let is_signed_in_here = sessions.are_in_table().then_some(false);
+        let is_totp = matches!(factor, SecondFactor::Totp(_));
+        let mut attempt = FactorAttempt { source: &source, is_totp, is_signed_in_here };
+        let mut tried = self.try_once(place, attempt).await?;
+        if let Some(Tried::Refused { user, is_closed: true, .. }) = &tried
+            && let Some(true) = sessions.is_signed_in_from(user.id, &source, request).await?
+        {
+            attempt.is_signed_in_here = Some(true);
+            tried = self.try_once(place, attempt).await?;
+        }
+        match tried {
+            Some(Tried::Counted(counted)) => Ok(Some(counted)),
+            Some(Tried::Refused { too_many, .. }) => Err(too_many.into()),
+            None => Ok(None),
+        }
+    }
+
+    async fn try_once(&self, place: Place<'_>, attempt: FactorAttempt<'_>) -> Result<Option<Tried>, DbError> {
+        match place {
+            Place::SignIn(token) => attempts::try_at_sign_in(&self.database, token, attempt).await,
+            Place::Session(session) => attempts::try_in_session(&self.database, session, attempt).await,
+        }
+    }
+
+    /// Compares a factor whose attempt was counted, and uses it up.
+    async fn use_up(
+        &self,
+        request: &Request,
+        counted: &CountedFactor,
+        token: Option<&LinkTokenHash>,
+        factor: &SecondFactor,
+    ) -> Result<ShownFactor, ApiError> {
+        let user = &counted.user;
+        let mut rng = request.rng();
+        let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
+        let (right, refusal, is_recovery_code) = match factor {
+            SecondFactor::Totp(code) => (self.right_totp(request, counted, code)?, ApiError::CodeAlreadyUsed, false),
+            SecondFactor::RecoveryCode(code) => (RightFactor::RecoveryCode(code.hash()), ApiError::InvalidCode, true),
+        };
+        let left = attempts::use_factor(&self.database, counted, token, right, change, notice).await?;
+        let Some(left) = left else { return Err(failed(user, refusal)) };
+        if is_recovery_code {
+            audit::record(Event::RecoveryCodeUsed, Some(user.id));
+        }
+        let is_few = is_recovery_code && left <= policy::FEW_RECOVERY_CODES;
+        Ok(ShownFactor { user: user.clone(), recovery_codes_left: is_few.then_some(left) })
+    }
+
+    /// Compares a code with the authenticator of the account.
+    fn right_totp(&self, request: &Request, counted: &CountedFactor, code: &TotpCode) -> Result<RightFactor, ApiError> {
+        let user = &counted.user;
+        let totp = counted.totp.as_ref().ok_or_else(|| failed(user, ApiError::InvalidCode))?;
+        let secret = self.keys.decrypt(&totp.secret, user.id)?;
+        let renewed = self.keys.renew(&totp.secret, &secret, user.id, &mut request.rng());
+        match TotpSecret::from_bytes(secret).step_of(code, counted.now) {
+            Some(step) if step > totp.last_step => Ok(RightFactor::Totp { step, renewed }),
+            Some(_) => Err(failed(user, ApiError::CodeAlreadyUsed)),
+            None => Err(failed(user, ApiError::InvalidCode)),
+        }
+    }
+}
+
+/// Records that a factor was wrong, and returns the refusal.
+fn failed(user: &User, refusal: ApiError) -> ApiError {
+    audit::record(Event::SecondFactorFailed, Some(user.id));
+    refusal
+}
