@@ -25,6 +25,7 @@
 //! | `TEST_PYTHON`, `TEST_NODE_PACKAGES` | a Python interpreter and a folder of npm packages, for the tests with other JWT libraries |
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
+pub mod authenticator;
 pub mod database;
 pub mod documents;
 mod dynamodb_proxy;

@@ -19,6 +19,8 @@ pub const EMAIL_CHANGE: &str = "Verify your new email address";
 pub const EMAIL_CHANGE_REQUESTED: &str = "A new email address was requested for your account";
 /// The subject of the mail with a link that undoes a change of the address.
 pub const EMAIL_CHANGED: &str = "The email address of your account was changed";
+/// The subject of the notice with the link that removes a new authenticator.
+pub const TOTP_ADDED: &str = "An authenticator app was added to your account";
 /// The subject of the notice that a change of the address was undone.
 pub const EMAIL_RESTORED: &str = "The change of your email address was undone";
 

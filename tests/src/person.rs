@@ -73,6 +73,11 @@ impl<'a> Person<'a> {
         Self { source: source.to_owned(), ..self.clone() }
     }
 
+    /// The stack that the person uses.
+    pub(crate) fn stack(&self) -> &'a Stack {
+        self.stack
+    }
+
     async fn post(&self, path: &str, body: Value) -> Reply {
         self.stack.send(Method::POST, path, |request| request.header(SOURCE, &self.source).json(&body)).await
     }
@@ -191,7 +196,7 @@ impl<'a> Person<'a> {
     }
 
     /// Sends a body with an access token.
-    async fn sends(&self, method: Method, path: &str, access_token: &str, body: Value) -> Reply {
+    pub(crate) async fn sends(&self, method: Method, path: &str, access_token: &str, body: Value) -> Reply {
         let fill_in =
             |request: RequestBuilder| request.header(SOURCE, &self.source).bearer_auth(access_token).json(&body);
         self.stack.send(method, path, fill_in).await
@@ -221,6 +226,12 @@ impl<'a> Person<'a> {
     pub async fn receives_reset_mail(&self, count: usize) -> Mail {
         assert_eq!(self.forgets_password().await.status, 200);
         self.mails(count).await.pop().expect("a mail")
+    }
+
+    /// Requests a reset mail, and returns the token in it.
+    pub async fn newest_reset_link(&self) -> String {
+        assert_eq!(self.forgets_password().await.status, 200);
+        self.newest_mail("Reset your password").await.token()
     }
 
     /// Waits until this person has received `count` mails, and returns them. On a busy machine a request may have no time left to send its

@@ -22,6 +22,8 @@ use crate::{
 
 /// The secret that every stack signs tokens with.
 pub const SECRET: &str = "a-secret-of-the-tests-0123456789abcdef";
+/// The key that encrypts secrets in the database.
+pub const DATA_KEY: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 
 /// The credentials and the region of every stack's AWS SDK.
 pub(crate) const ACCESS_KEY: &str = "test";
@@ -74,6 +76,7 @@ impl Stack {
     pub fn builder() -> StackBuilder {
         let variables = [
             ("JWT_SECRET_KEY", SECRET),
+            ("DATA_SECRET_KEY", DATA_KEY),
             ("MAIL_FROM", "no-reply@example.com"),
             ("PASSWORD_MIN_LENGTH", "8"),
             ("PASSWORD_BLOCKLIST", "off"),

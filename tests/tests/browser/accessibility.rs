@@ -105,6 +105,7 @@ async fn the_pages_about_an_account_are_accessible_in_every_state_language_width
             ("verify-email", "invalid_credentials"),
             ("change-email", "too_many_attempts"),
             ("undo-email-change", "too_many_attempts"),
+            ("undo-factor", "service_unavailable"),
             ("keep-account", "service_unavailable"),
         ] {
             let check = async |section: &str, state: &str| {

@@ -1,4 +1,4 @@
-//! The pages that verify, change and restore an address, and that keep an account.
+//! The pages that verify, change and restore an address, remove an authenticator, and keep an account.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     click_submit, submit,
 };
 
-const PAGES: [&str; 4] = ["verify-email", "change-email", "undo-email-change", "keep-account"];
+const PAGES: [&str; 5] = ["verify-email", "change-email", "undo-email-change", "undo-factor", "keep-account"];
 
 async fn open(browser: &Client, stack: &Stack, page: &str) {
     browser.goto(&format!("{}/{page}/token", stack.base_url)).await.expect("the page opens");
@@ -91,7 +91,11 @@ async fn a_page_posts_the_password_and_says_that_it_is_done() {
 async fn a_page_without_a_field_posts_and_says_that_it_is_done() {
     let stack = Stack::start().await;
     let browser = open_browser().await;
-    for (page, done) in [("undo-email-change", "Your address is restored"), ("keep-account", "Your account is kept")] {
+    for (page, done) in [
+        ("undo-email-change", "Your address is restored"),
+        ("undo-factor", "The authenticator app is removed"),
+        ("keep-account", "Your account is kept"),
+    ] {
         open(&browser, &stack, page).await;
         answer_with(&browser, 200, json!({ "message": "" })).await;
         click_submit(&browser).await;
@@ -129,7 +133,7 @@ async fn a_wrong_password_is_refused_at_the_field() {
 async fn a_page_without_a_field_says_that_it_failed() {
     let stack = Stack::start().await;
     let browser = open_browser().await;
-    for page in ["undo-email-change", "keep-account"] {
+    for page in ["undo-email-change", "undo-factor", "keep-account"] {
         open(&browser, &stack, page).await;
         answer_with(&browser, 404, json!({ "message": "Not Found" })).await;
         click_submit(&browser).await;

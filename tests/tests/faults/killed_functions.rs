@@ -103,7 +103,13 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
         Operation::SendVerification,
         Operation::RequestEmailChange,
         Operation::ChangeEmail,
-        Operation::UndoEmailChange
+        Operation::UndoEmailChange,
+        Operation::ConfirmTotp,
+        Operation::RemoveTotp,
+        Operation::ReplaceRecoveryCodes,
+        Operation::ShowTotp,
+        Operation::ReauthenticateWithTotp,
+        Operation::UndoFactor
     )]
     operation: Operation,
     #[values(PostgreSql, DynamoDb)] store: Store,

@@ -3,8 +3,9 @@
 use serde_json::json;
 use tests::{
     Person, Reply, Stack, Tokens,
+    authenticator::Authenticator,
     jwt::claims,
-    mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGED, EMAIL_RESTORED, Mail, RESET},
+    mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGED, EMAIL_RESTORED, Mail, RESET, TOTP_ADDED},
 };
 
 /// A request that a fault interrupts.
@@ -28,6 +29,12 @@ pub enum Operation {
     RequestEmailChange,
     ChangeEmail,
     UndoEmailChange,
+    ConfirmTotp,
+    RemoveTotp,
+    ReplaceRecoveryCodes,
+    ShowTotp,
+    ReauthenticateWithTotp,
+    UndoFactor,
 }
 
 /// A person with the tokens that an operation needs.
@@ -36,8 +43,10 @@ pub struct Client<'a> {
     pub tokens: Option<Tokens>,
     /// The tokens of another session of the same person.
     pub other_session: Option<Tokens>,
-    /// The token in the link of the newest mail.
+    /// The token in the link of the newest mail, or the token of a sign-in that waits for a second factor.
     pub link_token: Option<String>,
+    /// The authenticator of the account, and its code.
+    pub app: Option<(Authenticator, String)>,
     /// The newest mail that verifies the address.
     pub verification: Option<Mail>,
     /// Ada with the address that she changes to.
@@ -69,12 +78,16 @@ impl Operation {
             Self::ForgotPassword => "forgot-password",
             Self::ResetPassword => "reset-password",
             Self::ChangeAccount | Self::DeleteAccount => "account",
-            Self::Reauthenticate => "reauthenticate",
+            Self::Reauthenticate | Self::ReauthenticateWithTotp => "reauthenticate",
             Self::ChangePassword => "change-password",
             Self::EndOtherSessions => "sessions",
             Self::KeepAccount => "keep-account",
             Self::VerifyByCode | Self::VerifyByLink | Self::SendVerification => "verify-email",
             Self::RequestEmailChange | Self::ChangeEmail | Self::UndoEmailChange => "change-email",
+            Self::ConfirmTotp | Self::RemoveTotp => "totp",
+            Self::ReplaceRecoveryCodes => "recovery-codes",
+            Self::ShowTotp => "signin-second-factor",
+            Self::UndoFactor => "undo-factor",
         }
     }
 
@@ -85,20 +98,42 @@ impl Operation {
             Self::SignUp => stack.stranger("Ada"),
             _ => stack.user("Ada").await,
         };
-        let tokens = match self {
-            Self::SignUp | Self::SignIn | Self::ForgotPassword => None,
-            _ => Some(ada.signs_in().await),
-        };
+        let (mut app, mut tokens) = (None, None);
+        match self {
+            Self::SignUp | Self::SignIn | Self::ForgotPassword => {}
+            Self::ConfirmTotp => {
+                ada.has_verified().await;
+                let session = ada.signs_in().await;
+                let enrolled = Authenticator::of(&ada.enrols_totp(&session.access).await);
+                let code = enrolled.code();
+                (app, tokens) = (Some((enrolled, code)), Some(session));
+            }
+            _ if self.needs_totp() => {
+                ada.has_verified().await;
+                let added = ada.adds_totp().await;
+                let code = added.app.code();
+                (app, tokens) = (Some((added.app, code)), Some(added.tokens));
+            }
+            _ => tokens = Some(ada.signs_in().await),
+        }
         let other_session = match self {
-            Self::ChangePassword | Self::EndOtherSessions | Self::DeleteAccount => Some(ada.signs_in().await),
+            Self::ChangePassword | Self::EndOtherSessions | Self::DeleteAccount | Self::ConfirmTotp => {
+                Some(ada.signs_in().await)
+            }
+            Self::RemoveTotp | Self::UndoFactor => {
+                let (authenticator, _) = app.as_ref().expect("an authenticator");
+                Some(Tokens::from(&ada.signs_in_with_totp(authenticator).await))
+            }
             _ => None,
         };
-        if matches!(self, Self::Reauthenticate) {
+        if matches!(self, Self::Reauthenticate | Self::ReauthenticateWithTotp) {
             stack.sessions().move_auth_time_back(601).await;
         }
         let renamed = ada.with_email(&stack.stranger("Ada").email);
         let link_token = match (self, &tokens) {
             (Self::ResetPassword, _) => Some(ada.receives_reset_mail(1).await.token()),
+            (Self::ShowTotp, _) => Some(ada.signs_in_halfway().await),
+            (Self::UndoFactor, _) => Some(ada.newest_mail(TOTP_ADDED).await.token()),
             (Self::KeepAccount, Some(tokens)) => Some(ada.deletes_account_with_mail(&tokens.access, 1).await),
             (Self::ChangeEmail, Some(tokens)) => Some(link_to_change(&ada, tokens, &renamed).await),
             (Self::UndoEmailChange, Some(tokens)) => {
@@ -115,10 +150,32 @@ impl Operation {
             }
             _ => None,
         };
-        Client { ada, tokens, other_session, link_token, verification, renamed }
+        Client { ada, tokens, other_session, link_token, app, verification, renamed }
     }
 
-    pub async fn send(self, Client { ada, tokens, link_token, verification, renamed, .. }: &Client<'_>) -> Reply {
+    /// Whether the account must have an authenticator before.
+    fn needs_totp(self) -> bool {
+        matches!(
+            self,
+            Self::RemoveTotp
+                | Self::ReplaceRecoveryCodes
+                | Self::ShowTotp
+                | Self::ReauthenticateWithTotp
+                | Self::UndoFactor
+        )
+    }
+
+    pub async fn send(self, Client { ada, tokens, link_token, app, verification, renamed, .. }: &Client<'_>) -> Reply {
+        if let (Some((_, code)), Some(Tokens { access, .. })) = (app, tokens) {
+            return match (self, link_token) {
+                (Self::ConfirmTotp, _) => ada.confirms_totp(access, code).await,
+                (Self::RemoveTotp, _) => ada.removes_totp(access).await,
+                (Self::ReplaceRecoveryCodes, _) => ada.replaces_recovery_codes(access).await,
+                (Self::ShowTotp, Some(token)) => ada.shows_factor(token, &json!({ "totp": code })).await,
+                (Self::UndoFactor, Some(token)) => ada.undoes_factor(token).await,
+                _ => ada.reauthenticates_with(access, json!({ "totp": code })).await,
+            };
+        }
         if let (Some(mail), Some(tokens)) = (verification, tokens) {
             return match self {
                 Self::VerifyByLink => ada.verifies_by_link(&mail.token()).await,
@@ -249,6 +306,7 @@ impl Operation {
             (Self::RequestEmailChange, 202) | (Self::ChangeEmail | Self::UndoEmailChange, 200 | 400) => {
                 self.assert_address_completed(stack, client).await;
             }
+            (_, status) if client.app.is_some() => self.assert_factor_completed(stack, client, status, &reply).await,
             (_, status) => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
         }
         assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE due_at <= now()").await, 0);
@@ -256,6 +314,53 @@ impl Operation {
             assert_eq!(stack.sql_number("SELECT count(*) FROM session_endings").await, 0, "no debt is left");
         }
         reply
+    }
+
+    /// Asserts that a use or a change of a second factor was done completely.
+    async fn assert_factor_completed(self, stack: &Stack, client: &Client<'_>, status: u16, reply: &Reply) {
+        let ada = &client.ada;
+        let (app, code) = client.app.as_ref().expect("an authenticator");
+        ada.may_reuse_codes().await;
+        match (self, status) {
+            // 401 if the first request has confirmed the enrolment, because it also ended the session.
+            (Self::ConfirmTotp, 200 | 401) => {
+                send_pending_mails(stack).await;
+                client.assert_other_session_ended().await;
+                assert_eq!(ada.dashboard(client.access()).await.status, 401);
+                assert_eq!(ada.signs_in_with_totp(app).await.status, 200);
+                assert!(ada.newest_mail(TOTP_ADDED).await.link().contains("undo-factor"));
+            }
+            // 404 if the first request has removed the authenticator.
+            (Self::RemoveTotp, 200 | 404) => {
+                client.assert_other_session_ended().await;
+                assert_eq!(ada.dashboard(client.access()).await.status, 200);
+                ada.signs_in().await;
+                ada.newest_mail("The authenticator app was removed from your account").await;
+            }
+            (Self::ReplaceRecoveryCodes, 201) => {
+                let left = ada.recovery_codes_left(client.access()).await.json();
+                assert_eq!(left["left"], 10);
+                ada.newest_mail("The recovery codes of your account were replaced").await;
+            }
+            // 400 or 401 if the first request has used the code up. Then the user signs in again.
+            (Self::ShowTotp, 200 | 400 | 401) => assert_eq!(ada.signs_in_with_totp(app).await.status, 200),
+            (Self::ReauthenticateWithTotp, 200 | 400) => {
+                let again = ada.reauthenticates_with(client.access(), json!({ "totp": code })).await;
+                let renewed = Tokens::from(&again);
+                assert_eq!(ada.ends_other_sessions(&renewed.access).await.status, 200);
+            }
+            // 400 if the first request has removed the factor, because it also used up the token.
+            (Self::UndoFactor, 200 | 400) => {
+                send_pending_mails(stack).await;
+                client.assert_other_session_ended().await;
+                assert_eq!(ada.dashboard(client.access()).await.status, 401);
+                let reset = ada.newest_mail(RESET).await.token();
+                assert_eq!(ada.resets_password(&reset, NEW_PASSWORD).await.status, 200);
+                ada.with_password(NEW_PASSWORD).signs_in().await;
+            }
+            _ => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
+        }
+        send_pending_mails(stack).await;
     }
 
     /// Asserts that a request, a change of the address or its undoing was done completely.

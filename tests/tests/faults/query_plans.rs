@@ -20,6 +20,14 @@ const MANY: &str = "
         SELECT gen_random_uuid(), id, email, sha256(id::text::bytea), now() + interval '1 hour' FROM users;
     INSERT INTO reserved_addresses (address, user_id, expires_at) SELECT 'old-' || email, id, now() + interval '1 hour' FROM users;
     INSERT INTO account_deletions (user_id, token_hash, erase_at) SELECT id, sha256(id::text::bytea), now() + interval '1 hour' FROM users;
+    INSERT INTO totp (user_id, factor_id, secret, key_id, session_id, confirmed_at, expires_at)
+        SELECT id, gen_random_uuid(), sha256(id::text::bytea), 'key', gen_random_uuid(), now(), 'infinity' FROM users;
+    INSERT INTO recovery_codes (user_id, number, code_hash) SELECT id, number, sha256(id::text::bytea) FROM users, generate_series(1, 10) AS number;
+    INSERT INTO mfa_tokens (token_hash, user_id, credential_version, expires_at)
+        SELECT sha256(id::text::bytea), id, 1, now() + interval '1 hour' FROM users;
+    INSERT INTO factor_undos (factor_id, user_id, token_hash, expires_at)
+        SELECT gen_random_uuid(), id, sha256(id::text::bytea), now() + interval '1 hour' FROM users;
+    INSERT INTO factor_changes (id, user_id, expires_at) SELECT gen_random_uuid(), id, now() + interval '1 hour' FROM users;
     INSERT INTO throttle (key, attempts, expires_at)
         SELECT sha256(id::text::bytea), 1, now() + interval '1 hour' FROM users;
     INSERT INTO outbox (user_id, kind, id, due_at, expires_at)

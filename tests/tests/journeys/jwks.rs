@@ -21,6 +21,7 @@ async fn without_a_key_pair_no_key_is_published() {
         "response_types_supported": ["token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [],
+        "acr_values_supported": ["aal1", "aal2"],
     }));
 }
 

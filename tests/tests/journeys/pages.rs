@@ -7,11 +7,12 @@ use serde_json::Value;
 use tests::{Reply, Stack, documents};
 
 /// The pages, and the headings of their forms.
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("reset-password", "Choose a new password"),
     ("verify-email", "Verify your email address"),
     ("change-email", "Verify your new email address"),
     ("undo-email-change", "Undo the change of your address"),
+    ("undo-factor", "Remove the authenticator app"),
     ("keep-account", "Keep your account"),
 ];
 

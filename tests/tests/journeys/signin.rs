@@ -94,7 +94,7 @@ async fn tokens_carry_the_documented_claims() {
     let tokens = stack.user("Ada").await.signs_in().await;
     let (access, refresh) = (claims(&tokens.access), claims(&tokens.refresh));
     let names = |claims: &serde_json::Value| claims.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    assert_eq!(names(&access), "amr aud auth_time email_verified exp fresh iat iss jti nbf sid sub type");
+    assert_eq!(names(&access), "acr amr aud auth_time email_verified exp fresh iat iss jti nbf sid sub type");
     assert_eq!(names(&refresh), "aud exp fresh iat iss jti nbf sid sub type");
     assert_eq!((&access["auth_time"], &access["amr"]), (&access["iat"], &json!(["pwd"])));
     assert_eq!((&access["iss"], &access["aud"], &access["sub"]), (&json!("jwt-auth"), &json!("jwt-auth"), &json!("1")));

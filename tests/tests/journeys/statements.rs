@@ -7,7 +7,9 @@ use serde_json::json;
 use tests::{
     PostgresProxy, Stack,
     Store::{self, DynamoDb, PostgreSql},
-    Tokens, documents, mailbox,
+    Tokens,
+    authenticator::Authenticator,
+    documents, mailbox,
 };
 
 use crate::support::get_example;
@@ -102,6 +104,33 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     assert_eq!(ada.keeps_account(&token).await.status, 200);
     record("keep-account");
 
+    let tokens = ada.signs_in().await;
+    count();
+    let app = Authenticator::of(&ada.enrols_totp(&tokens.access).await);
+    record("enrolment of an authenticator");
+    let tokens = Tokens::from(&ada.confirms_totp(&tokens.access, &app.code()).await);
+    record("confirmation of an authenticator");
+    ada.may_reuse_codes().await;
+    let token = ada.signs_in_halfway().await;
+    record("sign-in that needs a second factor");
+    assert_eq!(ada.shows_factor(&token, &json!({ "totp": app.code() })).await.status, 200);
+    record("second factor at a sign-in");
+    assert_eq!(ada.recovery_codes_left(&tokens.access).await.status, 200);
+    record("recovery codes");
+    assert_eq!(ada.replaces_recovery_codes(&tokens.access).await.status, 201);
+    record("new recovery codes");
+    ada.may_reuse_codes().await;
+    assert_eq!(ada.reauthenticates_with(&tokens.access, json!({ "totp": app.code() })).await.status, 200);
+    record("reauthenticate with a second factor");
+    let undo = ada.newest_mail(mailbox::TOTP_ADDED).await.token();
+    count();
+    assert_eq!(ada.undoes_factor(&undo).await.status, 200);
+    record("undo-factor");
+    let tokens = ada.adds_totp().await.tokens;
+    count();
+    assert_eq!(ada.removes_totp(&tokens.access).await.status, 200);
+    record("removal of an authenticator");
+
     let new = stack.stranger("Ada").email;
     let tokens = ada.signs_in().await;
     count();
@@ -111,6 +140,7 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     assert_eq!(ada.changes_email(&link).await.status, 200);
     record("change of the address");
     let undo = ada.newest_mail(mailbox::EMAIL_CHANGED).await.token();
+    count();
     assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
     record("undoing a change of the address");
     assert_eq!(found, documented(store));

@@ -356,7 +356,13 @@ const ROWS_OF_EVERY_TABLE: &str = "
         ON CONFLICT (address) DO UPDATE SET user_id = excluded.user_id;
     INSERT INTO sessions (id, user_id, credential_version, refresh_id, expires_at)
         SELECT gen_random_uuid(), user_id, 1, gen_random_uuid(), now() + interval '1 day' FROM account_deletions;
-    INSERT INTO session_endings (user_id, minimum_version) SELECT user_id, 2 FROM account_deletions ON CONFLICT DO NOTHING;";
+    INSERT INTO session_endings (user_id, minimum_version) SELECT user_id, 2 FROM account_deletions ON CONFLICT DO NOTHING;
+    INSERT INTO totp (user_id, factor_id, secret, key_id, session_id, expires_at)
+        SELECT user_id, gen_random_uuid(), '', '', gen_random_uuid(), 'infinity' FROM account_deletions;
+    INSERT INTO recovery_codes (user_id, number, code_hash) SELECT user_id, 1, sha256('1') FROM account_deletions;
+    INSERT INTO mfa_tokens (token_hash, user_id, credential_version, expires_at) SELECT sha256('1'), user_id, 1, 'infinity' FROM account_deletions;
+    INSERT INTO factor_undos (factor_id, user_id, token_hash, expires_at) SELECT gen_random_uuid(), user_id, sha256('1'), 'infinity' FROM account_deletions;
+    INSERT INTO factor_changes (id, user_id, expires_at) SELECT gen_random_uuid(), user_id, 'infinity' FROM account_deletions;";
 
 // Requirements 56, 57.
 #[rstest]

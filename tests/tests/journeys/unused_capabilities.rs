@@ -3,7 +3,7 @@
 
 use shared::{
     db::{Database, throttle},
-    domain::{EmailLookup, Source, UnixMillis},
+    domain::{EmailLookup, Methods, Source, UnixMillis},
     environment::Environment,
     error::ApiError,
     http::Request,
@@ -81,7 +81,7 @@ async fn a_session_opens_without_clearing_counters_and_counters_clear_without_a_
     let attempts = "SELECT coalesce(sum(attempts), 0)::bigint FROM throttle WHERE octet_length(key) = 32";
     let before = stack.sql_number(attempts).await;
 
-    let tokens = sessions.open(&request(""), &database, &user, None).await.unwrap();
+    let tokens = sessions.open(&request(""), &database, &user, Methods::PASSWORD, None).await.unwrap();
     assert_eq!(stack.sql_number(attempts).await, before, "the failures are still counted");
     assert!(sessions.authenticate(&request(&tokens.access_token)).await.is_ok());
 

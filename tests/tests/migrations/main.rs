@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// All migrations, in order.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
     "V3__addresses_compared_by_ascii",
@@ -24,7 +24,12 @@ const MIGRATIONS: [&str; 9] = [
     "V7__accounts",
     "V8__verified_addresses_changes_and_deletion",
     "V9__reset_tokens_of_one_address",
+    "V10__second_factors",
 ];
+
+/// All tables of a migrated database.
+const TABLES: &str = "account_deletions email_changes email_undos email_verifications factor_changes factor_undos mfa_tokens outbox password_resets \
+    recovery_codes refinery_schema_history reserved_addresses session_endings sessions throttle totp users";
 
 /// A stack on a database that is not migrated.
 async fn stack_on(database: TestDatabase) -> Stack {

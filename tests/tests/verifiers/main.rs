@@ -1,5 +1,5 @@
 //! Access tokens verified by libraries that other services use: `PyJWT` and jose with the published keys, Flask-JWT-Extended with
-//! the shared secret. All of them must refuse refresh tokens.
+//! the shared secret. All of them must refuse refresh tokens. And codes of an authenticator, computed by pyotp.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Output;
@@ -86,4 +86,18 @@ async fn flask_jwt_extended_verifies_tokens_signed_with_the_shared_secret() {
     let session = stack.sql_text("SELECT id::text FROM sessions").await;
     assert_eq!(flask(&access).await, json!({ "status": 200, "body": { "sub": "1", "sid": session } }));
     assert_eq!(flask(&refresh).await["status"], 422, "a refresh token has another audience");
+}
+
+// Requirement 66.
+#[tokio::test]
+async fn pyotp_reads_the_url_of_an_enrolment_and_computes_its_codes() {
+    let stack = Stack::builder().with("BRAND_NAME", "Ümläut & Co: Test").start().await;
+    let ada = stack.user("Ada").await;
+    ada.has_verified().await;
+    let tokens = ada.signs_in().await;
+    let url = ada.enrols_totp(&tokens.access).await.text_at("otpauth_url");
+    let output = run(&server("TEST_PYTHON"), "totp.py", &[&url]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let code = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(ada.confirms_totp(&tokens.access, code.trim()).await.status, 200);
 }

@@ -1,0 +1,127 @@
+//! `POST /api/undo-factor/{token}`: the mailbox removes a factor that somebody else has added.
+
+use futures_util::future::join_all;
+use rstest::rstest;
+use serde_json::json;
+use tests::{
+    Person, Stack,
+    Store::{self, DynamoDb, PostgreSql},
+    Tokens,
+    authenticator::Added,
+    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, RESET, TOTP_ADDED},
+};
+
+use crate::support::{assert_link_refused, assert_session_ended};
+
+// Requirement 77.
+#[rstest]
+#[tokio::test]
+async fn the_owner_of_the_mailbox_gets_rid_of_a_thief_who_has_added_a_factor(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::builder().state_in(store).processes(4).start().await;
+    let ada = stack.user("Ada").await;
+    ada.has_verified().await;
+    // The thief knows the password.
+    let Added { app, tokens, recovery_codes } = ada.adds_totp().await;
+    let in_notice = ada.newest_mail(TOTP_ADDED).await.token();
+
+    // A reset alone does not help the owner.
+    let link = ada.newest_reset_link().await;
+    assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
+    let ada = ada.with_password("another password");
+    let waiting = ada.signs_in_halfway().await;
+    let of_thief = Tokens::from(&ada.shows_factor(&waiting, &json!({ "recovery_code": recovery_codes[0] })).await);
+    let waiting = ada.signs_in_halfway().await;
+
+    let replies = join_all((0..4).map(|_| ada.undoes_factor(&in_notice))).await;
+    let (done, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 200);
+    assert_eq!(done.len(), 1);
+    done[0].assert_ok(&json!({ "message": "Factor removed" }));
+    refused.into_iter().for_each(assert_link_refused);
+    for ended in [&tokens, &of_thief] {
+        assert_session_ended(&stack, ended).await;
+    }
+    let factor = json!({ "totp": app.code() });
+    ada.shows_factor(&waiting, &factor).await.assert_refused(401, "invalid_mfa_token", "Sign in again");
+    assert_eq!(stack.sql_number("SELECT count(*) FROM totp").await, 0);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM recovery_codes").await, 0);
+    let reset = ada.newest_mail(RESET).await.token();
+    assert_eq!(ada.resets_password(&reset, "a third password").await.status, 200);
+    let ada = ada.with_password("a third password");
+    assert_eq!(ada.dashboard(&ada.signs_in().await.access).await.status, 200);
+    assert_eq!(stack.logs().matches("event=\"factor_undone\" user_id=1").count(), 1);
+}
+
+/// Changes the address of a person, who then has the returned address.
+async fn changes_address<'a>(stack: &'a Stack, person: &Person<'a>, access_token: &str) -> Person<'a> {
+    let moved = person.with_email(&stack.stranger("Ada").email);
+    assert_eq!(person.requests_email_change(access_token, &moved.email).await.status, 202);
+    let link = moved.newest_mail(EMAIL_CHANGE).await.token();
+    assert_eq!(person.changes_email(&link).await.status, 200);
+    moved
+}
+
+// Requirement 77.
+#[rstest]
+#[tokio::test]
+async fn the_owner_can_undo_a_factor_that_was_added_after_a_change_of_the_address(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    ada.has_verified().await;
+    let moved = changes_address(&stack, &ada, &ada.signs_in().await.access).await;
+    moved.adds_totp().await;
+    let of_thief = moved.newest_mail(TOTP_ADDED).await.token();
+
+    let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
+    assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
+    assert_eq!(ada.signs_in_halfway().await.len(), 43, "the undo of the address skips no factor");
+    let of_owner = ada.newest_mail(TOTP_ADDED).await.token();
+    assert_link_refused(&ada.undoes_factor(&of_thief).await);
+    assert_eq!(ada.undoes_factor(&of_owner).await.status, 200);
+    let reset = ada.newest_mail(RESET).await.token();
+    assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
+    ada.with_password("another password").signs_in().await;
+}
+
+// Requirement 77.
+#[rstest]
+#[tokio::test]
+async fn no_reset_mail_goes_to_an_address_that_is_newer_than_the_factor(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = stack.user("Ada").await;
+    ada.has_verified().await;
+    let Added { tokens, .. } = ada.adds_totp().await;
+    let undo_factor = ada.newest_mail(TOTP_ADDED).await.token();
+    let moved = changes_address(&stack, &ada, &tokens.access).await;
+    assert_eq!(ada.undoes_factor(&undo_factor).await.status, 200);
+    assert_session_ended(&stack, &tokens).await;
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'password_reset'").await, 0);
+    assert!(moved.mails(1).await.iter().all(|mail| mail.subject != RESET));
+    let undo = ada.newest_mail(EMAIL_CHANGED).await.token();
+    assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
+    let reset = ada.newest_mail(RESET).await.token();
+    assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
+}
+
+// Requirement 77.
+#[tokio::test]
+async fn an_expired_or_unknown_link_is_refused_and_attempts_are_limited() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    ada.has_verified().await;
+    ada.adds_totp().await;
+    assert_link_refused(&ada.undoes_factor(&"A".repeat(43)).await);
+    assert_link_refused(&ada.undoes_factor("x").await);
+    let token = ada.newest_mail(TOTP_ADDED).await.token();
+    stack.sql("UPDATE factor_undos SET expires_at = now()").await;
+    assert_link_refused(&ada.undoes_factor(&token).await);
+    assert_eq!(ada.signs_in_halfway().await.len(), 43, "the factor stays");
+    assert_eq!(stack.sweep().await["factor_rows_deleted"], 1);
+    for _ in 0..60 {
+        ada.undoes_factor(&"A".repeat(43)).await;
+    }
+    assert_eq!(ada.undoes_factor(&"A".repeat(43)).await.status, 429);
+}
