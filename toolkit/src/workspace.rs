@@ -89,11 +89,11 @@ impl Workspace {
         PathBuf::from(format!("/var/tmp/jwt-auth-{}", fingerprint(self.root.as_os_str().as_encoded_bytes())))
     }
 
-    /// Builds functions for debugging. One command for all of them, so that cargo resolves the features of dependencies once.
+    /// Builds functions for debugging. Without `--package`, their dependencies have the features of a build of the whole workspace, as those of `xtask`
+    /// have. So each is compiled once.
     pub fn build(&self, functions: &[String]) -> Result<()> {
         let mut command = cargo();
-        command.current_dir(&self.root).args(["build", "--bins"]);
-        command.args(functions.iter().flat_map(|name| ["--package", name]));
+        command.current_dir(&self.root).arg("build").args(functions.iter().flat_map(|name| ["--bin", name]));
         process::run("cargo build", &mut command)
     }
 }
