@@ -49,16 +49,16 @@ impl RustTests<'_> {
         Ok(count)
     }
 
-    /// Runs the journeys with sessions and counters in PostgreSQL, at `repeatable read`. Skips the cases that choose another store or level, because
+    /// Runs the journeys with sessions and counters in PostgreSQL, at `repeatable read`. Skips the cases that choose another store, because
     /// the part `journeys` runs these, and the longest journey, which repeats many times what other journeys do once.
     pub fn isolation(&self) -> Result<Count> {
-        self.again(&[REPEATABLE_READ], &["::store_2_DynamoDb", "::isolation_1___readcommitted", "races::only_sessions"])
+        self.again(&[REPEATABLE_READ], &["::store_2_DynamoDb", "races::only_sessions"])
     }
 
     /// Runs the journeys with sessions and counters in DynamoDB, at `repeatable read`. Skips the journeys that choose their stores or levels, because
     /// the part `journeys` runs these.
     pub fn dynamodb(&self) -> Result<Count> {
-        self.again(&[REPEATABLE_READ, ("TEST_STATE", "dynamodb")], &["::store_", "isolation_"])
+        self.again(&[REPEATABLE_READ, ("TEST_STATE", "dynamodb")], &["::store_", "isolation_levels::"])
     }
 
     /// Runs the journeys without those whose names contain one of the words in `skipped`.
