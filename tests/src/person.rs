@@ -231,7 +231,7 @@ impl<'a> Person<'a> {
     /// Requests a reset mail, and returns the token in it.
     pub async fn newest_reset_link(&self) -> String {
         assert_eq!(self.forgets_password().await.status, 200);
-        self.newest_mail("Reset your password").await.token()
+        self.newest_mail(mailbox::RESET).await.token()
     }
 
     /// Waits until this person has received `count` mails, and returns them. On a busy machine a request may have no time left to send its

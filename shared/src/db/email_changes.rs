@@ -10,6 +10,7 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     AnyStatement, Database, DbError,
+    password_resets::replace_reset_token,
     rules::{
         count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_over_budget,
         is_taken, mailbox_of, session_is_presented, user_columns,
@@ -367,13 +368,9 @@ static UNDO: Statement<11> = Statement {
         WHERE r.user_id = restored.id AND r.address NOT IN (SELECT address FROM still_reserved)
     ), deletion_cancelled AS (
         DELETE FROM account_deletions d USING restored WHERE d.user_id = restored.id
-    ), reset AS (
-        INSERT INTO password_resets (user_id, email, credential_version, token_hash, expires_at)
-        SELECT id, email, credential_version, $2, now() + $7 * interval '1 second' FROM restored
-        ON CONFLICT (user_id) DO UPDATE
-        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
-            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
-    ), mails AS (
+    ), ",
+        replace_reset_token!("restored", token: "$2", lifetime: "$7"),
+        ", mails AS (
         INSERT INTO outbox (user_id, kind, id, page, recipient, due_at, expires_at)
         SELECT id, 'password_reset', $3, $5, NULL, now() + $6 * interval '1 second', now() + $7 * interval '1 second' FROM restored
         UNION ALL

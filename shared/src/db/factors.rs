@@ -7,8 +7,8 @@ pub mod totp;
 use tokio_postgres::types::Type;
 
 use super::{
-    AnyStatement, Database, DbError, rules::user_columns, seconds, session_endings::owe_session_ending,
-    statement::Statement, users::user,
+    AnyStatement, Database, DbError, password_resets::replace_reset_token, rules::user_columns, seconds,
+    session_endings::owe_session_ending, statement::Statement, users::user,
 };
 use crate::{
     domain::{FactorChangeId, MailId, User},
@@ -56,7 +56,8 @@ macro_rules! recovery_codes_of {
     };
 }
 
-use {is_confirmed, is_remembered, recovery_codes_of, remember_change};
+pub(super) use recovery_codes_of;
+use {is_confirmed, is_remembered, remember_change};
 
 /// Of many requests with one token, only the first one deletes the row. The authenticator is the only factor that an account can have, so all recovery
 /// codes go with it.
@@ -86,13 +87,9 @@ static UNDO: Statement<8> = Statement {
         ", to_reset AS (
         SELECT changed.* FROM changed, used
         WHERE NOT EXISTS (SELECT FROM email_undos e WHERE e.user_id = changed.id AND e.changed_at >= used.added_at AND e.expires_at > now())
-    ), reset AS (
-        INSERT INTO password_resets (user_id, email, credential_version, token_hash, expires_at)
-        SELECT id, email, credential_version, $2, now() + $5 * interval '1 second' FROM to_reset
-        ON CONFLICT (user_id) DO UPDATE
-        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
-            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
-    ), mail AS (
+    ), ",
+        replace_reset_token!("to_reset", token: "$2", lifetime: "$5"),
+        ", mail AS (
         INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
         SELECT id, 'password_reset', $3, $4, now() + $6 * interval '1 second', now() + $5 * interval '1 second' FROM to_reset
         ON CONFLICT (user_id, kind) DO UPDATE

@@ -3,8 +3,8 @@
 use tokio_postgres::{Row, types::Type};
 
 use super::{
-    AnyStatement, Database, DbError, password_resets::token_belongs_to, rules::user_columns, seconds,
-    statement::Statement, users::user,
+    AnyStatement, Database, DbError, factors::recovery_codes_of, password_resets::token_belongs_to,
+    rules::user_columns, seconds, statement::Statement, users::user,
 };
 use crate::{
     domain::{MailId, UnixTime, User, UserId},
@@ -199,7 +199,9 @@ static CLAIM: Statement<8> = Statement {
         ", claimed.attempts, claimed.kind, coalesce(claimed.recipient, email) AS recipient,
         CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page,
         (SELECT floor(extract(epoch FROM erase_at))::bigint FROM deletion) AS erase_at,
-        (SELECT count(*) FROM recovery_codes r WHERE r.user_id = claimed.user_id) AS recovery_codes
+        ",
+        recovery_codes_of!("claimed.user_id"),
+        " AS recovery_codes
     FROM claimed JOIN users ON users.id = claimed.user_id"
     ),
     types: [

@@ -147,6 +147,28 @@ macro_rules! token_belongs_to {
 }
 pub(super) use token_belongs_to;
 
+/// The part of a `WITH` that replaces the reset token of the user in the row of `$due`, which has `id`, `email` and `credential_version`.
+macro_rules! replace_reset_token {
+    ($due:literal, token: $token:literal, lifetime: $lifetime:literal) => {
+        concat!(
+            "reset AS (
+        INSERT INTO password_resets (user_id, email, credential_version, token_hash, expires_at)
+        SELECT id, email, credential_version, ",
+            $token,
+            ", now() + ",
+            $lifetime,
+            " * interval '1 second' FROM ",
+            $due,
+            "
+        ON CONFLICT (user_id) DO UPDATE
+        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
+            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
+    )"
+        )
+    };
+}
+pub(super) use replace_reset_token;
+
 static FIND: Statement<1> = Statement {
     sql: concat!(
         "

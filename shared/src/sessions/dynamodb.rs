@@ -119,8 +119,8 @@ impl SessionTable {
     }
 
     /// Records that the user of a session has authenticated again, by now with these methods, and whether the address is verified. `user` has the
-    /// credential version under which the proof was verified. `None` if the session was deleted since then. If it is below the minimum version, its tokens are refused at
-    /// their next use.
+    /// credential version under which the proof was verified. `None` if the session was deleted since then. If it is below the minimum version, its
+    /// tokens are refused at their next use.
     pub(super) async fn renew(
         &self,
         session: SessionId,

@@ -11,9 +11,8 @@ use crate::{
             recovery_codes,
             totp::{self, Confirmation},
         },
-        password_changes::Replacement,
     },
-    domain::{FactorChangeId, MailId, Methods, PresentedSession, SessionId, Source, TokenId, User, UserId},
+    domain::{FactorChangeId, MailId, Methods, PresentedSession, Source, User, UserId},
     error::ApiError,
     http::Request,
     security::token::TokenReply,
@@ -46,15 +45,8 @@ impl Sessions {
         confirmation: Confirmation<'_>,
         user: &User,
     ) -> Result<TokenReply, ApiError> {
-        let mut rng = request.rng();
-        let replacement = Replacement {
-            id: SessionId::random(&mut rng),
-            refresh_id: TokenId::random(&mut rng),
-            lifetime: self.lifetime,
-            source: &request.source(),
-            user_agent: request.user_agent(),
-        };
-        let presented = confirmation.session;
+        let (presented, source) = (confirmation.session, request.source());
+        let replacement = self.replacement(request, &source);
         let confirmed = totp::confirm(database, confirmation, replacement).await?.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::TotpAdded, Some(user.id));
         if let Some(session) = confirmed.session {

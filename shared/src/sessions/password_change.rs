@@ -10,7 +10,7 @@ use crate::{
         password_changes::{self, PasswordChange, Replacement},
         session_endings,
     },
-    domain::{MailId, Methods, NewSession, PresentedSession, Proof, Session, SessionId, TokenId, User},
+    domain::{MailId, Methods, NewSession, PresentedSession, Proof, Session, SessionId, Source, TokenId, User},
     error::ApiError,
     http::Request,
     security::{PasswordHash, token::TokenReply},
@@ -39,14 +39,8 @@ impl Sessions {
         hash: &PasswordHash,
         notice: MailId,
     ) -> Result<PasswordChangeReply, ApiError> {
-        let mut rng = request.rng();
-        let replacement = Replacement {
-            id: SessionId::random(&mut rng),
-            refresh_id: TokenId::random(&mut rng),
-            lifetime: self.lifetime,
-            source: &request.source(),
-            user_agent: request.user_agent(),
-        };
+        let source = request.source();
+        let replacement = self.replacement(request, &source);
         let Proof { session, user, counters } = proof;
         let change = PasswordChange { session: *session, hash, notice, replacement, forgive: counters };
         let changed = password_changes::change(database, change).await?.ok_or(ApiError::TokenRevoked)?;
@@ -60,9 +54,21 @@ impl Sessions {
         Ok(PasswordChangeReply { tokens, notice_is_owed: changed.notice_is_owed })
     }
 
-    /// Completes a change that set the password in this session, but did not end the sessions in DynamoDB. `user` has the new credential version. Until the minimum
-    /// version is raised, each repetition of the request may open a session of its own, which the user sees in the list of sessions. After that, a
-    /// repetition is refused with 401.
+    /// A new session, which replaces the one of a request from this source.
+    pub(super) fn replacement<'a>(&self, request: &'a Request, source: &'a Source) -> Replacement<'a> {
+        let mut rng = request.rng();
+        Replacement {
+            id: SessionId::random(&mut rng),
+            refresh_id: TokenId::random(&mut rng),
+            lifetime: self.lifetime,
+            source,
+            user_agent: request.user_agent(),
+        }
+    }
+
+    /// Completes a change that set the password in this session, but did not end the sessions in DynamoDB. `user` has the new credential version. Until
+    /// the minimum version is raised, each repetition of the request may open a session of its own, which the user sees in the list of sessions. After
+    /// that, a repetition is refused with 401.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the last change of the credentials was not a change of the password in this session.
