@@ -37,6 +37,11 @@ pub fn sam_in_account(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
+/// A folder for `PYTHONPATH`, with which `sam` uses libyaml.
+pub fn libyaml(workspace: &Workspace) -> PathBuf {
+    helper(workspace, "libyaml")
+}
+
 /// A program that sends the requests it reads to AWS, with the AWS credentials of the environment.
 pub fn aws(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new(sam_folder(workspace)?.join("python"));

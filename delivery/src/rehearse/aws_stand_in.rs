@@ -39,7 +39,7 @@ impl AwsStandIn {
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-            ("SAM_CLI_POLL_DELAY", "0.5".to_owned()),
+            ("SAM_CLI_POLL_DELAY", "0.1".to_owned()),
             ("NO_PROXY", "localhost".to_owned()),
             ("CARGO_TARGET_DIR", target.display().to_string()),
         ];

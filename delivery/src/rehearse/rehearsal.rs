@@ -97,15 +97,13 @@ impl<'a> Rehearsal<'a> {
     fn delivery(&self, command: &str, arguments: &[&str]) -> Result<Ran> {
         // Not `current_exe()`: if a build that runs meanwhile replaces the file, that path no longer exists.
         let mut delivery = Command::new(self.workspace.binary("delivery"));
-        self.configure(&mut delivery);
-        run(delivery.args([command, "--stage", STAGE]).args(arguments))
+        self.run(delivery.args([command, "--stage", STAGE]).args(arguments))
     }
 
     /// Runs a command of SAM. Returns an error if its success is not as expected.
     pub fn sam(&self, arguments: &[&str], expected: bool) -> Result<()> {
         let mut sam = tools::sam_in_account(self.workspace)?;
-        self.aws.configure(sam.env("AWS_DEFAULT_REGION", REGION));
-        let Ran { succeeded, .. } = run(sam.args(arguments))?;
+        let Ran { succeeded, .. } = self.run(sam.env("AWS_DEFAULT_REGION", REGION).args(arguments))?;
         ensure!(
             succeeded == expected,
             "sam {} should have {}",
@@ -113,6 +111,21 @@ impl<'a> Rehearsal<'a> {
             if expected { "succeeded" } else { "failed" }
         );
         Ok(())
+    }
+
+    /// Runs a command with the stand-in for AWS, and prints its output. Scenes need not test how SAM parses templates: the part `template`
+    /// and the documented commands do that.
+    fn run(&self, command: &mut Command) -> Result<Ran> {
+        self.configure(command.env("PYTHONPATH", tools::libyaml(self.workspace)));
+        interrupt::check()?;
+        let output = command.output()?;
+        interrupt::check()?;
+        let [said, error] =
+            [output.stdout, output.stderr].map(|printed| String::from_utf8_lossy(&printed).into_owned());
+        for line in said.lines().chain(error.lines()) {
+            say(format_args!("  | {line}"));
+        }
+        Ok(Ran { succeeded: output.status.success(), said, error })
     }
 
     /// Calls an operation of AWS.
@@ -245,16 +258,4 @@ struct Ran {
     said: String,
     /// Its standard error.
     error: String,
-}
-
-/// Runs a command, and prints its output.
-fn run(command: &mut Command) -> Result<Ran> {
-    interrupt::check()?;
-    let output = command.output()?;
-    interrupt::check()?;
-    let [said, error] = [output.stdout, output.stderr].map(|printed| String::from_utf8_lossy(&printed).into_owned());
-    for line in said.lines().chain(error.lines()) {
-        say(format_args!("  | {line}"));
-    }
-    Ok(Ran { succeeded: output.status.success(), said, error })
 }
