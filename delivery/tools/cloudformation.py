@@ -260,5 +260,7 @@ def replace_motos_own():
     CloudFormationBackend.delete_stack = delete_stack
     ChangeSet._parse_template, ChangeSet.diff = parse_template, diff
     Stack.stack_parameters, Stack.has_parameters = property(lambda self: self.settings), lambda self, given: given == self.settings
+    # moto would parse both templates.
+    Stack.has_template = lambda self, given: given == self.template
     Stack.stack_resources, Stack.outputs = property(stack_resources), property(lambda self: resources(self).outputs)
     Stack.parameter_list = property(parameter_list)
