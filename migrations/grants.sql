@@ -43,7 +43,10 @@ ON
     recovery_codes,
     mfa_tokens,
     factor_undos,
-    factor_changes
+    factor_changes,
+    user_handles,
+    passkeys,
+    used_challenges
 TO jwt_auth;
 
 -- Rights on the tables of later migrations.

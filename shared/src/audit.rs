@@ -68,6 +68,12 @@ pub enum Event {
     TotpAdded,
     /// The user removed the authenticator, which ends every other session of the user.
     TotpRemoved,
+    /// The user added a passkey, which ends every other session of the user.
+    PasskeyAdded,
+    /// The user removed a passkey, which ends every other session of the user.
+    PasskeyRemoved,
+    /// A passkey was rejected, at a sign-in or in a session.
+    PasskeyRejected,
     /// Somebody removed a second factor with the link of the notice about it, which ends every session of the user.
     FactorUndone,
 }
@@ -107,13 +113,23 @@ impl Event {
             Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::TotpAdded => "totp_added",
             Self::TotpRemoved => "totp_removed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyRejected => "passkey_rejected",
             Self::FactorUndone => "factor_undone",
         }
     }
 
     /// Whether many of these events may be an attack.
     fn is_suspicious(self) -> bool {
-        matches!(self, Self::SignInFailed | Self::RefreshReused | Self::VerificationFailed | Self::SecondFactorFailed)
+        matches!(
+            self,
+            Self::SignInFailed
+                | Self::RefreshReused
+                | Self::VerificationFailed
+                | Self::SecondFactorFailed
+                | Self::PasskeyRejected
+        )
     }
 }
 

@@ -7,6 +7,7 @@ mod ids;
 mod locale;
 mod methods;
 mod name;
+mod passkey;
 mod proof;
 mod rule;
 mod session;
@@ -14,12 +15,13 @@ mod source;
 mod time;
 mod user;
 
-pub use counter::{CounterKey, SignInCounters, TooMany};
+pub use counter::{CounterKey, FactorCounters, SignInCounters, TooMany};
 pub use email::{Email, EmailLookup};
 pub use ids::{EmailChangeId, FactorChangeId, FactorId, MailId, SessionId, TokenId, UserId};
 pub use locale::Locale;
 pub use methods::Methods;
 pub use name::Name;
+pub use passkey::Passkey;
 pub use proof::Proof;
 pub use rule::Rule;
 pub use session::{

@@ -63,6 +63,16 @@ pub enum ApiError {
     TotpExists,
     /// An account without an authenticator, or a session without an enrolment.
     TotpNotFound,
+    /// A passkey that is wrong in any way. The answer is the same for all of them. The log has the reason.
+    PasskeyRejected,
+    /// A new passkey with the credential id of another one.
+    PasskeyExists,
+    /// A new passkey of an account that has as many as it may have.
+    TooManyPasskeys,
+    /// The id of a passkey that does not exist or belongs to another user, or options for an account without passkeys.
+    PasskeyNotFound,
+    /// Passkeys, where the service does not offer them.
+    PasskeysNotConfigured,
     /// Recovery codes for an account without a second factor.
     NoSecondFactor,
     /// A session of an account whose address is not verified, where the service requires it.
@@ -141,6 +151,11 @@ impl ApiError {
             Self::InvalidMfaToken => row(StatusCode::UNAUTHORIZED, "invalid_mfa_token", "Sign in again", None),
             Self::TotpExists => row(StatusCode::CONFLICT, "totp_exists", "The account already has an authenticator", None),
             Self::TotpNotFound => row(StatusCode::NOT_FOUND, "totp_not_found", "Authenticator not found", None),
+            Self::PasskeyRejected => row(StatusCode::BAD_REQUEST, "passkey_rejected", "Passkey rejected", None),
+            Self::PasskeyExists => row(StatusCode::CONFLICT, "passkey_exists", "This passkey was already added", None),
+            Self::TooManyPasskeys => row(StatusCode::CONFLICT, "too_many_passkeys", "The account has as many passkeys as it may have", None),
+            Self::PasskeyNotFound => row(StatusCode::NOT_FOUND, "passkey_not_found", "Passkey not found", None),
+            Self::PasskeysNotConfigured => row(StatusCode::NOT_FOUND, "passkeys_not_configured", "This service does not offer passkeys", None),
             Self::NoSecondFactor => row(StatusCode::CONFLICT, "no_second_factor", "The account has no second factor", None),
             Self::EmailNotVerified => row(StatusCode::FORBIDDEN, "email_not_verified", "Verify your email address first", None),
             Self::MissingAuthorization => row(StatusCode::UNAUTHORIZED, "missing_authorization", "Missing Authorization Header", BEARER),

@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | [`sessions`] | opens, authenticates, refreshes, lists and ends sessions |
 //! | [`proofs`] | checks the passwords of signed-in users |
-//! | [`second_factors`] | checks codes of authenticators, and recovery codes |
+//! | [`second_factors`] | checks codes of authenticators, recovery codes, and passkeys beside a password |
+//! | [`passkeys`] | makes options for browsers, and checks passkeys |
 //! | [`counters`] | counts attempts, in PostgreSQL or DynamoDB |
 //! | [`mail`] | composes mails and sends them |
 //! | [`pages`] | has what the pages of links in mails share |
@@ -16,8 +17,8 @@
 //! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
 //! | [`environment`] | reads environment variables |
 //!
-//! Dependencies go in one direction: endpoints use `proofs`, `second_factors`, `sessions`, `counters`, `mail` and `pages`; `mail` and `pages` use `brand`; `proofs`
-//! and `second_factors` use `sessions` and `counters`; these use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from
+//! Dependencies go in one direction: endpoints use `proofs`, `second_factors`, `passkeys`, `sessions`, `counters`, `mail` and `pages`; `mail` and `pages` use
+//! `brand`; `second_factors` uses `passkeys`; `proofs` and `second_factors` use `sessions` and `counters`; these and `passkeys` use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from
 //! the [`environment`].
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub mod error;
 pub mod http;
 pub mod mail;
 pub mod pages;
+pub mod passkeys;
 pub mod proofs;
 pub mod runtime;
 pub mod second_factors;

@@ -3,17 +3,23 @@
 //! Attempts are counted in PostgreSQL, even if sessions and other counters are in DynamoDB, because each attempt needs PostgreSQL anyway
 //! (docs/decisions/0019-factors-are-counted-in-postgresql.md).
 
+use serde_json::Value;
+
 use crate::{
     audit::{self, Event},
     db::{
         Database, DbError,
-        factors::attempts::{self, CountedFactor, FactorAttempt, RightFactor, Tried},
+        factors::attempts::{self, CountedFactor, FactorAttempt, RightFactor, Tried, Warning},
     },
-    domain::{FactorChangeId, MailId, PresentedSession, User},
+    domain::{FactorChangeId, MailId, Methods, PresentedSession, User},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::Request,
-    security::{DataKeys, LinkToken, LinkTokenHash, RecoveryCode, TotpCode, TotpSecret, policy},
+    passkeys::{self, Passkeys},
+    security::{
+        DataKeys, LinkToken, LinkTokenHash, RecoveryCode, TotpCode, TotpSecret, policy,
+        webauthn::{AuthenticationResponse, Purpose, Rejected},
+    },
     sessions::Sessions,
 };
 
@@ -21,6 +27,7 @@ use crate::{
 pub struct SecondFactors {
     database: Database,
     keys: DataKeys,
+    passkeys: Option<Passkeys>,
 }
 
 /// A second factor that a client has sent.
@@ -29,12 +36,16 @@ pub enum SecondFactor {
     Totp(TotpCode),
     /// A recovery code.
     RecoveryCode(RecoveryCode),
+    /// An assertion of a passkey.
+    Passkey(Box<AuthenticationResponse>),
 }
 
 /// A right second factor. It is used up.
 pub struct ShownFactor {
     /// The account.
     pub user: User,
+    /// How the user has authenticated with it.
+    pub methods: Methods,
     /// If it was a recovery code, and few are left: how many.
     pub recovery_codes_left: Option<i64>,
 }
@@ -53,29 +64,45 @@ impl SecondFactor {
     ///
     /// # Errors
     /// [`ApiError::MissingFactor`] if there is none, or more than one. [`ApiError::InvalidCode`] if it is not a code of its kind.
-    pub fn parse(totp: Option<String>, recovery_code: Option<String>) -> Result<Self, ApiError> {
-        match (totp, recovery_code) {
-            (Some(code), None) => TotpCode::parse(&code).map(Self::Totp).ok_or(ApiError::InvalidCode),
-            (None, Some(code)) => RecoveryCode::parse(&code).map(Self::RecoveryCode).ok_or(ApiError::InvalidCode),
+    /// [`ApiError::PasskeyRejected`] if it is no assertion.
+    pub fn parse(
+        totp: Option<String>,
+        recovery_code: Option<String>,
+        passkey: Option<Value>,
+    ) -> Result<Self, ApiError> {
+        match (totp, recovery_code, passkey) {
+            (Some(code), None, None) => TotpCode::parse(&code).map(Self::Totp).ok_or(ApiError::InvalidCode),
+            (None, Some(code), None) => RecoveryCode::parse(&code).map(Self::RecoveryCode).ok_or(ApiError::InvalidCode),
+            (None, None, Some(passkey)) => passkeys::parse(passkey).map(|assertion| Self::Passkey(Box::new(assertion))),
             _ => Err(ApiError::MissingFactor),
         }
     }
 }
 
 impl SecondFactors {
-    /// Reads `DATA_SECRET_KEY` and `DATA_ADDITIONAL_SECRET_KEYS`.
+    /// Reads the variables of [`DataKeys::from_env`] and [`Passkeys::from_env`].
     ///
     /// # Errors
-    /// If a key is missing or malformed.
+    /// If a key is missing, or a value is malformed.
     pub fn from_env(env: &Environment, database: &Database) -> Result<Self, ConfigError> {
-        Ok(Self { database: database.clone(), keys: DataKeys::from_env(env)? })
+        let passkeys = Passkeys::from_env(env, database)?;
+        Ok(Self { database: database.clone(), keys: DataKeys::from_env(env)?, passkeys })
+    }
+
+    /// The passkeys.
+    ///
+    /// # Errors
+    /// [`ApiError::PasskeysNotConfigured`] if there are none.
+    pub fn passkeys(&self) -> Result<&Passkeys, ApiError> {
+        self.passkeys.as_ref().ok_or(ApiError::PasskeysNotConfigured)
     }
 
     /// Shows a factor for the sign-in with this token. Uses both up.
     ///
     /// # Errors
     /// [`ApiError::InvalidMfaToken`] if the token is unknown, used or expired, or if too many factors were tried with it. [`ApiError::InvalidCode`] and
-    /// [`ApiError::CodeAlreadyUsed`] if the factor is wrong. [`ApiError::TooManyAttempts`] if there were too many wrong codes.
+    /// [`ApiError::CodeAlreadyUsed`] or [`ApiError::PasskeyRejected`] if the factor is wrong. [`ApiError::TooManyAttempts`] if there were too many wrong
+    /// codes.
     pub async fn show_at_sign_in(
         &self,
         sessions: &Sessions,
@@ -86,10 +113,12 @@ impl SecondFactors {
         let token = &token.hash();
         let counted = self.count(sessions, request, factor, Place::SignIn(token)).await?;
         let counted = counted.ok_or(ApiError::InvalidMfaToken)?;
-        let shown = self.use_up(request, &counted, Some(token), factor).await;
-        let is_wrong = matches!(shown, Err(ApiError::InvalidCode | ApiError::CodeAlreadyUsed));
+        let shown = self.use_up(request, &counted, Place::SignIn(token), factor).await;
+        let is_wrong =
+            matches!(shown, Err(ApiError::InvalidCode | ApiError::CodeAlreadyUsed | ApiError::PasskeyRejected));
         if is_wrong && counted.attempts >= policy::WRONG_CODES_BEFORE_MAIL {
-            attempts::warn(&self.database, &counted.user, MailId::random(&mut request.rng())).await?;
+            let notice = MailId::random(&mut request.rng());
+            attempts::warn(&self.database, &counted.user, Warning::PasswordKnown, notice).await?;
         }
         shown
     }
@@ -97,8 +126,8 @@ impl SecondFactors {
     /// Shows a factor in the session of the request, and uses it up.
     ///
     /// # Errors
-    /// As [`Sessions::presented`]. [`ApiError::InvalidCode`] and [`ApiError::CodeAlreadyUsed`] if the factor is wrong. [`ApiError::TooManyAttempts`] if
-    /// there were too many wrong codes.
+    /// As [`Sessions::presented`]. [`ApiError::InvalidCode`], [`ApiError::CodeAlreadyUsed`] or [`ApiError::PasskeyRejected`] if the factor is wrong.
+    /// [`ApiError::TooManyAttempts`] if there were too many wrong codes.
     pub async fn show_in_session(
         &self,
         sessions: &Sessions,
@@ -109,7 +138,7 @@ impl SecondFactors {
         let Some(counted) = self.count(sessions, request, factor, Place::Session(session)).await? else {
             return Err(sessions.refusal(&self.database, session.user_id).await?);
         };
-        Ok((session, self.use_up(request, &counted, None, factor).await?))
+        Ok((session, self.use_up(request, &counted, Place::Session(session), factor).await?))
     }
 
     /// Counts an attempt. If the account is closed, and sessions are in DynamoDB, asks there whether the account has a session from this source.
@@ -150,23 +179,36 @@ impl SecondFactors {
         &self,
         request: &Request,
         counted: &CountedFactor,
-        token: Option<&LinkTokenHash>,
+        place: Place<'_>,
         factor: &SecondFactor,
     ) -> Result<ShownFactor, ApiError> {
-        let user = &counted.user;
+        let CountedFactor { user, counters, .. } = counted;
+        let (token, purpose) = match place {
+            Place::SignIn(token) => (Some(token), Purpose::SecondFactor(user.id, token)),
+            Place::Session(session) => (None, Purpose::Reauthenticate(session)),
+        };
+        let right = match factor {
+            SecondFactor::Totp(code) => self.right_totp(request, counted, code)?,
+            SecondFactor::RecoveryCode(code) => RightFactor::RecoveryCode(code.hash()),
+            SecondFactor::Passkey(assertion) => {
+                self.passkeys()?.verify_assertion(request, purpose, assertion, Some(user.id)).await?.factor
+            }
+        };
         let mut rng = request.rng();
         let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
-        let (right, refusal, is_recovery_code) = match factor {
-            SecondFactor::Totp(code) => (self.right_totp(request, counted, code)?, ApiError::CodeAlreadyUsed, false),
-            SecondFactor::RecoveryCode(code) => (RightFactor::RecoveryCode(code.hash()), ApiError::InvalidCode, true),
-        };
-        let left = attempts::use_factor(&self.database, counted, token, right, change, notice).await?;
-        let Some(left) = left else { return Err(failed(user, refusal)) };
-        if is_recovery_code {
-            audit::record(Event::RecoveryCodeUsed, Some(user.id));
+        let left = attempts::use_factor(&self.database, user, counters, token, right, change, notice).await?;
+        let shown = |methods, recovery_codes_left| ShownFactor { user: user.clone(), methods, recovery_codes_left };
+        match (factor, left) {
+            (SecondFactor::Totp(_), Some(_)) => Ok(shown(Methods::ONE_TIME_CODE, None)),
+            (SecondFactor::Totp(_), None) => Err(failed(user, ApiError::CodeAlreadyUsed)),
+            (SecondFactor::RecoveryCode(_), Some(left)) => {
+                audit::record(Event::RecoveryCodeUsed, Some(user.id));
+                Ok(shown(Methods::ONE_TIME_CODE, Some(left).filter(|left| *left <= policy::FEW_RECOVERY_CODES)))
+            }
+            (SecondFactor::RecoveryCode(_), None) => Err(failed(user, ApiError::InvalidCode)),
+            (SecondFactor::Passkey(_), Some(_)) => Ok(shown(Methods::PASSKEY, None)),
+            (SecondFactor::Passkey(_), None) => Err(passkeys::rejected(Rejected::Replayed, Some(user.id))),
         }
-        let is_few = is_recovery_code && left <= policy::FEW_RECOVERY_CODES;
-        Ok(ShownFactor { user: user.clone(), recovery_codes_left: is_few.then_some(left) })
     }
 
     /// Compares a code with the authenticator of the account.

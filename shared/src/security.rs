@@ -18,6 +18,7 @@ pub mod token;
 pub mod token_settings;
 pub mod totp;
 pub mod verification_settings;
+pub mod webauthn;
 mod werkzeug;
 
 pub use attempts::{Attempt, PasswordLink, ProofAttempt, SignInAttempt};

@@ -77,8 +77,13 @@ impl Endpoint {
     /// The environment variables that it reads, by name.
     #[must_use]
     pub fn variables(&self) -> BTreeMap<&'static str, Variable> {
-        let variables = self.needs.iter().flat_map(|need| need.variables());
-        variables.map(|variable| (variable.name, *variable)).collect()
+        let mut variables = BTreeMap::new();
+        for variable in self.needs.iter().flat_map(|need| need.variables()) {
+            // A variable that one need requires is required, even if another need can do without it.
+            let earlier = variables.entry(variable.name).or_insert(*variable);
+            earlier.required |= variable.required;
+        }
+        variables
     }
 
     /// All IAM actions that it may call, for sessions in PostgreSQL and for sessions in DynamoDB together.

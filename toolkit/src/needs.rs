@@ -53,6 +53,10 @@ pub enum Need {
     EmailCodes,
     /// Encrypting secrets that the database stores.
     DataKeys,
+    /// The relying party of passkeys.
+    RelyingParty,
+    /// Checking passkeys, if the service offers them.
+    Passkeys,
     /// The settings of accounts.
     AccountSettings,
     /// The limit of mails to mailboxes that nobody has proved.
@@ -83,7 +87,7 @@ pub struct Variable {
 
 impl Need {
     /// All needs.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Database,
         Self::TableOwner,
         Self::Sessions,
@@ -106,6 +110,8 @@ impl Need {
         Self::ResetPage,
         Self::EmailCodes,
         Self::DataKeys,
+        Self::RelyingParty,
+        Self::Passkeys,
         Self::AccountSettings,
         Self::MailBudget,
         Self::SignupSettings,
@@ -139,6 +145,8 @@ impl Need {
             Self::ResetPage => "reset-page",
             Self::EmailCodes => "email-codes",
             Self::DataKeys => "data-keys",
+            Self::RelyingParty => "relying-party",
+            Self::Passkeys => "passkeys",
             Self::AccountSettings => "account-settings",
             Self::MailBudget => "mail-budget",
             Self::SignupSettings => "signup-settings",
@@ -209,6 +217,8 @@ impl Need {
             Self::ResetPage => (&RESET_PAGE, &LINKS),
             Self::EmailCodes => (&[JWT_SECRET_KEY], &[]),
             Self::DataKeys => (&DATA_KEYS, &[]),
+            Self::RelyingParty => (&RELYING_PARTY, &[]),
+            Self::Passkeys => (&RELYING_PARTY, &CHALLENGE_KEYS),
             Self::AccountSettings => (&ACCOUNT_SETTINGS, &[]),
             Self::MailBudget => (&MAIL_BUDGET, &[]),
             Self::SignupSettings => (&SIGNUP_SETTINGS, &[]),
@@ -291,10 +301,20 @@ static KEYS: [Variable; 3] = [
 
 const JWT_SECRET_KEY: Variable = required("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef", "canary");
 
-static DATA_KEYS: [Variable; 2] = [
-    required("DATA_SECRET_KEY", "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=", "canary"),
-    optional("DATA_ADDITIONAL_SECRET_KEYS", "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=", "canary"),
+const DATA_SECRET_KEY: Variable = required("DATA_SECRET_KEY", "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=", "canary");
+
+const DATA_ADDITIONAL_SECRET_KEYS: Variable =
+    optional("DATA_ADDITIONAL_SECRET_KEYS", "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=", "canary");
+
+static DATA_KEYS: [Variable; 2] = [DATA_SECRET_KEY, DATA_ADDITIONAL_SECRET_KEYS];
+
+static RELYING_PARTY: [Variable; 2] = [
+    optional("PASSKEY_RP_ID", "example.com", "https://canary"),
+    optional("PASSKEY_ORIGINS", "https://example.com", "canary"),
 ];
+
+/// The keys of challenges. Only a service that offers passkeys needs them.
+static CHALLENGE_KEYS: [Variable; 2] = [Variable { required: false, ..DATA_SECRET_KEY }, DATA_ADDITIONAL_SECRET_KEYS];
 
 const SESSION_LIFETIME: Variable = optional("JWT_REFRESH_TOKEN_EXPIRES", "3600", "canary");
 

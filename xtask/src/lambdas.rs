@@ -24,6 +24,7 @@ pub fn environment(database: &str, secret: &str, more: &[(&str, &str)]) -> Vec<(
         ("DATABASE_URL", database),
         ("JWT_SECRET_KEY", secret),
         ("DATA_SECRET_KEY", DATA_KEY),
+        ("PASSKEY_RP_ID", "example.com"),
         // As in template.yaml.
         ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
         // The default with IAM login.

@@ -47,6 +47,8 @@ fn estimate(name: &str, value: &Value) -> usize {
         ("JWT_ADDITIONAL_PUBLIC_KEYS", _) => 2 * 460,
         ("JWT_SECRET_KEY" | "JWT_ADDITIONAL_SECRET_KEYS", _) => 64,
         ("DATA_SECRET_KEY" | "DATA_ADDITIONAL_SECRET_KEYS", _) => 43,
+        // Five origins.
+        ("PASSKEY_ORIGINS", _) => 5 * 60,
         (_, Some(text)) => text.len() + REFERENCE * (text.matches("${").count() + text.matches("{{resolve:").count()),
         (_, None) => REFERENCE,
     }

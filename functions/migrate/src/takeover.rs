@@ -38,7 +38,7 @@ pub async fn check(transaction: &Transaction<'_>) -> Result<(), Error> {
 pub const ADDRESSES_BY_ASCII: i32 = 3;
 
 /// The tables that the migrations create, without `users`, which the old service has too.
-pub const NEW_TABLES: [&str; 15] = [
+pub const NEW_TABLES: [&str; 18] = [
     "sessions",
     "session_endings",
     "password_resets",
@@ -54,6 +54,9 @@ pub const NEW_TABLES: [&str; 15] = [
     "mfa_tokens",
     "factor_undos",
     "factor_changes",
+    "user_handles",
+    "passkeys",
+    "used_challenges",
 ];
 /// The columns that the migrations add to `users`.
 const NEW_COLUMNS: [&str; 3] = ["credential_version", "locale", "email_verified_at"];

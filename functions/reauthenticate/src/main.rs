@@ -1,16 +1,19 @@
-//! `POST /api/reauthenticate`: proves the password or a second factor again in a session, for actions that require a recent proof (RFC 9470).
+//! `/api/reauthenticate`: proves the password or a second factor again in a session, for actions that require a recent proof (RFC 9470).
 
 use std::process::ExitCode;
 
 use shared::{
-    db::Database,
+    db::{Database, factors::passkeys::known_in_session},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
     proofs::PasswordProofs,
     runtime::run,
     second_factors::{SecondFactor, SecondFactors},
-    security::token::{TokenReply, TokensWithMessage},
+    security::{
+        token::{TokenReply, TokensWithMessage},
+        webauthn::Purpose,
+    },
     sessions::Sessions,
 };
 
@@ -21,9 +24,30 @@ async fn main() -> ExitCode {
 
 async fn reauthenticate(app: &App, request: Request) -> Result<Reply, ApiError> {
     let _connection = app.database.connection_of_request();
-    let tokens = match app.sessions.authenticate_before(&request, Factor::parse(&request)).await? {
-        Factor::Password(password) => by_password(app, &request, &password).await?,
-        Factor::Second(factor) => by_second_factor(app, &request, &factor).await?,
+    match request.route() {
+        "POST /api/reauthenticate/options" => passkey_options(app, &request).await,
+        "POST /api/reauthenticate" => prove(app, &request).await,
+        _ => Err(ApiError::unknown_route()),
+    }
+}
+
+/// Options with which a browser asks for one of the user's passkeys.
+async fn passkey_options(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let passkeys = app.factors.passkeys()?;
+    let session = app.sessions.presented(request).await?;
+    let Some(known) = known_in_session(&app.database, session, passkeys.rp_id()).await? else {
+        return Err(app.sessions.refusal(&app.database, session.user_id).await?);
+    };
+    if known.is_empty() {
+        return Err(ApiError::PasskeyNotFound);
+    }
+    Ok(Reply::ok(&passkeys.request_options(request, Purpose::Reauthenticate(session), &known)))
+}
+
+async fn prove(app: &App, request: &Request) -> Result<Reply, ApiError> {
+    let tokens = match app.sessions.authenticate_before(request, Factor::parse(request)).await? {
+        Factor::Password(password) => by_password(app, request, &password).await?,
+        Factor::Second(factor) => by_second_factor(app, request, &factor).await?,
     };
     Ok(Reply::ok(&TokensWithMessage { message: "Reauthenticated", tokens }))
 }
@@ -42,7 +66,7 @@ async fn by_password(app: &App, request: &Request, password: &str) -> Result<Tok
 
 async fn by_second_factor(app: &App, request: &Request, factor: &SecondFactor) -> Result<TokenReply, ApiError> {
     let (session, shown) = app.factors.show_in_session(&app.sessions, request, factor).await?;
-    app.sessions.renew_with_factor(request, session, &shown.user).await
+    app.sessions.renew_with_factor(request, session, &shown.user, shown.methods).await
 }
 
 enum Factor {
@@ -52,10 +76,13 @@ enum Factor {
 
 impl Factor {
     fn parse(request: &Request) -> Result<Self, ApiError> {
-        match request.texts(["password", "totp", "recovery_code"])? {
-            [Some(password), None, None] => Ok(Self::Password(password)),
-            [None, None, None] => Err(ApiError::MissingRequiredFields),
-            [None, totp, recovery_code] => SecondFactor::parse(totp, recovery_code).map(Self::Second),
+        let passkey = request.value("passkey")?;
+        match (request.texts(["password", "totp", "recovery_code"])?, passkey) {
+            ([Some(password), None, None], None) => Ok(Self::Password(password)),
+            ([None, None, None], None) => Err(ApiError::MissingRequiredFields),
+            ([None, totp, recovery_code], passkey) => {
+                SecondFactor::parse(totp, recovery_code, passkey).map(Self::Second)
+            }
             _ => Err(ApiError::MissingFactor),
         }
     }

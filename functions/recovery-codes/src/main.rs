@@ -49,7 +49,7 @@ async fn replace(app: &App, request: &Request) -> Result<Reply, ApiError> {
         return Err(ApiError::NoSecondFactor);
     }
     audit::record(Event::RecoveryCodesReplaced, Some(session.user_id));
-    Ok(Reply::created(&NewCodes { recovery_codes: codes.iter().map(RecoveryCode::to_text).collect() }))
+    Ok(Reply::created(&NewCodes { recovery_codes: RecoveryCode::to_texts(&codes) }))
 }
 
 #[derive(Serialize)]

@@ -25,8 +25,8 @@ async fn main() -> ExitCode {
 async fn signin_second_factor(app: &App, request: Request) -> Result<Reply, ApiError> {
     let Body { token, factor } = Body::parse(&request)?;
     let shown = app.factors.show_at_sign_in(&app.sessions, &request, &token, &factor).await?;
-    let ShownFactor { user, recovery_codes_left } = shown;
-    let methods = Methods::PASSWORD.and(Methods::ONE_TIME_CODE);
+    let ShownFactor { user, methods, recovery_codes_left } = shown;
+    let methods = Methods::PASSWORD.and(methods);
     let counters = SignInCounters::of(&user, &request.source());
     let open = app.sessions.open(&request, &app.database, &user, methods, None);
     let (tokens, forgotten) = tokio::join!(open, app.counters.forget_failures(&counters));
@@ -48,7 +48,7 @@ impl Body {
     fn parse(request: &Request) -> Result<Self, ApiError> {
         let [token, totp, recovery_code] = request.texts(["mfa_token", "totp", "recovery_code"])?;
         let token = token.ok_or(ApiError::MissingRequiredFields)?;
-        let factor = SecondFactor::parse(totp, recovery_code)?;
+        let factor = SecondFactor::parse(totp, recovery_code, request.value("passkey")?)?;
         Ok(Self { token: LinkToken::parse(&token).ok_or(ApiError::InvalidMfaToken)?, factor })
     }
 }

@@ -15,10 +15,12 @@ use shared::{
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
+    passkeys::Passkeys,
     runtime::run,
     security::{
         LinkToken, MinimumDuration, Password, PasswordHasher, SignInAttempt, policy, sign_up_privacy,
         token::{SignedIn, TokenReply},
+        webauthn::{Purpose, RequestOptions},
     },
     sessions::Sessions,
 };
@@ -73,17 +75,25 @@ async fn ask_for_second_factor(
 ) -> Result<Reply, ApiError> {
     let token = LinkToken::random(&mut request.rng());
     let hash = token.hash();
-    let issue = attempts::issue(&app.database, &hash, user);
-    let (recovery_codes, uncounted) = tokio::join!(issue, app.counters.take_back_sign_in(counters));
+    let issue = attempts::issue(&app.database, &hash, user, app.passkeys.as_ref().map(Passkeys::rp_id));
+    let (others, uncounted) = tokio::join!(issue, app.counters.take_back_sign_in(counters));
     uncounted?;
-    let recovery_codes = recovery_codes?.ok_or(ApiError::InvalidCredentials)?;
+    let others = others?.ok_or(ApiError::InvalidCredentials)?;
     audit::record(Event::SecondFactorRequired, Some(user.id));
-    let factors = [(user.factors.totp, "totp"), (recovery_codes > 0, "recovery_code")];
+    let passkeys = app.passkeys.as_ref().filter(|_| !others.passkeys.is_empty());
+    let purpose = Purpose::SecondFactor(user.id, &hash);
+    let passkey_options = passkeys.map(|passkeys| passkeys.request_options(request, purpose, &others.passkeys));
+    let factors = [
+        (user.factors.totp, "totp"),
+        (passkey_options.is_some(), "passkey"),
+        (others.recovery_codes > 0, "recovery_code"),
+    ];
     Ok(Reply::unauthorized(&SecondFactorRequired {
         message: ApiError::SecondFactorRequired.to_string(),
         code: ApiError::SecondFactorRequired.code(),
         mfa_token: token.to_link_text(),
         factors: factors.into_iter().filter(|(has, _)| *has).map(|(_, factor)| factor).collect(),
+        passkey_options,
         expires_in: policy::MFA_TOKEN_LIFETIME.as_secs(),
     }))
 }
@@ -138,6 +148,8 @@ struct SecondFactorRequired {
     code: &'static str,
     mfa_token: String,
     factors: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkey_options: Option<RequestOptions>,
     expires_in: u64,
 }
 
@@ -146,6 +158,7 @@ struct App {
     counters: Box<dyn Counters>,
     hasher: PasswordHasher,
     sessions: Sessions,
+    passkeys: Option<Passkeys>,
     replace_outdated_hashes: bool,
     minimum_duration_of_failures: Duration,
     /// Whether users may sign in only after their address is verified. Otherwise, a stranger could sign up with any address, and would see at sign-in
@@ -159,6 +172,7 @@ impl App {
         Ok(Self {
             counters: counters::from_env(&env, &database)?,
             sessions: Sessions::from_env(&env, Some(&database))?,
+            passkeys: Passkeys::from_env(&env, &database)?,
             database,
             hasher: PasswordHasher::new(),
             replace_outdated_hashes: env.switch("PASSWORD_REHASH", true)?,

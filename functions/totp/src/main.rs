@@ -11,7 +11,10 @@ use shared::{
     brand::Brand,
     db::{
         Database,
-        factors::totp::{self, Confirmation},
+        factors::{
+            removals::RemovedFactor,
+            totp::{self, Confirmation},
+        },
     },
     domain::{FactorChangeId, FactorId, MailId},
     environment::{ConfigError, Environment},
@@ -56,7 +59,7 @@ async fn enrol(app: &App, request: &Request) -> Result<Reply, ApiError> {
     Ok(Reply::created(&Enrolled { secret: secret.to_base32(), qr_svg: qr_code(&otpauth_url)?, otpauth_url }))
 }
 
-/// Makes the enrolment a factor, replaces all sessions by a new one, and returns new recovery codes.
+/// Makes the enrolment a factor, and replaces all sessions by a new one. Returns recovery codes if this is the first factor.
 async fn confirm(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let code = app.sessions.authenticate_before(request, code(request)).await?;
     let session = app.sessions.presented(request).await?;
@@ -84,9 +87,9 @@ async fn confirm(app: &App, request: &Request) -> Result<Reply, ApiError> {
         notice: MailId::random(&mut rng),
         change: FactorChangeId::random(&mut rng),
     };
-    let tokens = app.sessions.confirm_totp(request, &app.database, confirmation, &user).await?;
+    let (tokens, has_codes) = app.sessions.confirm_totp(request, &app.database, confirmation, &user).await?;
     let added = TokensWithMessage { message: "Authenticator added", tokens };
-    Ok(Reply::ok(&Confirmed { added, recovery_codes: codes.iter().map(RecoveryCode::to_text).collect() }))
+    Ok(Reply::ok(&Confirmed { added, recovery_codes: has_codes.then(|| RecoveryCode::to_texts(&codes)) }))
 }
 
 async fn remove(app: &App, request: &Request) -> Result<Reply, ApiError> {
@@ -95,7 +98,7 @@ async fn remove(app: &App, request: &Request) -> Result<Reply, ApiError> {
     if !user.factors.totp {
         return Err(ApiError::TotpNotFound);
     }
-    app.sessions.remove_totp(request, &app.database, caller).await?;
+    app.sessions.remove_factor(request, &app.database, caller, RemovedFactor::Totp).await?;
     Ok(Reply::ok(&Message { message: "Authenticator removed" }))
 }
 
@@ -121,7 +124,9 @@ struct Enrolled {
 struct Confirmed {
     #[serde(flatten)]
     added: TokensWithMessage,
-    recovery_codes: Vec<String>,
+    /// Only the first factor of an account brings them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_codes: Option<Vec<String>>,
 }
 
 struct App {

@@ -384,7 +384,7 @@ static UNDO: Statement<11> = Statement {
         WHERE r.user_id = restored.id AND r.created_at >= due.changed_at - $11 * interval '1 second'
     ), factor_notices AS (
         INSERT INTO outbox (user_id, kind, id, page, recipient, attempts, due_at, expires_at)
-        SELECT f.user_id, 'totp_added ' || f.factor_id, $9, $10, restored.email, 0, now(), f.expires_at
+        SELECT f.user_id, f.kind || '_added ' || f.factor_id, $9, $10, restored.email, 0, now(), f.expires_at
         FROM factor_undos f JOIN restored ON f.user_id = restored.id JOIN due ON f.created_at >= due.changed_at - $11 * interval '1 second'
         WHERE f.expires_at > now()
         ON CONFLICT (user_id, kind) DO UPDATE

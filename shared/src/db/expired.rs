@@ -7,7 +7,7 @@ use super::{AnyStatement, Database, DbError, statement::Statement};
 use crate::security::policy;
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 12] = [
+pub(super) static STATEMENTS: [&dyn AnyStatement; 13] = [
     &SESSIONS,
     &PASSWORD_RESETS,
     &THROTTLE,
@@ -20,6 +20,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 12] = [
     &MFA_TOKENS,
     &FACTOR_UNDOS,
     &FACTOR_CHANGES,
+    &USED_CHALLENGES,
 ];
 
 /// Deletes at most `$1` rows that fulfil the condition. Rows are deleted by their place in the table (`ctid`), which works for every primary key. The
@@ -63,6 +64,7 @@ static TOTP: Statement<1> = delete_expired_from!("totp");
 static MFA_TOKENS: Statement<1> = delete_expired_from!("mfa_tokens");
 static FACTOR_UNDOS: Statement<1> = delete_expired_from!("factor_undos");
 static FACTOR_CHANGES: Statement<1> = delete_expired_from!("factor_changes");
+static USED_CHALLENGES: Statement<1> = delete_expired_from!("used_challenges");
 
 /// A table whose rows expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,8 @@ pub enum ExpiringTable {
     FactorUndos,
     /// Uses and changes of second factors that no statement runs again.
     FactorChanges,
+    /// Challenges that passkeys have answered.
+    UsedChallenges,
 }
 
 impl ExpiringTable {
@@ -99,7 +103,8 @@ impl ExpiringTable {
         [Self::EmailVerifications, Self::EmailChanges, Self::EmailUndos, Self::ReservedAddresses];
 
     /// The tables of second factors.
-    pub const OF_FACTORS: [Self; 4] = [Self::Totp, Self::MfaTokens, Self::FactorUndos, Self::FactorChanges];
+    pub const OF_FACTORS: [Self; 5] =
+        [Self::Totp, Self::MfaTokens, Self::FactorUndos, Self::FactorChanges, Self::UsedChallenges];
 }
 
 /// Deletes at most [`policy::SWEEP_BATCH`] expired rows, and returns how many it deleted.
@@ -117,6 +122,7 @@ pub async fn delete_batch(db: &Database, table: ExpiringTable) -> Result<i64, Db
         ExpiringTable::MfaTokens => &MFA_TOKENS,
         ExpiringTable::FactorUndos => &FACTOR_UNDOS,
         ExpiringTable::FactorChanges => &FACTOR_CHANGES,
+        ExpiringTable::UsedChallenges => &USED_CHALLENGES,
     };
     Ok(db.query_one(statement, [&policy::SWEEP_BATCH]).await?.get("deleted"))
 }

@@ -1,17 +1,19 @@
-//! The tables `totp`, `recovery_codes`, `mfa_tokens`, `factor_undos` and `factor_changes`: second factors.
+//! The tables `totp`, `passkeys`, `recovery_codes`, `mfa_tokens`, `factor_undos` and `factor_changes`: second factors.
 
 pub mod attempts;
+pub mod passkeys;
 pub mod recovery_codes;
+pub mod removals;
 pub mod totp;
 
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row, types::Type};
 
 use super::{
     AnyStatement, Database, DbError, password_resets::replace_reset_token, rules::user_columns, seconds,
     session_endings::owe_session_ending, statement::Statement, users::user,
 };
 use crate::{
-    domain::{FactorChangeId, MailId, User},
+    domain::{CounterKey, FactorChangeId, FactorCounters, MailId, User},
     security::{LinkTokenHash, policy},
 };
 
@@ -22,6 +24,45 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&UNDO];
 macro_rules! is_confirmed {
     () => {
         "t.confirmed_at IS NOT NULL"
+    };
+}
+
+/// The condition that the user `$user` has a second factor. With `$except`, one besides the factor with this id.
+macro_rules! has_factor {
+    ($user:literal) => {
+        $crate::db::factors::has_factor!($user, "", "")
+    };
+    ($user:literal, except: $except:literal) => {
+        $crate::db::factors::has_factor!(
+            $user,
+            concat!(" AND t.factor_id <> ", $except),
+            concat!(" AND p.factor_id <> ", $except)
+        )
+    };
+    ($user:literal, $and_totp:expr, $and_passkey:expr) => {
+        concat!(
+            "(EXISTS (SELECT FROM totp t WHERE t.user_id = ",
+            $user,
+            " AND ",
+            $crate::db::factors::is_confirmed!(),
+            $and_totp,
+            ") OR EXISTS (SELECT FROM passkeys p WHERE p.user_id = ",
+            $user,
+            $and_passkey,
+            "))"
+        )
+    };
+}
+
+/// The keys of the counters of wrong codes ([`FactorCounters`]) for the account in a row with its `id`, and the source `$source`.
+macro_rules! factor_counter_keys {
+    (source: $source:literal) => {
+        concat!(
+            $crate::db::rules::counter_key!(concat!("'second factor both ' || ", $source, " || ' ' || id")),
+            " AS both_key, ",
+            $crate::db::rules::counter_key!("'second factor account ' || id"),
+            " AS account_key"
+        )
     };
 }
 
@@ -57,10 +98,11 @@ macro_rules! recovery_codes_of {
 }
 
 pub(super) use recovery_codes_of;
-use {is_confirmed, is_remembered, remember_change};
+use {factor_counter_keys, has_factor, is_confirmed, is_remembered, remember_change};
 
-/// Of many requests with one token, only the first one deletes the row. The authenticator is the only factor that an account can have, so all recovery
-/// codes go with it.
+/// Of many requests with one token, only the first one deletes the row. The factor goes, and whatever was added since: other factors, their links, and
+/// recovery codes. So a thief who adds several factors, or replaces one by another, does not keep the owner out. With the last factor, all recovery codes
+/// go.
 ///
 /// If the address was changed after the factor was added, no reset mail is sent, because the new address may be that of whoever added the factor. The
 /// owner of the earlier address can undo the change, and then gets a reset mail.
@@ -79,9 +121,17 @@ static UNDO: Statement<8> = Statement {
     ), ",
         owe_session_ending!("changed"),
         ", removed AS (
-        DELETE FROM totp t USING changed, used WHERE t.user_id = changed.id AND t.factor_id = used.factor_id
+        DELETE FROM totp t USING changed, used WHERE t.user_id = changed.id AND (t.factor_id = used.factor_id OR t.confirmed_at >= used.added_at)
+    ), passkeys_removed AS (
+        DELETE FROM passkeys p USING changed, used WHERE p.user_id = changed.id AND (p.factor_id = used.factor_id OR p.created_at >= used.added_at)
+    ), links_removed AS (
+        DELETE FROM factor_undos f USING changed, used
+        WHERE f.user_id = changed.id AND f.created_at >= used.added_at AND f.factor_id <> used.factor_id
     ), codes_removed AS (
-        DELETE FROM recovery_codes r USING changed WHERE r.user_id = changed.id
+        DELETE FROM recovery_codes r USING changed, used
+        WHERE r.user_id = changed.id AND (r.created_at >= used.added_at OR NOT ",
+        has_factor!("changed.id", " AND t.confirmed_at < used.added_at", " AND p.created_at < used.added_at"),
+        ")
     ), ",
         remember_change!("changed", id: "$7", lifetime: "$8"),
         ", to_reset AS (
@@ -128,7 +178,7 @@ pub struct FactorUndo<'a> {
     pub change: FactorChangeId,
 }
 
-/// Removes the factor of a notice and the recovery codes, ends every session of the user, and writes a reset mail into the outbox. Also writes that the
+/// Removes the factor of a notice and what was added since, ends every session of the user, and writes a reset mail into the outbox. Also writes that the
 /// sessions in DynamoDB must end. Returns the account with its new credential version. `None` if the token is unknown, used or expired.
 pub async fn undo(db: &Database, undo: FactorUndo<'_>) -> Result<Option<User>, DbError> {
     let values = [
@@ -142,4 +192,10 @@ pub async fn undo(db: &Database, undo: FactorUndo<'_>) -> Result<Option<User>, D
         &seconds(policy::USED_PROOF_KEPT) as _,
     ];
     Ok(db.query_opt(&UNDO, values).await?.as_ref().map(user))
+}
+
+/// The counters of a row that has [`factor_counter_keys!`].
+fn factor_counters(row: &Row) -> FactorCounters {
+    let key = |name| CounterKey::from_stored(row.get(name));
+    FactorCounters { both: key("both_key"), account: key("account_key") }
 }

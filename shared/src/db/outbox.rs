@@ -106,6 +106,12 @@ pub enum MailKind {
     TotpAdded { page: String },
     /// The notice that the authenticator was removed.
     TotpRemoved,
+    /// The link that removes a new passkey. It goes to the address at the time when it was added.
+    PasskeyAdded { page: String },
+    /// The notice that a passkey was removed.
+    PasskeyRemoved,
+    /// The notice that a passkey was rejected, because there may be a copy of it.
+    PasskeyCopied,
     /// The notice that a recovery code was used.
     RecoveryCodeUsed {
         /// The number of recovery codes that are left.
@@ -135,6 +141,9 @@ impl MailKind {
             ("email_changed", Some(page)) => Self::EmailChanged { page },
             ("totp_added", Some(page)) => Self::TotpAdded { page },
             ("totp_removed", _) => Self::TotpRemoved,
+            ("passkey_added", Some(page)) => Self::PasskeyAdded { page },
+            ("passkey_removed", _) => Self::PasskeyRemoved,
+            ("passkey_copied", _) => Self::PasskeyCopied,
             ("recovery_code_used", _) => Self::RecoveryCodeUsed { left: row.get("recovery_codes") },
             ("recovery_codes_replaced", _) => Self::RecoveryCodesReplaced,
             ("second_factor_failed", _) => Self::SecondFactorFailed,
@@ -188,7 +197,7 @@ static CLAIM: Statement<8> = Statement {
         RETURNING d.user_id, d.erase_at
     ), factor AS (
         UPDATE factor_undos f SET token_hash = $2
-        FROM claimed WHERE claimed.kind = 'totp_added ' || f.factor_id AND f.user_id = claimed.user_id AND f.expires_at > now()
+        FROM claimed WHERE claimed.kind IN ('totp_added ' || f.factor_id, 'passkey_added ' || f.factor_id) AND f.user_id = claimed.user_id AND f.expires_at > now()
         RETURNING f.user_id
     ), minted AS (
         SELECT user_id FROM reset UNION ALL SELECT user_id FROM verification UNION ALL SELECT user_id FROM change

@@ -85,7 +85,8 @@ macro_rules! user_columns {
     () => {
         "id::bigint AS id, name, email, email_verified_at IS NOT NULL AS email_verified, locale,
         CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, credential_version,
-        EXISTS (SELECT FROM totp t WHERE t.user_id = id AND t.confirmed_at IS NOT NULL) AS has_totp"
+        EXISTS (SELECT FROM totp t WHERE t.user_id = id AND t.confirmed_at IS NOT NULL) AS has_totp,
+        EXISTS (SELECT FROM passkeys p WHERE p.user_id = id) AS has_passkeys"
     };
 }
 
@@ -116,7 +117,7 @@ macro_rules! session_columns {
 
 /// The key of a counter, from its name: the same as [`crate::domain::CounterKey::of`].
 macro_rules! counter_key {
-    ($name:literal) => {
+    ($name:expr) => {
         concat!("sha256(convert_to(", $name, ", 'UTF8'))")
     };
 }

@@ -344,7 +344,7 @@ pub(super) fn user(row: &Row) -> User {
         email_verified: row.get("email_verified"),
         locale: row.get::<_, Option<&str>>("locale").and_then(|tag| tag.parse().ok()),
         created_at: row.get::<_, Option<i64>>("created_at").map(UnixTime),
-        factors: Factors { totp: row.get("has_totp") },
+        factors: Factors { totp: row.get("has_totp"), passkeys: row.get("has_passkeys") },
         credential_version: row.get("credential_version"),
     }
 }

@@ -63,6 +63,15 @@ impl SignInCounters {
     }
 }
 
+/// The counters of wrong codes of authenticators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactorCounters {
+    /// Counts the attempts at this account from this source.
+    pub both: CounterKey,
+    /// Counts the attempts at this account.
+    pub account: CounterKey,
+}
+
 /// A refusal, because there were too many attempts before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TooMany {

@@ -34,7 +34,8 @@ pub struct MailId(pub Uuid);
 pub struct EmailChangeId(pub Uuid);
 
 /// The id of a second factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct FactorId(pub Uuid);
 
 /// The id of a request that uses or changes a second factor.
@@ -45,8 +46,7 @@ impl SessionId {
     /// Reads an id in the spelling that this service writes. `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let id: Uuid = text.parse().ok()?;
-        (id.to_string() == text).then_some(Self(id))
+        parse_uuid(text).map(Self)
     }
 
     /// A new session's id: a random UUID (RFC 9562 §5.4).
@@ -77,6 +77,12 @@ impl EmailChangeId {
 }
 
 impl FactorId {
+    /// Reads an id in the spelling that this service writes. `None` if it is anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text).map(Self)
+    }
+
     /// A new factor's id: a random UUID (RFC 9562 §5.4).
     pub fn random(rng: &mut impl CryptoRng) -> Self {
         Self(random_uuid(rng))
@@ -88,6 +94,11 @@ impl FactorChangeId {
     pub fn random(rng: &mut impl CryptoRng) -> Self {
         Self(random_uuid(rng))
     }
+}
+
+fn parse_uuid(text: &str) -> Option<Uuid> {
+    let id: Uuid = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
 }
 
 fn random_uuid(rng: &mut impl CryptoRng) -> Uuid {

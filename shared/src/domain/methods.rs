@@ -9,12 +9,23 @@ impl Methods {
     pub const PASSWORD: Self = Self(1);
     /// A code of an authenticator, or a recovery code that stands in for it.
     pub const ONE_TIME_CODE: Self = Self(2);
+    /// A passkey, besides another method.
+    pub const PASSKEY: Self = Self(4);
+    /// A passkey alone. Its authenticator has verified the user, so it is two factors in one.
+    pub const PASSKEY_ALONE: Self = Self(4 | 8);
+    /// That the authenticator's verification of the user stands in for the password.
+    const USER_VERIFICATION: Self = Self(8);
 
     /// Every value of the claim `acr`: without and with a second factor.
     pub const LEVELS: [&str; 2] = ["aal1", "aal2"];
 
     /// The methods, by the names of RFC 8176.
-    const NAMES: [(Self, &str); 2] = [(Self::PASSWORD, "pwd"), (Self::ONE_TIME_CODE, "otp")];
+    const NAMES: [(Self, &str); 4] = [
+        (Self::PASSWORD, "pwd"),
+        (Self::ONE_TIME_CODE, "otp"),
+        (Self::PASSKEY, "pop"),
+        (Self::USER_VERIFICATION, "user"),
+    ];
 
     /// Reads what [`Self::to_stored`] has written.
     #[must_use]
@@ -37,7 +48,7 @@ impl Methods {
     /// Whether a second factor is among them.
     #[must_use]
     pub fn have_second_factor(self) -> bool {
-        self.contain(Self::ONE_TIME_CODE)
+        self.contain(Self::ONE_TIME_CODE) || self.contain(Self::PASSKEY)
     }
 
     /// Their names in RFC 8176: the claim `amr`.
@@ -73,6 +84,9 @@ mod tests {
             (Methods::PASSWORD, r#"["pwd"]"#, "aal1"),
             (Methods::ONE_TIME_CODE, r#"["otp"]"#, "aal2"),
             (Methods::ONE_TIME_CODE.and(Methods::PASSWORD), r#"["pwd","otp"]"#, "aal2"),
+            (Methods::PASSWORD.and(Methods::PASSKEY), r#"["pwd","pop"]"#, "aal2"),
+            (Methods::PASSKEY_ALONE, r#"["pop","user"]"#, "aal2"),
+            (Methods::PASSKEY_ALONE.and(Methods::PASSKEY), r#"["pop","user"]"#, "aal2"),
         ] {
             assert_eq!((serde_json::to_string(&methods).unwrap().as_str(), methods.level()), (names, level));
             assert_eq!(Methods::from_stored(methods.to_stored()), methods);

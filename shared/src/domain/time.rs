@@ -44,6 +44,14 @@ impl UnixTime {
         serializer.serialize_str(&time.to_rfc3339())
     }
 
+    /// Like [`Self::serialize_as_rfc3339`], or `null`.
+    ///
+    /// # Errors
+    /// If the serializer fails.
+    pub fn serialize_optional_as_rfc3339<S: Serializer>(time: &Option<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        time.map(Self::to_rfc3339).serialize(serializer)
+    }
+
     /// Seconds from `earlier` to this time. Zero if `earlier` is later.
     #[must_use]
     pub fn seconds_since(self, earlier: Self) -> u64 {

@@ -17,7 +17,7 @@ pub struct User {
     pub created_at: Option<UnixTime>,
     /// Its second factors.
     pub factors: Factors,
-    /// Each change of the password, a new authenticator, its removal by the link of the notice, a deletion, and an undone change of the address increase
+    /// Each change of the password, a new second factor, its removal by the link of the notice, a deletion, and an undone change of the address increase
     /// it. A session that was opened under a lower version has ended.
     pub credential_version: i32,
 }
@@ -27,12 +27,14 @@ pub struct User {
 pub struct Factors {
     /// Whether it has an authenticator.
     pub totp: bool,
+    /// Whether it has passkeys.
+    pub passkeys: bool,
 }
 
 impl Factors {
     /// Whether it has any. Then every session of the account requires one.
     #[must_use]
     pub fn any(self) -> bool {
-        self.totp
+        self.totp || self.passkeys
     }
 }

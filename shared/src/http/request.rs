@@ -8,6 +8,7 @@ use lambda_http::{
     http::{HeaderName, header},
 };
 use rand::CryptoRng;
+use serde_json::Value;
 
 use super::{
     Caller,
@@ -81,12 +82,35 @@ impl Request {
         if fields.contains(&Field::Other) { Err(ApiError::MissingRequiredFields) } else { Ok(fields.map(Field::text)) }
     }
 
+    /// The field of this name in the body, whatever its value is. `None` if it is missing or null.
+    ///
+    /// # Errors
+    /// As [`Self::texts`].
+    pub fn value(&self, name: &str) -> Result<Option<Value>, ApiError> {
+        let mut object = self.object()?;
+        Ok(object.get_mut(name).map(Value::take).filter(|value| !value.is_null()))
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// As [`Self::texts`].
+    pub fn object(&self) -> Result<Value, ApiError> {
+        let object: Value = serde_json::from_slice(&self.json()?).map_err(|_| ApiError::InvalidJson)?;
+        if object.is_object() { Ok(object) } else { Err(ApiError::InvalidJson) }
+    }
+
     fn fields<const N: usize>(&self, names: [&str; N]) -> Result<[Field; N], ApiError> {
+        fields::fields(&self.json()?, names).map_err(|_| ApiError::InvalidJson)
+    }
+
+    /// The bytes of a body that is declared as JSON.
+    fn json(&self) -> Result<Cow<'_, [u8]>, ApiError> {
         let declared = self.header(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
         if !declared.trim().eq_ignore_ascii_case("application/json") {
             return Err(ApiError::UnsupportedMediaType);
         }
-        fields::fields(&self.body()?, names).map_err(|_| ApiError::InvalidJson)
+        self.body()
     }
 
     /// The body's bytes. A body that is too long is refused before it is decoded.

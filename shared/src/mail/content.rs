@@ -42,6 +42,12 @@ pub enum Mail<'a> {
     TotpAdded(Link<'a>),
     /// The notice that the authenticator was removed.
     TotpRemoved,
+    /// The notice that a passkey was added, with the link that removes it.
+    PasskeyAdded(Link<'a>),
+    /// The notice that a passkey was removed.
+    PasskeyRemoved,
+    /// The notice that a passkey was rejected, because there may be a copy of it.
+    PasskeyCopied,
     /// The notice that a recovery code was used.
     RecoveryCodeUsed {
         /// How many codes are left.
@@ -83,7 +89,7 @@ macro_rules! file {
 impl<'a> Mail<'a> {
     /// Every mail, with these values.
     #[must_use]
-    pub fn all(link: Link<'a>, code: &'a EmailCode) -> [Self; 14] {
+    pub fn all(link: Link<'a>, code: &'a EmailCode) -> [Self; 17] {
         [
             Self::PasswordReset(link),
             Self::PasswordChanged,
@@ -96,6 +102,9 @@ impl<'a> Mail<'a> {
             Self::AccountDeleted { link, erase_at: UnixTime(1_795_426_221) },
             Self::TotpAdded(link),
             Self::TotpRemoved,
+            Self::PasskeyAdded(link),
+            Self::PasskeyRemoved,
+            Self::PasskeyCopied,
             Self::RecoveryCodeUsed { left: 9 },
             Self::RecoveryCodesReplaced,
             Self::SecondFactorFailed,
@@ -119,6 +128,9 @@ impl Mail<'_> {
             Self::AccountDeleted { .. } => file!(locale, "account_deleted.txt"),
             Self::TotpAdded(_) => file!(locale, "totp_added.txt"),
             Self::TotpRemoved => file!(locale, "totp_removed.txt"),
+            Self::PasskeyAdded(_) => file!(locale, "passkey_added.txt"),
+            Self::PasskeyRemoved => file!(locale, "passkey_removed.txt"),
+            Self::PasskeyCopied => file!(locale, "passkey_copied.txt"),
             Self::RecoveryCodeUsed { .. } => file!(locale, "recovery_code_used.txt"),
             Self::RecoveryCodesReplaced => file!(locale, "recovery_codes_replaced.txt"),
             Self::SecondFactorFailed => file!(locale, "second_factor_failed.txt"),
@@ -141,13 +153,15 @@ impl Mail<'_> {
             Self::EmailChange(change) => vec![link(change), minutes(policy::EMAIL_CHANGE_LIFETIME)],
             Self::EmailChanged(undo) => vec![link(undo), hours(policy::EMAIL_UNDO_LIFETIME)],
             Self::AccountDeleted { link: keep, erase_at } => vec![link(keep), ("date", erase_at.to_date())],
-            Self::TotpAdded(undo) => vec![link(undo), hours(policy::FACTOR_UNDO_LIFETIME)],
+            Self::TotpAdded(undo) | Self::PasskeyAdded(undo) => vec![link(undo), hours(policy::FACTOR_UNDO_LIFETIME)],
             Self::RecoveryCodeUsed { left } => vec![("left", left.to_string())],
             Self::PasswordChanged
             | Self::SignUpAttempted
             | Self::EmailChangeRequested
             | Self::EmailRestored
             | Self::TotpRemoved
+            | Self::PasskeyRemoved
+            | Self::PasskeyCopied
             | Self::RecoveryCodesReplaced
             | Self::SecondFactorFailed => Vec::new(),
         }

@@ -3,6 +3,7 @@
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest::{SHA256, digest},
+    hmac,
 };
 use base64::{
     Engine,
@@ -40,6 +41,8 @@ struct DataKey {
     /// The first eight bytes of the key's SHA-256, in hexadecimal.
     id: String,
     key: LessSafeKey,
+    /// Derives other keys.
+    derivation: hmac::Key,
 }
 
 /// An encrypted secret.
@@ -118,6 +121,15 @@ impl DataKeys {
         let is_old = encrypted.key_id != self.current.id;
         is_old.then(|| self.encrypt(secret, owner, rng))
     }
+
+    /// Keys for HMAC-SHA-256, derived from the current key and from the others. Each purpose has keys of its own, from which nobody can calculate
+    /// these keys (NIST SP 800-108 §4).
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> (hmac::Key, Vec<hmac::Key>) {
+        let derive =
+            |key: &DataKey| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key.derivation, purpose.as_bytes()).as_ref());
+        (derive(&self.current), self.additional.iter().map(derive).collect())
+    }
 }
 
 impl DataKey {
@@ -125,7 +137,11 @@ impl DataKey {
         let malformed = ConfigError::Malformed { name, expected: "32 random bytes in base64" };
         let bytes = BASE64.decode(text).ok().filter(|bytes| bytes.len() == KEY_BYTES).ok_or(malformed)?;
         let key = UnboundKey::new(&AES_256_GCM, &bytes).expect("a key of 32 bytes");
-        Ok(Self { id: hex::encode(&digest(&SHA256, &bytes).as_ref()[..8]), key: LessSafeKey::new(key) })
+        Ok(Self {
+            id: hex::encode(&digest(&SHA256, &bytes).as_ref()[..8]),
+            key: LessSafeKey::new(key),
+            derivation: hmac::Key::new(hmac::HMAC_SHA256, &bytes),
+        })
     }
 }
 

@@ -163,6 +163,21 @@ pub const WRONG_CODES_BEFORE_MAIL: i32 = 5;
 /// These mails to one account. One a day suffices.
 pub const WRONG_CODE_MAILS_OF_ACCOUNT: Limit = Limit { attempts: 1, window: Duration::from_hours(24) };
 
+/// Bytes of the handle by which authenticators know an account. WebAuthn §14.6.1 recommends random bytes, up to 64.
+pub const USER_HANDLE_BYTES: usize = 32;
+/// How long a challenge for a passkey is valid (WebAuthn §5.1 recommends five to ten minutes).
+pub const CHALLENGE_LIFETIME: Duration = Duration::from_mins(5);
+/// How long a used challenge is kept. It is longer than the challenge is valid, even if the clocks of functions and PostgreSQL differ.
+pub const USED_CHALLENGE_KEPT: Duration = Duration::from_mins(10);
+/// Maximum number of passkeys of an account.
+pub const PASSKEYS_OF_ACCOUNT: i64 = 10;
+/// The number of transports that are stored for a passkey, and the length of their names. The standard defines six, of up to ten characters.
+pub const TRANSPORTS: usize = 8;
+/// See [`TRANSPORTS`].
+pub const TRANSPORT_LENGTH: usize = 16;
+/// Notices to one account that a passkey was rejected because of its signature counter. One a day suffices.
+pub const COPIED_PASSKEY_MAILS_OF_ACCOUNT: Limit = Limit { attempts: 1, window: Duration::from_hours(24) };
+
 /// Maximum number of bytes of a request body. The longest accepted password has 4096 bytes, and JSON escapes can make it longer. The limit is
 /// low because a body is read before the attempt is counted.
 pub const BODY_MAX_BYTES: usize = 16 * 1024;

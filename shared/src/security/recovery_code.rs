@@ -51,6 +51,12 @@ impl RecoveryCode {
         groups.collect::<Vec<_>>().join("-")
     }
 
+    /// The codes as a user sees them.
+    #[must_use]
+    pub fn to_texts(codes: &[Self]) -> Vec<String> {
+        codes.iter().map(Self::to_text).collect()
+    }
+
     /// The hash that the database stores.
     #[must_use]
     pub fn hash(&self) -> RecoveryCodeHash {

@@ -149,6 +149,31 @@ impl SessionTable {
         })
     }
 
+    /// Gives a session, as it was found, a higher version, so that it stays live when the minimum version rises. Writes the methods and whether the
+    /// address is verified, too. Returns whether the session was still there.
+    pub(super) async fn keep(
+        &self,
+        user: UserId,
+        session: SessionId,
+        found: TableSession,
+        version: i32,
+    ) -> Result<bool, DbError> {
+        let key = session_key(user, session);
+        let keep = self.0.update(Update {
+            key: &key,
+            change: "SET version = :new, amr = :amr, email_verified = :verified",
+            condition: "attribute_exists(refresh_id) AND (version = :found OR version = :new)",
+            values: vec![
+                (":found", number(found.version.into())),
+                (":new", number(version.into())),
+                (":amr", number(found.methods.to_stored().into())),
+                // The version under which the address was verified is lower than the new one.
+                (":verified", number(found.email_verified.into())),
+            ],
+        });
+        Ok(matches!(within(keep).await?, Updated::Done(_)))
+    }
+
     /// Whether a user has a live session that was opened from this source.
     pub(crate) async fn is_signed_in_from(&self, user: UserId, source: &str, now: UnixMillis) -> Result<bool, DbError> {
         let items = within(self.0.query(&partition(user))).await?;

@@ -1,4 +1,4 @@
-//! Second factors in sessions: a session that has shown one again, a new authenticator, and the removal of one.
+//! Second factors in sessions: a session that has shown one again, a new factor, and the removal of one.
 
 use tracing::warn;
 
@@ -8,18 +8,22 @@ use crate::{
     db::{
         Database, DbError,
         factors::{
+            passkeys::{self, Added, NewPasskey, Obstacle},
             recovery_codes,
+            removals::{self, RemovedFactor},
             totp::{self, Confirmation},
         },
+        session_endings,
     },
-    domain::{FactorChangeId, MailId, Methods, PresentedSession, Source, User, UserId},
+    domain::{FactorChangeId, MailId, Methods, PresentedSession, Source, TableSession, User, UserId},
     error::ApiError,
     http::Request,
-    security::token::TokenReply,
+    passkeys::rejected,
+    security::{RecoveryCode, token::TokenReply, webauthn::Rejected},
 };
 
 impl Sessions {
-    /// Records that the user of the request's session has shown a second factor, and returns a new access token and the current refresh token.
+    /// Records that the user of the request's session has shown a second factor with these methods, and returns a new access token and the current refresh token.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the session has ended.
@@ -28,12 +32,13 @@ impl Sessions {
         request: &Request,
         session: PresentedSession,
         user: &User,
+        shown: Methods,
     ) -> Result<TokenReply, ApiError> {
-        self.renew_with(request, session, user, Methods::ONE_TIME_CODE, None).await
+        self.renew_with(request, session, user, shown, None).await
     }
 
     /// Makes an enrolment a factor, and ends all sessions of the user. Opens a session that inherits the `auth_time` of the presented one, and returns its
-    /// tokens. `user` is the account, as it was when the enrolment was read.
+    /// tokens, and whether the account has got the recovery codes. `user` is the account, as it was when the enrolment was read.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the presented session has ended, or if the enrolment was replaced or confirmed in the meantime. If DynamoDB fails, the
@@ -44,48 +49,92 @@ impl Sessions {
         database: &Database,
         confirmation: Confirmation<'_>,
         user: &User,
-    ) -> Result<TokenReply, ApiError> {
-        let (presented, source) = (confirmation.session, request.source());
+    ) -> Result<(TokenReply, bool), ApiError> {
+        let (presented, codes, source) = (confirmation.session, confirmation.codes, request.source());
         let replacement = self.replacement(request, &source);
         let confirmed = totp::confirm(database, confirmation, replacement).await?.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::TotpAdded, Some(user.id));
+        let has_codes = confirmed.has_codes;
         if let Some(session) = confirmed.session {
-            return self.mint_fresh(request, &session);
+            return Ok((self.mint_fresh(request, &session)?, has_codes));
         }
-        let user = User { credential_version: confirmed.version, ..user.clone() };
+        let in_table = presented.in_table.ok_or(ApiError::TokenRevoked)?;
+        let user = User { credential_version: version_after(in_table), ..user.clone() };
         let replaced = self.replace_in_table(request, database, presented, &user, Methods::ONE_TIME_CODE).await;
-        // The user will never see the recovery codes, so they must not count as codes that the user has.
-        if replaced.is_err()
-            && let Err(problem) = recovery_codes::delete(database, user.id).await
-        {
-            warn!(user_id = user.id.0, %problem, "an account has recovery codes that its user has not seen");
+        if replaced.is_err() && has_codes {
+            delete_unseen_codes(database, user.id, codes).await;
         }
-        replaced
+        Ok((replaced?, has_codes))
     }
 
-    /// Removes the authenticator of the user of an authenticated request, and ends the user's other sessions. Sessions in DynamoDB end first. So if a store
-    /// fails, the authenticator may still be there, and the user can repeat the request.
+    /// Adds a passkey, and ends all other sessions of the user. The session of the request stays live, and has shown the passkey.
     ///
     /// # Errors
-    /// [`ApiError::TotpNotFound`] if the account has no authenticator. [`ApiError::TokenRevoked`] if the session of the request has ended.
-    pub async fn remove_totp(
+    /// [`ApiError::PasskeyExists`], [`ApiError::TooManyPasskeys`], and [`ApiError::PasskeyRejected`] if the challenge was used before.
+    /// [`ApiError::TokenRevoked`] if the presented session has ended. If DynamoDB fails, the passkey is a factor without recovery codes, and the user
+    /// signs in with it.
+    pub async fn add_passkey(&self, database: &Database, new: &NewPasskey<'_>) -> Result<Added, ApiError> {
+        let user = new.session.user_id;
+        let Some(added) = passkeys::add(database, new).await? else {
+            return Err(match passkeys::obstacle(database, new).await? {
+                Obstacle::Replayed => rejected(Rejected::Replayed, Some(user)),
+                Obstacle::Exists => ApiError::PasskeyExists,
+                Obstacle::TooMany => ApiError::TooManyPasskeys,
+                Obstacle::SessionEnded => ApiError::TokenRevoked,
+            });
+        };
+        audit::record(Event::PasskeyAdded, Some(user));
+        let kept = self.keep_in_table(database, new.session, Some(Methods::PASSKEY)).await;
+        if kept.is_err() && added.has_codes {
+            delete_unseen_codes(database, user, new.codes).await;
+        }
+        kept.map(|()| added)
+    }
+
+    /// After a change that raised the credential version: gives the session of the request the new version in DynamoDB, records that it has shown
+    /// `shown`, and ends the others. Does nothing if the sessions are in PostgreSQL, where the statement has done this.
+    async fn keep_in_table(
+        &self,
+        database: &Database,
+        presented: PresentedSession,
+        shown: Option<Methods>,
+    ) -> Result<(), ApiError> {
+        let (Store::DynamoDb(table), Some(in_table)) = (&self.store, presented.in_table) else { return Ok(()) };
+        let (user, version) = (presented.user_id, version_after(in_table));
+        let methods = shown.map_or(in_table.methods, |shown| in_table.methods.and(shown));
+        let is_kept = table.keep(user, presented.session_id, TableSession { methods, ..in_table }, version).await?;
+        table.raise_minimum_version(user, version).await?;
+        // The other sessions have ended. `sweep` deletes the debt if this fails.
+        if let Err(problem) = session_endings::settle(database, user, version).await {
+            warn!(user_id = user.0, %problem, "sessions were ended in DynamoDB, but this was not recorded in PostgreSQL");
+        }
+        if is_kept { Ok(()) } else { Err(ApiError::TokenRevoked) }
+    }
+
+    /// Removes a factor of the user of an authenticated request, and ends the user's other sessions. The session of the request stays live.
+    ///
+    /// # Errors
+    /// [`ApiError::TotpNotFound`] or [`ApiError::PasskeyNotFound`] if the account has no such factor. [`ApiError::TokenRevoked`] if the session of the
+    /// request has ended. If DynamoDB fails, the factor is removed, and `sweep` ends all sessions of the user.
+    pub async fn remove_factor(
         &self,
         request: &Request,
         database: &Database,
         caller: Authenticated,
+        factor: RemovedFactor,
     ) -> Result<(), ApiError> {
-        let mut rng = request.rng();
+        let (session, mut rng) = (caller.presented(), request.rng());
         let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
-        if let Store::DynamoDb(table) = &self.store {
-            let ended = table.end_others(caller.user_id, caller.session_id, request.arrived_at()).await?;
-            ended.ok_or(ApiError::TokenRevoked)?;
-        }
-        let is_removed = totp::remove(database, caller.presented(), change, notice).await?;
+        let (event, not_found) = match factor {
+            RemovedFactor::Totp => (Event::TotpRemoved, ApiError::TotpNotFound),
+            RemovedFactor::Passkey(_) => (Event::PasskeyRemoved, ApiError::PasskeyNotFound),
+        };
+        let is_removed = removals::remove(database, session, factor, change, notice).await?;
         if !is_removed.ok_or(ApiError::TokenRevoked)? {
-            return Err(ApiError::TotpNotFound);
+            return Err(not_found);
         }
-        audit::record(Event::TotpRemoved, Some(caller.user_id));
-        Ok(())
+        audit::record(event, Some(caller.user_id));
+        self.keep_in_table(database, session, None).await
     }
 
     /// Whether a user has a live session in DynamoDB that was opened from this source. `None` if sessions are in PostgreSQL.
@@ -101,5 +150,18 @@ impl Sessions {
                 table.is_signed_in_from(user, source.as_str(), request.arrived_at()).await.map(Some)
             }
         }
+    }
+}
+
+/// The credential version after a change in this session. The statement has demanded the version of the session, and raised it by one. The account may
+/// have a higher version by now, because of another change, which must end this session.
+fn version_after(session: TableSession) -> i32 {
+    session.version + 1
+}
+
+/// Deletes the recovery codes that a failed request has made. The user will never see them, so they must not count as codes that the user has.
+async fn delete_unseen_codes(database: &Database, user: UserId, codes: &[RecoveryCode]) {
+    if let Err(problem) = recovery_codes::delete(database, user, codes).await {
+        warn!(user_id = user.0, %problem, "an account has recovery codes that its user has not seen");
     }
 }

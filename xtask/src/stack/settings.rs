@@ -17,6 +17,9 @@ const HEAD: &str = "# The functions' environment in the local stack. You may cha
 const TAIL: &str =
     "# Each start overwrites the lines below. To use another database, set DATABASE_URL where you start the stack.";
 
+/// The origin of a front end on this machine, which `AllowedOrigins` in template.yaml allows by default, too.
+const FRONT_END: &str = "http://localhost:3000";
+
 #[derive(Clone)]
 pub struct Settings {
     path: PathBuf,
@@ -59,9 +62,13 @@ impl Settings {
         if before.is_empty() {
             kept.push_str(HEAD);
         }
+        // Passkeys need a domain, and a browser accepts `localhost` as one, without TLS. It accepts no IP address.
+        let api_on_localhost = addresses.api.replace("127.0.0.1", "localhost");
         let defaults = [
             ("JWT_SECRET_KEY", random_hex(32)?),
             ("DATA_SECRET_KEY", STANDARD.encode(random(32)?)),
+            ("PASSKEY_RP_ID", "localhost".to_owned()),
+            ("PASSKEY_ORIGINS", format!("{api_on_localhost},{FRONT_END}")),
             ("MAIL_FROM", "no-reply@example.com".to_owned()),
             // The walk-through uses the password `password123`. The defaults of a deployment, 15 and `on`, would refuse it.
             ("PASSWORD_MIN_LENGTH", "8".to_owned()),

@@ -36,13 +36,13 @@ pub(super) const TEXTS: Texts = Texts {
             Passwort fest.",
     },
     undo_factor: PageTexts {
-        heading: "Authenticator-App entfernen",
-        explanation: "Die Authenticator-App und ihre Wiederherstellungscodes werden aus dem Konto entfernt, und alle Geräte werden abgemeldet. \
-            Danach erhalten Sie eine E-Mail mit einem Link, um ein neues Passwort festzulegen.",
-        submit: "Authenticator-App entfernen",
-        if_expired: "Ein Link funktioniert nur einmal und für begrenzte Zeit. Wenn Sie die Authenticator-App schon entfernt haben, legen Sie mit dem \
+        heading: "Neuen zweiten Faktor entfernen",
+        explanation: "Die Authenticator-App oder der Passkey aus der E-Mail wird aus dem Konto entfernt, mit allem, was danach hinzugefügt \
+            wurde, zum Beispiel Wiederherstellungscodes oder Passkeys. Alle Geräte werden abgemeldet. Danach erhalten Sie eine E-Mail mit einem Link, um ein neues Passwort festzulegen.",
+        submit: "Zweiten Faktor entfernen",
+        if_expired: "Ein Link funktioniert nur einmal und für begrenzte Zeit. Wenn Sie den zweiten Faktor schon entfernt haben, legen Sie mit dem \
             Link aus der E-Mail, die Sie danach erhalten haben, ein neues Passwort fest.",
-        done: "Die Authenticator-App ist entfernt",
+        done: "Der zweite Faktor ist entfernt",
         what_next: "Alle Geräte wurden abgemeldet. In wenigen Minuten erhalten Sie eine E-Mail mit einem Link. Bitte legen Sie damit ein neues \
             Passwort fest.",
     },

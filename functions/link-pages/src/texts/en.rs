@@ -34,13 +34,13 @@ pub(super) const TEXTS: Texts = Texts {
         what_next: "All devices were signed out. In a few minutes, you get a mail with a link. Please set a new password with it.",
     },
     undo_factor: PageTexts {
-        heading: "Remove the authenticator app",
-        explanation: "The authenticator app and its recovery codes are removed from the account, and all devices are signed out. Then you get a mail \
-            with a link to set a new password.",
-        submit: "Remove the authenticator app",
-        if_expired: "A link works only once and for a limited time. If you have removed the authenticator app already, set a new password with the \
+        heading: "Remove the new second factor",
+        explanation: "The authenticator app or the passkey that the mail is about is removed from the account, with whatever was added after it, \
+            such as recovery codes or passkeys. All devices are signed out. Then you get a mail with a link to set a new password.",
+        submit: "Remove the second factor",
+        if_expired: "A link works only once and for a limited time. If you have removed the second factor already, set a new password with the \
             link in the mail that you got afterwards.",
-        done: "The authenticator app is removed",
+        done: "The second factor is removed",
         what_next: "All devices were signed out. In a few minutes, you get a mail with a link. Please set a new password with it.",
     },
     keep_account: PageTexts {

@@ -36,13 +36,14 @@ pub(super) const TEXTS: Texts = Texts {
             contraseña nueva.",
     },
     undo_factor: PageTexts {
-        heading: "Quitar la aplicación de autenticación",
-        explanation: "La aplicación de autenticación y sus códigos de recuperación se quitarán de la cuenta y se cerrará la sesión en todos los \
-            dispositivos. Después recibirá un correo con un enlace para elegir una contraseña nueva.",
-        submit: "Quitar la aplicación",
-        if_expired: "Un enlace funciona una sola vez y durante un tiempo limitado. Si ya ha quitado la aplicación de autenticación, elija una \
-            contraseña nueva con el enlace del correo que recibió después.",
-        done: "La aplicación de autenticación se ha quitado",
+        heading: "Quitar el nuevo segundo factor",
+        explanation: "La aplicación de autenticación o la llave de acceso de la que trata el correo se quitará de la cuenta, junto con lo que se haya \
+            añadido después, por ejemplo códigos de recuperación o llaves de acceso. Se cerrará la sesión en todos los dispositivos. Después recibirá un correo con un enlace para elegir \
+            una contraseña nueva.",
+        submit: "Quitar el segundo factor",
+        if_expired: "Un enlace funciona una sola vez y durante un tiempo limitado. Si ya ha quitado el segundo factor, elija una contraseña nueva con \
+            el enlace del correo que recibió después.",
+        done: "El segundo factor se ha quitado",
         what_next: "Se ha cerrado la sesión en todos los dispositivos. En unos minutos recibirá un correo con un enlace. Úselo para elegir una \
             contraseña nueva.",
     },

@@ -36,13 +36,13 @@ pub(super) const TEXTS: Texts = Texts {
             l’utiliser pour choisir un nouveau mot de passe.",
     },
     undo_factor: PageTexts {
-        heading: "Retirer l’application d’authentification",
-        explanation: "L’application d’authentification et ses codes de récupération seront retirés du compte et tous les appareils seront \
-            déconnectés. Vous recevrez ensuite un e-mail contenant un lien pour choisir un nouveau mot de passe.",
-        submit: "Retirer l’application",
-        if_expired: "Un lien ne fonctionne qu’une seule fois et pendant une durée limitée. Si vous avez déjà retiré l’application \
-            d’authentification, choisissez un nouveau mot de passe avec le lien de l’e-mail reçu ensuite.",
-        done: "L’application d’authentification est retirée",
+        heading: "Retirer le nouveau second facteur",
+        explanation: "L’application d’authentification ou la clé d’accès dont parle l’e-mail sera retirée du compte, avec ce qui a été ajouté \
+            ensuite, par exemple des codes de récupération ou des clés d’accès. Tous les appareils seront déconnectés. Vous recevrez ensuite un e-mail contenant un lien pour choisir un nouveau mot de passe.",
+        submit: "Retirer le second facteur",
+        if_expired: "Un lien ne fonctionne qu’une seule fois et pendant une durée limitée. Si vous avez déjà retiré le second facteur, choisissez un \
+            nouveau mot de passe avec le lien de l’e-mail reçu ensuite.",
+        done: "Le second facteur est retiré",
         what_next: "Tous les appareils ont été déconnectés. Dans quelques minutes, vous recevrez un e-mail contenant un lien\u{a0}: veuillez \
             l’utiliser pour choisir un nouveau mot de passe.",
     },

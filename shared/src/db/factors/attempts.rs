@@ -5,29 +5,39 @@
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{is_confirmed, is_remembered, recovery_codes_of, remember_change};
+use super::{
+    factor_counter_keys, factor_counters, has_factor, is_confirmed, is_remembered,
+    passkeys::{known, known_passkeys},
+    recovery_codes_of, remember_change,
+};
 use crate::{
     db::{
         AnyStatement, Database, DbError, Value,
         outbox::owe_factor_notice,
         rules::{
-            count_within_window, counter_key, is_deleted, one_more, seconds_until, session_is_live,
-            session_is_presented, user_columns,
+            count_within_window, is_deleted, one_more, seconds_until, session_is_live, session_is_presented,
+            user_columns,
         },
         seconds,
         statement::Statement,
         throttle::clear_counters,
         users::user,
     },
-    domain::{CounterKey, FactorChangeId, MailId, PresentedSession, Source, TooMany, UnixTime, User},
-    security::{Encrypted, LinkTokenHash, RecoveryCodeHash, policy},
+    domain::{
+        CounterKey, FactorChangeId, FactorCounters, FactorId, MailId, PresentedSession, Source, TooMany, UnixTime, User,
+    },
+    security::{
+        Encrypted, LinkTokenHash, RecoveryCodeHash,
+        policy::{self, Limit},
+        webauthn::{Asserted, Challenge, KnownPasskey},
+    },
 };
 
 /// All statements of this module.
 pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 5] = [&ISSUE, &TRY_AT_SIGN_IN, &TRY_IN_SESSION, &USE, &WARN];
 
 /// If the answer of an earlier run was lost, the second run finds the token.
-static ISSUE: Statement<4> = Statement {
+static ISSUE: Statement<5> = Statement {
     sql: concat!(
         "
     WITH issued AS (
@@ -38,29 +48,45 @@ static ISSUE: Statement<4> = Statement {
     )
     SELECT ",
         recovery_codes_of!("issued.user_id"),
-        " AS recovery_codes FROM issued"
+        " AS recovery_codes, ",
+        known_passkeys!("issued.user_id", of: "$5"),
+        " FROM issued"
     ),
-    types: [Type::BYTEA, Type::INT8, Type::INT4, Type::FLOAT8],
+    types: [Type::BYTEA, Type::INT8, Type::INT4, Type::FLOAT8, Type::TEXT],
 };
 
-/// Stores the token of a sign-in with the right password. Returns the number of recovery codes of the account. `None` if the credentials have changed since
-/// the password was verified.
-pub async fn issue(db: &Database, token: &LinkTokenHash, user: &User) -> Result<Option<i64>, DbError> {
+/// The factors with which a sign-in can be completed, besides the authenticator.
+pub struct OtherFactors {
+    /// The number of recovery codes of the account.
+    pub recovery_codes: i64,
+    /// Its passkeys at this relying party.
+    pub passkeys: Vec<KnownPasskey>,
+}
+
+/// Stores the token of a sign-in with the right password. Returns the other factors of the account. `rp_id` is the relying party, if there are passkeys.
+/// `None` if the credentials have changed since the password was verified.
+pub async fn issue(
+    db: &Database,
+    token: &LinkTokenHash,
+    user: &User,
+    rp_id: Option<&str>,
+) -> Result<Option<OtherFactors>, DbError> {
     let values = [
         &token.as_bytes() as _,
         &user.id.0 as _,
         &user.credential_version as _,
         &seconds(policy::MFA_TOKEN_LIFETIME) as _,
+        &rp_id as _,
     ];
     match db.query_opt(&ISSUE, values).await {
         Err(error) if error.is_foreign_key_violation() => Ok(None),
-        row => Ok(row?.map(|row| row.get("recovery_codes"))),
+        row => Ok(row?.map(|row| OtherFactors { recovery_codes: row.get("recovery_codes"), passkeys: known(&row) })),
     }
 }
 
 /// Counts an attempt to show a second factor of the account that fulfils the condition `$account`: in `$tried`, which returns the tries of the token if it
-/// may be made, and if it is a code of an authenticator (`$5`), for the account and the source `$4` together, then for the account. Recovery codes are
-/// not counted there, because nobody can guess them, and so a user whose authenticator is closed can still use one. `$is_signed_in_here` says whether the account has a live session that
+/// may be made, and if it is a code of an authenticator (`$5`), for the account and the source `$4` together, then for the account. Recovery codes and
+/// passkeys are not counted there, because nobody can guess them, and so a user whose authenticator is closed can still use one. `$is_signed_in_here` says whether the account has a live session that
 /// was opened from this source. If it is NULL, the statement asks PostgreSQL.
 ///
 /// The other parameters are: `$6` and `$7`, the limit and the period of an account and a source; `$8`, the limit of an account; and `$9`, the time by which
@@ -79,10 +105,8 @@ macro_rules! try_factor {
             "
     ), named AS (
         SELECT ",
-            counter_key!("'second factor both ' || $4 || ' ' || id"),
-            " AS both_key, ",
-            counter_key!("'second factor account ' || id"),
-            " AS account_key FROM account
+            factor_counter_keys!(source: "$4"),
+            " FROM account
     ), owner AS (
         SELECT coalesce(",
             $is_signed_in_here,
@@ -218,10 +242,8 @@ pub struct CountedFactor {
     pub attempts: i32,
     /// The time, by PostgreSQL's clock.
     pub now: UnixTime,
-    /// Counts the attempts at this account from this source.
-    both: CounterKey,
-    /// Counts the attempts at this account.
-    account: CounterKey,
+    /// The counters of the attempt.
+    pub counters: FactorCounters,
 }
 
 /// An authenticator.
@@ -278,7 +300,6 @@ pub async fn try_in_session(
 
 /// The attempt of a row of [`try_factor!`]. `None` if other attempts have used up the token since the statement began.
 fn tried(row: &Row) -> Option<Tried> {
-    let key = |name| CounterKey::from_stored(row.get(name));
     let user = user(row);
     let is_tried: bool = row.get("is_tried");
     if !is_tried && !row.get::<_, bool>("is_refused") {
@@ -294,8 +315,7 @@ fn tried(row: &Row) -> Option<Tried> {
             totp,
             attempts: row.get("attempts"),
             now: UnixTime(row.get("now")),
-            both: key("both_key"),
-            account: key("account_key"),
+            counters: factor_counters(row),
         })
     } else {
         let too_many = TooMany::wait(row.get("wait"));
@@ -303,9 +323,9 @@ fn tried(row: &Row) -> Option<Tried> {
     })
 }
 
-/// A code of an authenticator is used up by its step, and a recovery code by its deletion. Only then is the token of the sign-in deleted, and the attempt
-/// is no longer counted. Of many requests with one code or one token, only one succeeds.
-static USE: Statement<15> = Statement {
+/// A code of an authenticator is used up by its step, a recovery code by its deletion, and an assertion of a passkey by the row of its challenge. Only then
+/// is the token of the sign-in deleted, and the attempt is no longer counted. Of many requests with one code, one challenge or one token, only one succeeds.
+static USE: Statement<20> = Statement {
     sql: concat!(
         "
     WITH account AS (
@@ -320,13 +340,21 @@ static USE: Statement<15> = Statement {
         " AND t.last_step < $6
         RETURNING account.id
     ), used AS (
-        DELETE FROM recovery_codes r USING account, totp t
-        WHERE r.user_id = account.id AND r.code_hash = $9 AND t.user_id = account.id AND ",
-        is_confirmed!(),
+        DELETE FROM recovery_codes r USING account WHERE r.user_id = account.id AND r.code_hash = $9 AND ",
+        has_factor!("account.id"),
         "
         RETURNING account.id, account.email
+    ), spent AS (
+        INSERT INTO used_challenges (challenge, expires_at)
+        SELECT $19, now() + $20 * interval '1 second' FROM account WHERE $19 IS NOT NULL
+        ON CONFLICT (challenge) DO NOTHING
+        RETURNING challenge
+    ), asserted AS (
+        UPDATE passkeys p SET sign_count = $17, backed_up = $18, last_used_at = now() FROM account, spent
+        WHERE p.factor_id = $16 AND p.user_id = account.id AND (p.sign_count = 0 OR p.sign_count < $17)
+        RETURNING account.id
     ), factor AS (
-        SELECT id FROM shown UNION ALL SELECT id FROM used
+        SELECT id FROM shown UNION ALL SELECT id FROM used UNION ALL SELECT id FROM asserted
     ), token_used AS (
         DELETE FROM mfa_tokens m USING factor WHERE m.token_hash = $3 AND m.user_id = factor.id RETURNING factor.id
     ), done AS (
@@ -363,6 +391,11 @@ static USE: Statement<15> = Statement {
         Type::BYTEA,
         Type::UUID,
         Type::FLOAT8,
+        Type::UUID,
+        Type::INT8,
+        Type::BOOL,
+        Type::BYTEA,
+        Type::FLOAT8,
     ],
 };
 
@@ -377,27 +410,39 @@ pub enum RightFactor {
     },
     /// A recovery code, which may not be one of the account's.
     RecoveryCode(RecoveryCodeHash),
+    /// An assertion of a passkey.
+    Passkey {
+        /// The id of the passkey.
+        passkey: FactorId,
+        /// What the authenticator said.
+        asserted: Asserted,
+        /// The challenge that it has answered.
+        challenge: Challenge,
+    },
 }
 
 /// Uses a factor up, and the token of the sign-in that waited for it, if there is one. Undoes the counting of the attempt. For a recovery code, writes the
-/// notice into the outbox. Returns the number of recovery codes that are left. `None` if the code was used before or is not one of the account's, if the
+/// notice into the outbox. Returns the number of recovery codes that are left. `None` if the factor was used before or is not one of the account's, if the
 /// token was used, or if the credentials have changed.
 pub async fn use_factor(
     db: &Database,
-    counted: &CountedFactor,
+    user: &User,
+    counters: &FactorCounters,
     token: Option<&LinkTokenHash>,
     factor: RightFactor,
     change: FactorChangeId,
     notice: MailId,
 ) -> Result<Option<i64>, DbError> {
-    let (step, renewed, code) = match factor {
-        RightFactor::Totp { step, renewed } => (Some(step), renewed, None),
-        RightFactor::RecoveryCode(code) => (None, None, Some(code)),
-    };
+    let (mut step, mut renewed, mut code, mut passkey) = (None, None, None, None);
+    match factor {
+        RightFactor::Totp { step: new_step, renewed: new_secret } => (step, renewed) = (Some(new_step), new_secret),
+        RightFactor::RecoveryCode(hash) => code = Some(hash),
+        RightFactor::Passkey { passkey: id, asserted, challenge } => passkey = Some((id, asserted, challenge)),
+    }
     let nothing: Option<&[u8]> = None;
     let values = [
-        &counted.user.id.0 as _,
-        &counted.user.credential_version as _,
+        &user.id.0 as _,
+        &user.credential_version as _,
         &token.map(LinkTokenHash::as_bytes) as _,
         &change.0 as _,
         &seconds(policy::USED_PROOF_KEPT) as _,
@@ -405,18 +450,23 @@ pub async fn use_factor(
         &renewed.as_ref().map(|secret| &*secret.bytes) as _,
         &renewed.as_ref().map(|secret| &*secret.key_id) as _,
         &code.as_ref().map(RecoveryCodeHash::as_bytes) as _,
-        &counted.both.as_bytes() as _,
+        &counters.both.as_bytes() as _,
         &nothing as Value<'_>,
-        &counted.account.as_bytes() as _,
+        &counters.account.as_bytes() as _,
         &nothing as _,
         &notice.0 as _,
         &seconds(policy::NOTICE_LIFETIME) as _,
+        &passkey.map(|(id, ..)| id.0) as _,
+        &passkey.map(|(_, asserted, _)| i64::from(asserted.sign_count)) as _,
+        &passkey.map(|(_, asserted, _)| asserted.backed_up) as _,
+        &passkey.as_ref().map(|(.., challenge)| challenge.as_bytes()) as _,
+        &seconds(policy::USED_CHALLENGE_KEPT) as _,
     ];
     Ok(db.query_opt(&USE, values).await?.map(|row| row.get("recovery_codes")))
 }
 
 /// If the answer of an earlier run was lost, the limit of these mails refuses the second one.
-static WARN: Statement<6> = Statement {
+static WARN: Statement<7> = Statement {
     sql: concat!(
         "
     WITH account AS (
@@ -428,17 +478,36 @@ static WARN: Statement<6> = Statement {
     ), due AS (
         SELECT account.* FROM account, warned
     ), ",
-        owe_factor_notice!("notice", "'second_factor_failed ' || $5", for "due", id: "$5", page: "NULL", lifetime: "$6"),
+        owe_factor_notice!("notice", "$7 || ' ' || $5", for "due", id: "$5", page: "NULL", lifetime: "$6"),
         "
     SELECT id FROM due"
     ),
-    types: [Type::INT8, Type::BYTEA, Type::INT4, Type::FLOAT8, Type::UUID, Type::FLOAT8],
+    types: [Type::INT8, Type::BYTEA, Type::INT4, Type::FLOAT8, Type::UUID, Type::FLOAT8, Type::TEXT],
 };
 
-/// Writes the mail into the outbox that tells a user that somebody knows the password, unless the limit of these mails is reached.
-pub async fn warn(db: &Database, user: &User, notice: MailId) -> Result<(), DbError> {
-    let limit = policy::WRONG_CODE_MAILS_OF_ACCOUNT;
-    let counter = CounterKey::of(&["second-factor", "warning", "user", &user.id.to_string()]);
+/// A mail that warns a user.
+#[derive(Debug, Clone, Copy)]
+pub enum Warning {
+    /// Somebody knows the password.
+    PasswordKnown,
+    /// There may be a copy of a passkey.
+    PasskeyCopied,
+}
+
+impl Warning {
+    /// The kind of mail, and how many of these mails an account gets.
+    fn kind(self) -> (&'static str, Limit) {
+        match self {
+            Self::PasswordKnown => ("second_factor_failed", policy::WRONG_CODE_MAILS_OF_ACCOUNT),
+            Self::PasskeyCopied => ("passkey_copied", policy::COPIED_PASSKEY_MAILS_OF_ACCOUNT),
+        }
+    }
+}
+
+/// Writes a warning into the outbox, unless the limit of these mails is reached.
+pub async fn warn(db: &Database, user: &User, warning: Warning, notice: MailId) -> Result<(), DbError> {
+    let (kind, limit) = warning.kind();
+    let counter = CounterKey::of(&[kind, "warning", "user", &user.id.to_string()]);
     let values = [
         &user.id.0 as _,
         &counter.as_bytes() as _,
@@ -446,6 +515,7 @@ pub async fn warn(db: &Database, user: &User, notice: MailId) -> Result<(), DbEr
         &seconds(limit.window) as _,
         &notice.0 as _,
         &seconds(policy::NOTICE_LIFETIME) as _,
+        &kind as _,
     ];
     db.query_opt(&WARN, values).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::is_confirmed;
+use super::has_factor;
 use crate::{
     db::{
         AnyStatement, Database, DbError,
@@ -21,12 +21,10 @@ pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 3] = [&COUNT, &REPLACE,
 static COUNT: Statement<3> = Statement {
     sql: concat!(
         "
-    SELECT count(r.user_id) AS codes, floor(extract(epoch FROM min(r.created_at)))::bigint AS made_at
-    FROM users u
-        LEFT JOIN totp t ON t.user_id = u.id AND ",
-        is_confirmed!(),
-        "
-        LEFT JOIN recovery_codes r ON r.user_id = t.user_id
+    SELECT ",
+        has_factor!("u.id"),
+        " AS has_factor, count(r.user_id) AS codes, floor(extract(epoch FROM min(r.created_at)))::bigint AS made_at
+    FROM users u LEFT JOIN recovery_codes r ON r.user_id = u.id
     WHERE ",
         session_is_presented!(),
         " GROUP BY u.id"
@@ -45,9 +43,10 @@ pub struct RecoveryCodesLeft {
 /// Counts the recovery codes of the user of a session. `None` if the session is not live.
 pub async fn count(db: &Database, session: PresentedSession) -> Result<Option<RecoveryCodesLeft>, DbError> {
     let row = db.query_opt(&COUNT, [&session.user_id.0, &session.session_id.0, &session.version()]).await?;
-    Ok(row.map(|row| RecoveryCodesLeft {
-        left: row.get("codes"),
-        created_at: row.get::<_, Option<i64>>("made_at").map(UnixTime),
+    Ok(row.map(|row| {
+        // Without a factor, codes that a removal has left behind do not count.
+        let made_at = row.get::<_, bool>("has_factor").then(|| row.get::<_, Option<i64>>("made_at")).flatten();
+        RecoveryCodesLeft { left: made_at.map_or(0, |_| row.get("codes")), created_at: made_at.map(UnixTime) }
     }))
 }
 
@@ -71,8 +70,8 @@ macro_rules! set_recovery_codes {
 }
 pub(super) use set_recovery_codes;
 
-/// `due` locks the authenticator by an update that changes nothing. So no codes are made for an authenticator that a concurrent statement has removed. If
-/// a removal waits for this statement, some codes may remain. They are not counted, and no request accepts them.
+/// If a concurrent statement removes the last factor, the codes may remain. They are not counted, no request accepts them, and the codes of the next
+/// factor take their places.
 ///
 /// The second run of this statement sets the same codes again. It finds the notice of the first run, and writes no other one.
 static REPLACE: Statement<6> = Statement {
@@ -85,9 +84,9 @@ static REPLACE: Statement<6> = Statement {
         session_is_presented!(),
         "
     ), due AS (
-        UPDATE totp t SET confirmed_at = t.confirmed_at FROM account WHERE t.user_id = account.id AND ",
-        is_confirmed!(),
-        " RETURNING account.id, account.email
+        SELECT id, email FROM account WHERE ",
+        has_factor!("account.id"),
+        "
     ), ",
         set_recovery_codes!("$4" for "due"),
         ", told AS (
@@ -120,12 +119,14 @@ pub async fn replace(
     Ok(db.query_opt(&REPLACE, values).await?.map(|row| row.get("has_factor")))
 }
 
-static DELETE: Statement<1> =
-    Statement { sql: "DELETE FROM recovery_codes WHERE user_id = $1 RETURNING user_id", types: [Type::INT8] };
+static DELETE: Statement<2> = Statement {
+    sql: "DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = ANY ($2) RETURNING user_id",
+    types: [Type::INT8, Type::BYTEA_ARRAY],
+};
 
-/// Deletes all recovery codes of a user.
-pub async fn delete(db: &Database, user: UserId) -> Result<(), DbError> {
-    db.query(&DELETE, [&user.0]).await.map(drop)
+/// Deletes these recovery codes of a user.
+pub async fn delete(db: &Database, user: UserId, codes: &[RecoveryCode]) -> Result<(), DbError> {
+    db.query(&DELETE, [&user.0, &hashes(codes)]).await.map(drop)
 }
 
 /// The hashes of the codes, as the database stores them.

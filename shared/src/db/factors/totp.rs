@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
-    is_confirmed, is_remembered,
+    has_factor, is_confirmed, is_remembered,
     recovery_codes::{hashes, set_recovery_codes},
     remember_change,
 };
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 4] = [&ENROL, &TRY_ENROLMENT, &CONFIRM, &REMOVE];
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 3] = [&ENROL, &TRY_ENROLMENT, &CONFIRM];
 
 /// A new enrolment replaces a pending one. If the answer of an earlier run was lost, the second run replaces the enrolment by itself.
 static ENROL: Statement<7> = Statement {
@@ -135,8 +135,7 @@ pub async fn try_enrolment(
 /// `confirmed` demands the factor again, because a new enrolment may have replaced it while this statement waited for the row of `users`. Then the
 /// sessions have ended, and nothing else changes.
 ///
-/// The authenticator is the only factor that an account can have, so the account gets new recovery codes. If the answer of an earlier run was lost, the
-/// `SELECT` after `UNION ALL` finds what it did.
+/// The first factor of the account brings recovery codes. If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did.
 static CONFIRM: Statement<18> = Statement {
     sql: concat!(
         "
@@ -158,11 +157,15 @@ static CONFIRM: Statement<18> = Statement {
         UPDATE totp t SET confirmed_at = now(), last_step = $5, expires_at = 'infinity' FROM changed
         WHERE t.user_id = changed.id AND t.factor_id = $4
         RETURNING changed.id, changed.email, changed.credential_version
+    ), first_factor AS (
+        SELECT id FROM confirmed WHERE NOT ",
+        has_factor!("confirmed.id"),
+        "
     ), ",
-        set_recovery_codes!("$6" for "confirmed"),
+        set_recovery_codes!("$6" for "first_factor"),
         ", undo AS (
-        INSERT INTO factor_undos (factor_id, user_id, token_hash, expires_at)
-        SELECT $4, id, $7, now() + $8 * interval '1 second' FROM confirmed
+        INSERT INTO factor_undos (factor_id, user_id, kind, token_hash, expires_at)
+        SELECT $4, id, 'totp', $7, now() + $8 * interval '1 second' FROM confirmed
     ), ",
         remember_change!("confirmed", id: "$17", lifetime: "$18"),
         ", ",
@@ -175,13 +178,13 @@ static CONFIRM: Statement<18> = Statement {
         FROM confirmed JOIN sessions s ON s.id = $2 WHERE $3 IS NULL
         RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at, amr
     )
-    SELECT confirmed.credential_version, ",
+    SELECT EXISTS (SELECT FROM first_factor) AS has_codes, ",
         session_columns!(),
         " FROM confirmed LEFT JOIN opened s ON true
     UNION ALL
-    SELECT u.credential_version, ",
+    SELECT EXISTS (SELECT FROM recovery_codes r WHERE r.user_id = f.user_id AND r.code_hash = ANY ($6)) AS has_codes, ",
         session_columns!(),
-        " FROM factor_changes f JOIN users u ON u.id = f.user_id LEFT JOIN sessions s ON s.id = $11 WHERE f.id = $17"
+        " FROM factor_changes f LEFT JOIN sessions s ON s.id = $11 WHERE f.id = $17"
     ),
     types: [
         Type::INT8,
@@ -213,7 +216,7 @@ pub struct Confirmation<'a> {
     pub factor: FactorId,
     /// The step of the code that was shown.
     pub step: i64,
-    /// The recovery codes that the account gets.
+    /// The recovery codes that the account gets if this is its first factor.
     pub codes: &'a [RecoveryCode],
     /// The hash of the token that removes the factor again.
     pub undo: &'a LinkTokenHash,
@@ -227,8 +230,8 @@ pub struct Confirmation<'a> {
 
 /// A confirmed enrolment.
 pub struct Confirmed {
-    /// The new credential version of the user.
-    pub version: i32,
+    /// Whether the account has got the recovery codes.
+    pub has_codes: bool,
     /// The new session. `None` if sessions are in DynamoDB.
     pub session: Option<Session>,
 }
@@ -264,65 +267,7 @@ pub async fn confirm(
     ];
     let row = db.query_opt(&CONFIRM, values).await?;
     Ok(row.map(|row| Confirmed {
-        version: row.get("credential_version"),
+        has_codes: row.get("has_codes"),
         session: row.get::<_, Option<Uuid>>("id").map(|_| sessions::session(&row)),
     }))
-}
-
-/// The other sessions in PostgreSQL end. The credential version stays as it is, so that the session of the request stays live.
-static REMOVE: Statement<7> = Statement {
-    sql: concat!(
-        "
-    WITH account AS (
-        SELECT u.id, u.email FROM users u WHERE ",
-        session_is_presented!(),
-        "
-    ), removed AS (
-        DELETE FROM totp t USING account WHERE t.user_id = account.id AND ",
-        is_confirmed!(),
-        " RETURNING account.id, account.email
-    ), codes_removed AS (
-        DELETE FROM recovery_codes r USING removed WHERE r.user_id = removed.id
-    ), undo_removed AS (
-        DELETE FROM factor_undos f USING removed WHERE f.user_id = removed.id
-    ), others_ended AS (
-        UPDATE sessions s SET revoked_at = now() FROM removed WHERE s.user_id = removed.id AND s.id <> $2 AND s.revoked_at IS NULL
-    ), ",
-        remember_change!("removed", id: "$4", lifetime: "$5"),
-        ", ",
-        owe_factor_notice!("notice", "'totp_removed ' || $6", for "removed", id: "$6", page: "NULL", lifetime: "$7"),
-        "
-    SELECT EXISTS (SELECT FROM removed) OR ",
-        is_remembered!("$4"),
-        " AS is_removed FROM account"
-    ),
-    types: [Type::INT8, Type::UUID, Type::INT4, Type::UUID, Type::FLOAT8, Type::UUID, Type::FLOAT8],
-};
-
-/// Removes the authenticator and the recovery codes of the user of a session, ends the other sessions in PostgreSQL, and writes the notice into the
-/// outbox. Returns whether there was an authenticator. `None` if the session is not live.
-pub async fn remove(
-    db: &Database,
-    session: PresentedSession,
-    change: FactorChangeId,
-    notice: MailId,
-) -> Result<Option<bool>, DbError> {
-    let values = [
-        &session.user_id.0 as _,
-        &session.session_id.0 as _,
-        &session.version() as _,
-        &change.0 as _,
-        &seconds(policy::USED_PROOF_KEPT) as _,
-        &notice.0 as _,
-        &seconds(policy::NOTICE_LIFETIME) as _,
-    ];
-    let mut is_removed = None;
-    // If the first run was executed after its answer was lost, the second one does not see yet what it has done. A third one does.
-    for _ in 0..2 {
-        is_removed = db.query_opt(&REMOVE, values).await?.map(|row| row.get("is_removed"));
-        if is_removed != Some(false) {
-            break;
-        }
-    }
-    Ok(is_removed)
 }
