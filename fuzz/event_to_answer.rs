@@ -16,7 +16,7 @@ use libfuzzer_sys::{
 };
 use serde_json::{Value, json};
 use shared::{
-    domain::{Email, Name, Session, SessionId, TokenId, UnixTime, UserId},
+    domain::{Email, Methods, Name, Session, SessionId, TokenId, UnixTime, UserId},
     environment::Environment,
     error::ApiError,
     http::{Message, Reply, Request},
@@ -122,6 +122,7 @@ static MINTED: LazyLock<TokenReply> = LazyLock::new(|| {
         refresh_id: TokenId(Uuid::nil()),
         refreshed_at: UnixTime(0),
         auth_time: UnixTime(0),
+        methods: Methods::PASSWORD,
         email_verified: false,
         expires_at: UnixTime(i64::MAX),
         now: UnixTime(0),

@@ -33,6 +33,7 @@ mod functions;
 pub mod jwt;
 pub mod keys;
 pub mod mailbox;
+pub mod passkey;
 mod person;
 mod postgres;
 mod postgres_proxy;

@@ -21,6 +21,10 @@ pub const EMAIL_CHANGE_REQUESTED: &str = "A new email address was requested for 
 pub const EMAIL_CHANGED: &str = "The email address of your account was changed";
 /// The subject of the notice with the link that removes a new authenticator.
 pub const TOTP_ADDED: &str = "An authenticator app was added to your account";
+/// The subject of the notice with the link that removes a new passkey.
+pub const PASSKEY_ADDED: &str = "A passkey was added to your account";
+/// The subject of the notice that a passkey was rejected because of its signature counter.
+pub const PASSKEY_COPIED: &str = "There may be a copy of your passkey";
 /// The subject of the notice that a change of the address was undone.
 pub const EMAIL_RESTORED: &str = "The change of your email address was undone";
 

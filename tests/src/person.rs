@@ -196,7 +196,7 @@ impl<'a> Person<'a> {
     }
 
     /// Sends a body with an access token.
-    pub(crate) async fn sends(&self, method: Method, path: &str, access_token: &str, body: Value) -> Reply {
+    pub async fn sends(&self, method: Method, path: &str, access_token: &str, body: Value) -> Reply {
         let fill_in =
             |request: RequestBuilder| request.header(SOURCE, &self.source).bearer_auth(access_token).json(&body);
         self.stack.send(method, path, fill_in).await

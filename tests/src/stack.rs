@@ -14,7 +14,9 @@ use crate::{
     database::TestDatabase,
     documents,
     functions::TestFunctions,
-    optional, server,
+    optional,
+    passkey::{ORIGIN, RP_ID},
+    server,
     state_table::{StateTable, Store},
     stored_sessions::StoredSessions,
     wait_until,
@@ -29,6 +31,9 @@ pub const DATA_KEY: &str = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=";
 pub(crate) const ACCESS_KEY: &str = "test";
 pub(crate) const SECRET_KEY: &str = "test";
 pub(crate) const REGION: &str = "us-east-1";
+
+/// Stands for the origin of the stack's own pages, until its port is known.
+const OWN_ORIGIN: &str = "own";
 
 /// A running service.
 pub struct Stack {
@@ -77,6 +82,8 @@ impl Stack {
         let variables = [
             ("JWT_SECRET_KEY", SECRET),
             ("DATA_SECRET_KEY", DATA_KEY),
+            ("PASSKEY_RP_ID", RP_ID),
+            ("PASSKEY_ORIGINS", ORIGIN),
             ("MAIL_FROM", "no-reply@example.com"),
             ("PASSWORD_MIN_LENGTH", "8"),
             ("PASSWORD_BLOCKLIST", "off"),
@@ -288,6 +295,12 @@ impl StackBuilder {
         self.with("EMAIL_VERIFICATION", "")
     }
 
+    /// Offers passkeys to pages that the stack itself serves below `http://localhost`, instead of to pages of [`ORIGIN`].
+    #[must_use]
+    pub fn with_passkeys_of_its_own_pages(self) -> Self {
+        self.with("PASSKEY_RP_ID", "localhost").with("PASSKEY_ORIGINS", OWN_ORIGIN)
+    }
+
     /// Sets how many processes each function may have at once.
     #[must_use]
     pub fn processes(mut self, max: usize) -> Self {
@@ -357,7 +370,11 @@ impl StackBuilder {
             self = self.with("STATE_TABLE", &table.name).with("AWS_ENDPOINT_URL_DYNAMODB", &table.endpoint);
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let base_url = format!("http://{}", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
+        let base_url = format!("http://{address}");
+        if self.environment.get("PASSKEY_ORIGINS").is_some_and(|origins| origins == OWN_ORIGIN) {
+            self = self.with("PASSKEY_ORIGINS", &format!("http://localhost:{}", address.port()));
+        }
         let owner = self.environment.get("DATABASE_URL").cloned().unwrap_or_else(|| database.url());
         let through_proxy = self.database_port.map(|port| database.functions_url_with_port(port));
         let defaults = [

@@ -61,9 +61,9 @@ pub async fn requests(browser: &Client) -> Vec<String> {
     serde_json::from_value(browser.execute(names, vec![]).await.unwrap()).unwrap()
 }
 
-/// Sends a command of the protocol of Chromium's developer tools.
-pub async fn devtools(browser: &Client, method: &'static str, params: Value) {
-    browser.issue_cmd(DevTools { method, params }).await.unwrap();
+/// Sends a command of the protocol of Chromium's developer tools, and returns its result.
+pub async fn devtools(browser: &Client, method: &'static str, params: Value) -> Value {
+    browser.issue_cmd(DevTools { method, params }).await.unwrap()
 }
 
 #[derive(Debug)]

@@ -93,7 +93,7 @@ async fn a_page_without_a_field_posts_and_says_that_it_is_done() {
     let browser = open_browser().await;
     for (page, done) in [
         ("undo-email-change", "Your address is restored"),
-        ("undo-factor", "The authenticator app is removed"),
+        ("undo-factor", "The second factor is removed"),
         ("keep-account", "Your account is kept"),
     ] {
         open(&browser, &stack, page).await;

@@ -5,6 +5,7 @@ mod accessibility;
 mod account_story;
 mod browser;
 mod link_pages;
+mod passkeys;
 
 use fantoccini::{Client, Locator};
 use serde_json::json;

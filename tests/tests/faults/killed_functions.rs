@@ -13,6 +13,7 @@ use tests::{
 use crate::{
     fault::Fault,
     operation::{Client, NEW_PASSWORD, Operation},
+    passkey_operation::PasskeyOperation,
 };
 
 /// A server that the functions use, behind a proxy that can hold a request to it.
@@ -109,7 +110,12 @@ async fn if_a_function_is_killed_at_any_request_to_a_server_a_retry_completes_th
         Operation::ReplaceRecoveryCodes,
         Operation::ShowTotp,
         Operation::ReauthenticateWithTotp,
-        Operation::UndoFactor
+        Operation::UndoFactor,
+        Operation::Passkey(PasskeyOperation::Add),
+        Operation::Passkey(PasskeyOperation::Remove),
+        Operation::Passkey(PasskeyOperation::SignIn),
+        Operation::Passkey(PasskeyOperation::Show),
+        Operation::Passkey(PasskeyOperation::Reauthenticate)
     )]
     operation: Operation,
     #[values(PostgreSql, DynamoDb)] store: Store,

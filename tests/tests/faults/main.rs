@@ -11,6 +11,7 @@ mod fault;
 mod frozen_functions;
 mod killed_functions;
 mod operation;
+mod passkey_operation;
 mod postgresql_outages;
 mod prepared_statements;
 mod query_plans;

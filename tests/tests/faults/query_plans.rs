@@ -28,6 +28,10 @@ const MANY: &str = "
     INSERT INTO factor_undos (factor_id, user_id, token_hash, expires_at)
         SELECT gen_random_uuid(), id, sha256(id::text::bytea), now() + interval '1 hour' FROM users;
     INSERT INTO factor_changes (id, user_id, expires_at) SELECT gen_random_uuid(), id, now() + interval '1 hour' FROM users;
+    INSERT INTO user_handles (user_id, handle) SELECT id, sha256(id::text::bytea) FROM users;
+    INSERT INTO passkeys (factor_id, user_id, name, credential_id, public_key, rp_id, sign_count, backup_eligible, backed_up, transports)
+        SELECT gen_random_uuid(), id, '', sha256(id::text::bytea), '', 'example.com', 0, false, false, '{}' FROM users;
+    INSERT INTO used_challenges (challenge, expires_at) SELECT sha256(id::text::bytea), now() + interval '1 hour' FROM users;
     INSERT INTO throttle (key, attempts, expires_at)
         SELECT sha256(id::text::bytea), 1, now() + interval '1 hour' FROM users;
     INSERT INTO outbox (user_id, kind, id, due_at, expires_at)

@@ -17,6 +17,7 @@ use tests::{
 use crate::{
     fault::{Fault, request_every_endpoint, warm_up},
     operation::{NEW_PASSWORD, Operation, send_pending_mails},
+    passkey_operation::PasskeyOperation,
 };
 
 /// A stack whose functions `signup`, `signin` and `reset-password` have already used DynamoDB Local, because its first answers may be too slow.
@@ -148,7 +149,12 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
         Operation::ConfirmTotp,
         Operation::RemoveTotp,
         Operation::ShowTotp,
-        Operation::UndoFactor
+        Operation::UndoFactor,
+        Operation::Passkey(PasskeyOperation::Add),
+        Operation::Passkey(PasskeyOperation::Remove),
+        Operation::Passkey(PasskeyOperation::SignIn),
+        Operation::Passkey(PasskeyOperation::Show),
+        Operation::Passkey(PasskeyOperation::Reauthenticate)
     )]
     operation: Operation,
     #[values(Throttled, Unreachable, Hanging, Late)] health: DynamoDbHealth,
@@ -173,7 +179,8 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
             break;
         }
         // A session that is open does not depend on whether the counters of failed sign-ins can be cleared.
-        if matches!(operation, Operation::ShowTotp) && reply.status == 200 {
+        if matches!(operation, Operation::ShowTotp | Operation::Passkey(PasskeyOperation::Show)) && reply.status == 200
+        {
             fault.record_served(&reply);
             continue;
         }

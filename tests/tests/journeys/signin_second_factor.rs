@@ -15,7 +15,7 @@ use tests::{
 };
 use toolkit::needs::Need;
 
-use crate::support::get_example;
+use crate::support::{assert_passkey_rejected, get_example};
 
 const WARNING: &str = "Somebody entered your password and then wrong codes";
 
@@ -91,9 +91,18 @@ async fn no_way_in_skips_the_factor(#[values(PostgreSql, DynamoDb)] store: Store
     let endpoints = documents::endpoints();
     let ways = endpoints.iter().filter(|endpoint| endpoint.needs.iter().any(|need| opens.contains(need)));
     let ways: BTreeSet<_> = ways.map(|endpoint| &*endpoint.name).collect();
-    // Each of them is tried below, except `verify-email`, which mints tokens of the session that the request has.
-    let tried =
-        ["change-password", "reauthenticate", "refresh", "signin", "signin-second-factor", "totp", "verify-email"];
+    // Each of them is tried below, except `verify-email`, which mints tokens of the session that the request has, and `passkeys`, which mints none.
+    let tried = [
+        "change-password",
+        "passkeys",
+        "reauthenticate",
+        "refresh",
+        "signin",
+        "signin-passkey",
+        "signin-second-factor",
+        "totp",
+        "verify-email",
+    ];
     assert_eq!(ways, BTreeSet::from(tried));
 
     let stack = Stack::with_state_in(store).await;
@@ -111,6 +120,8 @@ async fn no_way_in_skips_the_factor(#[values(PostgreSql, DynamoDb)] store: Store
     assert_eq!(ada.refreshes(&without_factor.refresh).await.status, 401);
     assert_eq!(ada.changes_password(&without_factor.access, "another password").await.status, 401);
     assert_eq!(ada.confirms_totp(&without_factor.access, &app.code()).await.status, 401);
+    // signin-passkey: a passkey that the account does not have.
+    assert_passkey_rejected(&ada.signs_in_with_assertion(&json!({})).await);
     // reauthenticate
     assert_eq!(ada.reauthenticates(&tokens.access).await.text_at("code"), "second_factor_required");
     // A reset changes the password and not the factor (requirement 73).

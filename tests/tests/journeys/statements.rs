@@ -10,6 +10,7 @@ use tests::{
     Tokens,
     authenticator::Authenticator,
     documents, mailbox,
+    passkey::Device,
 };
 
 use crate::support::get_example;
@@ -114,14 +115,14 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     let token = ada.signs_in_halfway().await;
     record("sign-in that needs a second factor");
     assert_eq!(ada.shows_factor(&token, &json!({ "totp": app.code() })).await.status, 200);
-    record("second factor at a sign-in");
+    record("second factor at a sign-in, with a code or a recovery code");
     assert_eq!(ada.recovery_codes_left(&tokens.access).await.status, 200);
     record("recovery codes");
     assert_eq!(ada.replaces_recovery_codes(&tokens.access).await.status, 201);
     record("new recovery codes");
     ada.may_reuse_codes().await;
     assert_eq!(ada.reauthenticates_with(&tokens.access, json!({ "totp": app.code() })).await.status, 200);
-    record("reauthenticate with a second factor");
+    record("reauthenticate with a code or a recovery code");
     let undo = ada.newest_mail(mailbox::TOTP_ADDED).await.token();
     count();
     assert_eq!(ada.undoes_factor(&undo).await.status, 200);
@@ -130,6 +131,34 @@ async fn every_request_sends_the_documented_number_of_statements(#[values(Postgr
     count();
     assert_eq!(ada.removes_totp(&tokens.access).await.status, 200);
     record("removal of an authenticator");
+
+    let mut device = Device::new();
+    let options = ada.begins_passkey(&tokens.access).await;
+    record("options for a new passkey");
+    let created = device.creates(&options.json()).await;
+    let id = ada.adds_created_passkey(&tokens.access, "Phone", &created).await.text_at("id");
+    record("addition of a passkey");
+    assert_eq!(ada.renames_passkey(&tokens.access, &id, "Laptop").await.status, 200);
+    record("list of passkeys, new name of a passkey");
+    assert_eq!(ada.lists_passkeys(&tokens.access).await.status, 200);
+    record("list of passkeys, new name of a passkey");
+    let options = ada.passkey_options().await;
+    record("options for a sign-in with a passkey");
+    let assertion = device.signs(&options).await;
+    assert_eq!(ada.signs_in_with_assertion(&assertion).await.status, 200);
+    record("sign-in with a passkey");
+    let (token, options) = ada.signs_in_halfway_for_passkey().await;
+    let factor = json!({ "passkey": device.signs(&options).await });
+    count();
+    assert_eq!(ada.shows_factor(&token, &factor).await.status, 200);
+    record("second factor at a sign-in, with a passkey");
+    let options = ada.reauthentication_options(&tokens.access).await.json();
+    record("options to reauthenticate with a passkey");
+    let factor = json!({ "passkey": device.signs(&options).await });
+    assert_eq!(ada.reauthenticates_with(&tokens.access, factor).await.status, 200);
+    record("reauthenticate with a passkey");
+    assert_eq!(ada.removes_passkey(&tokens.access, &id).await.status, 200);
+    record("removal of a passkey");
 
     let new = stack.stranger("Ada").email;
     let tokens = ada.signs_in().await;

@@ -2,8 +2,21 @@
 
 use reqwest::Method;
 use serde_json::json;
-use tests::{DynamoDbRequest, Reply, Stack, Tokens, documents};
+use tests::{DynamoDbRequest, Person, Reply, Stack, Tokens, documents};
 use toolkit::needs::Need;
+
+/// A user with a verified address.
+pub async fn verified_user<'a>(stack: &'a Stack, name: &str) -> Person<'a> {
+    let person = stack.user(name).await;
+    person.has_verified().await;
+    person
+}
+
+/// Asserts the one answer to a passkey that is wrong in any way.
+#[track_caller]
+pub fn assert_passkey_rejected(reply: &Reply) {
+    reply.assert_refused(400, "passkey_rejected", "Passkey rejected");
+}
 
 /// Calls the route behind the authorizer.
 pub async fn get_example(stack: &Stack, access_token: &str) -> Reply {

@@ -362,7 +362,10 @@ const ROWS_OF_EVERY_TABLE: &str = "
     INSERT INTO recovery_codes (user_id, number, code_hash) SELECT user_id, 1, sha256('1') FROM account_deletions;
     INSERT INTO mfa_tokens (token_hash, user_id, credential_version, expires_at) SELECT sha256('1'), user_id, 1, 'infinity' FROM account_deletions;
     INSERT INTO factor_undos (factor_id, user_id, token_hash, expires_at) SELECT gen_random_uuid(), user_id, sha256('1'), 'infinity' FROM account_deletions;
-    INSERT INTO factor_changes (id, user_id, expires_at) SELECT gen_random_uuid(), user_id, 'infinity' FROM account_deletions;";
+    INSERT INTO factor_changes (id, user_id, expires_at) SELECT gen_random_uuid(), user_id, 'infinity' FROM account_deletions;
+    INSERT INTO user_handles (user_id, handle) SELECT user_id, sha256('1') FROM account_deletions;
+    INSERT INTO passkeys (factor_id, user_id, name, credential_id, public_key, rp_id, sign_count, backup_eligible, backed_up, transports)
+        SELECT gen_random_uuid(), user_id, '', '1', '', '', 0, false, false, '{}' FROM account_deletions;";
 
 // Requirements 56, 57.
 #[rstest]

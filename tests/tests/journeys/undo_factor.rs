@@ -8,10 +8,11 @@ use tests::{
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
     authenticator::Added,
-    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, RESET, TOTP_ADDED},
+    mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGED, PASSKEY_ADDED, RESET, TOTP_ADDED},
+    passkey::Device,
 };
 
-use crate::support::{assert_link_refused, assert_session_ended};
+use crate::support::{assert_link_refused, assert_passkey_rejected, assert_session_ended, verified_user};
 
 // Requirement 77.
 #[rstest]
@@ -84,6 +85,31 @@ async fn the_owner_can_undo_a_factor_that_was_added_after_a_change_of_the_addres
     let reset = ada.newest_mail(RESET).await.token();
     assert_eq!(ada.resets_password(&reset, "another password").await.status, 200);
     ada.with_password("another password").signs_in().await;
+}
+
+// Requirement 77.
+#[rstest]
+#[tokio::test]
+async fn the_owner_can_undo_a_passkey_that_was_added_after_a_change_of_the_address(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let ada = verified_user(&stack, "Ada").await;
+    let access = ada.signs_in().await.access;
+    let moved = changes_address(&stack, &ada, &access).await;
+    let mut device = Device::new();
+    moved.adds_passkey_of(&mut device, &moved.signs_in().await.access).await;
+    // The notice to the thief is not sent yet.
+    let undo = mailbox::mails_to(&ada.email).await;
+    let undo = undo.into_iter().rfind(|mail| mail.subject == EMAIL_CHANGED);
+    let undo = match undo {
+        Some(mail) => mail.token(),
+        None => ada.newest_mail(EMAIL_CHANGED).await.token(),
+    };
+    assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
+    let of_owner = ada.newest_mail(PASSKEY_ADDED).await.token();
+    assert_eq!(ada.undoes_factor(&of_owner).await.status, 200);
+    assert_passkey_rejected(&moved.signs_in_with_passkey(&mut device).await);
 }
 
 // Requirement 77.

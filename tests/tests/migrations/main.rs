@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// All migrations, in order.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
     "V3__addresses_compared_by_ascii",
@@ -25,11 +25,12 @@ const MIGRATIONS: [&str; 10] = [
     "V8__verified_addresses_changes_and_deletion",
     "V9__reset_tokens_of_one_address",
     "V10__second_factors",
+    "V11__passkeys",
 ];
 
 /// All tables of a migrated database.
-const TABLES: &str = "account_deletions email_changes email_undos email_verifications factor_changes factor_undos mfa_tokens outbox password_resets \
-    recovery_codes refinery_schema_history reserved_addresses session_endings sessions throttle totp users";
+const TABLES: &str = "account_deletions email_changes email_undos email_verifications factor_changes factor_undos mfa_tokens outbox passkeys \
+    password_resets recovery_codes refinery_schema_history reserved_addresses session_endings sessions throttle totp used_challenges user_handles users";
 
 /// A stack on a database that is not migrated.
 async fn stack_on(database: TestDatabase) -> Stack {

@@ -30,7 +30,7 @@ async fn a_database_of_version_1_is_migrated_with_its_accounts_and_sessions() {
     stack
         .sql(
             "DROP TABLE outbox, session_endings, email_verifications, email_changes, email_undos, reserved_addresses, account_deletions;
-            DROP TABLE totp, recovery_codes, mfa_tokens, factor_undos, factor_changes;
+            DROP TABLE totp, recovery_codes, mfa_tokens, factor_undos, factor_changes, user_handles, passkeys, used_challenges;
             ALTER TABLE password_resets DROP COLUMN redeemed_at, DROP COLUMN email, DROP COLUMN credential_version;
             DROP INDEX password_resets_expires_at_idx;
             DROP INDEX users_email_ascii_key;

@@ -14,7 +14,7 @@ const BACK_TO_VERSION_4: &str = "
     ALTER TABLE outbox ALTER COLUMN user_id TYPE integer;
     ALTER SEQUENCE users_id_seq AS integer;
     DROP TABLE session_endings, email_verifications, email_changes, email_undos, reserved_addresses, account_deletions;
-    DROP TABLE totp, recovery_codes, mfa_tokens, factor_undos, factor_changes;
+    DROP TABLE totp, recovery_codes, mfa_tokens, factor_undos, factor_changes, user_handles, passkeys, used_challenges;
     ALTER TABLE outbox DROP COLUMN recipient;
     ALTER TABLE password_resets DROP COLUMN redeemed_at, DROP COLUMN email, DROP COLUMN credential_version;
     ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;

@@ -1,6 +1,9 @@
 //! Access tokens verified by libraries that other services use: `PyJWT` and jose with the published keys, Flask-JWT-Extended with
-//! the shared secret. All of them must refuse refresh tokens. And codes of an authenticator, computed by pyotp.
+//! the shared secret. All of them must refuse refresh tokens. And codes of an authenticator, computed by pyotp, and passkeys,
+//! verified by webauthn-rs.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod webauthn;
 
 use std::process::Output;
 

@@ -55,7 +55,7 @@ async fn an_unverified_account_reaches_nothing_but_its_own_management(#[values(P
         }
         assert!(reply.status < 500, "{} {}: {}", route.method, route.path, reply.text);
     }
-    let expected = ["change-password", "dashboard", "example", "recovery-codes", "totp"];
+    let expected = ["change-password", "dashboard", "example", "passkeys", "recovery-codes", "totp"];
     assert_eq!(refused.keys().collect::<Vec<_>>(), expected, "{refused:?}");
     assert!(expected.iter().all(|function| !ALLOWED.contains(function)));
 }
