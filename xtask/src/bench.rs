@@ -3,6 +3,7 @@
 mod counts;
 pub mod machine;
 mod measurement;
+mod passkey;
 mod plot;
 pub mod proc;
 mod report;

@@ -190,7 +190,7 @@ pub mod tests {
                 ("welcome" | "public", _) | (_, Setup::Unconnected) => "hello",
                 ("signin", _) => "hash",
                 (_, Setup::StateTable) => "get-items",
-                ("dashboard", _) => "select",
+                ("dashboard" | "signin-passkey", _) => "select",
                 _ => "update",
             };
             assert_eq!(limit.program, expected);

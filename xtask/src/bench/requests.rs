@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use toolkit::workspace::Workspace;
 
 use super::{
+    passkey::{self, Key},
     service::Service,
     subject::{Setup, Subject, Work},
 };
@@ -52,6 +53,8 @@ pub struct Requests {
     event: Value,
     /// The tokens that the requests present in turn.
     tokens: Vec<String>,
+    /// The bodies that the requests have in turn, if each may be sent once.
+    bodies: Vec<String>,
     /// The number of accounts that sign in, in turn.
     accounts: usize,
     /// The number of successful requests so far.
@@ -64,12 +67,14 @@ impl Requests {
         // The bare programs ignore the content of their requests.
         let event = sample_event(workspace, if subject.is_bare() { "public" } else { subject.program })?;
         let (name, work, accounts) = (subject.name(), subject.work, shares(count));
-        let mut requests = Self { name, work, status: 200, event, tokens: Vec::new(), accounts, sent: 0 };
+        let mut requests =
+            Self { name, work, status: 200, event, tokens: Vec::new(), bodies: Vec::new(), accounts, sent: 0 };
         if subject.setup == Setup::Unconnected {
             return Ok(Self { status: 401, ..requests });
         }
         let (field, sessions) = match subject.work {
             Work::Bare | Work::Open | Work::SignIn => return Ok(requests),
+            Work::Passkey => return requests.with_assertions(workspace, service, count),
             Work::Protected | Work::Authorize => ("access_token", 1),
             Work::Refresh => ("refresh_token", shares(count)),
         };
@@ -80,6 +85,20 @@ impl Requests {
             requests.tokens.push(token(&sign_ins.send(service)?.0, field)?);
         }
         Ok(requests)
+    }
+
+    /// Lets authenticators answer as many challenges of the function as there will be requests.
+    fn with_assertions(mut self, workspace: &Workspace, service: &Service, count: usize) -> Result<Self> {
+        let (key, accounts) = (Key::create(workspace)?, i32::try_from(self.accounts)?);
+        service.sql()?.execute("DELETE FROM users WHERE email LIKE 'passkey%'", &[])?;
+        passkey::create_accounts(service, &key, accounts)?;
+        let mut options = self.event.clone();
+        options["routeKey"] = "POST /api/signin/passkey/options".into();
+        for account in (0..accounts).cycle().take(count) {
+            let challenge = token(&service.invoke(&self.name, options.clone())?, "challenge")?;
+            self.bodies.push(key.sign(account, &challenge)?.to_string());
+        }
+        Ok(self)
     }
 
     /// Sends the next request. Returns its answer and how long it took. Returns an error if the answer is not a success.
@@ -101,6 +120,9 @@ impl Requests {
             if self.work == Work::Authorize {
                 event["identitySource"] = json!([authorization]);
             }
+        }
+        if let Some(body) = self.bodies.get(self.sent) {
+            event["body"] = body.clone().into();
         }
         if self.work == Work::SignIn {
             let email = format!("test{}@example.com", self.sent % self.accounts);

@@ -13,6 +13,8 @@ pub enum Work {
     Refresh,
     /// A request with the right password.
     SignIn,
+    /// A request with an assertion of a passkey.
+    Passkey,
     /// A request of API Gateway to the authorizer, with a valid access token.
     Authorize,
 }
@@ -74,7 +76,11 @@ const GROUPS: [&[Subject]; 5] = [
         subject("public", Work::Open, Setup::Plain),
         subject("dashboard", Work::Protected, Setup::Unconnected),
     ],
-    &[subject("select", Work::Bare, Setup::Plain), subject("dashboard", Work::Protected, Setup::Plain)],
+    &[
+        subject("select", Work::Bare, Setup::Plain),
+        subject("dashboard", Work::Protected, Setup::Plain),
+        subject("signin-passkey", Work::Passkey, Setup::Plain),
+    ],
     &[subject("select", Work::Bare, Setup::Tls), subject("dashboard", Work::Protected, Setup::Tls)],
     &[subject("update", Work::Bare, Setup::Plain), subject("refresh", Work::Refresh, Setup::Plain)],
     &[subject("hash", Work::Bare, Setup::Plain), subject("signin", Work::SignIn, Setup::Plain)],
@@ -87,6 +93,7 @@ const GROUPS_WITH_TABLE: [&[Subject]; 2] = [
         subject("authorizer", Work::Authorize, Setup::StateTable),
         subject("dashboard", Work::Protected, Setup::StateTable),
         subject("refresh", Work::Refresh, Setup::StateTable),
+        subject("signin-passkey", Work::Passkey, Setup::StateTable),
     ],
     &[subject("hash", Work::Bare, Setup::StateTable), subject("signin", Work::SignIn, Setup::StateTable)],
 ];
