@@ -1,7 +1,5 @@
-//! Second factors: this is the plan of the contract, and no code has it yet. Only scenarios whose accounts have a factor reach this module.
-//!
-//! The model has one factor, an authenticator app. The rule is: **no session is live without the factors that the account held when the session was
-//! opened.** Without factors, it says that the password was shown, which is what `amr` says today.
+//! Second factors. The model has one, an authenticator app. A passkey takes the same way through `Sessions::open`. The rule is: **no session is live
+//! without the factors that the account held when the session was opened.**
 
 use crate::{
     defects::Defect,

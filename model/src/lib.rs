@@ -9,7 +9,7 @@
 //! 4. [`people`]: the requests that a person may send.
 //! 5. [`protocol`]: what can happen next, and what can fail.
 //! 6. [`history`] and [`promises`]: what answers have said, and what must be true in every state.
-//! 7. [`factors`]: second factors. The histories that are sent to the real functions do not have them.
+//! 7. [`factors`]: second factors.
 //! 8. [`defects`]: defects of the protocol that can be switched on. They show that each promise can be broken.
 //! 9. [`scenarios`]: the situations that the tests explore.
 //! 10. [`story`]: a path through the model in words.

@@ -258,7 +258,7 @@ pub fn a_stranger_who_knows_nothing() -> Scenario {
     }
 }
 
-/// The plan: Ada adds an authenticator app. Eve knows the password, and adds her own app if she can.
+/// Ada adds an authenticator app. Eve knows the password, and adds her own app if she can.
 #[must_use]
 pub fn second_factors() -> Scenario {
     Scenario {
@@ -296,6 +296,27 @@ pub fn everything() -> Scenario {
         thief_knows_password: true,
         time: vec![Passing::Seconds, Passing::Minutes, Passing::Day, Passing::Week],
         ..Scenario::of_ada("everything")
+    }
+}
+
+/// Everything that has to do with second factors, for [`crate::walks`]. Ada and Eve know the password, and each has an authenticator app.
+#[must_use]
+pub fn everything_about_factors() -> Scenario {
+    let account = || {
+        [AddApp, SignIn, SecondFactor, Refresh, LogOut, EndOthers, ChangePassword, ResetPassword, UndoFactor]
+            .into_iter()
+    };
+    Scenario {
+        owners: vec![Who::Ada, Who::Bob],
+        signed_in: vec![Who::Ada, Who::Bob],
+        kinds: [account().chain([ForgotPassword(Address::Ada)]).collect(), vec![SignIn, Refresh], account().collect()],
+        addresses: vec![Address::Ada, Address::Bob],
+        requests: [u8::MAX; 4],
+        at_the_same_time: 1,
+        thefts: 1,
+        thief_knows_password: true,
+        time: vec![Passing::Seconds],
+        ..Scenario::of_ada("everything about factors")
     }
 }
 

@@ -102,11 +102,13 @@ fn kind(action: &Action) -> String {
     }
 }
 
-/// Whether the answer to the last step cannot depend on a limit that the scenario does not have: on wrong passwords, or on mails.
+/// Whether the answer to the last step cannot depend on a limit that the scenario does not have: on wrong passwords and codes, or on mails.
 fn is_within_limits(history: &[Event], last: &Event) -> bool {
     let count = |is_meant: fn(&Event) -> bool| history.iter().chain([last]).filter(|event| is_meant(event)).count();
     let wrong = |event: &Event| event.answer.as_ref().is_some_and(|answer| answer.code == Some("invalid_credentials"));
+    let wrong_code = |event: &Event| event.answer.as_ref().is_some_and(|answer| answer.code == Some("invalid_code"));
     count(wrong) <= 4
+        && count(wrong_code) <= 4
         && count(|event| matches!(event.action, Action::Send(_, Call::ForgotPassword(_)))) <= 3
         && count(|event| matches!(event.action, Action::Send(_, Call::RequestChange(..)))) <= 3
 }

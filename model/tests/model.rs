@@ -7,11 +7,12 @@ use model::{
     defects::Defect,
     promises,
     protocol::{
-        Protocol,
+        Action, Protocol,
         Store::{self, DynamoDb, PostgreSql},
     },
     scenarios::{self, Scenario},
-    story,
+    story, walks,
+    world::Who,
 };
 use stateright::{Checker as _, HasDiscoveries, Model as _};
 
@@ -168,4 +169,29 @@ fn a_late_request_with_an_older_token_ends_the_session() {
     let protocol = scenarios::refreshes_and_a_thief().with(PostgreSql, None);
     let history = shortest_history(&protocol, promises::LIMIT_OF_GRACE);
     assert_documented(&numbered(&history));
+}
+
+/// The histories that are sent to the real functions would prove little if a kind of request never succeeded in them.
+#[test]
+fn every_kind_of_request_succeeds_in_the_chosen_histories() {
+    let kind = |call: &dyn std::fmt::Debug| format!("{call:?}").split('(').next().unwrap_or_default().to_owned();
+    for (scenario, missing) in [
+        // The addresses of the scenario are verified, so no link that verifies one is mailed.
+        (scenarios::everything(), BTreeSet::from(["VerifyAddress".to_owned()])),
+        (scenarios::everything_about_factors(), BTreeSet::new()),
+    ] {
+        let kinds = [Who::Ada, Who::Bob, Who::Eve].map(|who| scenario.kinds(who).to_vec()).concat();
+        let kinds: BTreeSet<_> = kinds.iter().map(|named| kind(named)).collect();
+        let protocol = scenario.with(PostgreSql, None);
+        let succeeded: BTreeSet<_> = walks::chosen(&protocol, 24, 18)
+            .iter()
+            .flatten()
+            .filter(|event| event.answer.as_ref().is_some_and(|answer| answer.code.is_none()))
+            .filter_map(|event| match event.action {
+                Action::Send(_, call) => Some(kind(&call)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(kinds.difference(&succeeded).cloned().collect::<BTreeSet<_>>(), missing);
+    }
 }

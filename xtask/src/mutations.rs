@@ -28,7 +28,7 @@ struct Mutation {
     mutated: &'static str,
 }
 
-const MUTATIONS: [Mutation; 10] = [
+const MUTATIONS: [Mutation; 12] = [
     Mutation {
         name: "a refresh token that was used once is theft, even within the grace",
         file: "sessions.rs",
@@ -89,6 +89,18 @@ const MUTATIONS: [Mutation; 10] = [
         original: "WHERE token_hash = $1 AND erase_at > now() RETURNING user_id",
         mutated: "WHERE token_hash = $1 RETURNING user_id",
     },
+    Mutation {
+        name: "a new authenticator does not raise the credential version",
+        file: "factors/totp.rs",
+        original: "UPDATE users u SET credential_version = u.credential_version + 1",
+        mutated: "UPDATE users u SET credential_version = u.credential_version",
+    },
+    Mutation {
+        name: "the link of the notice does not remove the authenticator",
+        file: "factors.rs",
+        original: "DELETE FROM totp t USING changed, used WHERE ",
+        mutated: "DELETE FROM totp t USING changed, used WHERE false AND ",
+    },
 ];
 
 impl Mutation {
@@ -143,12 +155,15 @@ fn try_mutation(workspace: &Workspace, mutation: &Mutation) -> Result<bool> {
     histories_fail(workspace)
 }
 
-/// Builds the functions and runs the journey with sessions in PostgreSQL, where every statement is used. An error if the journey did not run, for
+/// Builds the functions and runs the histories with sessions in PostgreSQL, where every statement is used. An error if the journey did not run, for
 /// example because the defect does not compile.
 fn histories_fail(workspace: &Workspace) -> Result<bool> {
-    let histories = "histories_of_the_model_get_the_answers_that_the_model_expects::store_1_PostgreSql";
+    let histories = [
+        "histories_of_the_model_get_the_answers_that_the_model_expects::store_1_PostgreSql",
+        "histories_with_second_factors_get_the_answers_that_the_model_expects::store_1_PostgreSql",
+    ];
     let mut command = cargo();
-    command.current_dir(&workspace.root).args(["xtask", "test", "journeys", "--", histories]);
+    command.current_dir(&workspace.root).args(["xtask", "test", "journeys", "--"]).args(histories);
     let output = command.output().context("cannot run cargo")?;
     interrupt::check()?;
     let printed = String::from_utf8_lossy(&output.stdout);

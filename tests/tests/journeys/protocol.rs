@@ -8,17 +8,19 @@ use model::{
     endpoints::{Answer, Call},
     promises,
     protocol::{Action, Protocol, Store as ModelStore},
-    scenarios,
+    scenarios::{self, Scenario},
     walks::{self, Event},
     world::{Address, Link, LinkKind, Passing, Password, RefreshId, SessionId, Who},
 };
 use rstest::rstest;
+use serde_json::json;
 use tests::{
     Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
+    authenticator::Authenticator,
     jwt::claims,
-    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, RESET},
+    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, RESET, TOTP_ADDED},
     stack::SECRET,
 };
 
@@ -36,6 +38,10 @@ struct Cast<'a> {
     access: BTreeMap<(Who, SessionId), String>,
     refresh: BTreeMap<(SessionId, RefreshId), String>,
     links: BTreeMap<(LinkKind, Link), String>,
+    /// The tokens of sign-ins that wait for a second factor.
+    waiting: BTreeMap<(Who, Link), String>,
+    /// The authenticator that each person has added last.
+    apps: BTreeMap<Who, Authenticator>,
 }
 
 impl<'a> Cast<'a> {
@@ -49,8 +55,8 @@ impl<'a> Cast<'a> {
             .into_iter()
             .zip(people.iter().map(|person| person.email.clone()));
         let addresses = addresses.chain([(Address::AdaNew, new)]).collect();
-        let (access, refresh, links) = Default::default();
-        let mut cast = Self { stack, people, addresses, access, refresh, links };
+        let (access, refresh, links, waiting, apps) = Default::default();
+        let mut cast = Self { stack, people, addresses, access, refresh, links, waiting, apps };
         let first = protocol.scenario.begin(protocol);
         for owner in [Who::Ada, Who::Bob] {
             let person = cast.person(owner).with_password(&password(Password::First(owner)));
@@ -78,9 +84,16 @@ impl<'a> Cast<'a> {
             Action::Send(who, call) => {
                 // A claim of an address lasts for ten seconds, and in the model for no time.
                 self.stack.sql("DELETE FROM reserved_addresses WHERE expires_at < now() + interval '1 minute'").await;
+                // A history takes less time than a step of an authenticator.
+                self.stack.sql("UPDATE totp SET last_step = 0").await;
                 let reply = self.send(who, call).await;
                 if let Some(answer) = answer {
                     self.receive(who, &reply, answer);
+                }
+                if let (Some("second_factor_required"), Some(token)) =
+                    (answer.as_ref().and_then(|answer| answer.code), after.knowledge(who).second_steps.last())
+                {
+                    self.waiting.insert((who, *token), reply.text_at("mfa_token"));
                 }
                 Some(reply)
             }
@@ -107,7 +120,10 @@ impl<'a> Cast<'a> {
         reply
     }
 
-    async fn send(&self, who: Who, call: Call) -> Reply {
+    async fn send(&mut self, who: Who, call: Call) -> Reply {
+        if let Call::AddApp(session, _) = call {
+            return self.add_app(who, session).await;
+        }
         let person = self.person(who);
         let access = |session: SessionId| &self.access[&(who, session)];
         let link = |kind: LinkKind, link: Link| &self.links[&(kind, link)];
@@ -140,10 +156,28 @@ impl<'a> Cast<'a> {
                 person.with_password(&password(secret)).changes_email(link(LinkKind::ChangeAddress, token)).await
             }
             Call::UndoChange(token) => person.undoes_email_change(link(LinkKind::UndoChange, token)).await,
-            Call::SecondFactor(_) | Call::AddApp(..) | Call::UndoFactor(_) | Call::Settle(..) | Call::Erase(..) => {
-                panic!("{call:?} is not a request of a person")
+            Call::SecondFactor(token) => {
+                let code = self.apps.get(&who).map_or_else(|| "000000".to_owned(), Authenticator::code);
+                person.shows_factor(&self.waiting[&(who, token)], &json!({ "totp": code })).await
             }
+            Call::UndoFactor(token) => person.undoes_factor(link(LinkKind::UndoFactor, token)).await,
+            Call::AddApp(..) | Call::Settle(..) | Call::Erase(..) => panic!("{call:?} is not a request of a person"),
         }
+    }
+
+    /// A person enrols an authenticator and confirms it.
+    async fn add_app(&mut self, who: Who, session: SessionId) -> Reply {
+        let (person, access) = (self.person(who), &self.access[&(who, session)]);
+        let enrolled = person.enrols_totp(access).await;
+        if enrolled.status != 201 {
+            return enrolled;
+        }
+        let app = Authenticator::of(&enrolled);
+        let reply = person.confirms_totp(access, &app.code()).await;
+        if reply.status == 200 {
+            self.apps.insert(who, app);
+        }
+        reply
     }
 
     /// Keeps the tokens of an answer. A repeated refresh token must have the same `jti`. Its `iat` may differ, because [`Self::pass`] changes it.
@@ -206,7 +240,7 @@ fn subject(kind: LinkKind) -> &'static str {
         LinkKind::ChangeAddress => EMAIL_CHANGE,
         LinkKind::UndoChange => EMAIL_CHANGED,
         LinkKind::Keep => "Your account will be erased",
-        LinkKind::UndoFactor => panic!("no code has factors yet"),
+        LinkKind::UndoFactor => TOTP_ADDED,
     }
 }
 
@@ -221,10 +255,23 @@ fn ten_minutes_older(token: &str) -> String {
 #[rstest]
 #[tokio::test]
 async fn histories_of_the_model_get_the_answers_that_the_model_expects(#[values(PostgreSql, DynamoDb)] store: Store) {
+    send_histories(store, scenarios::everything()).await;
+}
+
+// Requirements 64, 65, 73, 77, 78.
+#[rstest]
+#[tokio::test]
+async fn histories_with_second_factors_get_the_answers_that_the_model_expects(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    send_histories(store, scenarios::everything_about_factors()).await;
+}
+
+async fn send_histories(store: Store, scenario: Scenario) {
     let builder = Stack::builder().state_in(store).with_verification();
     let stack = builder.with("FORGOT_PASSWORD_FLOOR_MS", "0").with("MAILS_PER_HOUR", "65535").start().await;
     let model_store = if store == PostgreSql { ModelStore::PostgreSql } else { ModelStore::DynamoDb };
-    let protocol = scenarios::everything().with(model_store, None);
+    let protocol = scenario.with(model_store, None);
     for (number, history) in (0..).zip(walks::chosen(&protocol, HISTORIES, STEPS)) {
         let mut cast = Cast::of(&stack, number, &protocol).await;
         let mut steps = vec![format!("history {number}")];
