@@ -12,7 +12,7 @@ const PAGES: [(&str, &str); 6] = [
     ("verify-email", "Verify your email address"),
     ("change-email", "Verify your new email address"),
     ("undo-email-change", "Undo the change of your address"),
-    ("undo-factor", "Remove the authenticator app"),
+    ("undo-factor", "Remove the new second factor"),
     ("keep-account", "Keep your account"),
 ];
 

@@ -48,7 +48,8 @@ async fn a_confirmed_authenticator_ends_all_sessions_and_is_required_from_then_o
         "invalid_code",
         "Invalid or expired code",
     );
-    let reply = ada.confirms_totp(&first.access, &app.code()).await;
+    let code = app.code();
+    let reply = ada.confirms_totp(&first.access, &code).await;
     let tokens = Tokens::from(&reply);
     assert_eq!(reply.text_at("message"), "Authenticator added");
     assert_eq!(reply.json()["recovery_codes"].as_array().unwrap().len(), 10);
@@ -61,7 +62,7 @@ async fn a_confirmed_authenticator_ends_all_sessions_and_is_required_from_then_o
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
     // The code was spent.
     let token = ada.signs_in_halfway().await;
-    ada.shows_factor(&token, &json!({ "totp": app.code_in(0) })).await.assert_refused(
+    ada.shows_factor(&token, &json!({ "totp": code })).await.assert_refused(
         400,
         "code_already_used",
         "This code was already used",
