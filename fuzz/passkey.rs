@@ -1,5 +1,5 @@
 //! Sends random bytes as what a browser returns about a passkey: as attestation objects, authenticator data, client data and stored public keys. No
-//! input may make the verification panic, and no input may be accepted, because nobody has signed it.
+//! input may make the verification panic. No assertion may be accepted, because none has a valid signature.
 
 #![no_main]
 
@@ -59,7 +59,7 @@ fuzz_target!(|response: Response<'_>| {
         },
     });
     let created = serde_json::from_value(created).expect("all fields");
-    // Nobody signs a new passkey, so it may be accepted. Then its key can be read again.
+    // A new passkey with the attestation `none` has no signature, so it may be accepted.
     let _ = webauthn::challenge_of(&client_data("webauthn.create"));
     if let Ok(new) = webauthn::verify_registration(&RELYING_PARTY, &created) {
         assert!(new.id == [1; 16] && !(new.backed_up && !new.backup_eligible));

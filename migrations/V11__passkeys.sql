@@ -1,5 +1,5 @@
--- Passkeys (WebAuthn). All changes are instant, and code from before this migration does not use the tables. That code opens sessions without a passkey.
--- Only the new functions let a user add one.
+-- Passkeys (WebAuthn). All changes are instant, and code from before this migration does not use the tables. That code ignores passkeys, so the password
+-- alone opens a session. Only the new functions let a user add a passkey.
 --
 -- After this migration, run grants.sql again, unless the function `migrate` has FUNCTIONS_ROLE and does it.
 ALTER TABLE outbox DROP CONSTRAINT outbox_kind_check, DROP CONSTRAINT outbox_check;
@@ -30,6 +30,7 @@ ALTER TABLE outbox
         )
     ) NOT VALID;
 
+COMMENT ON COLUMN sessions.credential_version IS 'The credential_version of the user with which the session is live.';
 COMMENT ON COLUMN sessions.amr IS
     'How the user has authenticated: the sum of 1 for the password, 2 for a code of an authenticator or a recovery code, 4 for a passkey, and 8 if the passkey was shown without the password. NULL means 1.';
 
@@ -42,7 +43,7 @@ CREATE TABLE user_handles (
     handle  bytea NOT NULL UNIQUE CHECK (octet_length(handle) = 32)
 );
 
-COMMENT ON TABLE user_handles IS 'The names by which authenticators know the users who have added a passkey, or wanted to.';
+COMMENT ON TABLE user_handles IS 'The WebAuthn user handle of each user who has requested options for a new passkey.';
 COMMENT ON COLUMN user_handles.user_id IS 'The user.';
 COMMENT ON COLUMN user_handles.handle IS 'The handle: 32 random bytes.';
 
@@ -82,6 +83,6 @@ CREATE TABLE used_challenges (
 );
 CREATE INDEX used_challenges_expires_at_idx ON used_challenges (expires_at);
 
-COMMENT ON TABLE used_challenges IS 'Challenges that passkeys have answered. Each may be used once. They name no user.';
+COMMENT ON TABLE used_challenges IS 'Used challenges. Each may be used once. They name no user.';
 COMMENT ON COLUMN used_challenges.challenge IS 'The challenge.';
 COMMENT ON COLUMN used_challenges.expires_at IS 'When the row is deleted. The challenge has expired then.';

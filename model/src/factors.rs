@@ -1,4 +1,4 @@
-//! Second factors. The model has one, an authenticator app. A passkey takes the same way through `Sessions::open`. The rule is: **no session is live
+//! Second factors. The model has one, an authenticator app. The rule, which `Sessions::open` checks for every kind of factor, is: **no session is live
 //! without the factors that the account held when the session was opened.**
 
 use crate::{

@@ -299,7 +299,8 @@ pub fn everything() -> Scenario {
     }
 }
 
-/// Everything that has to do with second factors, for [`crate::walks`]. Ada and Eve know the password, and each has an authenticator app.
+/// Everything that has to do with second factors, for [`crate::walks`]. Ada and Eve know the password. At first, the account has no factor. Each of
+/// them may add an authenticator app.
 #[must_use]
 pub fn everything_about_factors() -> Scenario {
     let account = || {

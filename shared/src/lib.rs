@@ -18,7 +18,7 @@
 //! | [`environment`] | reads environment variables |
 //!
 //! Dependencies go in one direction: endpoints use `proofs`, `second_factors`, `passkeys`, `sessions`, `counters`, `mail` and `pages`; `mail` and `pages` use
-//! `brand`; `second_factors` uses `passkeys`; `proofs` and `second_factors` use `sessions` and `counters`; these and `passkeys` use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from
+//! `brand`; `second_factors` and `sessions` use `passkeys`; `proofs` and `second_factors` use `sessions` and `counters`; these and `passkeys` use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from
 //! the [`environment`].
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct Passkeys {
     challenges: Challenges,
 }
 
-/// A right assertion, which is not used up yet.
+/// A verified assertion, which is not used up yet.
 pub struct ShownPasskey {
     /// The account of the passkey.
     pub user: User,
@@ -86,7 +86,7 @@ impl Passkeys {
     /// Verifies a new passkey. Returns it, and the challenge that the authenticator has answered, which is not used up yet.
     ///
     /// # Errors
-    /// [`ApiError::PasskeyRejected`] if it is wrong in any way.
+    /// [`ApiError::PasskeyRejected`] if it fails the verification.
     pub fn verify_registration(
         &self,
         request: &Request,
@@ -104,7 +104,7 @@ impl Passkeys {
     /// if the challenge is right. Writes a warning into the outbox if there may be a copy of the passkey.
     ///
     /// # Errors
-    /// [`ApiError::PasskeyRejected`] if it is wrong in any way.
+    /// [`ApiError::PasskeyRejected`] if it fails the verification.
     pub async fn verify_assertion(
         &self,
         request: &Request,

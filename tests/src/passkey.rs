@@ -1,6 +1,6 @@
 //! The device of a person that has passkeys, and the requests about passkeys.
 //!
-//! The device is the browser and the software authenticator of the crate `passkey`, which know nothing of this service.
+//! The device is the browser and the software authenticator of the crate `passkey`, which share no code with this service.
 
 pub mod faults;
 

@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
 
 async fn related_origins(app: &App, _: Request) -> Result<Reply, ApiError> {
     let relying_party = app.relying_party.as_ref().ok_or(ApiError::PasskeysNotConfigured)?;
-    // Apps are no origins of pages.
+    // The list has only the origins of pages, and no Android apps.
     let origins = relying_party.origins().iter().filter(|origin| origin.starts_with("http")).map(String::as_str);
     Ok(Reply::ok(&RelatedOrigins { origins: origins.collect() }).cacheable(policy::PUBLIC_KEYS_CACHED))
 }

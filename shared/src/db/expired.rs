@@ -93,7 +93,7 @@ pub enum ExpiringTable {
     FactorUndos,
     /// Uses and changes of second factors that no statement runs again.
     FactorChanges,
-    /// Challenges that passkeys have answered.
+    /// Used challenges of passkeys.
     UsedChallenges,
 }
 

@@ -13,7 +13,7 @@ impl Methods {
     pub const PASSKEY: Self = Self(4);
     /// A passkey alone. Its authenticator has verified the user, so it is two factors in one.
     pub const PASSKEY_ALONE: Self = Self(4 | 8);
-    /// That the authenticator's verification of the user stands in for the password.
+    /// `user` in RFC 8176 says that the user was present. This service uses it only if the authenticator has also verified the user.
     const USER_VERIFICATION: Self = Self(8);
 
     /// Every value of the claim `acr`: without and with a second factor.

@@ -17,8 +17,8 @@ pub struct User {
     pub created_at: Option<UnixTime>,
     /// Its second factors.
     pub factors: Factors,
-    /// Each change of the password, a new second factor, its removal by the link of the notice, a deletion, and an undone change of the address increase
-    /// it. A session that was opened under a lower version has ended.
+    /// Each change of the password, a second factor that is added or removed, a deletion, and an undone change of the address increase
+    /// it. A session with a lower version has ended.
     pub credential_version: i32,
 }
 

@@ -122,8 +122,8 @@ impl DataKeys {
         is_old.then(|| self.encrypt(secret, owner, rng))
     }
 
-    /// Keys for HMAC-SHA-256, derived from the current key and from the others. Each purpose has keys of its own, from which nobody can calculate
-    /// these keys (NIST SP 800-108 §4).
+    /// Keys for HMAC-SHA-256, derived from the current key and from the others. Each purpose has keys of its own. Nobody can calculate the data
+    /// keys from them (NIST SP 800-108 §4).
     #[must_use]
     pub fn derive(&self, purpose: &str) -> (hmac::Key, Vec<hmac::Key>) {
         let derive =

@@ -163,9 +163,10 @@ pub const WRONG_CODES_BEFORE_MAIL: i32 = 5;
 /// These mails to one account. One a day suffices.
 pub const WRONG_CODE_MAILS_OF_ACCOUNT: Limit = Limit { attempts: 1, window: Duration::from_hours(24) };
 
-/// Bytes of the handle by which authenticators know an account. WebAuthn §14.6.1 recommends random bytes, up to 64.
+/// Bytes of the handle by which authenticators know an account. WebAuthn §14.6.1 allows up to 64 random bytes. Half of
+/// them cannot be guessed either.
 pub const USER_HANDLE_BYTES: usize = 32;
-/// How long a challenge for a passkey is valid (WebAuthn §5.1 recommends five to ten minutes).
+/// How long a challenge for a passkey is valid. It is also the timeout of the options, for which `WebAuthn` recommends five to ten minutes.
 pub const CHALLENGE_LIFETIME: Duration = Duration::from_mins(5);
 /// How long a used challenge is kept. It is longer than the challenge is valid, even if the clocks of functions and PostgreSQL differ.
 pub const USED_CHALLENGE_KEPT: Duration = Duration::from_mins(10);

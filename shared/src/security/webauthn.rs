@@ -34,7 +34,7 @@ pub enum Rejected {
     #[error("the {0} is malformed")]
     Malformed(&'static str),
     /// The ceremony is another one: a creation instead of an assertion, or the reverse.
-    #[error("the client data is of another type")]
+    #[error("the type of the client data is wrong")]
     Type,
     /// The challenge is not one of this service, has another purpose, or has expired.
     #[error("the challenge is wrong or has expired")]
@@ -48,8 +48,8 @@ pub enum Rejected {
     /// The passkey is for another relying party.
     #[error("the relying party is another one")]
     RelyingParty,
-    /// The authenticator did not verify the user, for example by a PIN or a fingerprint.
-    #[error("the user was not verified")]
+    /// The user was not present, or was not verified, for example by a PIN or a fingerprint.
+    #[error("the user was not present or not verified")]
     UserVerification,
     /// The flags about backups contradict each other or the stored passkey.
     #[error("the backup flags are inconsistent")]
@@ -60,8 +60,8 @@ pub enum Rejected {
     /// The signature is wrong.
     #[error("the signature is wrong")]
     Signature,
-    /// The credential is unknown, or belongs to another account.
-    #[error("the credential is unknown or belongs to another account")]
+    /// The credential is unknown or belongs to another account, or its id or user handle does not match.
+    #[error("the credential is unknown, belongs to another account, or does not match")]
     Credential,
     /// The signature counter has not increased. So there may be a copy of the passkey.
     #[error("the signature counter has not increased")]
@@ -99,7 +99,7 @@ pub struct StoredCredential {
     pub backup_eligible: bool,
 }
 
-/// A right assertion.
+/// A verified assertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asserted {
     /// The new signature counter.

@@ -71,8 +71,8 @@ impl Sessions {
     ///
     /// # Errors
     /// [`ApiError::PasskeyExists`], [`ApiError::TooManyPasskeys`], and [`ApiError::PasskeyRejected`] if the challenge was used before.
-    /// [`ApiError::TokenRevoked`] if the presented session has ended. If DynamoDB fails, the passkey is a factor without recovery codes, and the user
-    /// signs in with it.
+    /// [`ApiError::TokenRevoked`] if the presented session has ended. If DynamoDB fails, the passkey stays added, and the user signs in with
+    /// it. If it is the first factor, it has no recovery codes then.
     pub async fn add_passkey(&self, database: &Database, new: &NewPasskey<'_>) -> Result<Added, ApiError> {
         let user = new.session.user_id;
         let Some(added) = passkeys::add(database, new).await? else {

@@ -46,7 +46,7 @@ async fn a_passkey_alone_opens_a_session(#[values(PostgreSql, DynamoDb)] store: 
     let claims = claims(&tokens.access);
     assert_eq!((&claims["amr"], &claims["acr"]), (&json!(["pop", "user"]), &json!("aal2")));
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
-    // The level suffices for what needs a fresh session.
+    // `aal2` suffices for sensitive actions.
     assert_eq!(ada.replaces_recovery_codes(&tokens.access).await.status, 201);
     assert_passkey_rejected(&ada.signs_in_with_assertion(&assertion).await);
     assert!(stack.log_of("signin-passkey").contains("reason=the challenge was used before"));
@@ -197,7 +197,7 @@ async fn a_passkey_is_a_second_factor(#[values(PostgreSql, DynamoDb)] store: Sto
 
 // Requirement 74.
 #[tokio::test]
-async fn five_factors_may_be_tried_with_one_token_and_a_passkey_is_never_closed() {
+async fn five_factors_may_be_tried_with_one_token() {
     let stack = Stack::start().await;
     let (ada, mut device) = with_passkey(&stack).await;
     let (token, options) = ada.signs_in_halfway_for_passkey().await;
@@ -241,7 +241,7 @@ async fn a_passkey_reauthenticates(#[values(PostgreSql, DynamoDb)] store: Store)
     assert_eq!(claims(&renewed.access)["amr"], json!(["pwd", "pop"]));
     assert_eq!(replace(&renewed.access).await.status, 201);
     assert_passkey_rejected(&ada.reauthenticates_with(&renewed.access, json!({ "passkey": assertion })).await);
-    // The password alone does not reach the level that the account holds.
+    // The account has a second factor, so the password alone is refused.
     assert_eq!(ada.reauthenticates(&renewed.access).await.text_at("code"), "second_factor_required");
     let linus = stack.user("Linus").await;
     let of_linus = linus.signs_in().await;

@@ -15,10 +15,10 @@ use crate::{
 /// All statements of this module.
 pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 1] = [&REMOVE];
 
-/// The higher credential version ends every session of the user, also one that the removed factor is just opening. The session of the request gets this
+/// The higher credential version ends every session of the user. A sign-in with the removed factor at the same time opens no live session. The session of the request gets this
 /// version, too, so it stays live. With the last factor, the recovery codes go.
 ///
-/// The link that undoes the factor keeps working: it would not help the owner if a thief could make it void by removing one factor and adding another.
+/// The link that undoes the factor keeps working. Otherwise a thief could add a factor, remove it and add another, and the owner's link would be useless.
 static REMOVE: Statement<9> = Statement {
     sql: concat!(
         "

@@ -1,6 +1,6 @@
 use super::{Rejected, RelyingParty, cbor};
 
-/// What an authenticator signs (WebAuthn §6.1).
+/// The authenticator data, which is a part of what an authenticator signs (WebAuthn §6.1).
 pub(super) struct AuthenticatorData<'a> {
     rp_id_hash: &'a [u8],
     flags: u8,

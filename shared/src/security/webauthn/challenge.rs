@@ -8,8 +8,8 @@ use crate::{
     security::{DataKeys, LinkTokenHash, policy},
 };
 
-/// The random bytes that an authenticator signs: four bytes with the time in seconds, twelve random ones, and the first sixteen of an HMAC-SHA-256 over
-/// them and the purpose. So this service recognises its challenges without storing them.
+/// A challenge: four bytes with the time in seconds, twelve random ones, and the first sixteen of an HMAC-SHA-256 over them and the purpose. So this
+/// service recognises its challenges without storing them. An authenticator signs it as a part of the client data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge([u8; BYTES]);
 
@@ -57,7 +57,8 @@ impl Challenge {
 }
 
 impl Challenges {
-    /// Challenges whose HMAC has a key that is derived from each of these keys. So they stay valid when the keys are rotated.
+    /// Derives a key for the HMAC from each data key. The current one makes challenges, and all of them verify challenges. So a challenge stays valid when
+    /// the data keys are rotated.
     #[must_use]
     pub fn new(keys: &DataKeys) -> Self {
         let (current, additional) = keys.derive("passkey challenges");

@@ -58,7 +58,7 @@ impl RelyingParty {
     }
 }
 
-/// Whether this is a domain, as WebAuthn §5.1.2 defines an RP ID. `localhost` is one.
+/// Whether this is a domain that may be an RP ID (WebAuthn §4). `localhost` is one.
 fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {
         let inner = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
