@@ -52,6 +52,7 @@ fn explore(protocol: &Protocol) -> Explored {
     Explored { scenario, store, states, unique, depth }
 }
 
+// Requirement 78.
 #[test]
 fn every_promise_holds_in_every_state() {
     let mut protocols = Vec::new();
@@ -123,6 +124,7 @@ fn a_reset_link_that_outlives_a_change_of_the_password_serves_again() {
     assert_breaks(Defect::ResetLinkIsUnbound, scenario, PostgreSql, promises::LINK_BOUND);
 }
 
+// Requirement 78.
 #[test]
 fn every_promise_is_broken_by_a_planted_defect() {
     let planted = [

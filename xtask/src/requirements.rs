@@ -29,7 +29,8 @@ const REGISTERS: [Register; 2] = [
     Register { document: "docs/security.md", word: "Requirement" },
     Register { document: "docs/operations.md", word: "Fault" },
 ];
-const SOURCES: [&str; 6] = ["shared/src", "functions", "tests", "toolkit/src", "xtask/src", "delivery/src"];
+const SOURCES: [&str; 7] =
+    ["shared/src", "functions", "tests", "model/tests", "toolkit/src", "xtask/src", "delivery/src"];
 
 /// The tests of each number, as `path/of/file.rs::function`.
 type Tests = BTreeMap<u32, Vec<String>>;
