@@ -268,10 +268,10 @@ async fn histories_with_second_factors_get_the_answers_that_the_model_expects(
     send_histories(store, scenarios::everything_about_factors(), HISTORIES_OF_FACTORS).await;
 }
 
-async fn send_histories(store: Store, scenario: Scenario, count: usize) {
-    let builder = Stack::builder().state_in(store).with_verification();
+async fn send_histories(sessions_in: Store, scenario: Scenario, count: usize) {
+    let builder = Stack::builder().state_in(sessions_in).with_verification();
     let stack = builder.with("FORGOT_PASSWORD_FLOOR_MS", "0").with("MAILS_PER_HOUR", "65535").start().await;
-    let model_store = if store == PostgreSql { ModelStore::PostgreSql } else { ModelStore::DynamoDb };
+    let model_store = if sessions_in == PostgreSql { ModelStore::PostgreSql } else { ModelStore::DynamoDb };
     let protocol = scenario.with(model_store, None);
     for (number, history) in (0..).zip(walks::chosen(&protocol, count, STEPS)) {
         let mut cast = Cast::of(&stack, number, &protocol).await;
