@@ -28,6 +28,7 @@ macro_rules! is_confirmed {
 }
 
 /// The condition that the user `$user` has a second factor. With `$except`, one besides the factor with this id.
+/// `$and_totp` and `$and_passkey` are further conditions on the rows `t` and `p`.
 macro_rules! has_factor {
     ($user:literal) => {
         $crate::db::factors::has_factor!($user, "", "")

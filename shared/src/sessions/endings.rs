@@ -8,6 +8,8 @@
 //! The debt is also written if the sessions are in PostgreSQL. During a move to a table, some functions already use the table and others do not. So
 //! one may open a session in the table while another changes the credentials. If the sessions have not moved after a day, `sweep` deletes the debt.
 
+use tracing::warn;
+
 use super::dynamodb::SessionTable;
 use crate::{
     audit::{self, Event},
@@ -85,5 +87,13 @@ impl SessionEndings {
     /// If the database fails.
     pub async fn forget_old(&self) -> Result<(), DbError> {
         if self.are_in_table() { Ok(()) } else { session_endings::forget(&self.database).await }
+    }
+}
+
+/// Deletes the debt of a user whose sessions of lower versions have ended in DynamoDB. The change is done, so a failure must not lose the answer: it is
+/// logged, and `sweep` deletes the debt.
+pub(super) async fn record_settled(database: &Database, user: UserId, version: i32) {
+    if let Err(problem) = session_endings::settle(database, user, version).await {
+        warn!(user_id = user.0, %problem, "sessions were ended in DynamoDB, but this was not recorded in PostgreSQL");
     }
 }

@@ -2,7 +2,7 @@
 
 use tracing::warn;
 
-use super::{Authenticated, Sessions, Store};
+use super::{Authenticated, Sessions, Store, endings};
 use crate::{
     audit::{self, Event},
     db::{
@@ -13,7 +13,6 @@ use crate::{
             removals::{self, RemovedFactor},
             totp::{self, Confirmation},
         },
-        session_endings,
     },
     domain::{FactorChangeId, MailId, Methods, PresentedSession, Source, TableSession, User, UserId},
     error::ApiError,
@@ -104,10 +103,7 @@ impl Sessions {
         let methods = shown.map_or(in_table.methods, |shown| in_table.methods.and(shown));
         let is_kept = table.keep(user, presented.session_id, TableSession { methods, ..in_table }, version).await?;
         table.raise_minimum_version(user, version).await?;
-        // The other sessions have ended. `sweep` deletes the debt if this fails.
-        if let Err(problem) = session_endings::settle(database, user, version).await {
-            warn!(user_id = user.0, %problem, "sessions were ended in DynamoDB, but this was not recorded in PostgreSQL");
-        }
+        endings::record_settled(database, user, version).await;
         if is_kept { Ok(()) } else { Err(ApiError::TokenRevoked) }
     }
 

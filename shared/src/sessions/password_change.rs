@@ -1,8 +1,6 @@
 //! The change of a password: it ends every session of the user, and opens a session that replaces the one of the request.
 
-use tracing::warn;
-
-use super::{Sessions, Store, dynamodb::Opened};
+use super::{Sessions, Store, dynamodb::Opened, endings};
 use crate::{
     audit::{self, Event},
     db::{
@@ -117,10 +115,7 @@ impl Sessions {
             Opened::Open(session) => session,
             Opened::Outdated { .. } => return Err(ApiError::TokenRevoked),
         };
-        // The earlier sessions have ended, so the tokens must not be lost. `sweep` deletes the debt if this fails.
-        if let Err(problem) = session_endings::settle(database, user.id, user.credential_version).await {
-            warn!(user_id = user.id.0, %problem, "sessions were ended in DynamoDB, but this was not recorded in PostgreSQL");
-        }
+        endings::record_settled(database, user.id, user.credential_version).await;
         self.mint_fresh(request, &session)
     }
 }
