@@ -1,6 +1,6 @@
 //! Histories without failures: one request after the other. A test sends them to the real functions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 
 use stateright::Model as _;
 
@@ -28,11 +28,14 @@ const CANDIDATES: u64 = 3000;
 /// answer, and a later step and its answer. The same arguments always give the same histories.
 #[must_use]
 pub fn chosen(protocol: &Protocol, count: usize, length: usize) -> Vec<Vec<Event>> {
-    let mut candidates: Vec<_> =
-        (0..CANDIDATES).map(|seed| random(protocol, seed, length)).map(|history| (pairs(&history), history)).collect();
-    let (mut seen, mut chosen) = (BTreeSet::new(), Vec::new());
+    let mut numbers = BTreeMap::new();
+    let mut candidates: Vec<_> = (0..CANDIDATES)
+        .map(|seed| random(protocol, seed, length))
+        .map(|history| (pairs(&history, &mut numbers), history))
+        .collect();
+    let (mut seen, mut chosen) = (HashSet::new(), Vec::new());
     for _ in 0..count {
-        let new = |(pairs, _): &(BTreeSet<_>, _)| pairs.difference(&seen).count();
+        let new = |(pairs, _): &(Vec<_>, _)| pairs.iter().filter(|pair| !seen.contains(*pair)).count();
         let Some(best) = (0..candidates.len()).max_by_key(|place| (new(&candidates[*place]), usize::MAX - place))
         else {
             break;
@@ -44,13 +47,20 @@ pub fn chosen(protocol: &Protocol, count: usize, length: usize) -> Vec<Vec<Event
     chosen
 }
 
-fn pairs(history: &[Event]) -> BTreeSet<(String, String)> {
+/// The pairs of steps of a history, each once. `numbers` numbers the steps, because numbers are faster to compare than texts.
+fn pairs(history: &[Event], numbers: &mut BTreeMap<String, usize>) -> Vec<(usize, usize)> {
     let code = |event: &Event| event.answer.as_ref().map_or(0, |answer| answer.status);
-    let steps: Vec<_> = history.iter().map(|event| format!("{} {}", kind(&event.action), code(event))).collect();
-    let later = |(place, step): (usize, &String)| {
-        steps[place + 1..].iter().map(|later| (step.clone(), later.clone())).collect::<Vec<_>>()
+    let mut number = |event: &Event| {
+        let next = numbers.len();
+        *numbers.entry(format!("{} {}", kind(&event.action), code(event))).or_insert(next)
     };
-    steps.iter().enumerate().flat_map(later).collect()
+    let steps: Vec<_> = history.iter().map(&mut number).collect();
+    let later =
+        |(place, step): (usize, &usize)| steps[place + 1..].iter().map(|later| (*step, *later)).collect::<Vec<_>>();
+    let mut pairs: Vec<_> = steps.iter().enumerate().flat_map(later).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
 }
 
 /// A random history with at most this many steps. Most of its requests succeed. It ends after an account was erased.
@@ -66,10 +76,13 @@ fn random(protocol: &Protocol, seed: u64, length: usize) -> Vec<Event> {
         let mut actions = Vec::new();
         protocol.actions(&world, &mut actions);
         // A request of each kind is as likely as any other, however many tokens and passwords its sender has.
-        let kinds: BTreeSet<_> = actions.iter().map(kind).collect();
-        let Some(chosen) = random.choose(&Vec::from_iter(kinds)).cloned() else { break };
-        actions.retain(|action| kind(action) == chosen);
-        let Some(action) = random.choose(&actions).copied() else { break };
+        let mut of_kind = BTreeMap::<String, Vec<Action>>::new();
+        for action in actions {
+            of_kind.entry(kind(&action)).or_default().push(action);
+        }
+        let of_kind: Vec<_> = of_kind.into_values().collect();
+        let Some(actions) = random.choose(&of_kind) else { break };
+        let Some(action) = random.choose(actions).copied() else { break };
         let event = happen(protocol, world.clone(), action);
         let is_refused = event.answer.as_ref().is_some_and(|answer| answer.code.is_some());
         if is_within_limits(&history, &event) && (!is_refused || random.next().is_multiple_of(4)) {

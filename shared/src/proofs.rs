@@ -85,7 +85,7 @@ impl PasswordProofs {
         let account = started.account()?;
         let counters = self.verify_counted(&started.counted, account, request, password).await?;
         let counters = counters.ok_or(ApiError::WrongPassword)?;
-        Ok(Proof { session: started.session, user: account.user.clone(), counters })
+        Ok(Proof { session: started.session, user: account.user.clone(), factors: account.factors, counters })
     }
 
     /// Verifies the password of an account, and completes the counting of the attempt. Returns its counters. `None` if the password is wrong.

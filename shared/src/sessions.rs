@@ -24,7 +24,7 @@ use crate::{
     audit::{self, Event},
     db::{
         ConnectionOfRequest, Database, sessions,
-        users::{self, Profile, SessionOwner},
+        users::{self, Account, Profile, SessionOwner},
     },
     domain::{
         Ended, Factors, Methods, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters,
@@ -74,8 +74,6 @@ pub struct Authenticated {
     pub email_verified: bool,
     /// Whether the user has signed in or reauthenticated within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
     pub is_fresh: bool,
-    /// Whether a recent proof must include a second factor, because the account has one. If the account was not read, this is what the session says.
-    needs_factor: bool,
     /// The session in DynamoDB. `None` if sessions are in PostgreSQL.
     in_table: Option<TableSession>,
 }
@@ -116,16 +114,45 @@ impl Sessions {
         Self { accepts_unverified: true, ..self }
     }
 
-    /// Opens a session for a user who has authenticated with these methods, and returns its tokens. `database` contains the user's account. If sessions
+    /// Opens a session for a user who has proved the password of this account, and returns its tokens. `database` contains the account. If sessions
     /// are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `forgive`.
     ///
-    /// Every sign-in goes through this function, so no way in skips a factor. An account that gets a factor also gets another credential version. So a
-    /// session is not opened if the account got a factor after the user was read.
+    /// Every sign-in goes through this function or [`Self::open_with_factor`], so no way in skips a factor. An account that gets a factor also gets another
+    /// credential version. So a session is not opened if the account got a factor after it was read.
     ///
     /// # Errors
-    /// [`ApiError::SecondFactorRequired`] if the account has a second factor, and none was shown. [`ApiError::InvalidCredentials`] if the user's
-    /// credentials have changed since they were read.
+    /// [`ApiError::SecondFactorRequired`] if the account has a second factor. [`ApiError::InvalidCredentials`] if the user's credentials have changed
+    /// since they were read.
     pub async fn open(
+        &self,
+        request: &Request,
+        database: &Database,
+        account: &Account,
+        forgive: Option<&SignInCounters>,
+    ) -> Result<TokenReply, ApiError> {
+        refuse_factors(account.factors)?;
+        self.open_after(request, database, &account.user, Methods::PASSWORD, forgive).await
+    }
+
+    /// Opens a session for a user who has authenticated with these methods, a second factor among them.
+    ///
+    /// # Errors
+    /// [`ApiError::SecondFactorRequired`] if there is no second factor among them. [`ApiError::InvalidCredentials`] if the user's credentials have changed
+    /// since they were read.
+    pub async fn open_with_factor(
+        &self,
+        request: &Request,
+        database: &Database,
+        user: &User,
+        methods: Methods,
+    ) -> Result<TokenReply, ApiError> {
+        if !methods.have_second_factor() {
+            return Err(ApiError::SecondFactorRequired);
+        }
+        self.open_after(request, database, user, methods, None).await
+    }
+
+    async fn open_after(
         &self,
         request: &Request,
         database: &Database,
@@ -133,7 +160,6 @@ impl Sessions {
         methods: Methods,
         forgive: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
-        require_factors(user, methods)?;
         let mut rng = request.rng();
         let new = NewSession {
             id: SessionId::random(&mut rng),
@@ -169,8 +195,8 @@ impl Sessions {
         let token = self.verify(request)?;
         let (email_verified, found) = match &self.store {
             Store::PostgreSql(database) => {
-                let (profile, found) = owner_of(users::find_by_session(database, token).await?)?;
-                (profile.user.email_verified, found)
+                let (user, found) = owner_of(users::find_by_session(database, token).await?)?;
+                (user.email_verified, found)
             }
             Store::DynamoDb(table) => {
                 let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
@@ -190,11 +216,61 @@ impl Sessions {
         request: &Request,
         database: &Database,
     ) -> Result<(Authenticated, User), ApiError> {
-        let (caller, profile) = self.authenticate_profile(request, database).await?;
-        Ok((caller, profile.user))
+        match &self.store {
+            Store::PostgreSql(database) => {
+                let token = self.verify(request)?;
+                let (user, session) = owner_of(users::find_by_session(database, token).await?)?;
+                self.accept(user.email_verified)?;
+                Ok((Authenticated::of(token, user.email_verified, session, request), user))
+            }
+            Store::DynamoDb(_) => {
+                let (caller, profile) = self.authenticate_profile(request, database).await?;
+                Ok((caller, profile.user))
+            }
+        }
     }
 
-    /// Like [`Self::authenticate_user`], and also returns the address that the user wants to change to.
+    /// Like [`Self::authenticate_user`], and requires a recent proof ([`Authenticated::require_fresh`]).
+    ///
+    /// # Errors
+    /// As [`Self::authenticate_user`] and [`Authenticated::require_fresh`].
+    pub async fn authenticate_fresh_user(
+        &self,
+        request: &Request,
+        database: &Database,
+    ) -> Result<(Authenticated, User), ApiError> {
+        let (caller, profile) = self.authenticate_profile(request, database).await?;
+        Ok((caller.require_fresh(profile.factors.any())?, profile.user))
+    }
+
+    /// Like [`Self::authenticate`], and requires a recent proof ([`Authenticated::require_fresh`]).
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`] and [`Authenticated::require_fresh`].
+    pub async fn authenticate_fresh(&self, request: &Request) -> Result<Authenticated, ApiError> {
+        let (caller, has_factor) = self.authenticate_with_factors(request).await?;
+        caller.require_fresh(has_factor)
+    }
+
+    /// Like [`Self::authenticate`], and also returns whether the account has a second factor. If sessions are in DynamoDB, this is what the session says:
+    /// whether it has shown one.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn authenticate_with_factors(&self, request: &Request) -> Result<(Authenticated, bool), ApiError> {
+        match &self.store {
+            Store::PostgreSql(database) => {
+                let (caller, profile) = self.authenticate_profile(request, database).await?;
+                Ok((caller, profile.factors.any()))
+            }
+            Store::DynamoDb(_) => {
+                let caller = self.authenticate(request).await?;
+                Ok((caller, caller.methods.have_second_factor()))
+            }
+        }
+    }
+
+    /// Like [`Self::authenticate_user`], and returns the whole profile of the user.
     ///
     /// # Errors
     /// As [`Self::authenticate_user`].
@@ -205,7 +281,7 @@ impl Sessions {
     ) -> Result<(Authenticated, Profile), ApiError> {
         let token = self.verify(request)?;
         let (profile, session) = match &self.store {
-            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?,
+            Store::PostgreSql(database) => owner_of(users::find_profile_by_session(database, token).await?)?,
             Store::DynamoDb(table) => {
                 let found = users::find_profile(database, token.user_id);
                 let (session, profile) = tokio::try_join!(table.find(token, request.arrived_at()), found)?;
@@ -216,9 +292,9 @@ impl Sessions {
                 (profile, FoundSession::in_table(session, request))
             }
         };
-        let User { email_verified, factors, .. } = profile.user;
+        let email_verified = profile.user.email_verified;
         self.accept(email_verified)?;
-        Ok((Authenticated::of(token, email_verified, session.of_account(factors), request), profile))
+        Ok((Authenticated::of(token, email_verified, session, request), profile))
     }
 
     /// Refuses a session of an account with an unverified address where that is required.
@@ -294,9 +370,9 @@ impl Sessions {
     pub async fn renew(
         &self,
         request: &Request,
-        Proof { session, user, counters }: &Proof,
+        Proof { session, user, factors, counters }: &Proof,
     ) -> Result<TokenReply, ApiError> {
-        require_factors(user, Methods::PASSWORD)?;
+        refuse_factors(*factors)?;
         self.renew_with(request, *session, user, Methods::PASSWORD, Some(counters)).await
     }
 
@@ -407,25 +483,25 @@ impl Authenticated {
     fn of(
         token: VerifiedToken,
         email_verified: bool,
-        FoundSession { is_fresh, methods, needs_factor, in_table }: FoundSession,
+        FoundSession { is_fresh, methods, in_table }: FoundSession,
         request: &Request,
     ) -> Self {
         let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
         let oldest = UnixTime(request.now().0.saturating_sub_unsigned(policy::AUTHENTICATION_AGE.as_secs()));
         let is_fresh = is_fresh && auth_time.is_some_and(|time| time > oldest);
-        Self { user_id, session_id, token_id, auth_time, methods, email_verified, is_fresh, needs_factor, in_table }
+        Self { user_id, session_id, token_id, auth_time, methods, email_verified, is_fresh, in_table }
     }
 
-    /// Requires that the user has signed in or reauthenticated recently (RFC 9470), with a second factor if the account has one.
+    /// Requires that the user has signed in or reauthenticated recently (RFC 9470), with a second factor if `has_factor`: if the account
+    /// has one.
     ///
     /// # Errors
     /// [`ApiError::ReauthenticationRequired`] if it was longer ago than [`policy::AUTHENTICATION_AGE`], or if no factor was shown.
-    pub fn require_fresh(self) -> Result<Self, ApiError> {
-        let has_factors = !self.needs_factor || self.methods.have_second_factor();
-        if self.is_fresh && has_factors {
+    pub fn require_fresh(self, has_factor: bool) -> Result<Self, ApiError> {
+        if self.is_fresh && (!has_factor || self.methods.have_second_factor()) {
             Ok(self)
         } else {
-            Err(ApiError::ReauthenticationRequired { with_second_factor: self.needs_factor })
+            Err(ApiError::ReauthenticationRequired { with_second_factor: has_factor })
         }
     }
 
@@ -448,33 +524,26 @@ impl Authenticated {
 struct FoundSession {
     is_fresh: bool,
     methods: Methods,
-    needs_factor: bool,
     in_table: Option<TableSession>,
 }
 
 impl FoundSession {
     fn in_table(session: TableSession, request: &Request) -> Self {
         let is_fresh = request.arrived_at().since(session.auth_time) < policy::AUTHENTICATION_AGE;
-        let needs_factor = session.methods.have_second_factor();
-        Self { is_fresh, methods: session.methods, needs_factor, in_table: Some(session) }
-    }
-
-    fn of_account(self, factors: Factors) -> Self {
-        Self { needs_factor: factors.any(), ..self }
+        Self { is_fresh, methods: session.methods, in_table: Some(session) }
     }
 }
 
-/// Refuses to open or renew a session without a second factor if the account has one.
-fn require_factors(user: &User, shown: Methods) -> Result<(), ApiError> {
-    if user.factors.any() && !shown.have_second_factor() { Err(ApiError::SecondFactorRequired) } else { Ok(()) }
+/// Refuses to open or renew a session with the password alone if the account has a second factor.
+fn refuse_factors(factors: Factors) -> Result<(), ApiError> {
+    if factors.any() { Err(ApiError::SecondFactorRequired) } else { Ok(()) }
 }
 
 /// The account, and its session.
-fn owner_of(owner: SessionOwner) -> Result<(Profile, FoundSession), ApiError> {
+fn owner_of<T>(owner: SessionOwner<T>) -> Result<(T, FoundSession), ApiError> {
     match owner {
-        SessionOwner::Live { profile, is_fresh, methods } => {
-            let needs_factor = profile.user.factors.any();
-            Ok((profile, FoundSession { is_fresh, methods, needs_factor, in_table: None }))
+        SessionOwner::Live { owner, is_fresh, methods } => {
+            Ok((owner, FoundSession { is_fresh, methods, in_table: None }))
         }
         SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
         SessionOwner::UserGone => Err(ApiError::UserNotFound),

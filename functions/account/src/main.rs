@@ -59,7 +59,7 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
 
 /// Ends every session, and lets `sweep` erase the account later. Until then, the link in the mail keeps the account.
 async fn delete(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let session = app.sessions.authenticate(request).await?.require_fresh()?.presented();
+    let session = app.sessions.authenticate_fresh(request).await?.presented();
     let page = app.pages.page(request, "keep-account")?;
     let mut rng = request.rng();
     let (token, mail) = (LinkToken::random(&mut rng), MailId::random(&mut rng));
@@ -82,8 +82,7 @@ async fn delete(app: &App, request: &Request) -> Result<Reply, ApiError> {
 
 /// The copy contains the mail address and the networks of the user, so the user must have proved the password recently.
 async fn export(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let (caller, user) = app.sessions.authenticate_user(request, &app.database).await?;
-    caller.require_fresh()?;
+    let (_, user) = app.sessions.authenticate_fresh_user(request, &app.database).await?;
     let rows = async { Ok(personal_data::export(&app.database, &user).await?) };
     let (rows, sessions) = if app.sessions.are_in_table() {
         let (rows, (_, sessions)) = tokio::try_join!(rows, app.sessions.list(request))?;
@@ -144,14 +143,14 @@ struct ShownUser {
 }
 
 impl Account {
-    fn of(Profile { user, pending_email }: Profile, default_locale: Locale) -> Self {
+    fn of(Profile { user, created_at, pending_email, .. }: Profile, default_locale: Locale) -> Self {
         let user = ShownUser {
             id: user.id,
             name: user.name,
             email: user.email,
             email_verified: user.email_verified,
             locale: user.locale.unwrap_or(default_locale).tag(),
-            created_at: user.created_at.map(UnixTime::to_rfc3339),
+            created_at: created_at.map(UnixTime::to_rfc3339),
         };
         Self { user, pending_email }
     }

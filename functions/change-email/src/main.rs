@@ -38,7 +38,7 @@ async fn change_email(app: &App, request: Request) -> Result<Reply, ApiError> {
 /// The answer does not reveal whether the new address has an account: with and without one, it has the same bytes and takes the same time.
 async fn request_change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let connection = app.database.connection_of_request();
-    let session = app.sessions.authenticate(request).await?.require_fresh()?.presented();
+    let session = app.sessions.authenticate_fresh(request).await?.presented();
     let email = new_address(request)?;
     let minimum = MinimumDuration::start(app.minimum_duration);
     let outcome = send_mails(app, request, session, &email, minimum).await;

@@ -17,7 +17,7 @@ use shared::{
         PasswordHasher, PasswordRules, policy,
         token::{TokenReply, TokensWithMessage},
     },
-    sessions::{Authenticated, Sessions},
+    sessions::Sessions,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -46,8 +46,8 @@ async fn change(
 ) -> Result<TokenReply, ApiError> {
     let proof = app.proofs.verify(started, request, &passwords.current).await?;
     let user = &proof.user;
-    if user.factors.any()
-        && let Err(refusal) = app.sessions.authenticate(request).await.and_then(Authenticated::require_fresh)
+    if proof.factors.any()
+        && let Err(refusal) = app.sessions.authenticate_fresh(request).await
     {
         app.proofs.take_back(&proof).await?;
         return Err(refusal);

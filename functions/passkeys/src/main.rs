@@ -49,8 +49,8 @@ async fn passkeys(app: &App, request: Request) -> Result<Reply, ApiError> {
 
 /// Options with which a browser creates a passkey.
 async fn options(app: &App, request: &Request, passkeys: &Passkeys) -> Result<Reply, ApiError> {
-    let (caller, _) = app.sessions.authenticate_user(request, &app.database).await?;
-    let session = caller.require_fresh()?.require_verified()?.presented();
+    let (caller, _) = app.sessions.authenticate_fresh_user(request, &app.database).await?;
+    let session = caller.require_verified()?.presented();
     let handle = UserHandle::random(&mut request.rng());
     let Some(begun) = rows::begin(&app.database, session, &handle).await? else {
         return Err(app.sessions.refusal(&app.database, session.user_id).await?);
@@ -63,8 +63,8 @@ async fn options(app: &App, request: &Request, passkeys: &Passkeys) -> Result<Re
 /// Adds a passkey that a browser has created, and ends all other sessions. Returns recovery codes if this is the first factor.
 async fn add(app: &App, request: &Request, passkeys: &Passkeys) -> Result<Reply, ApiError> {
     let body = app.sessions.authenticate_before(request, NewBody::parse(request)).await?;
-    let (caller, user) = app.sessions.authenticate_user(request, &app.database).await?;
-    let session = caller.require_fresh()?.require_verified()?.presented();
+    let (caller, user) = app.sessions.authenticate_fresh_user(request, &app.database).await?;
+    let session = caller.require_verified()?.presented();
     let registration: RegistrationResponse = passkeys::parse(body.passkey)?;
     let purpose = Purpose::Enrol(session);
     let (credential, challenge) = passkeys.verify_registration(request, purpose, &registration, user.id)?;
@@ -113,8 +113,7 @@ async fn rename(app: &App, request: &Request) -> Result<Reply, ApiError> {
 
 /// Removes a passkey, and ends all other sessions.
 async fn remove(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let (caller, _) = app.sessions.authenticate_user(request, &app.database).await?;
-    let caller = caller.require_fresh()?;
+    let (caller, _) = app.sessions.authenticate_fresh_user(request, &app.database).await?;
     let id = id(request).ok_or(ApiError::PasskeyNotFound)?;
     app.sessions.remove_factor(request, &app.database, caller, RemovedFactor::Passkey(id)).await?;
     Ok(Reply::ok(&Message { message: "Passkey removed" }))

@@ -56,7 +56,7 @@ async fn prove(app: &App, request: &Request) -> Result<Reply, ApiError> {
 async fn by_password(app: &App, request: &Request, password: &str) -> Result<TokenReply, ApiError> {
     let started = app.proofs.begin(&app.sessions, request, false).await?;
     let proof = app.proofs.verify(&started, request, password).await?;
-    if proof.user.factors.any() {
+    if proof.factors.any() {
         app.proofs.take_back(&proof).await?;
         return Err(ApiError::SecondFactorRequired);
     }

@@ -39,8 +39,8 @@ async fn count(app: &App, request: &Request) -> Result<Reply, ApiError> {
 
 /// Replaces the codes. The answer is the only place where the user can read them.
 async fn replace(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let (caller, _) = app.sessions.authenticate_user(request, &app.database).await?;
-    let session = caller.require_fresh()?.presented();
+    let (caller, _) = app.sessions.authenticate_fresh_user(request, &app.database).await?;
+    let session = caller.presented();
     let mut rng = request.rng();
     let (codes, notice) = (RecoveryCode::random_set(&mut rng), MailId::random(&mut rng));
     let replaced = recovery_codes::replace(&app.database, session, &codes, notice).await?;

@@ -35,17 +35,17 @@ async fn list(app: &App, request: &Request) -> Result<Reply, ApiError> {
 }
 
 async fn end_others(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let caller = app.sessions.authenticate(request).await?.require_fresh()?;
+    let caller = app.sessions.authenticate_fresh(request).await?;
     let ended = app.sessions.end_others(request, caller).await?;
     Ok(Reply::ok(&OthersEnded { message: "Other sessions ended", ended }))
 }
 
 /// Ends one session. To end the session of the request, the user need not prove the password again.
 async fn end_one(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let caller = app.sessions.authenticate(request).await?;
+    let (caller, has_factor) = app.sessions.authenticate_with_factors(request).await?;
     let id = request.path_id().and_then(SessionId::parse);
     if id != Some(caller.session_id) {
-        caller.require_fresh()?;
+        caller.require_fresh(has_factor)?;
     }
     app.sessions.end_one(request, caller.user_id, id.ok_or(ApiError::SessionNotFound)?).await?;
     Ok(Reply::no_content())

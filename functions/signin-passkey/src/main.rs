@@ -40,7 +40,7 @@ async fn sign_in(app: &App, request: &Request, passkeys: &Passkeys) -> Result<Re
     let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
     let used = attempts::use_factor(&app.database, &user, &counters, None, factor, change, notice).await?;
     used.ok_or_else(|| passkeys::rejected(Rejected::Replayed, Some(user.id)))?;
-    let tokens = app.sessions.open(request, &app.database, &user, Methods::PASSKEY_ALONE, None).await?;
+    let tokens = app.sessions.open_with_factor(request, &app.database, &user, Methods::PASSKEY_ALONE).await?;
     Ok(Reply::ok(&SignedIn::of(user, tokens)))
 }
 

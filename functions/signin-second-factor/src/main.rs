@@ -26,9 +26,8 @@ async fn signin_second_factor(app: &App, request: Request) -> Result<Reply, ApiE
     let Body { token, factor } = Body::parse(&request)?;
     let shown = app.factors.show_at_sign_in(&app.sessions, &request, &token, &factor).await?;
     let ShownFactor { user, methods, recovery_codes_left } = shown;
-    let methods = Methods::PASSWORD.and(methods);
     let counters = SignInCounters::of(&user, &request.source());
-    let open = app.sessions.open(&request, &app.database, &user, methods, None);
+    let open = app.sessions.open_with_factor(&request, &app.database, &user, Methods::PASSWORD.and(methods));
     let (tokens, forgotten) = tokio::join!(open, app.counters.forget_failures(&counters));
     let tokens = tokens?;
     // The session is open, so its tokens must not be lost. The failures stay counted.

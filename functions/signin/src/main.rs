@@ -11,7 +11,7 @@ use shared::{
         factors::attempts,
         users::{self, Account},
     },
-    domain::{EmailLookup, Methods, SignInCounters, User},
+    domain::{EmailLookup, SignInCounters},
     environment::{ConfigError, Environment},
     error::ApiError,
     http::{Reply, Request},
@@ -59,10 +59,10 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
     };
     replace_outdated_hash(app, request, account, &password).await?;
     let user = &account.user;
-    if user.factors.any() {
-        return ask_for_second_factor(app, request, user, &counters).await;
+    if account.factors.any() {
+        return ask_for_second_factor(app, request, account, &counters).await;
     }
-    let tokens = open_session(app, request, user, &counters).await?;
+    let tokens = open_session(app, request, account, &counters).await?;
     Ok(Reply::ok(&SignedIn::of(user.clone(), tokens)))
 }
 
@@ -70,7 +70,7 @@ async fn sign_in(app: &App, request: &Request, credentials: Credentials) -> Resu
 async fn ask_for_second_factor(
     app: &App,
     request: &Request,
-    user: &User,
+    Account { user, factors, .. }: &Account,
     counters: &SignInCounters,
 ) -> Result<Reply, ApiError> {
     let token = LinkToken::random(&mut request.rng());
@@ -83,16 +83,13 @@ async fn ask_for_second_factor(
     let passkeys = app.passkeys.as_ref().filter(|_| !others.passkeys.is_empty());
     let purpose = Purpose::SecondFactor(user.id, &hash);
     let passkey_options = passkeys.map(|passkeys| passkeys.request_options(request, purpose, &others.passkeys));
-    let factors = [
-        (user.factors.totp, "totp"),
-        (passkey_options.is_some(), "passkey"),
-        (others.recovery_codes > 0, "recovery_code"),
-    ];
+    let usable =
+        [(factors.totp, "totp"), (passkey_options.is_some(), "passkey"), (others.recovery_codes > 0, "recovery_code")];
     Ok(Reply::unauthorized(&SecondFactorRequired {
         message: ApiError::SecondFactorRequired.to_string(),
         code: ApiError::SecondFactorRequired.code(),
         mfa_token: token.to_link_text(),
-        factors: factors.into_iter().filter(|(has, _)| *has).map(|(_, factor)| factor).collect(),
+        factors: usable.into_iter().filter(|(has, _)| *has).map(|(_, factor)| factor).collect(),
         passkey_options,
         expires_in: policy::MFA_TOKEN_LIFETIME.as_secs(),
     }))
@@ -116,15 +113,14 @@ async fn replace_outdated_hash(
 async fn open_session(
     app: &App,
     request: &Request,
-    user: &User,
+    account: &Account,
     counters: &SignInCounters,
 ) -> Result<TokenReply, ApiError> {
     if app.counters.are_in_database() {
-        return app.sessions.open(request, &app.database, user, Methods::PASSWORD, Some(counters)).await;
+        return app.sessions.open(request, &app.database, account, Some(counters)).await;
     }
     let forgive = async { Ok(app.counters.forgive_sign_in(counters).await?) };
-    let (tokens, ()) =
-        tokio::try_join!(app.sessions.open(request, &app.database, user, Methods::PASSWORD, None), forgive)?;
+    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, account, None), forgive)?;
     Ok(tokens)
 }
 

@@ -43,7 +43,7 @@ async fn totp(app: &App, request: Request) -> Result<Reply, ApiError> {
 
 /// Makes a secret for the user's app. It is no factor until the app has shown a code.
 async fn enrol(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let session = app.sessions.authenticate(request).await?.require_fresh()?.require_verified()?.presented();
+    let session = app.sessions.authenticate_fresh(request).await?.require_verified()?.presented();
     let mut rng = request.rng();
     let (factor, secret) = (FactorId::random(&mut rng), TotpSecret::random(&mut rng));
     let encrypted = app.keys.encrypt(secret.bytes(), session.user_id, &mut rng);
@@ -63,10 +63,10 @@ async fn enrol(app: &App, request: &Request) -> Result<Reply, ApiError> {
 async fn confirm(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let code = app.sessions.authenticate_before(request, code(request)).await?;
     let session = app.sessions.presented(request).await?;
-    let Some((user, enrolment)) = totp::try_enrolment(&app.database, session).await? else {
+    let Some((user, factors, enrolment)) = totp::try_enrolment(&app.database, session).await? else {
         return Err(app.sessions.refusal(&app.database, session.user_id).await?);
     };
-    if user.factors.totp {
+    if factors.totp {
         return Err(ApiError::TotpExists);
     }
     let enrolment = enrolment.ok_or(ApiError::TotpNotFound)?;
@@ -93,8 +93,8 @@ async fn confirm(app: &App, request: &Request) -> Result<Reply, ApiError> {
 }
 
 async fn remove(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let (caller, _) = app.sessions.authenticate_user(request, &app.database).await?;
-    app.sessions.remove_factor(request, &app.database, caller.require_fresh()?, RemovedFactor::Totp).await?;
+    let (caller, _) = app.sessions.authenticate_fresh_user(request, &app.database).await?;
+    app.sessions.remove_factor(request, &app.database, caller, RemovedFactor::Totp).await?;
     Ok(Reply::ok(&Message { message: "Authenticator removed" }))
 }
 

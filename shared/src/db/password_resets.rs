@@ -5,7 +5,9 @@ use tokio_postgres::types::Type;
 use super::{
     AnyStatement, Database, DbError,
     outbox::owe_password_notice,
-    rules::{count_within_window, counter_key, has_address, is_deleted, mailbox_of_account, user_columns},
+    rules::{
+        count_within_window, counter_key, factor_columns, has_address, is_deleted, mailbox_of_account, user_columns,
+    },
     seconds,
     session_endings::owe_session_ending,
     statement::Statement,
@@ -174,6 +176,8 @@ static FIND: Statement<1> = Statement {
         "
     SELECT ",
         user_columns!(),
+        ", ",
+        factor_columns!(),
         ", password, r.redeemed_at IS NOT NULL AS is_redeemed
     FROM users u JOIN (
         SELECT user_id, email AS sent_to, credential_version AS version, redeemed_at FROM password_resets

@@ -83,10 +83,28 @@ macro_rules! is_taken {
 /// widens the column.
 macro_rules! user_columns {
     () => {
-        "id::bigint AS id, name, email, email_verified_at IS NOT NULL AS email_verified, locale,
-        CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, credential_version,
-        EXISTS (SELECT FROM totp t WHERE t.user_id = id AND t.confirmed_at IS NOT NULL) AS has_totp,
-        EXISTS (SELECT FROM passkeys p WHERE p.user_id = id) AS has_passkeys"
+        "id::bigint AS id, name, email, email_verified_at IS NOT NULL AS email_verified, locale, credential_version"
+    };
+}
+
+/// The columns of [`crate::domain::Factors`] of the user `u`.
+macro_rules! factor_columns {
+    () => {
+        "EXISTS (SELECT FROM totp t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL) AS has_totp,
+        EXISTS (SELECT FROM passkeys p WHERE p.user_id = u.id) AS has_passkeys"
+    };
+}
+
+/// The columns of a [`crate::db::users::Profile`] of the user `u`.
+macro_rules! profile_columns {
+    () => {
+        concat!(
+            $crate::db::rules::user_columns!(),
+            ", CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, ",
+            $crate::db::rules::factor_columns!(),
+            ", ",
+            $crate::db::rules::pending_email!()
+        )
     };
 }
 
@@ -98,9 +116,15 @@ macro_rules! pending_email {
     };
 }
 
-/// The columns of a [`crate::domain::Session`], from a row `s` of `sessions`.
+/// The columns of a [`crate::domain::Session`], from a row `s` of `sessions`, and from the row `u` of its user, if the statement has one.
 macro_rules! session_columns {
     () => {
+        $crate::db::rules::session_columns!("(SELECT u.email_verified_at FROM users u WHERE u.id = s.user_id)")
+    };
+    (and user) => {
+        $crate::db::rules::session_columns!("u.email_verified_at")
+    };
+    ($email_verified_at:literal) => {
         concat!(
             "s.id, s.user_id::bigint AS user_id, s.refresh_id,
         floor(extract(epoch FROM s.refreshed_at))::bigint AS refreshed_at,
@@ -108,7 +132,9 @@ macro_rules! session_columns {
             $crate::db::rules::auth_time!(),
             "))::bigint AS auth_time,
         coalesce(s.amr, 1) AS amr,
-        (SELECT u.email_verified_at IS NOT NULL FROM users u WHERE u.id = s.user_id) AS email_verified,
+        ",
+            $email_verified_at,
+            " IS NOT NULL AS email_verified,
         floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
         floor(extract(epoch FROM now()))::bigint AS now"
         )
@@ -234,9 +260,9 @@ macro_rules! seconds_until {
 }
 
 pub(super) use {
-    auth_time, count_account_mail, count_in_mail_budget, count_within_window, counter_key, has_address, is_deleted,
-    is_over_budget, is_taken, last_used, mailbox_of, mailbox_of_account, one_more, pending_email, seconds_until,
-    session_columns, session_is_live, session_is_presented, user_columns,
+    auth_time, count_account_mail, count_in_mail_budget, count_within_window, counter_key, factor_columns, has_address,
+    is_deleted, is_over_budget, is_taken, last_used, mailbox_of, mailbox_of_account, one_more, pending_email,
+    profile_columns, seconds_until, session_columns, session_is_live, session_is_presented, user_columns,
 };
 
 /// The condition that a session is live, for the tests that look into the database.

@@ -174,7 +174,7 @@ static REFRESH: Statement<7> = Statement {
         AND (s.refreshes < $6 OR s.refreshes_since <= now() - $7 * interval '1 second' OR s.refresh_id = $4
             OR $3 NOT IN (s.refresh_id, coalesce(s.previous_refresh_id, s.refresh_id)))
     RETURNING ",
-        session_columns!(),
+        session_columns!(and user),
         ", s.revoked_at IS NOT NULL AS is_reused, s.refresh_id = $4 AS is_rotated"
     ),
     types: [Type::UUID, Type::INT8, Type::UUID, Type::UUID, Type::FLOAT8, Type::INT4, Type::FLOAT8],

@@ -1,4 +1,4 @@
-use super::{PresentedSession, SignInCounters, User};
+use super::{Factors, PresentedSession, SignInCounters, User};
 
 /// A proof of the password by a signed-in user.
 pub struct Proof {
@@ -6,6 +6,8 @@ pub struct Proof {
     pub session: PresentedSession,
     /// The account, as it was when the attempt began. The password was verified against the hash that was read with it.
     pub user: User,
+    /// Its second factors at that time.
+    pub factors: Factors,
     /// The counters of the attempt. Whoever uses the proof undoes its counting.
     pub counters: SignInCounters,
 }

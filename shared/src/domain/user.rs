@@ -1,4 +1,4 @@
-use super::{Locale, UnixTime, UserId};
+use super::{Locale, UserId};
 
 /// An account, without its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +13,6 @@ pub struct User {
     pub email_verified: bool,
     /// The language of mails. `None` if the account was created before accounts had a language.
     pub locale: Option<Locale>,
-    /// When the account was created. `None` if the old service did not record it.
-    pub created_at: Option<UnixTime>,
-    /// Its second factors.
-    pub factors: Factors,
     /// Each change of the password, a second factor that is added or removed, a deletion, and an undone change of the address increase
     /// it. A session with a lower version has ended.
     pub credential_version: i32,

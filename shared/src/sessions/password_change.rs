@@ -39,7 +39,7 @@ impl Sessions {
     ) -> Result<PasswordChangeReply, ApiError> {
         let source = request.source();
         let replacement = self.replacement(request, &source);
-        let Proof { session, user, counters } = proof;
+        let Proof { session, user, counters, .. } = proof;
         let change = PasswordChange { session: *session, hash, notice, replacement, forgive: counters };
         let changed = password_changes::change(database, change).await?.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::PasswordChanged, Some(user.id));

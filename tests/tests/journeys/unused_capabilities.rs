@@ -3,7 +3,7 @@
 
 use shared::{
     db::{Database, throttle},
-    domain::{EmailLookup, Methods, Source, UnixMillis},
+    domain::{EmailLookup, Source, UnixMillis},
     environment::Environment,
     error::ApiError,
     http::Request,
@@ -77,11 +77,11 @@ async fn a_session_opens_without_clearing_counters_and_counters_clear_without_a_
     let (email, source) = (EmailLookup::new(&ada.email), Source::of(Some("192.0.2.1")));
     let attempt = SignInAttempt { email: &email, source: &source, only_verified: false };
     let counted = throttle::count_sign_in(&database, attempt).await.unwrap();
-    let user = counted.account.unwrap().user;
+    let account = counted.account.unwrap();
     let attempts = "SELECT coalesce(sum(attempts), 0)::bigint FROM throttle WHERE octet_length(key) = 32";
     let before = stack.sql_number(attempts).await;
 
-    let tokens = sessions.open(&request(""), &database, &user, Methods::PASSWORD, None).await.unwrap();
+    let tokens = sessions.open(&request(""), &database, &account, None).await.unwrap();
     assert_eq!(stack.sql_number(attempts).await, before, "the failures are still counted");
     assert!(sessions.authenticate(&request(&tokens.access_token)).await.is_ok());
 

@@ -13,14 +13,14 @@ use crate::{
         AnyStatement, Database, DbError,
         outbox::owe_factor_notice,
         password_changes::Replacement,
-        rules::{auth_time, session_columns, session_is_presented, user_columns},
+        rules::{auth_time, factor_columns, session_columns, session_is_presented, user_columns},
         seconds,
         session_endings::owe_session_ending,
         sessions,
         statement::Statement,
-        users::user,
+        users::{factors, user},
     },
-    domain::{FactorChangeId, FactorId, MailId, Methods, PresentedSession, Session, UnixTime, User},
+    domain::{FactorChangeId, FactorId, Factors, MailId, Methods, PresentedSession, Session, UnixTime, User},
     security::{Encrypted, LinkTokenHash, RecoveryCode, policy},
 };
 
@@ -82,6 +82,8 @@ static TRY_ENROLMENT: Statement<4> = Statement {
     WITH account AS (
         SELECT ",
         user_columns!(),
+        ", ",
+        factor_columns!(),
         " FROM users u WHERE ",
         session_is_presented!(),
         "
@@ -107,11 +109,11 @@ pub struct Enrolment {
     pub now: UnixTime,
 }
 
-/// The account of a session, and its enrolment in this session, for which one more code may be tried. `None` if the session is not live.
+/// The account of a session, its factors, and its enrolment in this session, for which one more code may be tried. `None` if the session is not live.
 pub async fn try_enrolment(
     db: &Database,
     session: PresentedSession,
-) -> Result<Option<(User, Option<Enrolment>)>, DbError> {
+) -> Result<Option<(User, Factors, Option<Enrolment>)>, DbError> {
     let values = [
         &session.user_id.0 as _,
         &session.session_id.0 as _,
@@ -125,7 +127,7 @@ pub async fn try_enrolment(
             secret: Encrypted { key_id: row.get("key_id"), bytes: row.get("secret") },
             now: UnixTime(row.get("now")),
         });
-        (user(&row), enrolment)
+        (user(&row), factors(&row), enrolment)
     }))
 }
 

@@ -8,8 +8,8 @@ use crate::{
         AnyStatement, Database, DbError, Value,
         email_verifications::belongs_to,
         rules::{
-            count_within_window, counter_key, has_address, is_deleted, one_more, seconds_until, session_is_live,
-            user_columns,
+            count_within_window, counter_key, factor_columns, has_address, is_deleted, one_more, seconds_until,
+            session_is_live, user_columns,
         },
         seconds,
         statement::Statement,
@@ -41,6 +41,8 @@ macro_rules! sign_in {
             "account AS (
         SELECT ",
             user_columns!(),
+            ", ",
+            factor_columns!(),
             ", password FROM users u WHERE ",
             $account,
             " AND NOT ",
