@@ -29,4 +29,8 @@ pub enum Defect {
     ErasesWithoutEnding,
     /// A sign-in does not ask for the second factor of the account.
     SignInSkipsFactors,
+    /// The removal of a factor does not raise the credential version.
+    RemovalKeepsVersion,
+    /// The link in the notice about a new factor removes only this factor.
+    UndoRemovesOneFactor,
 }

@@ -10,8 +10,8 @@ use crate::{
     promises::Broken,
     protocol::{Protocol, Store},
     world::{
-        AccountId, Address, Link, Password, PasswordHash, Random, RefreshId, Session, SessionId, Tokens, Version, Who,
-        World,
+        AccountId, Address, FactorId, Link, Password, PasswordHash, Random, RefreshId, Session, SessionId, Tokens,
+        Version, Who, World,
     },
 };
 
@@ -22,8 +22,10 @@ pub enum Call {
     SignUp(Address, Password),
     /// `POST /api/signin`.
     SignIn(Address, Password),
-    /// `POST /api/signin/second-factor`.
-    SecondFactor(Link),
+    /// `POST /api/signin/second-factor`, with a passkey, or with a code of the authenticator app.
+    SecondFactor(Link, Option<FactorId>),
+    /// `POST /api/signin/passkey`.
+    SignInWithPasskey(FactorId),
     /// `POST /api/refresh`.
     Refresh(SessionId, RefreshId),
     /// `POST /api/logout`.
@@ -52,6 +54,12 @@ pub enum Call {
     UndoChange(Link),
     /// `POST /api/totp/confirm`.
     AddApp(SessionId, bool),
+    /// `DELETE /api/totp`.
+    RemoveApp(SessionId, bool),
+    /// `POST /api/passkeys`.
+    AddPasskey(SessionId, bool),
+    /// `DELETE /api/passkeys/{id}`.
+    RemovePasskey(SessionId, bool, FactorId),
     /// `POST /api/undo-factor/{token}`.
     UndoFactor(Link),
     /// `sweep` settles a debt.
@@ -114,6 +122,12 @@ pub enum Operation {
     Raise(AccountId, Version),
     /// The debt is settled.
     Settle(AccountId, Version),
+    /// The session of a request is kept under another credential version: as it was, as it will be, and the status of the answer.
+    Keep(Session, Session, u16),
+    /// After [`Operation::Keep`], the minimum version is raised. `None` if the session had ended.
+    RaiseAfterKeeping(Session, Option<u16>),
+    /// After [`Operation::Keep`], the debt is settled.
+    SettleAfterKeeping(Session, Option<u16>),
     /// Only with a planted defect: PostgreSQL commits a reset after DynamoDB has ended the sessions.
     CommitAfterEnding(AccountId, Version),
     /// `sweep` deletes the sessions of an account that is due.
@@ -227,7 +241,15 @@ impl Operation {
     pub fn may_run_twice(&self, call: Call) -> bool {
         let is_sweep = matches!(call, Call::Settle(..) | Call::Erase(..));
         // How the statements of factors recognise their first run is not in the model.
-        let is_of_factors = matches!(call, Call::AddApp(..) | Call::UndoFactor(_) | Call::SecondFactor(_));
+        let is_of_factors = matches!(
+            call,
+            Call::AddApp(..)
+                | Call::RemoveApp(..)
+                | Call::AddPasskey(..)
+                | Call::RemovePasskey(..)
+                | Call::UndoFactor(_)
+                | Call::SecondFactor(..)
+        );
         self.writes(call) && !is_sweep && !is_of_factors && !matches!(self, Self::PutAndQuery(_) | Self::Put(..))
     }
 }
@@ -301,6 +323,19 @@ pub fn run(protocol: &Protocol, world: &mut World, request: &Request, queries_fi
             }
             Outcome::Answer(Answer::success(200).and_ended(Ended::Below(account, version)))
         }
+        Operation::Keep(found, kept, status) => {
+            let is_kept = world.table.keep(&found, kept);
+            Outcome::Next(Operation::RaiseAfterKeeping(kept, is_kept.then_some(status)))
+        }
+        Operation::RaiseAfterKeeping(kept, status) => {
+            world.table.raise_minimum_version(kept.account, kept.version);
+            Outcome::Next(Operation::SettleAfterKeeping(kept, status))
+        }
+        Operation::SettleAfterKeeping(kept, status) => {
+            world.postgres.settle(kept.account, kept.version);
+            let Some(status) = status else { return revoked() };
+            Outcome::Answer(Answer::success(status).and_ended(Ended::Below(kept.account, kept.version)))
+        }
         Operation::EraseItems(account, version) => {
             world.table.sessions.retain(|session| session.account != account);
             Outcome::Next(Operation::EraseAccount(account, version))
@@ -321,7 +356,8 @@ fn begin(protocol: &Protocol, world: &mut World, request: &Request) -> Outcome {
         }
         Call::SignUp(..) => refused(400, "user_already_exists"),
         Call::SignIn(address, password) => sign_in(protocol, world, address, password, request),
-        Call::SecondFactor(token) => factors::take_second_step(protocol, world, token, request),
+        Call::SecondFactor(token, passkey) => factors::take_second_step(protocol, world, token, passkey, request),
+        Call::SignInWithPasskey(passkey) => factors::sign_in(protocol, world, passkey, request),
         Call::Refresh(session, token) => refresh(protocol, world, session, token, request),
         Call::LogOut(session) => {
             let was_live = match protocol.store {
@@ -338,7 +374,10 @@ fn begin(protocol: &Protocol, world: &mut World, request: &Request) -> Outcome {
         Call::EndOthers(session, is_fresh)
         | Call::DeleteAccount(session, is_fresh)
         | Call::RequestChange(session, is_fresh, _)
-        | Call::AddApp(session, is_fresh) => match live_session(protocol, world, session) {
+        | Call::AddApp(session, is_fresh)
+        | Call::RemoveApp(session, is_fresh)
+        | Call::AddPasskey(session, is_fresh)
+        | Call::RemovePasskey(session, is_fresh, _) => match live_session(protocol, world, session) {
             None => revoked(),
             Some(session) if !(session.is_fresh && is_fresh) => refused(401, "reauthentication_required"),
             Some(session) if protocol.store == Store::DynamoDb && matches!(request.call, Call::EndOthers(..)) => {
@@ -416,7 +455,7 @@ fn sign_in(protocol: &Protocol, world: &mut World, address: Address, password: P
     let invalid = || refused(401, "invalid_credentials");
     let Some((id, account)) = world.postgres.by_address(address) else { return invalid() };
     let (version, is_right) = (account.version, account.hash.password == password);
-    let lacks_factor = account.lacks_factor(protocol, Shown::default());
+    let needs_factor = account.needs_factor(protocol);
     if world.postgres.must_wait(protocol, id, request.by, protocol.is_signed_in_from(world, id, request.by)) {
         return refused(429, "too_many_attempts");
     }
@@ -431,7 +470,7 @@ fn sign_in(protocol: &Protocol, world: &mut World, address: Address, password: P
     if !is_right {
         return invalid();
     }
-    if lacks_factor {
+    if needs_factor {
         return factors::begin_second_step(world, id, version, request);
     }
     Outcome::Next(Operation::open(protocol, Session::new(request.random, id, version, request.by, Shown::default())))
@@ -584,6 +623,9 @@ fn change(protocol: &Protocol, world: &mut World, session: Session, request: &Re
             Some(true) => Outcome::Answer(Answer::success(202)),
         },
         Call::AddApp(..) => factors::add_app(protocol, world, session, request),
+        Call::RemoveApp(..) => factors::remove(protocol, world, session, None),
+        Call::AddPasskey(..) => factors::add_passkey(protocol, world, session, request),
+        Call::RemovePasskey(_, _, passkey) => factors::remove(protocol, world, session, Some(passkey)),
         _ => revoked(),
     }
 }
@@ -639,7 +681,7 @@ fn put(world: &mut World, session: Session) {
 /// Decides, with the minimum version that was found, whether a stored session is open.
 fn queried(world: &mut World, session: Session, minimum: Version, request: &Request) -> Outcome {
     if minimum > session.version {
-        let is_sign_in = matches!(request.call, Call::SignIn(..) | Call::SecondFactor(_));
+        let is_sign_in = matches!(request.call, Call::SignIn(..) | Call::SecondFactor(..) | Call::SignInWithPasskey(_));
         return if is_sign_in { refused(401, "invalid_credentials") } else { revoked() };
     }
     if minimum < session.version {

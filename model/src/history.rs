@@ -2,7 +2,7 @@
 
 use crate::{
     promises::Broken,
-    world::{AccountId, Link, LinkKind, Mail, RefreshId, SessionId, Version, World},
+    world::{AccountId, FactorId, Link, LinkKind, Mail, RefreshId, SessionId, Version, World},
 };
 
 /// The history of a state.
@@ -20,8 +20,14 @@ pub struct History {
     pub reset: Vec<(AccountId, Version)>,
     /// Accounts that an answer has called kept.
     pub kept: Vec<AccountId>,
-    /// Sessions that were opened while their account had an authenticator app.
-    pub opened_with_app: Vec<SessionId>,
+    /// Sessions that were opened while their account had a factor.
+    pub opened_with_factor: Vec<SessionId>,
+    /// Links that have undone factors, with the factors that each must remove.
+    pub undone: Vec<(Link, Vec<FactorId>)>,
+    /// Factors that an answer has called removed.
+    pub removed: Vec<FactorId>,
+    /// Sessions that were opened with a passkey after an answer has called it removed.
+    pub opened_with_removed: Vec<SessionId>,
     /// The promises that a step has broken.
     pub broken: Vec<Broken>,
 }

@@ -2,10 +2,12 @@
 
 use crate::{
     endpoints::{Answer, Call, Request},
+    factors,
     history::Ended,
+    postgres::Account,
     protocol::{Action, Protocol, Step, Store},
     scenarios::Kind,
-    world::{LinkKind, Password, SessionId, Tokens, Who, World},
+    world::{FactorId, LinkKind, Password, SessionId, Tokens, Who, World},
 };
 
 const PEOPLE: [Who; 3] = [Who::Ada, Who::Bob, Who::Eve];
@@ -41,7 +43,17 @@ fn calls(protocol: &Protocol, world: &World, who: Who, kind: Kind, send: &mut im
             }
         }
         Kind::Guess(address) => send(Call::SignIn(address, Password::Guess)),
-        Kind::SecondFactor => knowledge.second_steps.iter().for_each(|token| send(Call::SecondFactor(*token))),
+        Kind::SecondFactor => {
+            for token in &knowledge.second_steps {
+                send(Call::SecondFactor(*token, None));
+                // A browser offers the passkeys that the answer to the first step lists.
+                let waits = |account: &Account| account.factors.second_steps.contains(&(*token, account.version));
+                let accounts = || world.postgres.all().filter(|(_, account)| waits(account));
+                let is_listed = |id: &&FactorId| accounts().any(|(_, account)| account.factors.has_passkey(**id, who));
+                knowledge.passkeys.iter().filter(is_listed).for_each(|id| send(Call::SecondFactor(*token, Some(*id))));
+            }
+        }
+        Kind::SignInWithPasskey => knowledge.passkeys.iter().for_each(|id| send(Call::SignInWithPasskey(*id))),
         Kind::Refresh => {
             let held = knowledge.tokens.iter().filter_map(|held| Some((held.session, held.refresh?)));
             held.for_each(|(session, token)| send(Call::Refresh(session, token)));
@@ -79,6 +91,16 @@ fn calls(protocol: &Protocol, world: &World, who: Who, kind: Kind, send: &mut im
         }
         Kind::UndoChange => links(LinkKind::UndoChange).for_each(|link| send(Call::UndoChange(link))),
         Kind::AddApp => sessions().for_each(|(session, is_fresh)| send(Call::AddApp(session, is_fresh))),
+        Kind::RemoveApp => sessions().for_each(|(session, is_fresh)| send(Call::RemoveApp(session, is_fresh))),
+        Kind::AddPasskey => sessions().for_each(|(session, is_fresh)| send(Call::AddPasskey(session, is_fresh))),
+        Kind::RemovePasskey => {
+            let held = |account: &Account| account.factors.held.clone();
+            let listed: Vec<_> = world.postgres.all().flat_map(|(_, account)| held(account)).collect();
+            for (session, is_fresh) in sessions() {
+                let passkeys = listed.iter().filter(|factor| factor.kind == factors::Kind::Passkey);
+                passkeys.for_each(|passkey| send(Call::RemovePasskey(session, is_fresh, passkey.id)));
+            }
+        }
         Kind::UndoFactor => links(LinkKind::UndoFactor).for_each(|link| send(Call::UndoFactor(link))),
     }
 }
@@ -101,6 +123,19 @@ pub fn receive(world: &mut World, request: &Request, answer: &Answer) {
             world.history.reset.push((*account, *version));
         }
         world.history.record_ended(ended.clone());
+    }
+    if answer.code.is_none() {
+        let history = &mut world.history;
+        match request.call {
+            Call::RemovePasskey(_, _, passkey) => history.removed.push(passkey),
+            Call::UndoFactor(link) => {
+                let undone = history.undone.iter().filter(|(of, _)| *of == link).flat_map(|(_, removed)| removed);
+                history.removed.extend(undone);
+            }
+            _ => {}
+        }
+        history.removed.sort_unstable();
+        history.removed.dedup();
     }
     if let Some(tokens) = answer.tokens {
         world.knowledge_mut(request.by).receive(tokens);

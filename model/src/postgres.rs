@@ -167,7 +167,7 @@ impl Account {
         }
         if time == Passing::Week {
             self.undos.clear();
-            self.factors.undo = None;
+            self.factors.undos.clear();
             if let Some(deletion) = &mut self.deletion {
                 deletion.is_due = true;
             }
@@ -302,6 +302,13 @@ impl Postgres {
         let row = self.sessions.iter_mut().find(|row| row.id == session)?;
         row.is_fresh = true;
         Some(*row)
+    }
+
+    /// The part of `passkeys::ADD` and `removals::REMOVE` that keeps the session of the request.
+    pub fn keep(&mut self, kept: Session) {
+        if let Some(row) = self.sessions.iter_mut().find(|row| row.id == kept.id) {
+            (row.version, row.shown) = (kept.version, kept.shown);
+        }
     }
 
     /// `password_resets::FIND`.

@@ -50,6 +50,8 @@ pub const ADDRESS_IS_KEPT: &str = "an address belongs to one account, and a rese
 pub const KEPT_OR_ERASED: &str = "a kept account is not erased, and no session of an erased account is accepted";
 /// `Sessions::open` asks which factors were shown.
 pub const FACTORS_SHOWN: &str = "no session is accepted without the factors that its account held when it was opened";
+/// A removal, and the link in the notice about a new factor.
+pub const REMOVED_IS_REMOVED: &str = "a factor that an answer has called removed signs nobody in";
 
 /// What the contract allows, and a reader may not expect: a request that is still on its way, when its client has already used the successor of its
 /// token, presents an old token.
@@ -76,6 +78,7 @@ pub fn all() -> Vec<Property<Protocol>> {
         Property::always(ADDRESS_IS_KEPT, address_is_kept),
         Property::always(KEPT_OR_ERASED, kept_or_erased),
         Property::always(FACTORS_SHOWN, factors_were_shown),
+        Property::always(REMOVED_IS_REMOVED, removed_is_removed),
         Property::sometimes(LIMIT_OF_GRACE, |_, world: &World| {
             world.history.broken.contains(&Broken::EndedWithoutThief)
         }),
@@ -165,6 +168,10 @@ fn kept_or_erased(protocol: &Protocol, world: &World) -> bool {
 
 fn factors_were_shown(protocol: &Protocol, world: &World) -> bool {
     let sessions = if protocol.store == Store::PostgreSql { &world.postgres.sessions } else { &world.table.sessions };
-    let mut opened = sessions.iter().filter(|session| world.history.opened_with_app.contains(&session.id));
-    opened.all(|session| session.shown.code || !is_accepted(protocol, world, session.id))
+    let mut opened = sessions.iter().filter(|session| world.history.opened_with_factor.contains(&session.id));
+    opened.all(|session| session.shown.has_any() || !is_accepted(protocol, world, session.id))
+}
+
+fn removed_is_removed(protocol: &Protocol, world: &World) -> bool {
+    world.history.opened_with_removed.iter().all(|session| !is_accepted(protocol, world, *session))
 }

@@ -79,14 +79,18 @@ pub enum Kind {
     RequestChange(Address),
     ChangeAddress,
     UndoChange,
+    SignInWithPasskey,
     AddApp,
+    RemoveApp,
+    AddPasskey,
+    RemovePasskey,
     UndoFactor,
 }
 
 use Kind::{
-    AddApp, ChangeAddress, ChangePassword, DeleteAccount, EndOthers, ForgotPassword, Guess, KeepAccount, LogOut,
-    Reauthenticate, Refresh, RequestChange, ResetPassword, SecondFactor, SignIn, SignUp, UndoChange, UndoFactor,
-    VerifyAddress,
+    AddApp, AddPasskey, ChangeAddress, ChangePassword, DeleteAccount, EndOthers, ForgotPassword, Guess, KeepAccount,
+    LogOut, Reauthenticate, Refresh, RemoveApp, RemovePasskey, RequestChange, ResetPassword, SecondFactor, SignIn,
+    SignInWithPasskey, SignUp, UndoChange, UndoFactor, VerifyAddress,
 };
 
 /// All scenarios.
@@ -104,6 +108,7 @@ pub fn all() -> Vec<Scenario> {
         an_account_that_a_stranger_created(),
         a_stranger_who_knows_nothing(),
         second_factors(),
+        passkeys(),
     ]
 }
 
@@ -273,6 +278,22 @@ pub fn second_factors() -> Scenario {
     }
 }
 
+/// Ada adds a passkey, signs in with it and removes it. Eve knows the password, and adds passkeys of her own if she can.
+#[must_use]
+pub fn passkeys() -> Scenario {
+    Scenario {
+        kinds: [
+            vec![AddPasskey, SignInWithPasskey, RemovePasskey, UndoFactor],
+            vec![],
+            vec![SignIn, AddPasskey, SignInWithPasskey],
+        ],
+        requests: [2, 0, 3, 1],
+        faults: 1,
+        thief_knows_password: true,
+        ..Scenario::of_ada("passkeys")
+    }
+}
+
 /// Everything that the code has, for [`crate::walks`]. It has far too many states to visit all of them.
 #[must_use]
 pub fn everything() -> Scenario {
@@ -300,12 +321,26 @@ pub fn everything() -> Scenario {
 }
 
 /// Everything that has to do with second factors, for [`crate::walks`]. Ada and Eve know the password. At first, the account has no factor. Each of
-/// them may add an authenticator app.
+/// them may add an authenticator app and passkeys.
 #[must_use]
 pub fn everything_about_factors() -> Scenario {
     let account = || {
-        [AddApp, SignIn, SecondFactor, Refresh, LogOut, EndOthers, ChangePassword, ResetPassword, UndoFactor]
-            .into_iter()
+        [
+            AddApp,
+            RemoveApp,
+            AddPasskey,
+            RemovePasskey,
+            SignIn,
+            SecondFactor,
+            SignInWithPasskey,
+            Refresh,
+            LogOut,
+            EndOthers,
+            ChangePassword,
+            ResetPassword,
+            UndoFactor,
+        ]
+        .into_iter()
     };
     Scenario {
         owners: vec![Who::Ada, Who::Bob],

@@ -93,7 +93,8 @@ fn route(call: Call) -> &'static str {
     match call {
         Call::SignUp(..) => "POST /api/signup",
         Call::SignIn(..) => "POST /api/signin",
-        Call::SecondFactor(_) => "POST /api/signin/second-factor",
+        Call::SecondFactor(..) => "POST /api/signin/second-factor",
+        Call::SignInWithPasskey(_) => "POST /api/signin/passkey",
         Call::Refresh(..) => "POST /api/refresh",
         Call::LogOut(_) => "POST /api/logout",
         Call::EndOthers(..) => "DELETE /api/sessions",
@@ -108,6 +109,9 @@ fn route(call: Call) -> &'static str {
         Call::ChangeAddress(..) => "POST /api/change-email/{token}",
         Call::UndoChange(_) => "POST /api/undo-email-change/{token}",
         Call::AddApp(..) => "POST /api/totp/confirm",
+        Call::RemoveApp(..) => "DELETE /api/totp",
+        Call::AddPasskey(..) => "POST /api/passkeys",
+        Call::RemovePasskey(..) => "DELETE /api/passkeys/{id}",
         Call::UndoFactor(_) => "POST /api/undo-factor/{token}",
         Call::Settle(..) => "to settle a debt",
         Call::Erase(..) => "to erase an account",
@@ -123,7 +127,9 @@ fn details(call: Call) -> String {
         Call::LogOut(session)
         | Call::EndOthers(session, _)
         | Call::DeleteAccount(session, _)
-        | Call::AddApp(session, _) => {
+        | Call::AddApp(session, _)
+        | Call::RemoveApp(session, _)
+        | Call::AddPasskey(session, _) => {
             format!(" in session {session}")
         }
         Call::Reauthenticate(session, secret) => format!(" in session {session} with {}", password(secret)),
@@ -136,7 +142,12 @@ fn details(call: Call) -> String {
             format!(" with the link {link} and {}", password(secret))
         }
         Call::KeepAccount(link) | Call::UndoChange(link) | Call::UndoFactor(link) => format!(" with the link {link}"),
-        Call::SecondFactor(_) | Call::Settle(..) | Call::Erase(..) => String::new(),
+        Call::RemovePasskey(session, _, passkey) => format!(" in session {session}, for the passkey {passkey}"),
+        Call::SecondFactor(_, Some(passkey)) | Call::SignInWithPasskey(passkey) => {
+            format!(" with the passkey {passkey}")
+        }
+        Call::SecondFactor(_, None) => " with a code".to_owned(),
+        Call::Settle(..) | Call::Erase(..) => String::new(),
     }
 }
 
@@ -154,8 +165,13 @@ fn effect(protocol: &Protocol, request: &Request) -> &'static str {
         Operation::Open(_) => "PostgreSQL opens the session",
         Operation::PutAndQuery(_) | Operation::Put(..) => "DynamoDB stores the new session",
         Operation::Query(_) => "DynamoDB reads the minimum version",
-        Operation::RaiseFor(_) | Operation::Raise(..) => "DynamoDB raises the minimum version",
-        Operation::SettleFor(_) | Operation::Settle(..) => "PostgreSQL deletes the debt",
+        Operation::Keep(..) => "DynamoDB keeps the session, if it is as it was found",
+        Operation::RaiseFor(_) | Operation::Raise(..) | Operation::RaiseAfterKeeping(..) => {
+            "DynamoDB raises the minimum version"
+        }
+        Operation::SettleFor(_) | Operation::Settle(..) | Operation::SettleAfterKeeping(..) => {
+            "PostgreSQL deletes the debt"
+        }
         Operation::RefreshItem(..) => "DynamoDB changes the session, if it is as it was read",
         Operation::DeleteItem(_) | Operation::DeleteOthers(..) => "DynamoDB deletes the session",
         Operation::QueryOthers(..) => "DynamoDB reads the other sessions",
@@ -169,7 +185,8 @@ fn first_effect(call: Call, in_table: bool) -> &'static str {
     match call {
         Call::SignUp(..) => "PostgreSQL creates the account, if the address is free",
         Call::SignIn(..) => "PostgreSQL reads the account, and the password is checked",
-        Call::SecondFactor(_) => "PostgreSQL finds the token, and the code is checked",
+        Call::SecondFactor(..) => "PostgreSQL finds the token, and the factor is checked",
+        Call::SignInWithPasskey(_) => "PostgreSQL finds the passkey, and the assertion is checked",
         Call::Refresh(..) if in_table => "DynamoDB reads the session",
         Call::Refresh(..) => "PostgreSQL decides about the refresh token",
         Call::LogOut(_) if in_table => "DynamoDB deletes the session",
@@ -178,6 +195,9 @@ fn first_effect(call: Call, in_table: bool) -> &'static str {
         | Call::DeleteAccount(..)
         | Call::RequestChange(..)
         | Call::AddApp(..)
+        | Call::RemoveApp(..)
+        | Call::AddPasskey(..)
+        | Call::RemovePasskey(..)
         | Call::Reauthenticate(..)
         | Call::ChangePassword(..) => "the session is found live",
         Call::ForgotPassword(_) => "PostgreSQL stores a new reset link",
@@ -187,7 +207,7 @@ fn first_effect(call: Call, in_table: bool) -> &'static str {
             "PostgreSQL finds the account of the link, and the password is checked"
         }
         Call::UndoChange(_) => "PostgreSQL restores the address",
-        Call::UndoFactor(_) => "PostgreSQL removes the factor",
+        Call::UndoFactor(_) => "PostgreSQL removes the factor and what was added since",
         Call::Erase(..) if !in_table => "PostgreSQL deletes the account",
         Call::Settle(..) | Call::Erase(..) => "DynamoDB raises the minimum version",
     }
@@ -201,6 +221,7 @@ fn changed(call: Call, in_table: bool) -> &'static str {
         Call::ChangePassword(..) => "PostgreSQL sets the password",
         Call::DeleteAccount(..) => "PostgreSQL deletes the account for later erasure",
         Call::RequestChange(..) => "PostgreSQL stores the requested address",
+        Call::RemoveApp(..) | Call::RemovePasskey(..) => "PostgreSQL removes the factor",
         _ => "PostgreSQL adds the factor",
     }
 }

@@ -86,6 +86,16 @@ impl Table {
         Some(*item)
     }
 
+    /// `UpdateItem`: keeps a session, as it was found, under another credential version. Returns whether it was still there.
+    pub fn keep(&mut self, found: &Session, kept: Session) -> bool {
+        let Some(item) = self.sessions.iter_mut().find(|item| item.id == found.id) else { return false };
+        let is_as_found = item.version == found.version;
+        if is_as_found {
+            (item.version, item.shown) = (kept.version, kept.shown);
+        }
+        is_as_found
+    }
+
     /// `DeleteItem`. Returns the session if it was there.
     pub fn delete(&mut self, session: SessionId) -> Option<Session> {
         let place = self.sessions.iter().position(|item| item.id == session)?;

@@ -54,6 +54,9 @@ pub type RefreshId = Random;
 /// A link in a mail is named after the request that created it.
 pub type Link = Random;
 
+/// A factor is named after the request that added it.
+pub type FactorId = Random;
+
 /// An address of a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
@@ -120,7 +123,7 @@ pub struct Session {
     pub is_revoked: bool,
     /// The network from which it was opened.
     pub source: Who,
-    /// The factors that were shown when it was opened: the claim `amr`.
+    /// The factors that were shown in it: the claim `amr`.
     pub shown: crate::factors::Shown,
 }
 
@@ -146,6 +149,8 @@ pub struct Knowledge {
     pub tokens: Vec<Tokens>,
     /// Tokens for the second step of a sign-in.
     pub second_steps: Vec<Link>,
+    /// Passkeys that the person has added.
+    pub passkeys: Vec<FactorId>,
 }
 
 impl Knowledge {

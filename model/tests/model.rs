@@ -155,6 +155,18 @@ fn every_promise_is_broken_by_a_planted_defect() {
         (Defect::NothingIsReserved, scenarios::a_change_of_the_address(), PostgreSql, promises::ADDRESS_IS_KEPT),
         (Defect::ErasesWithoutEnding, scenarios::a_deletion_without_delay(), DynamoDb, promises::KEPT_OR_ERASED),
         (Defect::SignInSkipsFactors, scenarios::second_factors(), PostgreSql, promises::FACTORS_SHOWN),
+        (
+            Defect::RemovalKeepsVersion,
+            Scenario { requests: [3, 0, 0, 0], ..scenarios::passkeys() },
+            PostgreSql,
+            promises::REMOVED_IS_REMOVED,
+        ),
+        (
+            Defect::UndoRemovesOneFactor,
+            Scenario { requests: [1, 0, 4, 0], ..one_at_a_time(scenarios::passkeys()) },
+            DynamoDb,
+            promises::REMOVED_IS_REMOVED,
+        ),
     ];
     let mut unbroken: BTreeSet<_> = promises::all().iter().map(|promise| promise.name).collect();
     unbroken.remove(promises::LIMIT_OF_GRACE);
@@ -180,7 +192,7 @@ fn every_kind_of_request_succeeds_in_the_chosen_histories() {
     for (scenario, count, missing) in [
         // The addresses of the scenario are verified, so no link that verifies one is mailed.
         (scenarios::everything(), 24, BTreeSet::from(["VerifyAddress".to_owned()])),
-        (scenarios::everything_about_factors(), 16, BTreeSet::new()),
+        (scenarios::everything_about_factors(), 20, BTreeSet::new()),
     ] {
         let kinds = [Who::Ada, Who::Bob, Who::Eve].map(|who| scenario.kinds(who).to_vec()).concat();
         let kinds: BTreeSet<_> = kinds.iter().map(|named| kind(named)).collect();

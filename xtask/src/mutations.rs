@@ -28,7 +28,7 @@ struct Mutation {
     mutated: &'static str,
 }
 
-const MUTATIONS: [Mutation; 12] = [
+const MUTATIONS: [Mutation; 14] = [
     Mutation {
         name: "a refresh token that was used once is theft, even within the grace",
         file: "sessions.rs",
@@ -100,6 +100,18 @@ const MUTATIONS: [Mutation; 12] = [
         file: "factors.rs",
         original: "DELETE FROM totp t USING changed, used WHERE ",
         mutated: "DELETE FROM totp t USING changed, used WHERE false AND ",
+    },
+    Mutation {
+        name: "the link of the notice leaves a passkey that was added later",
+        file: "factors.rs",
+        original: "AND (p.factor_id = used.factor_id OR p.created_at >= used.added_at)",
+        mutated: "AND p.factor_id = used.factor_id",
+    },
+    Mutation {
+        name: "the removal of a factor does not raise the credential version",
+        file: "factors/removals.rs",
+        original: "UPDATE users u SET credential_version = u.credential_version + 1",
+        mutated: "UPDATE users u SET credential_version = u.credential_version",
     },
 ];
 

@@ -10,17 +10,18 @@ use model::{
     protocol::{Action, Protocol, Store as ModelStore},
     scenarios::{self, Scenario},
     walks::{self, Event},
-    world::{Address, Link, LinkKind, Passing, Password, RefreshId, SessionId, Who},
+    world::{Address, FactorId, Link, LinkKind, Passing, Password, Random, RefreshId, SessionId, Who},
 };
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{
     Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
     authenticator::Authenticator,
     jwt::claims,
-    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, RESET, TOTP_ADDED},
+    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, PASSKEY_ADDED, RESET, TOTP_ADDED},
+    passkey::Device,
     stack::SECRET,
 };
 
@@ -28,7 +29,7 @@ use crate::support::get_example;
 
 /// How many histories each test sends, and the most steps of each. Second factors have fewer kinds of requests.
 const HISTORIES: usize = 24;
-const HISTORIES_OF_FACTORS: usize = 16;
+const HISTORIES_OF_FACTORS: usize = 20;
 const STEPS: usize = 18;
 
 /// The people of one history, with the real tokens and links for those of the model.
@@ -39,10 +40,12 @@ struct Cast<'a> {
     access: BTreeMap<(Who, SessionId), String>,
     refresh: BTreeMap<(SessionId, RefreshId), String>,
     links: BTreeMap<(LinkKind, Link), String>,
-    /// The tokens of sign-ins that wait for a second factor.
-    waiting: BTreeMap<(Who, Link), String>,
+    /// The tokens of sign-ins that wait for a second factor, and the options with which a browser asks for a passkey.
+    waiting: BTreeMap<(Who, Link), (String, Value)>,
     /// The authenticator that each person has added last.
     apps: BTreeMap<Who, Authenticator>,
+    /// The passkeys, each with its id and on a device of its own.
+    passkeys: BTreeMap<FactorId, (String, Device)>,
 }
 
 impl<'a> Cast<'a> {
@@ -56,8 +59,8 @@ impl<'a> Cast<'a> {
             .into_iter()
             .zip(people.iter().map(|person| person.email.clone()));
         let addresses = addresses.chain([(Address::AdaNew, new)]).collect();
-        let (access, refresh, links, waiting, apps) = Default::default();
-        let mut cast = Self { stack, people, addresses, access, refresh, links, waiting, apps };
+        let (access, refresh, links, waiting, apps, passkeys) = Default::default();
+        let mut cast = Self { stack, people, addresses, access, refresh, links, waiting, apps, passkeys };
         let first = protocol.scenario.begin(protocol);
         for owner in [Who::Ada, Who::Bob] {
             let person = cast.person(owner).with_password(&password(Password::First(owner)));
@@ -87,14 +90,15 @@ impl<'a> Cast<'a> {
                 self.stack.sql("DELETE FROM reserved_addresses WHERE expires_at < now() + interval '1 minute'").await;
                 // A history takes less time than a step of an authenticator.
                 self.stack.sql("UPDATE totp SET last_step = 0").await;
-                let reply = self.send(who, call).await;
+                let reply = self.send(who, call, after.next_random - 1).await;
                 if let Some(answer) = answer {
                     self.receive(who, &reply, answer);
                 }
                 if let (Some("second_factor_required"), Some(token)) =
                     (answer.as_ref().and_then(|answer| answer.code), after.knowledge(who).second_steps.last())
                 {
-                    self.waiting.insert((who, *token), reply.text_at("mfa_token"));
+                    let options = reply.json()["passkey_options"].clone();
+                    self.waiting.insert((who, *token), (reply.text_at("mfa_token"), options));
                 }
                 Some(reply)
             }
@@ -114,16 +118,26 @@ impl<'a> Cast<'a> {
         for mail in &after.mails {
             if !self.links.contains_key(&(mail.kind, mail.link)) {
                 let reader = self.person(mail.to.reader()).with_email(&self.addresses[&mail.to]);
-                let token = reader.newest_mail(subject(mail.kind)).await.token();
+                let subject = if self.passkeys.contains_key(&mail.link) { PASSKEY_ADDED } else { subject(mail.kind) };
+                let token = reader.newest_mail(subject).await.token();
                 self.links.insert((mail.kind, mail.link), token);
             }
         }
         reply
     }
 
-    async fn send(&mut self, who: Who, call: Call) -> Reply {
-        if let Call::AddApp(session, _) = call {
-            return self.add_app(who, session).await;
+    /// Sends a request. `request` is its random value in the model.
+    async fn send(&mut self, who: Who, call: Call, request: Random) -> Reply {
+        match call {
+            Call::AddApp(session, _) => return self.add_app(who, session).await,
+            Call::AddPasskey(session, _) => return self.add_passkey(who, session, request).await,
+            Call::SecondFactor(token, Some(passkey)) => return self.show_passkey(who, token, passkey).await,
+            Call::SignInWithPasskey(passkey) => {
+                let person = &self.people[who as usize];
+                let (_, device) = self.passkeys.get_mut(&passkey).expect("a passkey of the person");
+                return person.signs_in_with_passkey(device).await;
+            }
+            _ => {}
         }
         let person = self.person(who);
         let access = |session: SessionId| &self.access[&(who, session)];
@@ -157,12 +171,17 @@ impl<'a> Cast<'a> {
                 person.with_password(&password(secret)).changes_email(link(LinkKind::ChangeAddress, token)).await
             }
             Call::UndoChange(token) => person.undoes_email_change(link(LinkKind::UndoChange, token)).await,
-            Call::SecondFactor(token) => {
+            Call::SecondFactor(token, _) => {
                 let code = self.apps.get(&who).map_or_else(|| "000000".to_owned(), Authenticator::code);
-                person.shows_factor(&self.waiting[&(who, token)], &json!({ "totp": code })).await
+                person.shows_factor(&self.waiting[&(who, token)].0, &json!({ "totp": code })).await
+            }
+            Call::RemoveApp(session, _) => person.removes_totp(access(session)).await,
+            Call::RemovePasskey(session, _, passkey) => {
+                person.removes_passkey(access(session), &self.passkeys[&passkey].0).await
             }
             Call::UndoFactor(token) => person.undoes_factor(link(LinkKind::UndoFactor, token)).await,
-            Call::AddApp(..) | Call::Settle(..) | Call::Erase(..) => panic!("{call:?} is not a request of a person"),
+            Call::AddApp(..) | Call::AddPasskey(..) | Call::SignInWithPasskey(_) => panic!("{call:?} is sent above"),
+            Call::Settle(..) | Call::Erase(..) => panic!("{call:?} is not a request of a person"),
         }
     }
 
@@ -179,6 +198,30 @@ impl<'a> Cast<'a> {
             self.apps.insert(who, app);
         }
         reply
+    }
+
+    /// A person creates a passkey on a new device and adds it.
+    async fn add_passkey(&mut self, who: Who, session: SessionId, request: Random) -> Reply {
+        let (person, access) = (self.person(who), &self.access[&(who, session)]);
+        let options = person.begins_passkey(access).await;
+        if options.status != 200 {
+            return options;
+        }
+        let mut device = Device::new();
+        let created = device.creates(&options.json()).await;
+        let reply = person.adds_created_passkey(access, "Phone", &created).await;
+        if reply.status == 201 {
+            self.passkeys.insert(request, (reply.text_at("id"), device));
+        }
+        reply
+    }
+
+    /// A person completes a sign-in with a passkey.
+    async fn show_passkey(&mut self, who: Who, token: Link, passkey: FactorId) -> Reply {
+        let (person, (mfa_token, options)) = (&self.people[who as usize], &self.waiting[&(who, token)]);
+        let (_, device) = self.passkeys.get_mut(&passkey).expect("a passkey of the person");
+        let assertion = device.signs(options).await;
+        person.shows_factor(mfa_token, &json!({ "passkey": assertion })).await
     }
 
     /// Keeps the tokens of an answer. A repeated refresh token must have the same `jti`. Its `iat` may differ, because [`Self::pass`] changes it.
@@ -259,7 +302,7 @@ async fn histories_of_the_model_get_the_answers_that_the_model_expects(#[values(
     send_histories(store, scenarios::everything(), HISTORIES).await;
 }
 
-// Requirements 64, 65, 73, 77, 78.
+// Requirements 64, 65, 70, 71, 73, 77, 78.
 #[rstest]
 #[tokio::test]
 async fn histories_with_second_factors_get_the_answers_that_the_model_expects(

@@ -10,7 +10,7 @@ use toolkit::{
 pub enum Part {
     /// Unit and documentation tests beside the code: rules, SQL statements, the error table
     Unit,
-    /// The model of the session protocol: every promise in every state of eleven scenarios, and planted defects that break each promise
+    /// The model of the session protocol: every promise in every state of twelve scenarios, and planted defects that break each promise
     Model,
     /// The contract of the API, over HTTP, with the functions' binaries. Each test has its own database
     Journeys,
