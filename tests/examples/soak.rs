@@ -61,7 +61,7 @@ const AWS_FAULTS: [InjectedFault; 7] = [
     StateTable(DynamoDbHealth::Late),
 ];
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 16] = [
     "users",
     "sessions",
     "password_resets",
@@ -73,8 +73,13 @@ const TABLES: [&str; 11] = [
     "email_undos",
     "reserved_addresses",
     "account_deletions",
+    "passkeys",
+    "factor_undos",
+    "factor_changes",
+    "used_challenges",
+    "mfa_tokens",
 ];
-const FUNCTIONS: [&str; 12] = [
+const FUNCTIONS: [&str; 16] = [
     "signup",
     "signin",
     "dashboard",
@@ -86,6 +91,10 @@ const FUNCTIONS: [&str; 12] = [
     "change-email",
     "account",
     "keep-account",
+    "passkeys",
+    "signin-passkey",
+    "signin-second-factor",
+    "undo-factor",
     "sweep",
 ];
 

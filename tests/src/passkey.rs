@@ -110,6 +110,14 @@ impl Device {
         serde_json::to_value(signed).expect("JSON")
     }
 
+    /// Whether these options list the passkey of the device.
+    #[must_use]
+    pub fn is_listed(&self, options: &Value) -> bool {
+        let Some(passkey) = &self.passkey else { return false };
+        let id = encode(passkey.credential_id.as_slice());
+        options["allowCredentials"].as_array().is_some_and(|listed| listed.iter().any(|known| known["id"] == id))
+    }
+
     /// The response of the device, changed and signed again.
     #[must_use]
     pub fn changed(&self, response: &Value, change: impl FnOnce(&mut Parts)) -> Value {
@@ -220,8 +228,13 @@ impl Person<'_> {
     }
 
     /// Asks for options for a sign-in by a passkey.
+    pub async fn asks_for_passkey(&self) -> Reply {
+        self.stack().send(Method::POST, "/api/signin/passkey/options", |request| request).await
+    }
+
+    /// Options for a sign-in by a passkey.
     pub async fn passkey_options(&self) -> Value {
-        let reply = self.stack().send(Method::POST, "/api/signin/passkey/options", |request| request).await;
+        let reply = self.asks_for_passkey().await;
         assert_eq!(reply.status, 200, "{}", reply.text);
         reply.json()
     }

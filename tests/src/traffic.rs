@@ -8,6 +8,7 @@ mod account_changes;
 mod account_requests;
 mod answers;
 mod client_state;
+mod factors;
 mod ledger;
 mod random;
 mod simulated_user;

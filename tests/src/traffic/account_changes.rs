@@ -135,7 +135,7 @@ impl SimulatedUser<'_> {
     /// Undoes the change of the address with the newest link. This also takes a deletion back.
     pub(super) async fn undo_move(&mut self) {
         let Some(mail) = self.newest_mail("undo-email-change") else { return };
-        self.most_mails += 2;
+        self.most_mails += 3;
         let sent = *self.links_voided.insert(Instant::now());
         match self.send("change-email", self.person.undoes_email_change(&mail.token())).await {
             RequestResult::Done(_) => {
@@ -212,16 +212,23 @@ impl SimulatedUser<'_> {
     }
 
     /// Records that all sessions have ended, or may have ended.
-    fn end_sessions(&mut self, alive: Certainty) {
-        for session in 0..self.sessions.len() {
-            match alive {
-                Certainty::No => self.sessions[session].alive = Certainty::No,
-                _ => self.may_have_ended(session),
-            }
+    pub(super) fn end_sessions(&mut self, alive: Certainty) {
+        (0..self.sessions.len()).for_each(|session| self.end_session(session, alive));
+    }
+
+    /// Records that all sessions but one have ended, or may have ended.
+    pub(super) fn end_sessions_except(&mut self, kept: usize, alive: Certainty) {
+        (0..self.sessions.len()).filter(|other| *other != kept).for_each(|session| self.end_session(session, alive));
+    }
+
+    fn end_session(&mut self, session: usize, alive: Certainty) {
+        match alive {
+            Certainty::No => self.sessions[session].alive = Certainty::No,
+            _ => self.may_have_ended(session),
         }
     }
 
-    fn observe_outcome(&mut self, session: usize, outcome: &RequestResult, endpoint: &str) {
+    pub(super) fn observe_outcome(&mut self, session: usize, outcome: &RequestResult, endpoint: &str) {
         match outcome {
             RequestResult::Done(_) => self.observe(session, true, endpoint),
             RequestResult::Refused(401) => self.observe(session, false, endpoint),

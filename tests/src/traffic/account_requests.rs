@@ -48,16 +48,13 @@ impl SimulatedUser<'_> {
     /// Ends all sessions but this one.
     pub(super) async fn end_other_sessions(&mut self, session: usize) {
         let access = self.sessions[session].tokens.access.clone();
-        let others = || (0..self.sessions.len()).filter(|other| *other != session).collect::<Vec<_>>();
         match self.send("sessions", self.person.ends_other_sessions(&access)).await {
             RequestResult::Done(_) => {
-                for other in others() {
-                    self.sessions[other].alive = Certainty::No;
-                }
+                self.end_sessions_except(session, Certainty::No);
                 self.observe(session, true, "sessions");
             }
             RequestResult::Refused(_) => self.observe(session, false, "sessions"),
-            RequestResult::Unknown => others().into_iter().for_each(|other| self.may_have_ended(other)),
+            RequestResult::Unknown => self.end_sessions_except(session, Certainty::Unknown),
         }
     }
 
@@ -66,8 +63,8 @@ impl SimulatedUser<'_> {
         let sent = Instant::now();
         let access = self.sessions[session].tokens.access.clone();
         let person = self.person.with_password(self.passwords.last().expect("a password"));
-        match self.send("reauthenticate", person.reauthenticates(&access)).await {
-            RequestResult::Done(reply) => {
+        match self.prove("reauthenticate", person.reauthenticates(&access)).await {
+            Ok(RequestResult::Done(reply)) => {
                 self.observe(session, true, "reauthenticate");
                 let tokens = Tokens::from(&reply);
                 let session = &mut self.sessions[session];
@@ -78,9 +75,16 @@ impl SimulatedUser<'_> {
                     self.report_violation("proving the password again has changed the refresh token");
                 }
             }
-            RequestResult::Refused(401) => self.refused_proof(session, sent, "reauthenticate").await,
-            RequestResult::Refused(_) => {}
-            RequestResult::Unknown => self.failed_sign_ins.unanswered += 1,
+            // The password does not suffice.
+            Err(_) => {
+                self.observe(session, true, "reauthenticate");
+                if self.factors.has_passkey == Certainty::No {
+                    self.report_violation("reauthentication asks for a passkey that the account does not have");
+                }
+            }
+            Ok(RequestResult::Refused(401)) => self.refused_proof(session, sent, "reauthenticate").await,
+            Ok(RequestResult::Refused(_)) => {}
+            Ok(RequestResult::Unknown) => self.failed_sign_ins.unanswered += 1,
         }
     }
 

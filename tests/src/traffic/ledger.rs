@@ -19,8 +19,10 @@ const ACCOUNTS: &str = "
     SELECT u.id, u.email, (u.credential_version - 1)::bigint AS credential_changes,
         u.email_verified_at IS NOT NULL AS is_verified,
         EXISTS (SELECT FROM account_deletions d WHERE d.user_id = u.id) AS is_deleted,
+        EXISTS (SELECT FROM passkeys p WHERE p.user_id = u.id) AS has_passkey,
         (SELECT count(*) FROM sessions s WHERE s.user_id = u.id) AS sessions,
-        (SELECT token_hash FROM password_resets r WHERE r.user_id = u.id) AS token_hash,
+        (SELECT token_hash FROM password_resets r
+            WHERE r.user_id = u.id AND r.credential_version = u.credential_version AND r.email = u.email) AS token_hash,
         coalesce((SELECT attempts::bigint FROM throttle
             WHERE key = sha256(convert_to('reset mail account ' || u.id, 'UTF8'))), 0) AS links
     FROM users u";
@@ -222,7 +224,7 @@ impl SimulatedUser<'_> {
     fn compare_with_database(&self, row: Option<&Row>, exact: bool, ledger: &mut Ledger) {
         let [credential_changes, links] = ["credential_changes", "links"].map(|name| number(row, name));
         let account = &self.account;
-        let changes = [&self.resets, &account.deletions, &account.undos];
+        let changes = [&self.resets, &account.deletions, &account.undos, &self.factors.changes];
         let acknowledged = changes.iter().map(|changes| changes.acknowledged).sum();
         let unanswered = changes.iter().map(|changes| changes.unanswered).sum();
         let state = |certainty: Certainty, stored: bool| {
@@ -240,6 +242,7 @@ impl SimulatedUser<'_> {
             ("changed addresses", state(account.is_moved, is_moved)),
             ("verified addresses", state(account.is_verified, is("is_verified"))),
             ("deleted accounts", state(account.is_deleted, is("is_deleted"))),
+            ("accounts with a passkey", state(self.factors.has_passkey, is("has_passkey"))),
             (RESET_LINKS, [self.links.acknowledged, self.links.unanswered, links]),
         ] {
             // If the answer to a statement was lost, the function repeats the statement, which then counts the link twice.

@@ -11,6 +11,7 @@ use super::{
     SeededRng, Traffic,
     account_changes::Account,
     client_state::{Certainty, Changes, RequestResult, Session},
+    factors::Factors,
 };
 use crate::{Person, Reply, Tokens, ses::AcceptedMail};
 
@@ -40,6 +41,7 @@ pub struct SimulatedUser<'a> {
     /// When the last request was sent that makes reset links void, whatever its result. A request that tries a used link again is not recorded here.
     pub(super) links_voided: Option<Instant>,
     pub(super) account: Account,
+    pub(super) factors: Factors,
     /// The number of mails that the requests make due at most.
     pub(super) most_mails: usize,
     used_links: BTreeSet<String>,
@@ -53,6 +55,7 @@ impl<'a> SimulatedUser<'a> {
         Self {
             passwords: vec![person.password.clone()],
             account: Account::new([person.email.clone(), second_address]),
+            factors: Factors::new(),
             most_mails: 0,
             person,
             traffic,
@@ -89,7 +92,7 @@ impl<'a> SimulatedUser<'a> {
 
     async fn send_random_request(&mut self) {
         let session = (!self.sessions.is_empty()).then(|| self.rng.below(self.sessions.len()));
-        let kinds = if self.account.is_deleted == Certainty::No { 40 } else { 50 };
+        let kinds = if self.account.is_deleted == Certainty::No { 50 } else { 60 };
         match (self.rng.below(kinds), session) {
             (0..=2, _) => self.sign_in_with_wrong_password().await,
             (3, _) => self.request_reset_link().await,
@@ -116,7 +119,11 @@ impl<'a> SimulatedUser<'a> {
             (32..=34, _) if self.account.is_moved == Certainty::No => self.use_link_to_move().await,
             (32..=35, _) => self.undo_move().await,
             (36, Some(session)) => self.delete_account(session).await,
-            (37 | 40.., _) => _ = self.keep_account().await,
+            (37 | 50.., _) => _ = self.keep_account().await,
+            (40..=43, Some(session)) => self.add_passkey(session).await,
+            (44..=47, _) => self.sign_in_with_passkey().await,
+            (48, Some(session)) => self.remove_passkey(session).await,
+            (49, _) => self.undo_passkey().await,
             _ => {
                 let tried = self.rng.below(self.passwords.len());
                 self.sign_in(tried).await;
@@ -132,6 +139,20 @@ impl<'a> SimulatedUser<'a> {
             500.. => RequestResult::Unknown,
             status => RequestResult::Refused(status),
         }
+    }
+
+    /// Sends a request with a password. The result is `Err` if the password is right and the account has a second factor.
+    pub(super) async fn prove(
+        &self,
+        endpoint: &'static str,
+        request: impl Future<Output = Reply>,
+    ) -> Result<RequestResult, Reply> {
+        let reply = request.await;
+        if reply.status == 401 && reply.text_at("code") == "second_factor_required" {
+            self.traffic.answers.record(endpoint, &reply);
+            return Err(reply);
+        }
+        Ok(self.send(endpoint, async { reply }).await)
     }
 
     pub(super) fn report_violation(&self, what: &str) {
@@ -169,45 +190,65 @@ impl<'a> SimulatedUser<'a> {
     async fn sign_in(&mut self, tried: usize) {
         let sent = Instant::now();
         let person = self.person.with_password(&self.passwords[tried]);
-        match self.send("signin", person.tries_to_sign_in()).await {
-            RequestResult::Done(reply) => {
-                if self.account.is_deleted == Certainty::Yes {
-                    self.report_violation("signed in to a deleted account");
+        match self.prove("signin", person.tries_to_sign_in()).await {
+            Ok(RequestResult::Done(reply)) => {
+                if self.factors.has_passkey == Certainty::Yes {
+                    self.report_violation("signed in without the passkey");
                 }
-                self.sign_ins.acknowledge(sent);
                 self.passwords.drain(..tried);
-                let tokens = Tokens::from(&reply);
-                // An unanswered request may still end the session.
-                let is_certain = self.passwords.len() == 1 && self.account.is_certainly_found();
-                let alive = if is_certain { Certainty::Yes } else { Certainty::Unknown };
-                self.sessions.push(Session::new(alive, tokens, sent));
+                self.signed_in(&reply, sent);
             }
-            RequestResult::Unknown => self.sign_ins.unanswered += 1,
-            RequestResult::Refused(401) if !self.account.is_certainly_found() => {
+            Err(asked) => {
+                self.passwords.drain(..tried);
+                let is_certain = self.is_certainly_unchanged();
+                match self.show_passkey(&asked).await {
+                    RequestResult::Done(reply) => self.signed_in(&reply, sent),
+                    RequestResult::Refused(status) if is_certain => {
+                        self.report_violation(&format!("the second factor was answered with {status}"));
+                    }
+                    RequestResult::Refused(_) => {}
+                    RequestResult::Unknown => self.sign_ins.unanswered += 1,
+                }
+            }
+            Ok(RequestResult::Unknown) => self.sign_ins.unanswered += 1,
+            Ok(RequestResult::Refused(401)) if !self.account.is_certainly_found() => {
                 self.failed_sign_ins.acknowledge(sent);
             }
-            RequestResult::Refused(401) if self.passwords.len() == 1 => {
+            Ok(RequestResult::Refused(401)) if self.passwords.len() == 1 => {
                 self.report_violation("cannot sign in with the only possible password");
             }
-            RequestResult::Refused(401) => {
+            Ok(RequestResult::Refused(401)) => {
                 self.failed_sign_ins.acknowledge(sent);
                 if tried == 0 {
                     self.passwords.remove(0);
                 }
             }
-            RequestResult::Refused(429) => {}
-            RequestResult::Refused(status) => self.report_violation(&format!("sign-in was answered with {status}")),
+            Ok(RequestResult::Refused(429)) => {}
+            Ok(RequestResult::Refused(status)) => self.report_violation(&format!("sign-in was answered with {status}")),
         }
+    }
+
+    /// Records a successful sign-in.
+    pub(super) fn signed_in(&mut self, reply: &Reply, sent: Instant) {
+        if self.account.is_deleted == Certainty::Yes {
+            self.report_violation("signed in to a deleted account");
+        }
+        self.sign_ins.acknowledge(sent);
+        // An unanswered request may still end the session.
+        let alive = if self.is_certainly_unchanged() { Certainty::Yes } else { Certainty::Unknown };
+        self.sessions.push(Session::new(alive, Tokens::from(reply), sent));
     }
 
     async fn sign_in_with_wrong_password(&mut self) {
         let sent = Instant::now();
         let person = self.person.with_password("not the password");
-        match self.send("signin", person.tries_to_sign_in()).await {
-            RequestResult::Done(_) => self.report_violation("signed in with a wrong password"),
-            RequestResult::Refused(401) => self.failed_sign_ins.acknowledge(sent),
-            RequestResult::Refused(_) => {}
-            RequestResult::Unknown => self.failed_sign_ins.unanswered += 1,
+        match self.prove("signin", person.tries_to_sign_in()).await {
+            Ok(RequestResult::Done(_)) | Err(_) => {
+                self.report_violation("signed in with a wrong password");
+            }
+            Ok(RequestResult::Refused(401)) => self.failed_sign_ins.acknowledge(sent),
+            Ok(RequestResult::Refused(_)) => {}
+            Ok(RequestResult::Unknown) => self.failed_sign_ins.unanswered += 1,
         }
     }
 
@@ -422,13 +463,22 @@ impl<'a> SimulatedUser<'a> {
     }
 
     /// The number of pairs of an address and a password with which this user can sign in.
-    async fn count_working_credentials(&self) -> usize {
+    async fn count_working_credentials(&mut self) -> usize {
         let mut working = 0;
-        for address in &self.account.addresses {
-            for password in &self.passwords {
-                let person = self.person.with_email(address).with_password(password);
-                let outcome = self.send("signin", person.tries_to_sign_in()).await;
-                working += usize::from(matches!(outcome, RequestResult::Done(_)));
+        for address in self.account.addresses.clone() {
+            for password in self.passwords.clone() {
+                let person = self.person.with_email(&address).with_password(&password);
+                let is_signed_in = match self.prove("signin", person.tries_to_sign_in()).await {
+                    Err(asked) => matches!(self.show_passkey(&asked).await, RequestResult::Done(_)),
+                    Ok(RequestResult::Done(_)) => {
+                        if self.factors.has_passkey == Certainty::Yes {
+                            self.report_violation("signed in without the passkey after the faults");
+                        }
+                        true
+                    }
+                    Ok(_) => false,
+                };
+                working += usize::from(is_signed_in);
             }
         }
         working
