@@ -320,6 +320,20 @@ pub fn everything() -> Scenario {
     }
 }
 
+/// Ada deletes her account, and may keep it until it is due to be erased, for [`crate::walks`].
+#[must_use]
+pub fn a_due_deletion() -> Scenario {
+    Scenario {
+        owners: vec![Who::Ada, Who::Bob],
+        signed_in: vec![Who::Ada, Who::Bob],
+        kinds: [vec![DeleteAccount, KeepAccount], vec![], vec![]],
+        requests: [2, 0, 0, 1],
+        at_the_same_time: 1,
+        time: vec![Passing::Week],
+        ..Scenario::of_ada("a due deletion")
+    }
+}
+
 /// Everything that has to do with second factors, for [`crate::walks`]. Ada and Eve know the password. At first, the account has no factor. Each of
 /// them may add an authenticator app and passkeys.
 #[must_use]

@@ -27,9 +27,10 @@ use tests::{
 
 use crate::support::get_example;
 
-/// How many histories each test sends, and the most steps of each. Second factors have fewer kinds of requests.
+/// How many histories each test sends, and the most steps of each.
 const HISTORIES: usize = 24;
 const HISTORIES_OF_FACTORS: usize = 20;
+const HISTORIES_OF_A_DELETION: usize = 3;
 const STEPS: usize = 18;
 
 /// The people of one history, with the real tokens and links for those of the model.
@@ -300,6 +301,15 @@ fn ten_minutes_older(token: &str) -> String {
 #[tokio::test]
 async fn histories_of_the_model_get_the_answers_that_the_model_expects(#[values(PostgreSql, DynamoDb)] store: Store) {
     send_histories(store, scenarios::everything(), HISTORIES).await;
+}
+
+// Requirement 56.
+#[rstest]
+#[tokio::test]
+async fn histories_of_a_due_deletion_get_the_answers_that_the_model_expects(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    send_histories(store, scenarios::a_due_deletion(), HISTORIES_OF_A_DELETION).await;
 }
 
 // Requirements 64, 65, 70, 71, 73, 77, 78.
