@@ -10,7 +10,7 @@ use model::{
     protocol::{Action, Protocol, Store as ModelStore},
     scenarios::{self, Scenario},
     walks::{self, Event},
-    world::{Address, FactorId, Link, LinkKind, Passing, Password, Random, RefreshId, SessionId, Who},
+    world::{Address, FactorId, Link, LinkKind, Mail, Passing, Password, Random, RefreshId, SessionId, Who, World},
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use tests::{
     Tokens,
     authenticator::Authenticator,
     jwt::claims,
-    mailbox::{EMAIL_CHANGE, EMAIL_CHANGED, PASSKEY_ADDED, RESET, TOTP_ADDED},
+    mailbox::{self, EMAIL_CHANGE, EMAIL_CHANGED, PASSKEY_ADDED, RESET, TOTP_ADDED},
     passkey::Device,
     stack::SECRET,
 };
@@ -101,6 +101,9 @@ impl<'a> Cast<'a> {
                     let options = reply.json()["passkey_options"].clone();
                     self.waiting.insert((who, *token), (reply.text_at("mfa_token"), options));
                 }
+                if let Call::RequestChange(_, _, to) = call {
+                    self.assert_mailed(to, after).await;
+                }
                 Some(reply)
             }
             Action::CopyAccessToken(session) => {
@@ -125,6 +128,14 @@ impl<'a> Cast<'a> {
             }
         }
         reply
+    }
+
+    /// Asserts that an address got as many mails about a change as in the model: none if it is taken or reserved.
+    async fn assert_mailed(&self, to: Address, after: &World) {
+        let is_meant = |mail: &&Mail| (mail.kind, mail.to) == (LinkKind::ChangeAddress, to);
+        let expected = after.mails.iter().filter(is_meant).count();
+        let mails = mailbox::mails_to(&self.addresses[&to]).await;
+        assert_eq!(mails.iter().filter(|mail| mail.subject == EMAIL_CHANGE).count(), expected, "mails to {to:?}");
     }
 
     /// Sends a request. `request` is its random value in the model.
