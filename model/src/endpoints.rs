@@ -229,6 +229,8 @@ impl Operation {
                     | Call::ForgotPassword(_)
                     | Call::KeepAccount(_)
                     | Call::UndoChange(_)
+                    | Call::UndoFactor(_)
+                    | Call::SecondFactor(..)
                     | Call::Settle(..)
                     | Call::Erase(..)
             ),
@@ -241,15 +243,17 @@ impl Operation {
     pub fn may_run_twice(&self, call: Call) -> bool {
         let is_sweep = matches!(call, Call::Settle(..) | Call::Erase(..));
         // How the statements of factors recognise their first run is not in the model.
-        let is_of_factors = matches!(
-            call,
-            Call::AddApp(..)
-                | Call::RemoveApp(..)
-                | Call::AddPasskey(..)
-                | Call::RemovePasskey(..)
-                | Call::UndoFactor(_)
-                | Call::SecondFactor(..)
-        );
+        let decides = matches!(self, Self::First | Self::Change(_));
+        let is_of_factors = decides
+            && matches!(
+                call,
+                Call::AddApp(..)
+                    | Call::RemoveApp(..)
+                    | Call::AddPasskey(..)
+                    | Call::RemovePasskey(..)
+                    | Call::UndoFactor(_)
+                    | Call::SecondFactor(..)
+            );
         self.writes(call) && !is_sweep && !is_of_factors && !matches!(self, Self::PutAndQuery(_) | Self::Put(..))
     }
 }
@@ -622,10 +626,10 @@ fn change(protocol: &Protocol, world: &mut World, session: Session, request: &Re
             Some(false) => refused(400, "email_unchanged"),
             Some(true) => Outcome::Answer(Answer::success(202)),
         },
-        Call::AddApp(..) => factors::add_app(protocol, world, session, request),
-        Call::RemoveApp(..) => factors::remove(protocol, world, session, None),
-        Call::AddPasskey(..) => factors::add_passkey(protocol, world, session, request),
-        Call::RemovePasskey(_, _, passkey) => factors::remove(protocol, world, session, Some(passkey)),
+        Call::AddApp(..) => factors::add_app(protocol, world, session, presented, request),
+        Call::RemoveApp(..) => factors::remove(protocol, world, session, presented, None, request),
+        Call::AddPasskey(..) => factors::add_passkey(protocol, world, session, presented, request),
+        Call::RemovePasskey(_, _, id) => factors::remove(protocol, world, session, presented, Some(id), request),
         _ => revoked(),
     }
 }

@@ -1,11 +1,11 @@
-//! Second factors: an authenticator app, and passkeys. The rule, which `Sessions::open` checks for every kind of factor, is: **no session is live
-//! without the factors that the account held when the session was opened.** A passkey can also sign its user in alone.
+//! Second factors: an authenticator app, and passkeys. `Sessions` demands one wherever it opens a session: **no session is accepted without a second
+//! factor if its account had one when the session was opened.** A passkey can also sign its user in alone.
 
 use crate::{
     defects::Defect,
     endpoints::{Answer, Operation, Outcome, Request, revoked},
     history::Ended,
-    postgres::Account,
+    postgres::{Account, Presented},
     protocol::{Protocol, Store},
     world::{AccountId, FactorId, Link, LinkKind, Session, Version, Who, World},
 };
@@ -13,26 +13,30 @@ use crate::{
 /// The factors that were shown in a session. The password was, unless a passkey opened it alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Shown {
-    /// Whether a code of the authenticator app was shown: `otp` in the claim `amr`.
-    pub code: bool,
+    /// The authenticator app of which a code was shown: `otp` in the claim `amr`.
+    pub app: Option<FactorId>,
     /// The last passkey that was shown: `pop` in the claim `amr`.
     pub passkey: Option<FactorId>,
 }
 
 impl Shown {
-    /// A code of the authenticator app.
-    pub const CODE: Self = Self { code: true, passkey: None };
+    fn app(id: FactorId) -> Self {
+        Self { app: Some(id), passkey: None }
+    }
 
-    /// A passkey.
-    #[must_use]
-    pub fn passkey(id: FactorId) -> Self {
-        Self { code: false, passkey: Some(id) }
+    fn passkey(id: FactorId) -> Self {
+        Self { app: None, passkey: Some(id) }
+    }
+
+    /// These factors, and others that were shown later.
+    fn and(self, later: Self) -> Self {
+        Self { app: later.app.or(self.app), passkey: later.passkey.or(self.passkey) }
     }
 
     /// Whether any was shown.
     #[must_use]
     pub fn has_any(self) -> bool {
-        self.code || self.passkey.is_some()
+        self.app.is_some() || self.passkey.is_some()
     }
 }
 
@@ -105,13 +109,17 @@ pub fn take_second_step(
     passkey: Option<FactorId>,
     request: &Request,
 ) -> Outcome {
-    let holds = |(_, account): &(AccountId, &Account)| account.factors.second_steps.contains(&(token, account.version));
+    let holds = |(_, account): &(AccountId, &Account)| {
+        account.factors.second_steps.contains(&(token, account.version)) && account.deletion.is_none()
+    };
     let Some((id, account)) = world.postgres.all().find(holds) else {
         return Outcome::Answer(Answer::refused(401, "invalid_mfa_token"));
     };
     let shown = match passkey {
-        None if account.factors.app().is_some_and(|app| app.holder == request.by) => Shown::CODE,
-        None => return Outcome::Answer(Answer::refused(400, "invalid_code")),
+        None => match account.factors.app() {
+            Some(app) if app.holder == request.by => Shown::app(app.id),
+            _ => return Outcome::Answer(Answer::refused(400, "invalid_code")),
+        },
         Some(passkey) if account.factors.has_passkey(passkey, request.by) => Shown::passkey(passkey),
         Some(_) => return Outcome::Answer(Answer::refused(400, "passkey_rejected")),
     };
@@ -125,7 +133,9 @@ pub fn take_second_step(
 /// `POST /api/signin/passkey`: the passkey says which account it belongs to.
 #[must_use]
 pub fn sign_in(protocol: &Protocol, world: &World, passkey: FactorId, request: &Request) -> Outcome {
-    let holds = |(_, account): &(AccountId, &Account)| account.factors.has_passkey(passkey, request.by);
+    let holds = |(_, account): &(AccountId, &Account)| {
+        account.factors.has_passkey(passkey, request.by) && account.deletion.is_none()
+    };
     match world.postgres.all().find(holds) {
         Some((id, account)) => {
             let shown = Shown::passkey(passkey);
@@ -137,17 +147,26 @@ pub fn sign_in(protocol: &Protocol, world: &World, passkey: FactorId, request: &
 }
 
 /// Adds a factor of the person, with a link that undoes it. Returns the new credential version, which ends all sessions that do not get it.
-fn add(protocol: &Protocol, world: &mut World, session: Session, kind: Kind, request: &Request) -> Option<Version> {
-    let owner = world.postgres.account_mut(session.account)?;
-    if owner.version != session.version {
-        return None;
+fn add(
+    protocol: &Protocol,
+    world: &mut World,
+    presented: Presented,
+    kind: Kind,
+    request: &Request,
+) -> Result<Version, Outcome> {
+    let Some(owner) = world.postgres.presented(presented) else { return Err(revoked()) };
+    if !owner.is_verified {
+        return Err(Outcome::Answer(Answer::refused(403, "email_not_verified")));
+    }
+    if kind == Kind::App && owner.factors.app().is_some() {
+        return Err(Outcome::Answer(Answer::refused(409, "totp_exists")));
     }
     owner.factors.held.push(Factor { id: request.random, kind, holder: request.by });
     owner.factors.undos.push(request.random);
     let address = owner.address;
-    let version = raise_version(protocol, world, session.account);
-    world.send(address, LinkKind::UndoFactor, request.random, session.account);
-    Some(version)
+    let version = raise_version(protocol, world, presented.account);
+    world.send(address, LinkKind::UndoFactor, request.random, presented.account);
+    Ok(version)
 }
 
 /// Raises the credential version, which ends all sessions that do not get it, and voids the links that belong to a version.
@@ -159,64 +178,76 @@ fn raise_version(protocol: &Protocol, world: &mut World, account: AccountId) -> 
 }
 
 /// `POST /api/totp/confirm`: adds the authenticator app of the person, ends all sessions, and opens a new one that has shown a code.
-pub fn add_app(protocol: &Protocol, world: &mut World, session: Session, request: &Request) -> Outcome {
-    let may_add = |account: &Account| account.factors.app().is_none() && account.is_verified;
-    if !world.postgres.account(session.account).is_some_and(may_add) {
-        return Outcome::Answer(Answer::refused(409, "totp_exists"));
-    }
-    let Some(version) = add(protocol, world, session, Kind::App, request) else { return revoked() };
-    let shown = Shown { code: true, ..session.shown };
+pub fn add_app(
+    protocol: &Protocol,
+    world: &mut World,
+    session: Session,
+    presented: Presented,
+    request: &Request,
+) -> Outcome {
+    let version = match add(protocol, world, presented, Kind::App, request) {
+        Ok(version) => version,
+        Err(refusal) => return refusal,
+    };
+    let shown = session.shown.and(Shown::app(request.random));
     let new = Session { shown, ..Session::replacing(&session, request.random, version) };
-    if protocol.store == Store::PostgreSql {
-        world.postgres.open(new);
-        return Outcome::Answer(Answer::tokens(new).and_ended(Ended::Below(session.account, version)));
+    if protocol.store == Store::DynamoDb {
+        return Outcome::Next(Operation::PutAndQuery(new));
     }
-    Outcome::Next(Operation::PutAndQuery(new))
+    world.postgres.open(new);
+    world.remember_factors(&new);
+    Outcome::Answer(Answer::tokens(new).and_ended(Ended::Below(session.account, version)))
 }
 
 /// `POST /api/passkeys`: adds a passkey of the person, and ends all other sessions. The session of the request has shown the passkey.
-pub fn add_passkey(protocol: &Protocol, world: &mut World, session: Session, request: &Request) -> Outcome {
-    let Some(version) = add(protocol, world, session, Kind::Passkey, request) else { return revoked() };
+pub fn add_passkey(
+    protocol: &Protocol,
+    world: &mut World,
+    session: Session,
+    presented: Presented,
+    request: &Request,
+) -> Outcome {
+    let version = match add(protocol, world, presented, Kind::Passkey, request) {
+        Ok(version) => version,
+        Err(refusal) => return refusal,
+    };
     world.knowledge_mut(request.by).passkeys.push(request.random);
-    keep(protocol, world, session, version, Some(request.random), 201)
+    let shown = session.shown.and(Shown::passkey(request.random));
+    keep(protocol, world, session, Session { version, shown, ..session }, 201)
 }
 
 /// `DELETE /api/totp` and `DELETE /api/passkeys/{id}`: removes a factor, and ends all other sessions.
-pub fn remove(protocol: &Protocol, world: &mut World, session: Session, factor: Option<FactorId>) -> Outcome {
-    let Some(owner) = world.postgres.account_mut(session.account) else { return revoked() };
-    if owner.version != session.version {
-        return revoked();
-    }
+pub fn remove(
+    protocol: &Protocol,
+    world: &mut World,
+    session: Session,
+    presented: Presented,
+    passkey: Option<FactorId>,
+    request: &Request,
+) -> Outcome {
+    let Some(owner) = world.postgres.presented(presented) else { return revoked() };
     let app = owner.factors.app().map(|app| app.id);
-    let Some(removed) = factor.or(app).filter(|id| owner.factors.held.iter().any(|factor| factor.id == *id)) else {
-        let code = if factor.is_some() { "passkey_not_found" } else { "totp_not_found" };
+    let Some(removed) = passkey.or(app).filter(|id| owner.factors.held.iter().any(|factor| factor.id == *id)) else {
+        let code = if passkey.is_some() { "passkey_not_found" } else { "totp_not_found" };
         return Outcome::Answer(Answer::refused(404, code));
     };
     owner.factors.held.retain(|factor| factor.id != removed);
+    world.history.removals.push((request.random, vec![removed]));
     let version = if protocol.has(Defect::RemovalKeepsVersion) {
         session.version
     } else {
         raise_version(protocol, world, session.account)
     };
-    keep(protocol, world, session, version, None, 200)
+    keep(protocol, world, session, Session { version, ..session }, 200)
 }
 
-/// Keeps the session of the request after its account got another credential version, and records that it has shown a passkey.
-fn keep(
-    protocol: &Protocol,
-    world: &mut World,
-    session: Session,
-    version: Version,
-    passkey: Option<FactorId>,
-    status: u16,
-) -> Outcome {
-    let shown = Shown { passkey: passkey.or(session.shown.passkey), ..session.shown };
-    let kept = Session { version, shown, ..session };
+/// Keeps the session of the request after its account got another credential version.
+fn keep(protocol: &Protocol, world: &mut World, found: Session, kept: Session, status: u16) -> Outcome {
     if protocol.store == Store::DynamoDb {
-        return Outcome::Next(Operation::Keep(session, kept, status));
+        return Outcome::Next(Operation::Keep(found, kept, status));
     }
     world.postgres.keep(kept);
-    Outcome::Answer(Answer::success(status).and_ended(Ended::Below(session.account, version)))
+    Outcome::Answer(Answer::success(status).and_ended(Ended::Below(kept.account, kept.version)))
 }
 
 /// `POST /api/undo-factor/{token}`: removes the factor and what was added since, ends all sessions, and mails a reset link.
@@ -235,7 +266,7 @@ pub fn undo(protocol: &Protocol, world: &mut World, link: Link, request: &Reques
         } else {
             owner.factors.held.retain(|factor| !undone.contains(&factor.id));
         }
-        world.history.undone.push((link, undone));
+        world.history.removals.push((request.random, undone));
     }
     let version = raise_version(protocol, world, account);
     if let Some(address) = world.postgres.account(account).map(|owner| owner.address) {
@@ -245,16 +276,19 @@ pub fn undo(protocol: &Protocol, world: &mut World, link: Link, request: &Reques
 }
 
 impl World {
-    /// Remembers, for the promises, whether a session that was just opened needs a factor, and whether its passkey was removed before.
+    /// Remembers, for the promises, whether a session that was just opened needs a factor, and whether its factor was removed before.
     pub fn remember_factors(&mut self, session: &Session) {
         let has_factor = |account: &Account| !account.factors.held.is_empty() && account.version == session.version;
-        if self.postgres.account(session.account).is_some_and(has_factor) {
-            self.history.opened_with_factor.push(session.id);
-            self.history.opened_with_factor.dedup();
+        let history = &mut self.history;
+        if self.postgres.account(session.account).is_some_and(has_factor)
+            && !history.opened_with_factor.contains(&session.id)
+        {
+            history.opened_with_factor.push(session.id);
         }
-        if session.shown.passkey.is_some_and(|passkey| self.history.removed.contains(&passkey)) {
-            self.history.opened_with_removed.push(session.id);
-            self.history.opened_with_removed.dedup();
+        let Shown { app, passkey } = session.shown;
+        let is_removed = [app, passkey].into_iter().flatten().any(|factor| history.removed.contains(&factor));
+        if is_removed && !history.opened_with_removed.contains(&session.id) {
+            history.opened_with_removed.push(session.id);
         }
     }
 }

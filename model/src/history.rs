@@ -2,7 +2,7 @@
 
 use crate::{
     promises::Broken,
-    world::{AccountId, FactorId, Link, LinkKind, Mail, RefreshId, SessionId, Version, World},
+    world::{AccountId, FactorId, Link, LinkKind, Mail, Random, RefreshId, SessionId, Version, World},
 };
 
 /// The history of a state.
@@ -22,11 +22,11 @@ pub struct History {
     pub kept: Vec<AccountId>,
     /// Sessions that were opened while their account had a factor.
     pub opened_with_factor: Vec<SessionId>,
-    /// Links that have undone factors, with the factors that each must remove.
-    pub undone: Vec<(Link, Vec<FactorId>)>,
+    /// Requests that have removed factors, with the factors that each must remove.
+    pub removals: Vec<(Random, Vec<FactorId>)>,
     /// Factors that an answer has called removed.
     pub removed: Vec<FactorId>,
-    /// Sessions that were opened with a passkey after an answer has called it removed.
+    /// Sessions that were opened with a factor after an answer has called it removed.
     pub opened_with_removed: Vec<SessionId>,
     /// The promises that a step has broken.
     pub broken: Vec<Broken>,

@@ -46,7 +46,7 @@ fn calls(protocol: &Protocol, world: &World, who: Who, kind: Kind, send: &mut im
         Kind::SecondFactor => {
             for token in &knowledge.second_steps {
                 send(Call::SecondFactor(*token, None));
-                // A browser offers the passkeys that the answer to the first step lists.
+                // A browser offers the account's passkeys. While the token is valid, they are those that the first answer listed.
                 let waits = |account: &Account| account.factors.second_steps.contains(&(*token, account.version));
                 let accounts = || world.postgres.all().filter(|(_, account)| waits(account));
                 let is_listed = |id: &&FactorId| accounts().any(|(_, account)| account.factors.has_passkey(**id, who));
@@ -126,14 +126,8 @@ pub fn receive(world: &mut World, request: &Request, answer: &Answer) {
     }
     if answer.code.is_none() {
         let history = &mut world.history;
-        match request.call {
-            Call::RemovePasskey(_, _, passkey) => history.removed.push(passkey),
-            Call::UndoFactor(link) => {
-                let undone = history.undone.iter().filter(|(of, _)| *of == link).flat_map(|(_, removed)| removed);
-                history.removed.extend(undone);
-            }
-            _ => {}
-        }
+        let removals = history.removals.iter().filter(|(by, _)| *by == request.random);
+        history.removed.extend(removals.flat_map(|(_, removed)| removed));
         history.removed.sort_unstable();
         history.removed.dedup();
     }

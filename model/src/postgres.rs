@@ -200,7 +200,7 @@ impl Postgres {
     }
 
     /// `session_is_presented!`: the account of a presented session, if the session is live, or if it still has the account's credential version.
-    fn presented(&mut self, Presented { account, session, version }: Presented) -> Option<&mut Account> {
+    pub fn presented(&mut self, Presented { account, session, version }: Presented) -> Option<&mut Account> {
         let is_presented = match version {
             None => self.live(session).is_some(),
             Some(version) => self.account(account)?.version == version,

@@ -48,8 +48,9 @@ pub const DIFFERENCE_IS_OWED: &str = "while a session is accepted in DynamoDB an
 pub const ADDRESS_IS_KEPT: &str = "an address belongs to one account, and a reserved address to no other";
 /// An account is either kept or erased.
 pub const KEPT_OR_ERASED: &str = "a kept account is not erased, and no session of an erased account is accepted";
-/// `Sessions::open` asks which factors were shown.
-pub const FACTORS_SHOWN: &str = "no session is accepted without the factors that its account held when it was opened";
+/// `Sessions` asks which factors were shown before it opens a session.
+pub const FACTORS_SHOWN: &str =
+    "no session is accepted without a second factor if its account had one when the session was opened";
 /// A removal, and the link in the notice about a new factor.
 pub const REMOVED_IS_REMOVED: &str = "a factor that an answer has called removed signs nobody in";
 

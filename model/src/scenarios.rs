@@ -270,7 +270,7 @@ pub fn second_factors() -> Scenario {
         kinds: [
             vec![AddApp, UndoFactor, SignIn, SecondFactor, ForgotPassword(Address::Ada), ResetPassword],
             vec![],
-            vec![SignIn, SecondFactor, AddApp, ChangePassword],
+            vec![SignIn, SecondFactor, AddApp, RemoveApp, ChangePassword],
         ],
         requests: [3, 0, 2, 1],
         thief_knows_password: true,

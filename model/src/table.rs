@@ -89,11 +89,12 @@ impl Table {
     /// `UpdateItem`: keeps a session, as it was found, under another credential version. Returns whether it was still there.
     pub fn keep(&mut self, found: &Session, kept: Session) -> bool {
         let Some(item) = self.sessions.iter_mut().find(|item| item.id == found.id) else { return false };
-        let is_as_found = item.version == found.version;
-        if is_as_found {
+        // The second run of this call finds the version that the first one has set.
+        let may_be_kept = item.version == found.version || item.version == kept.version;
+        if may_be_kept {
             (item.version, item.shown) = (kept.version, kept.shown);
         }
-        is_as_found
+        may_be_kept
     }
 
     /// `DeleteItem`. Returns the session if it was there.

@@ -216,7 +216,7 @@ pub enum Passing {
     Seconds,
     /// More than ten minutes: also, no session and no access token is fresh.
     Minutes,
-    /// More than a day: also, the links are void, except those that undo a change or keep an account.
+    /// More than a day: also, the links are void, except those that undo a change or a factor, or keep an account.
     Day,
     /// More than a week: also, sessions have expired, changes cannot be undone, and deleted accounts may be erased.
     Week,

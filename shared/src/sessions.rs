@@ -27,7 +27,7 @@ use crate::{
         users::{self, Account, Profile, SessionOwner},
     },
     domain::{
-        Ended, Factors, Methods, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters,
+        Ended, Methods, NewSession, PresentedSession, Proof, Refreshed, Session, SessionId, SignInCounters,
         TableSession, TokenId, UnixMillis, UnixTime, User, UserId, VerifiedToken,
     },
     environment::{ConfigError, Environment},
@@ -117,9 +117,6 @@ impl Sessions {
     /// Opens a session for a user who has proved the password of this account, and returns its tokens. `database` contains the account. If sessions
     /// are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `forgive`.
     ///
-    /// Every sign-in goes through this function or [`Self::open_with_factor`], so no way in skips a factor. An account that gets a factor also gets another
-    /// credential version. So a session is not opened if the account got a factor after it was read.
-    ///
     /// # Errors
     /// [`ApiError::SecondFactorRequired`] if the account has a second factor. [`ApiError::InvalidCredentials`] if the user's credentials have changed
     /// since they were read.
@@ -130,14 +127,14 @@ impl Sessions {
         account: &Account,
         forgive: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
-        refuse_factors(account.factors)?;
-        self.open_after(request, database, &account.user, Methods::PASSWORD, forgive).await
+        let needs_factor = account.factors.any();
+        self.open_after(request, database, &account.user, Methods::PASSWORD, needs_factor, forgive).await
     }
 
-    /// Opens a session for a user who has authenticated with these methods, a second factor among them.
+    /// Opens a session for a user who has authenticated with these methods, which must include a second factor.
     ///
     /// # Errors
-    /// [`ApiError::SecondFactorRequired`] if there is no second factor among them. [`ApiError::InvalidCredentials`] if the user's credentials have changed
+    /// [`ApiError::SecondFactorRequired`] if `methods` has no second factor. [`ApiError::InvalidCredentials`] if the user's credentials have changed
     /// since they were read.
     pub async fn open_with_factor(
         &self,
@@ -146,20 +143,21 @@ impl Sessions {
         user: &User,
         methods: Methods,
     ) -> Result<TokenReply, ApiError> {
-        if !methods.have_second_factor() {
-            return Err(ApiError::SecondFactorRequired);
-        }
-        self.open_after(request, database, user, methods, None).await
+        self.open_after(request, database, user, methods, true, None).await
     }
 
+    /// Every sign-in goes through this function, so none skips the second factor. An account that gets a factor also gets another credential version.
+    /// So a session is not opened if the account got a factor after it was read.
     async fn open_after(
         &self,
         request: &Request,
         database: &Database,
         user: &User,
         methods: Methods,
+        needs_factor: bool,
         forgive: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
+        require_factor(needs_factor, methods)?;
         let mut rng = request.rng();
         let new = NewSession {
             id: SessionId::random(&mut rng),
@@ -230,10 +228,10 @@ impl Sessions {
         }
     }
 
-    /// Like [`Self::authenticate_user`], and requires a recent proof ([`Authenticated::require_fresh`]).
+    /// Like [`Self::authenticate_user`], and requires a recent proof, as [`Self::authenticate_fresh`] does.
     ///
     /// # Errors
-    /// As [`Self::authenticate_user`] and [`Authenticated::require_fresh`].
+    /// As [`Self::authenticate_user`] and [`Self::authenticate_fresh`].
     pub async fn authenticate_fresh_user(
         &self,
         request: &Request,
@@ -243,31 +241,39 @@ impl Sessions {
         Ok((caller.require_fresh(profile.factors.any())?, profile.user))
     }
 
-    /// Like [`Self::authenticate`], and requires a recent proof ([`Authenticated::require_fresh`]).
+    /// Like [`Self::authenticate`], and requires that the user has signed in or reauthenticated recently (RFC 9470). If the account has a second
+    /// factor, it must have been shown.
     ///
     /// # Errors
-    /// As [`Self::authenticate`] and [`Authenticated::require_fresh`].
+    /// As [`Self::authenticate`]. [`ApiError::ReauthenticationRequired`] if it was longer ago than [`policy::AUTHENTICATION_AGE`], or if no factor was
+    /// shown.
     pub async fn authenticate_fresh(&self, request: &Request) -> Result<Authenticated, ApiError> {
-        let (caller, has_factor) = self.authenticate_with_factors(request).await?;
-        caller.require_fresh(has_factor)
+        self.authenticate_fresh_unless(request, |_| false).await
     }
 
-    /// Like [`Self::authenticate`], and also returns whether the account has a second factor. If sessions are in DynamoDB, this is what the session says:
-    /// whether it has shown one.
+    /// Like [`Self::authenticate_fresh`], but requires no recent proof if `is_exempt`.
+    ///
+    /// If sessions are in DynamoDB, the account is not read. A second factor is then required if the session has shown one before. That suffices, because
+    /// every session that has shown none ends when the account gets a factor.
     ///
     /// # Errors
-    /// As [`Self::authenticate`].
-    pub async fn authenticate_with_factors(&self, request: &Request) -> Result<(Authenticated, bool), ApiError> {
-        match &self.store {
+    /// As [`Self::authenticate_fresh`].
+    pub async fn authenticate_fresh_unless(
+        &self,
+        request: &Request,
+        is_exempt: impl Fn(&Authenticated) -> bool,
+    ) -> Result<Authenticated, ApiError> {
+        let (caller, has_factor) = match &self.store {
             Store::PostgreSql(database) => {
                 let (caller, profile) = self.authenticate_profile(request, database).await?;
-                Ok((caller, profile.factors.any()))
+                (caller, profile.factors.any())
             }
             Store::DynamoDb(_) => {
                 let caller = self.authenticate(request).await?;
-                Ok((caller, caller.methods.have_second_factor()))
+                (caller, caller.methods.have_second_factor())
             }
-        }
+        };
+        if is_exempt(&caller) { Ok(caller) } else { caller.require_fresh(has_factor) }
     }
 
     /// Like [`Self::authenticate_user`], and returns the whole profile of the user.
@@ -372,7 +378,7 @@ impl Sessions {
         request: &Request,
         Proof { session, user, factors, counters }: &Proof,
     ) -> Result<TokenReply, ApiError> {
-        refuse_factors(*factors)?;
+        require_factor(factors.any(), Methods::PASSWORD)?;
         self.renew_with(request, *session, user, Methods::PASSWORD, Some(counters)).await
     }
 
@@ -492,12 +498,8 @@ impl Authenticated {
         Self { user_id, session_id, token_id, auth_time, methods, email_verified, is_fresh, in_table }
     }
 
-    /// Requires that the user has signed in or reauthenticated recently (RFC 9470), with a second factor if `has_factor`: if the account
-    /// has one.
-    ///
-    /// # Errors
-    /// [`ApiError::ReauthenticationRequired`] if it was longer ago than [`policy::AUTHENTICATION_AGE`], or if no factor was shown.
-    pub fn require_fresh(self, has_factor: bool) -> Result<Self, ApiError> {
+    /// Refuses a request without a recent proof, or without a second factor if `has_factor` and the session has shown none.
+    fn require_fresh(self, has_factor: bool) -> Result<Self, ApiError> {
         if self.is_fresh && (!has_factor || self.methods.have_second_factor()) {
             Ok(self)
         } else {
@@ -534,9 +536,9 @@ impl FoundSession {
     }
 }
 
-/// Refuses to open or renew a session with the password alone if the account has a second factor.
-fn refuse_factors(factors: Factors) -> Result<(), ApiError> {
-    if factors.any() { Err(ApiError::SecondFactorRequired) } else { Ok(()) }
+/// Refuses to open or renew a session without a second factor if the account has one.
+fn require_factor(needs_factor: bool, methods: Methods) -> Result<(), ApiError> {
+    if needs_factor && !methods.have_second_factor() { Err(ApiError::SecondFactorRequired) } else { Ok(()) }
 }
 
 /// The account, and its session.

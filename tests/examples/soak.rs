@@ -61,7 +61,7 @@ const AWS_FAULTS: [InjectedFault; 7] = [
     StateTable(DynamoDbHealth::Late),
 ];
 
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 19] = [
     "users",
     "sessions",
     "password_resets",
@@ -74,6 +74,9 @@ const TABLES: [&str; 16] = [
     "reserved_addresses",
     "account_deletions",
     "passkeys",
+    "user_handles",
+    "totp",
+    "recovery_codes",
     "factor_undos",
     "factor_changes",
     "used_challenges",

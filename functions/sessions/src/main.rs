@@ -42,11 +42,8 @@ async fn end_others(app: &App, request: &Request) -> Result<Reply, ApiError> {
 
 /// Ends one session. To end the session of the request, the user need not prove the password again.
 async fn end_one(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let (caller, has_factor) = app.sessions.authenticate_with_factors(request).await?;
     let id = request.path_id().and_then(SessionId::parse);
-    if id != Some(caller.session_id) {
-        caller.require_fresh(has_factor)?;
-    }
+    let caller = app.sessions.authenticate_fresh_unless(request, |caller| id == Some(caller.session_id)).await?;
     app.sessions.end_one(request, caller.user_id, id.ok_or(ApiError::SessionNotFound)?).await?;
     Ok(Reply::no_content())
 }

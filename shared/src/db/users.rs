@@ -22,8 +22,16 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 7] =
-    [&CREATE, &FIND, &FIND_BY_SESSION, &FIND_PROFILE_BY_SESSION, &CHANGE, &REPLACE_HASH, &END_ALL_SESSIONS];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 8] = [
+    &CREATE,
+    &FIND,
+    &FIND_PROFILE,
+    &FIND_BY_SESSION,
+    &FIND_PROFILE_BY_SESSION,
+    &CHANGE,
+    &REPLACE_HASH,
+    &END_ALL_SESSIONS,
+];
 
 /// Any unique index of `users` may refuse the row, so `ON CONFLICT` names no index. A database that was taken over has one more unique index, on
 /// `email`. Without `ON CONFLICT`, PostgreSQL would write the address into its log.
@@ -178,19 +186,19 @@ pub async fn create(
     }))
 }
 
-/// An account, and everything about it that its user may see.
+/// An account, with what `GET /api/account` shows, and which kinds of second factors it has.
 pub struct Profile {
     /// The account.
     pub user: User,
     /// When it was created. `None` if the old service did not record it.
     pub created_at: Option<UnixTime>,
-    /// Its second factors.
+    /// Which kinds of second factors it has.
     pub factors: Factors,
     /// The address of a requested change that can still take effect, if there is one.
     pub pending_email: Option<String>,
 }
 
-/// The owner of the session that a token names, as a `T`.
+/// The state of the session that a token names. `T` is what was read about its user.
 pub enum SessionOwner<T> {
     /// The session is live.
     Live {
@@ -230,8 +238,8 @@ macro_rules! find_by_session {
     };
 }
 
-/// Most requests need no more than this. A new connection reads the catalog of each table that its first statement names, so the statement names only
-/// two: with a profile, its first answer takes 0.8 ms longer.
+/// Most requests need no more than this. On a new connection, PostgreSQL first reads the catalog entries of every table in the statement. This one has
+/// two tables. With the profile it has five, and the first answer takes longer (docs/measurements.md).
 static FIND_BY_SESSION: Statement<3> = find_by_session!(user_columns!());
 static FIND_PROFILE_BY_SESSION: Statement<3> = find_by_session!(profile_columns!());
 
@@ -294,11 +302,11 @@ pub async fn change(
     Ok(db.query_opt(&CHANGE, values).await?.as_ref().map(profile))
 }
 
-/// An account, and what is required to sign in to it.
+/// An account, the hash of its password, and which kinds of second factors it has.
 pub struct Account {
     /// The account.
     pub user: User,
-    /// Its second factors.
+    /// Which kinds of second factors it has.
     pub factors: Factors,
     /// The hash of its password.
     pub password_hash: PasswordHash,
@@ -337,16 +345,18 @@ pub async fn end_all_sessions(db: &Database, user: &User) -> Result<Option<i32>,
 }
 
 static FIND: Statement<1> =
+    Statement { sql: concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1"), types: [Type::INT8] };
+static FIND_PROFILE: Statement<1> =
     Statement { sql: concat!("SELECT ", profile_columns!(), " FROM users u WHERE id = $1"), types: [Type::INT8] };
 
 /// The user with this id. `None` if the user does not exist any more.
 pub async fn find(db: &Database, user_id: UserId) -> Result<Option<User>, DbError> {
-    Ok(find_profile(db, user_id).await?.map(|profile| profile.user))
+    Ok(db.query_opt(&FIND, [&user_id.0]).await?.as_ref().map(user))
 }
 
 /// The profile of the user with this id. `None` if the user does not exist any more.
 pub async fn find_profile(db: &Database, user_id: UserId) -> Result<Option<Profile>, DbError> {
-    Ok(db.query_opt(&FIND, [&user_id.0]).await?.as_ref().map(profile))
+    Ok(db.query_opt(&FIND_PROFILE, [&user_id.0]).await?.as_ref().map(profile))
 }
 
 /// The profile of a row that has [`profile_columns!`].

@@ -6,7 +6,7 @@ pub struct Proof {
     pub session: PresentedSession,
     /// The account, as it was when the attempt began. The password was verified against the hash that was read with it.
     pub user: User,
-    /// Its second factors at that time.
+    /// Which kinds of second factors it had then.
     pub factors: Factors,
     /// The counters of the attempt. Whoever uses the proof undoes its counting.
     pub counters: SignInCounters,

@@ -135,7 +135,8 @@ impl SimulatedUser<'_> {
     /// Undoes the change of the address with the newest link. This also takes a deletion back.
     pub(super) async fn undo_move(&mut self) {
         let Some(mail) = self.newest_mail("undo-email-change") else { return };
-        self.most_mails += 3;
+        // The notice, the link that resets the password, and the notices about passkeys that were added since.
+        self.most_mails += 2 + self.factors.changes.acknowledged + self.factors.changes.unanswered;
         let sent = *self.links_voided.insert(Instant::now());
         match self.send("change-email", self.person.undoes_email_change(&mail.token())).await {
             RequestResult::Done(_) => {

@@ -66,6 +66,9 @@ impl SimulatedUser<'_> {
         match self.prove("reauthenticate", person.reauthenticates(&access)).await {
             Ok(RequestResult::Done(reply)) => {
                 self.observe(session, true, "reauthenticate");
+                if self.factors.has_passkey == Certainty::Yes {
+                    self.report_violation("reauthenticated without the passkey");
+                }
                 let tokens = Tokens::from(&reply);
                 let session = &mut self.sessions[session];
                 // If the answer to a refresh was lost, the session already has the successor.

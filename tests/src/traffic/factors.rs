@@ -28,12 +28,12 @@ impl Factors {
         Self { has_passkey: Certainty::No, devices, changes, used_links }
     }
 
-    /// Whether no unanswered request may still add or remove a passkey.
+    /// Whether every addition, removal and undo so far was answered.
     fn are_certain(&self) -> bool {
         self.changes.unanswered == 0
     }
 
-    /// Records that the only passkey that the user knows of is removed. A request without an answer may still add another one.
+    /// Records that a passkey was removed. If every change was answered, it was the only one.
     fn removed(&mut self, sent: Instant) {
         self.changes.acknowledge(sent);
         self.has_passkey = if self.are_certain() { Certainty::No } else { Certainty::Unknown };
@@ -66,11 +66,13 @@ impl SimulatedUser<'_> {
         let created = device.creates(&options).await;
         self.most_mails += 1;
         let sent = *self.links_voided.insert(Instant::now());
-        match self.send("passkeys", self.person.adds_created_passkey(&access, "Phone", &created)).await {
+        let outcome = self.send("passkeys", self.person.adds_created_passkey(&access, "Phone", &created)).await;
+        match self.unless_already_done(session, outcome) {
             RequestResult::Done(_) => {
                 self.observe(session, true, "passkeys");
                 self.factors.changes.acknowledge(sent);
-                self.factors.has_passkey = Certainty::Yes;
+                // An undo without an answer may still remove it.
+                self.factors.has_passkey = if self.factors.are_certain() { Certainty::Yes } else { Certainty::Unknown };
                 self.factors.devices.push(device);
                 self.end_sessions_except(session, Certainty::No);
             }
@@ -96,14 +98,15 @@ impl SimulatedUser<'_> {
         self.observe_outcome(session, &outcome, "passkeys");
         let RequestResult::Done(reply) = outcome else { return };
         let listed = reply.json()["passkeys"].as_array().cloned().unwrap_or_default();
-        let expected = if listed.is_empty() { Certainty::Yes } else { Certainty::No };
-        if self.factors.has_passkey == expected {
+        let contradicted = if listed.is_empty() { Certainty::Yes } else { Certainty::No };
+        if self.factors.has_passkey == contradicted {
             self.report_violation(&format!("{} passkeys are listed", listed.len()));
         }
         let Some(id) = listed.first().and_then(|passkey| passkey["id"].as_str()) else { return };
         self.most_mails += 1;
         let sent = *self.links_voided.insert(Instant::now());
-        match self.send("passkeys", self.person.removes_passkey(&access, id)).await {
+        let outcome = self.send("passkeys", self.person.removes_passkey(&access, id)).await;
+        match self.unless_already_done(session, outcome) {
             RequestResult::Done(_) => {
                 self.observe(session, true, "passkeys");
                 self.factors.removed(sent);
@@ -119,6 +122,18 @@ impl SimulatedUser<'_> {
                 self.factors.has_passkey.may_become_false();
                 self.end_sessions(Certainty::Unknown);
             }
+        }
+    }
+
+    /// With sessions in DynamoDB, a request changes the passkeys first, and is refused afterwards if a late logout has deleted its session meanwhile. So
+    /// if the session may have ended, a refusal with 401 does not say that nothing has changed.
+    fn unless_already_done(&self, session: usize, outcome: RequestResult) -> RequestResult {
+        let is_in_table = self.traffic.stack.state_table.is_some();
+        match outcome {
+            RequestResult::Refused(401) if is_in_table && self.sessions[session].alive == Certainty::Unknown => {
+                RequestResult::Unknown
+            }
+            other => other,
         }
     }
 

@@ -199,6 +199,9 @@ impl<'a> SimulatedUser<'a> {
                 self.signed_in(&reply, sent);
             }
             Err(asked) => {
+                if self.account.is_deleted == Certainty::Yes {
+                    self.report_violation("a deleted account asks for a passkey");
+                }
                 self.passwords.drain(..tried);
                 let is_certain = self.is_certainly_unchanged();
                 match self.show_passkey(&asked).await {

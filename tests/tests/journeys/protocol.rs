@@ -323,7 +323,7 @@ async fn histories_of_a_due_deletion_get_the_answers_that_the_model_expects(
     send_histories(store, scenarios::a_due_deletion(), HISTORIES_OF_A_DELETION).await;
 }
 
-// Requirements 64, 65, 70, 71, 73, 77, 78.
+// Requirements 64, 65, 72, 73, 77, 78.
 #[rstest]
 #[tokio::test]
 async fn histories_with_second_factors_get_the_answers_that_the_model_expects(
