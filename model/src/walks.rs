@@ -7,7 +7,7 @@ use stateright::Model as _;
 use crate::{
     endpoints::{Answer, Call},
     protocol::{Action, How, Protocol},
-    world::World,
+    world::{Who, World},
 };
 
 /// What happened in a step of a history.
@@ -89,6 +89,19 @@ fn random(protocol: &Protocol, seed: u64, length: usize) -> Vec<Event> {
             world = event.after.clone();
             history.push(event);
         }
+    }
+    history
+}
+
+/// The history of these requests, one after the other.
+#[must_use]
+pub fn of_requests(protocol: &Protocol, requests: &[(Who, Call)]) -> Vec<Event> {
+    let mut world = protocol.scenario.begin(protocol);
+    let mut history = Vec::new();
+    for (who, call) in requests {
+        let event = happen(protocol, world, Action::Send(*who, *call));
+        world = event.after.clone();
+        history.push(event);
     }
     history
 }

@@ -332,12 +332,35 @@ async fn histories_with_second_factors_get_the_answers_that_the_model_expects(
     send_histories(store, scenarios::everything_about_factors(), HISTORIES_OF_FACTORS).await;
 }
 
+// Requirements 77, 78.
+#[rstest]
+#[tokio::test]
+async fn the_link_of_the_notice_also_removes_a_passkey_that_was_added_later(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    // The first four random values belong to the accounts and sessions of Ada and Bob.
+    let (session, first, second) = (4, 5, 6);
+    let requests = [
+        (Who::Eve, Call::SignIn(Address::Ada, Password::First(Who::Ada))),
+        (Who::Eve, Call::AddPasskey(session, true)),
+        (Who::Eve, Call::AddPasskey(session, true)),
+        (Who::Ada, Call::UndoFactor(first)),
+        (Who::Eve, Call::SignInWithPasskey(second)),
+    ];
+    send(store, scenarios::everything_about_factors(), |protocol| vec![walks::of_requests(protocol, &requests)]).await;
+}
+
 async fn send_histories(sessions_in: Store, scenario: Scenario, count: usize) {
+    send(sessions_in, scenario, |protocol| walks::chosen(protocol, count, STEPS)).await;
+}
+
+/// Sends histories to the real functions, and compares each answer and the sessions that are accepted after it with the model.
+async fn send(sessions_in: Store, scenario: Scenario, histories: impl FnOnce(&Protocol) -> Vec<Vec<Event>>) {
     let builder = Stack::builder().state_in(sessions_in).with_verification();
     let stack = builder.with("FORGOT_PASSWORD_FLOOR_MS", "0").with("MAILS_PER_HOUR", "65535").start().await;
     let model_store = if sessions_in == PostgreSql { ModelStore::PostgreSql } else { ModelStore::DynamoDb };
     let protocol = scenario.with(model_store, None);
-    for (number, history) in (0..).zip(walks::chosen(&protocol, count, STEPS)) {
+    for (number, history) in (0..).zip(histories(&protocol)) {
         let mut cast = Cast::of(&stack, number, &protocol).await;
         let mut steps = vec![format!("history {number}")];
         for event in history {
