@@ -23,7 +23,7 @@ pub use self::{endings::SessionEndings, erasures::Erasures};
 use crate::{
     audit::{self, Event},
     db::{
-        ConnectionOfRequest, Database, sessions,
+        ConnectionOfRequest, Database, DbError, sessions,
         users::{self, Account, Profile, SessionOwner},
     },
     domain::{
@@ -191,18 +191,18 @@ impl Sessions {
     /// and the sessions are in PostgreSQL. [`ApiError::EmailNotVerified`] if the address must be verified first.
     pub async fn authenticate(&self, request: &Request) -> Result<Authenticated, ApiError> {
         let token = self.verify(request)?;
-        let (email_verified, found) = match &self.store {
+        match &self.store {
             Store::PostgreSql(database) => {
-                let (user, found) = owner_of(users::find_by_session(database, token).await?)?;
-                (user.email_verified, found)
+                let found = owner_of(users::find_by_session(database, token).await?)?;
+                self.accept_owner(token, found, request).map(|(caller, _)| caller)
             }
             Store::DynamoDb(table) => {
                 let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
-                (session.email_verified, FoundSession::in_table(session, request))
+                self.accept(session.email_verified)?;
+                let found = FoundSession::in_table(session, request);
+                Ok(Authenticated::of(token, session.email_verified, found, request))
             }
-        };
-        self.accept(email_verified)?;
-        Ok(Authenticated::of(token, email_verified, found, request))
+        }
     }
 
     /// Like [`Self::authenticate`], and also returns the user's account, which `database` contains.
@@ -214,18 +214,12 @@ impl Sessions {
         request: &Request,
         database: &Database,
     ) -> Result<(Authenticated, User), ApiError> {
-        match &self.store {
-            Store::PostgreSql(database) => {
-                let token = self.verify(request)?;
-                let (user, session) = owner_of(users::find_by_session(database, token).await?)?;
-                self.accept(user.email_verified)?;
-                Ok((Authenticated::of(token, user.email_verified, session, request), user))
-            }
-            Store::DynamoDb(_) => {
-                let (caller, profile) = self.authenticate_profile(request, database).await?;
-                Ok((caller, profile.user))
-            }
-        }
+        let token = self.verify(request)?;
+        let found = match &self.store {
+            Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?,
+            Store::DynamoDb(table) => with_session(table, token, request, users::find(database, token.user_id)).await?,
+        };
+        self.accept_owner(token, found, request)
     }
 
     /// Like [`Self::authenticate_user`], and requires a recent proof, as [`Self::authenticate_fresh`] does.
@@ -286,21 +280,25 @@ impl Sessions {
         database: &Database,
     ) -> Result<(Authenticated, Profile), ApiError> {
         let token = self.verify(request)?;
-        let (profile, session) = match &self.store {
+        let found = match &self.store {
             Store::PostgreSql(database) => owner_of(users::find_profile_by_session(database, token).await?)?,
             Store::DynamoDb(table) => {
-                let found = users::find_profile(database, token.user_id);
-                let (session, profile) = tokio::try_join!(table.find(token, request.arrived_at()), found)?;
-                let profile = profile.ok_or(ApiError::UserNotFound)?;
-                // The version differs while the sessions of a user still have to end in DynamoDB.
-                let session = session.filter(|session| session.version == profile.user.credential_version);
-                let session = session.ok_or(ApiError::TokenRevoked)?;
-                (profile, FoundSession::in_table(session, request))
+                with_session(table, token, request, users::find_profile(database, token.user_id)).await?
             }
         };
-        let email_verified = profile.user.email_verified;
+        self.accept_owner(token, found, request)
+    }
+
+    /// The result of an authentication, unless the address of the user must be verified first.
+    fn accept_owner<T: AsRef<User>>(
+        &self,
+        token: VerifiedToken,
+        (owner, session): (T, FoundSession),
+        request: &Request,
+    ) -> Result<(Authenticated, T), ApiError> {
+        let email_verified = owner.as_ref().email_verified;
         self.accept(email_verified)?;
-        Ok((Authenticated::of(token, email_verified, session, request), profile))
+        Ok((Authenticated::of(token, email_verified, session, request), owner))
     }
 
     /// Refuses a session of an account with an unverified address where that is required.
@@ -550,6 +548,20 @@ fn owner_of<T>(owner: SessionOwner<T>) -> Result<(T, FoundSession), ApiError> {
         SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
         SessionOwner::UserGone => Err(ApiError::UserNotFound),
     }
+}
+
+/// The account of a token, which `find` reads while DynamoDB reads the session.
+async fn with_session<T: AsRef<User>>(
+    table: &SessionTable,
+    token: VerifiedToken,
+    request: &Request,
+    find: impl Future<Output = Result<Option<T>, DbError>>,
+) -> Result<(T, FoundSession), ApiError> {
+    let (session, owner) = tokio::try_join!(table.find(token, request.arrived_at()), find)?;
+    let owner = owner.ok_or(ApiError::UserNotFound)?;
+    // The version differs while the sessions of a user still have to end in DynamoDB.
+    let session = session.filter(|session| session.version == owner.as_ref().credential_version);
+    Ok((owner, FoundSession::in_table(session.ok_or(ApiError::TokenRevoked)?, request)))
 }
 
 /// Refuses a sign-in with 503 if the table has a higher version than the account in PostgreSQL. PostgreSQL assigns the versions, so this happens only

@@ -198,6 +198,12 @@ pub struct Profile {
     pub pending_email: Option<String>,
 }
 
+impl AsRef<User> for Profile {
+    fn as_ref(&self) -> &User {
+        &self.user
+    }
+}
+
 /// The state of the session that a token names. `T` is what was read about its user.
 pub enum SessionOwner<T> {
     /// The session is live.

@@ -18,6 +18,12 @@ pub struct User {
     pub credential_version: i32,
 }
 
+impl AsRef<Self> for User {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// The second factors of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Factors {

@@ -332,6 +332,19 @@ async fn histories_with_second_factors_get_the_answers_that_the_model_expects(
     send_histories(store, scenarios::everything_about_factors(), HISTORIES_OF_FACTORS).await;
 }
 
+// Requirement 53.
+#[rstest]
+#[tokio::test]
+async fn a_reserved_address_gets_no_mail_about_a_change(#[values(PostgreSql, DynamoDb)] store: Store) {
+    let (of_ada, of_bob, link) = (1, 3, 4);
+    let requests = [
+        (Who::Ada, Call::RequestChange(of_ada, true, Address::AdaNew)),
+        (Who::Ada, Call::ChangeAddress(link, Password::First(Who::Ada))),
+        (Who::Bob, Call::RequestChange(of_bob, true, Address::Ada)),
+    ];
+    send(store, scenarios::everything(), |protocol| vec![walks::of_requests(protocol, &requests)]).await;
+}
+
 // Requirements 77, 78.
 #[rstest]
 #[tokio::test]
