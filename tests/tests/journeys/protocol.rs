@@ -381,7 +381,7 @@ async fn send(sessions_in: Store, scenario: Scenario, histories: impl FnOnce(&Pr
             let story = steps.join("\n");
             let reply = cast.act(&event).await;
             if let (Some(reply), Some(answer)) = (reply, &event.answer) {
-                let code = answer.code.map(|_| reply.text_at("code"));
+                let code = answer.code.and_then(|_| reply.json()["code"].as_str().map(str::to_owned));
                 let expected = (answer.status, answer.code.map(str::to_owned));
                 assert_eq!((reply.status, code), expected, "{} after {story}", reply.text);
             }
