@@ -626,9 +626,9 @@ fn change(protocol: &Protocol, world: &mut World, session: Session, request: &Re
             Some(false) => refused(400, "email_unchanged"),
             Some(true) => Outcome::Answer(Answer::success(202)),
         },
-        Call::AddApp(..) => factors::add_app(protocol, world, session, presented, request),
+        Call::AddApp(..) => factors::add(protocol, world, session, presented, factors::Kind::App, request),
         Call::RemoveApp(..) => factors::remove(protocol, world, session, presented, None, request),
-        Call::AddPasskey(..) => factors::add_passkey(protocol, world, session, presented, request),
+        Call::AddPasskey(..) => factors::add(protocol, world, session, presented, factors::Kind::Passkey, request),
         Call::RemovePasskey(_, _, id) => factors::remove(protocol, world, session, presented, Some(id), request),
         _ => revoked(),
     }

@@ -146,29 +146,6 @@ pub fn sign_in(protocol: &Protocol, world: &World, passkey: FactorId, request: &
     }
 }
 
-/// Adds a factor of the person, with a link that undoes it. Returns the new credential version, which ends all sessions that do not get it.
-fn add(
-    protocol: &Protocol,
-    world: &mut World,
-    presented: Presented,
-    kind: Kind,
-    request: &Request,
-) -> Result<Version, Outcome> {
-    let Some(owner) = world.postgres.presented(presented) else { return Err(revoked()) };
-    if !owner.is_verified {
-        return Err(Outcome::Answer(Answer::refused(403, "email_not_verified")));
-    }
-    if kind == Kind::App && owner.factors.app().is_some() {
-        return Err(Outcome::Answer(Answer::refused(409, "totp_exists")));
-    }
-    owner.factors.held.push(Factor { id: request.random, kind, holder: request.by });
-    owner.factors.undos.push(request.random);
-    let address = owner.address;
-    let version = raise_version(protocol, world, presented.account);
-    world.send(address, LinkKind::UndoFactor, request.random, presented.account);
-    Ok(version)
-}
-
 /// Raises the credential version, which ends all sessions that do not get it, and voids the links that belong to a version.
 fn raise_version(protocol: &Protocol, world: &mut World, account: AccountId) -> Version {
     if let Some(owner) = world.postgres.account_mut(account) {
@@ -177,18 +154,33 @@ fn raise_version(protocol: &Protocol, world: &mut World, account: AccountId) -> 
     world.postgres.raise_version_and_owe(protocol, account)
 }
 
-/// `POST /api/totp/confirm`: adds the authenticator app of the person, ends all sessions, and opens a new one that has shown a code.
-pub fn add_app(
+/// `POST /api/totp/confirm` and `POST /api/passkeys`: adds a factor of the person, with a link that undoes it, and ends all sessions but one, which has shown
+/// the factor. For an authenticator app, this is a new session. For a passkey, it is the session of the request.
+pub fn add(
     protocol: &Protocol,
     world: &mut World,
     session: Session,
     presented: Presented,
+    kind: Kind,
     request: &Request,
 ) -> Outcome {
-    let version = match add(protocol, world, presented, Kind::App, request) {
-        Ok(version) => version,
-        Err(refusal) => return refusal,
-    };
+    let Some(owner) = world.postgres.presented(presented) else { return revoked() };
+    if !owner.is_verified {
+        return Outcome::Answer(Answer::refused(403, "email_not_verified"));
+    }
+    if kind == Kind::App && owner.factors.app().is_some() {
+        return Outcome::Answer(Answer::refused(409, "totp_exists"));
+    }
+    owner.factors.held.push(Factor { id: request.random, kind, holder: request.by });
+    owner.factors.undos.push(request.random);
+    let address = owner.address;
+    let version = raise_version(protocol, world, session.account);
+    world.send(address, LinkKind::UndoFactor, request.random, session.account);
+    if kind == Kind::Passkey {
+        world.knowledge_mut(request.by).passkeys.push(request.random);
+        let shown = session.shown.and(Shown::passkey(request.random));
+        return keep(protocol, world, session, Session { version, shown, ..session }, 201);
+    }
     let shown = session.shown.and(Shown::app(request.random));
     let new = Session { shown, ..Session::replacing(&session, request.random, version) };
     if protocol.store == Store::DynamoDb {
@@ -197,23 +189,6 @@ pub fn add_app(
     world.postgres.open(new);
     world.remember_factors(&new);
     Outcome::Answer(Answer::tokens(new).and_ended(Ended::Below(session.account, version)))
-}
-
-/// `POST /api/passkeys`: adds a passkey of the person, and ends all other sessions. The session of the request has shown the passkey.
-pub fn add_passkey(
-    protocol: &Protocol,
-    world: &mut World,
-    session: Session,
-    presented: Presented,
-    request: &Request,
-) -> Outcome {
-    let version = match add(protocol, world, presented, Kind::Passkey, request) {
-        Ok(version) => version,
-        Err(refusal) => return refusal,
-    };
-    world.knowledge_mut(request.by).passkeys.push(request.random);
-    let shown = session.shown.and(Shown::passkey(request.random));
-    keep(protocol, world, session, Session { version, shown, ..session }, 201)
 }
 
 /// `DELETE /api/totp` and `DELETE /api/passkeys/{id}`: removes a factor, and ends all other sessions.
