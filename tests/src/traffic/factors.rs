@@ -36,10 +36,18 @@ impl Factors {
     /// Records that a passkey was removed. If every change was answered, it was the only one.
     fn removed(&mut self, sent: Instant) {
         self.changes.acknowledge(sent);
-        self.has_passkey = if self.are_certain() { Certainty::No } else { Certainty::Unknown };
         if self.are_certain() {
+            self.has_passkey = Certainty::No;
             self.devices.clear();
+        } else {
+            self.has_passkey = Certainty::Unknown;
         }
+    }
+
+    /// Records that a request without an answer may have removed a passkey.
+    fn may_be_removed(&mut self) {
+        self.changes.unanswered += 1;
+        self.has_passkey.may_become_false();
     }
 }
 
@@ -118,8 +126,7 @@ impl SimulatedUser<'_> {
             }
             RequestResult::Refused(_) => {}
             RequestResult::Unknown => {
-                self.factors.changes.unanswered += 1;
-                self.factors.has_passkey.may_become_false();
+                self.factors.may_be_removed();
                 self.end_sessions(Certainty::Unknown);
             }
         }
@@ -152,8 +159,7 @@ impl SimulatedUser<'_> {
             }
             RequestResult::Refused(_) => {}
             RequestResult::Unknown => {
-                self.factors.changes.unanswered += 1;
-                self.factors.has_passkey.may_become_false();
+                self.factors.may_be_removed();
                 self.end_sessions(Certainty::Unknown);
             }
         }

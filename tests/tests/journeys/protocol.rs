@@ -311,7 +311,7 @@ fn ten_minutes_older(token: &str) -> String {
 #[rstest]
 #[tokio::test]
 async fn histories_of_the_model_get_the_answers_that_the_model_expects(#[values(PostgreSql, DynamoDb)] store: Store) {
-    send_histories(store, scenarios::everything(), HISTORIES).await;
+    send_chosen_histories(store, scenarios::everything(), HISTORIES).await;
 }
 
 // Requirement 56.
@@ -320,7 +320,7 @@ async fn histories_of_the_model_get_the_answers_that_the_model_expects(#[values(
 async fn histories_of_a_due_deletion_get_the_answers_that_the_model_expects(
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    send_histories(store, scenarios::a_due_deletion(), HISTORIES_OF_A_DELETION).await;
+    send_chosen_histories(store, scenarios::a_due_deletion(), HISTORIES_OF_A_DELETION).await;
 }
 
 // Requirements 64, 65, 72, 73, 77, 78.
@@ -329,20 +329,21 @@ async fn histories_of_a_due_deletion_get_the_answers_that_the_model_expects(
 async fn histories_with_second_factors_get_the_answers_that_the_model_expects(
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    send_histories(store, scenarios::everything_about_factors(), HISTORIES_OF_FACTORS).await;
+    send_chosen_histories(store, scenarios::everything_about_factors(), HISTORIES_OF_FACTORS).await;
 }
 
 // Requirement 53.
 #[rstest]
 #[tokio::test]
 async fn a_reserved_address_gets_no_mail_about_a_change(#[values(PostgreSql, DynamoDb)] store: Store) {
+    // The accounts and sessions of Ada and Bob have the random values 0 to 3.
     let (of_ada, of_bob, link) = (1, 3, 4);
     let requests = [
         (Who::Ada, Call::RequestChange(of_ada, true, Address::AdaNew)),
         (Who::Ada, Call::ChangeAddress(link, Password::First(Who::Ada))),
         (Who::Bob, Call::RequestChange(of_bob, true, Address::Ada)),
     ];
-    send(store, scenarios::everything(), |protocol| vec![walks::of_requests(protocol, &requests)]).await;
+    send_histories(store, scenarios::everything(), |protocol| vec![walks::of_requests(protocol, &requests)]).await;
 }
 
 // Requirements 77, 78.
@@ -351,7 +352,7 @@ async fn a_reserved_address_gets_no_mail_about_a_change(#[values(PostgreSql, Dyn
 async fn the_link_of_the_notice_also_removes_a_passkey_that_was_added_later(
     #[values(PostgreSql, DynamoDb)] store: Store,
 ) {
-    // The first four random values belong to the accounts and sessions of Ada and Bob.
+    // The accounts and sessions of Ada and Bob have the random values 0 to 3.
     let (session, first, second) = (4, 5, 6);
     let requests = [
         (Who::Eve, Call::SignIn(Address::Ada, Password::First(Who::Ada))),
@@ -360,15 +361,18 @@ async fn the_link_of_the_notice_also_removes_a_passkey_that_was_added_later(
         (Who::Ada, Call::UndoFactor(first)),
         (Who::Eve, Call::SignInWithPasskey(second)),
     ];
-    send(store, scenarios::everything_about_factors(), |protocol| vec![walks::of_requests(protocol, &requests)]).await;
+    send_histories(store, scenarios::everything_about_factors(), |protocol| {
+        vec![walks::of_requests(protocol, &requests)]
+    })
+    .await;
 }
 
-async fn send_histories(sessions_in: Store, scenario: Scenario, count: usize) {
-    send(sessions_in, scenario, |protocol| walks::chosen(protocol, count, STEPS)).await;
+async fn send_chosen_histories(sessions_in: Store, scenario: Scenario, count: usize) {
+    send_histories(sessions_in, scenario, |protocol| walks::chosen(protocol, count, STEPS)).await;
 }
 
 /// Sends histories to the real functions, and compares each answer and the sessions that are accepted after it with the model.
-async fn send(sessions_in: Store, scenario: Scenario, histories: impl FnOnce(&Protocol) -> Vec<Vec<Event>>) {
+async fn send_histories(sessions_in: Store, scenario: Scenario, histories: impl FnOnce(&Protocol) -> Vec<Vec<Event>>) {
     let builder = Stack::builder().state_in(sessions_in).with_verification();
     let stack = builder.with("FORGOT_PASSWORD_FLOOR_MS", "0").with("MAILS_PER_HOUR", "65535").start().await;
     let model_store = if sessions_in == PostgreSql { ModelStore::PostgreSql } else { ModelStore::DynamoDb };
