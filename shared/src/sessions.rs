@@ -128,7 +128,7 @@ impl Sessions {
         forgive: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
         let needs_factor = account.factors.any();
-        self.open_after(request, database, &account.user, Methods::PASSWORD, needs_factor, forgive).await
+        self.open_with_methods(request, database, &account.user, Methods::PASSWORD, needs_factor, forgive).await
     }
 
     /// Opens a session for a user who has authenticated with these methods, which must include a second factor.
@@ -143,12 +143,12 @@ impl Sessions {
         user: &User,
         methods: Methods,
     ) -> Result<TokenReply, ApiError> {
-        self.open_after(request, database, user, methods, true, None).await
+        self.open_with_methods(request, database, user, methods, true, None).await
     }
 
     /// Every sign-in goes through this function, so none skips the second factor. An account that gets a factor also gets another credential version.
     /// So a session is not opened if the account got a factor after it was read.
-    async fn open_after(
+    async fn open_with_methods(
         &self,
         request: &Request,
         database: &Database,
