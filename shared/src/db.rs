@@ -22,6 +22,7 @@ pub mod sessions;
 pub mod sign_up_notices;
 mod statement;
 pub mod throttle;
+mod times;
 pub mod users;
 
 use std::time::Duration;

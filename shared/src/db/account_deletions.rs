@@ -52,12 +52,12 @@ static REQUEST: Statement<11> = Statement {
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, page = excluded.page, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
     )
-    SELECT changed.*, floor(extract(epoch FROM erase_at))::bigint AS erase_at, true AS is_new, EXISTS (SELECT FROM notified) AS mail_is_owed
+    SELECT changed.*, erase_at, true AS is_new, EXISTS (SELECT FROM notified) AS mail_is_owed
     FROM changed, deletion
     UNION ALL
     SELECT ",
         user_columns!(),
-        ", floor(extract(epoch FROM erase_at))::bigint, token_hash = $4,
+        ", erase_at, token_hash = $4,
         EXISTS (SELECT FROM outbox o WHERE o.user_id = u.id AND o.id = $6)
     FROM users u JOIN account_deletions d ON d.user_id = u.id
     WHERE u.id = $1 AND (token_hash = $4 OR credential_version = $3 + 1)"
@@ -126,7 +126,7 @@ pub async fn request(db: &Database, request: DeletionRequest<'_>) -> Result<Opti
     let row = db.query_opt(&REQUEST, values).await?;
     Ok(row.map(|row| Deletion {
         user: user(&row),
-        erase_at: UnixTime(row.get("erase_at")),
+        erase_at: row.get("erase_at"),
         is_new: row.get("is_new"),
         mail_is_owed: row.get("mail_is_owed"),
     }))
@@ -179,7 +179,7 @@ macro_rules! erasure_is_due {
 static DUE: Statement<2> = Statement {
     sql: concat!(
         "
-    SELECT d.user_id, u.credential_version, floor(extract(epoch FROM now()))::bigint AS now
+    SELECT d.user_id, u.credential_version, now() AS now
     FROM account_deletions d JOIN users u ON u.id = d.user_id
     WHERE ",
         erasure_is_due!(patience: "$2"),
@@ -206,7 +206,7 @@ pub async fn due(db: &Database) -> Result<Vec<DueErasure>, DbError> {
     let due = |row: &Row| DueErasure {
         user: UserId(row.get("user_id")),
         version: row.get("credential_version"),
-        now: UnixTime(row.get("now")),
+        now: row.get("now"),
     };
     Ok(rows.iter().map(due).collect())
 }

@@ -147,7 +147,7 @@ impl MailKind {
             ("recovery_code_used", _) => Self::RecoveryCodeUsed { left: row.get("recovery_codes") },
             ("recovery_codes_replaced", _) => Self::RecoveryCodesReplaced,
             ("second_factor_failed", _) => Self::SecondFactorFailed,
-            ("account_deleted", Some(page)) => Self::AccountDeleted { page, erase_at: UnixTime(row.get("erase_at")) },
+            ("account_deleted", Some(page)) => Self::AccountDeleted { page, erase_at: row.get("erase_at") },
             _ => Self::Obsolete,
         }
     }
@@ -207,7 +207,7 @@ static CLAIM: Statement<8> = Statement {
         user_columns!(),
         ", claimed.attempts, claimed.kind, coalesce(claimed.recipient, email) AS recipient,
         CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page,
-        (SELECT floor(extract(epoch FROM erase_at))::bigint FROM deletion) AS erase_at,
+        (SELECT erase_at FROM deletion) AS erase_at,
         ",
         recovery_codes_of!("claimed.user_id"),
         " AS recovery_codes

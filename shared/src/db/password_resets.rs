@@ -57,7 +57,7 @@ static REQUEST: Statement<10> = Statement {
         SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
             created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
     )
-    SELECT account.*, floor(extract(epoch FROM erase_at))::bigint AS erase_time FROM account, counted"
+    SELECT account.*, erase_at FROM account, counted"
     ),
     types: [
         Type::TEXT,
@@ -120,10 +120,7 @@ pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<Re
         .await;
     match row {
         Err(error) if error.is_foreign_key_violation() => Ok(None),
-        row => Ok(row?.map(|row| RequestedMail {
-            user: user(&row),
-            erase_at: row.get::<_, Option<i64>>("erase_time").map(UnixTime),
-        })),
+        row => Ok(row?.map(|row| RequestedMail { user: user(&row), erase_at: row.get("erase_at") })),
     }
 }
 

@@ -100,7 +100,7 @@ macro_rules! profile_columns {
     () => {
         concat!(
             $crate::db::rules::user_columns!(),
-            ", CASE WHEN isfinite(created_at) THEN floor(extract(epoch FROM created_at))::bigint END AS created_at, ",
+            ", CASE WHEN isfinite(created_at) THEN created_at END AS created_at, ",
             $crate::db::rules::factor_columns!(),
             ", ",
             $crate::db::rules::pending_email!()
@@ -127,16 +127,14 @@ macro_rules! session_columns {
     ($email_verified_at:literal) => {
         concat!(
             "s.id, s.user_id::bigint AS user_id, s.refresh_id,
-        floor(extract(epoch FROM s.refreshed_at))::bigint AS refreshed_at,
-        floor(extract(epoch FROM ",
+        s.refreshed_at, ",
             $crate::db::rules::auth_time!(),
-            "))::bigint AS auth_time,
+            " AS auth_time,
         coalesce(s.amr, 1) AS amr,
         ",
             $email_verified_at,
             " IS NOT NULL AS email_verified,
-        floor(extract(epoch FROM s.expires_at))::bigint AS expires_at,
-        floor(extract(epoch FROM now()))::bigint AS now"
+        s.expires_at, now() AS now"
         )
     };
 }

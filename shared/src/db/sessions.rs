@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         CounterKey, Ended, ListedSession, Methods, NewSession, PresentedSession, Refreshed, Session, SessionId,
-        SignInCounters, TokenId, TooMany, UnixTime, UserId, VerifiedToken,
+        SignInCounters, TokenId, TooMany, UserId, VerifiedToken,
     },
     security::policy,
 };
@@ -114,12 +114,9 @@ pub async fn open(
 static LIST: Statement<1> = Statement {
     sql: concat!(
         "
-    SELECT s.id, s.source, s.user_agent,
-        floor(extract(epoch FROM s.created_at))::bigint AS created_at,
-        floor(extract(epoch FROM ",
+    SELECT s.id, s.source, s.user_agent, s.created_at, ",
         last_used!(),
-        "))::bigint AS last_used_at,
-        floor(extract(epoch FROM s.expires_at))::bigint AS expires_at
+        " AS last_used_at, s.expires_at
     FROM users u JOIN sessions s ON ",
         session_is_live!(),
         " WHERE u.id = $1 ORDER BY ",
@@ -134,9 +131,9 @@ pub async fn list(db: &Database, user: UserId) -> Result<Vec<ListedSession>, DbE
     let rows = db.query(&LIST, [&user.0]).await?;
     let listed = rows.iter().map(|row| ListedSession {
         id: SessionId(row.get("id")),
-        created_at: UnixTime(row.get("created_at")),
-        last_used_at: UnixTime(row.get("last_used_at")),
-        expires_at: UnixTime(row.get("expires_at")),
+        created_at: row.get("created_at"),
+        last_used_at: row.get("last_used_at"),
+        expires_at: row.get("expires_at"),
         source: row.get("source"),
         user_agent: row.get("user_agent"),
     });
@@ -337,11 +334,11 @@ pub(super) fn session(row: &Row) -> Session {
         id: SessionId(row.get("id")),
         user_id: UserId(row.get("user_id")),
         refresh_id: TokenId(row.get("refresh_id")),
-        refreshed_at: UnixTime(row.get("refreshed_at")),
-        auth_time: UnixTime(row.get("auth_time")),
+        refreshed_at: row.get("refreshed_at"),
+        auth_time: row.get("auth_time"),
         methods: Methods::from_stored(row.get("amr")),
         email_verified: row.get("email_verified"),
-        expires_at: UnixTime(row.get("expires_at")),
-        now: UnixTime(row.get("now")),
+        expires_at: row.get("expires_at"),
+        now: row.get("now"),
     }
 }

@@ -1,5 +1,7 @@
 //! The table `users`: accounts.
 
+use std::time::SystemTime;
+
 use tokio_postgres::{Row, types::Type};
 
 use super::{
@@ -229,25 +231,25 @@ macro_rules! find_by_session {
                 "
     SELECT ",
                 $columns,
-                ", live.is_fresh, live.amr
+                ", live.auth_time, live.amr, now() AS now
     FROM users u LEFT JOIN LATERAL (
         SELECT ",
                 auth_time!(),
-                " > now() - $3 * interval '1 second' AS is_fresh, coalesce(s.amr, 1) AS amr FROM sessions s WHERE s.id = $2 AND ",
+                " AS auth_time, coalesce(s.amr, 1) AS amr FROM sessions s WHERE s.id = $2 AND ",
                 session_is_live!(),
                 "
     ) AS live ON true
     WHERE id = $1"
             ),
-            types: [Type::INT8, Type::UUID, Type::FLOAT8],
+            types: [Type::INT8, Type::UUID],
         }
     };
 }
 
 /// Most requests need no more than this. On a new connection, PostgreSQL first reads the catalog entries of every table in the statement. This one has
 /// two tables. With the profile it has five, and the first answer takes longer (docs/measurements.md).
-static FIND_BY_SESSION: Statement<3> = find_by_session!(user_columns!());
-static FIND_PROFILE_BY_SESSION: Statement<3> = find_by_session!(profile_columns!());
+static FIND_BY_SESSION: Statement<2> = find_by_session!(user_columns!());
+static FIND_PROFILE_BY_SESSION: Statement<2> = find_by_session!(profile_columns!());
 
 /// Finds the user of a token, and whether the token's session is live.
 pub async fn find_by_session(db: &Database, token: VerifiedToken) -> Result<SessionOwner<User>, DbError> {
@@ -261,17 +263,19 @@ pub async fn find_profile_by_session(db: &Database, token: VerifiedToken) -> Res
 
 async fn find_owner<T>(
     db: &Database,
-    statement: &'static Statement<3>,
+    statement: &'static Statement<2>,
     token: VerifiedToken,
     read: fn(&Row) -> T,
 ) -> Result<SessionOwner<T>, DbError> {
-    let age = seconds(policy::AUTHENTICATION_AGE);
-    let Some(row) = db.query_opt(statement, [&token.user_id.0, &token.session_id.0, &age]).await? else {
+    let Some(row) = db.query_opt(statement, [&token.user_id.0, &token.session_id.0]).await? else {
         return Ok(SessionOwner::UserGone);
     };
     // NULL if no session is live.
-    Ok(match row.get("is_fresh") {
-        Some(is_fresh) => {
+    let auth_time: Option<SystemTime> = row.get("auth_time");
+    Ok(match auth_time {
+        Some(auth_time) => {
+            let age = row.get::<_, SystemTime>("now").duration_since(auth_time).unwrap_or_default();
+            let is_fresh = age < policy::AUTHENTICATION_AGE;
             SessionOwner::Live { owner: read(&row), is_fresh, methods: Methods::from_stored(row.get("amr")) }
         }
         None => SessionOwner::SessionEnded,
@@ -367,8 +371,12 @@ pub async fn find_profile(db: &Database, user_id: UserId) -> Result<Option<Profi
 
 /// The profile of a row that has [`profile_columns!`].
 fn profile(row: &Row) -> Profile {
-    let created_at = row.get::<_, Option<i64>>("created_at").map(UnixTime);
-    Profile { user: user(row), created_at, factors: factors(row), pending_email: row.get("pending_email") }
+    Profile {
+        user: user(row),
+        created_at: row.get("created_at"),
+        factors: factors(row),
+        pending_email: row.get("pending_email"),
+    }
 }
 
 /// The account of a row that has [`user_columns!`], [`factor_columns!`] and `password`.

@@ -59,6 +59,19 @@ impl UnixTime {
     }
 }
 
+impl From<SystemTime> for UnixTime {
+    fn from(time: SystemTime) -> Self {
+        let until = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since_1970) => Self(until(since_1970)),
+            Err(before_1970) => {
+                let before = before_1970.duration();
+                Self(-until(before) - i64::from(before.subsec_nanos() > 0))
+            }
+        }
+    }
+}
+
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixMillis(pub i64);

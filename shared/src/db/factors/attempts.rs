@@ -153,7 +153,7 @@ macro_rules! try_factor {
         (NOT $5 OR EXISTS (SELECT FROM both_counted)) AND (NOT $5 OR is_signed_in_here OR EXISTS (SELECT FROM account_counted)) AS is_counted,
         CASE WHEN refusal.wait > 0 THEN refusal.wait ELSE 1 END AS wait,
         greatest(CASE WHEN $5 THEN coalesce((SELECT attempts FROM account_counted), $8) ELSE 0 END, (SELECT tries FROM tried)) AS attempts,
-        t.secret, t.key_id, t.last_step, floor(extract(epoch FROM now()))::bigint AS now
+        t.secret, t.key_id, t.last_step, now() AS now
     FROM account CROSS JOIN named CROSS JOIN owner CROSS JOIN refusal
         LEFT JOIN totp t ON t.user_id = account.id AND ",
             is_confirmed!()
@@ -314,7 +314,7 @@ fn tried(row: &Row) -> Option<Tried> {
             user,
             totp,
             attempts: row.get("attempts"),
-            now: UnixTime(row.get("now")),
+            now: row.get("now"),
             counters: factor_counters(row),
         })
     } else {

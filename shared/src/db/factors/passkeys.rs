@@ -53,8 +53,7 @@ pub(in crate::db) use known_passkeys;
 /// The columns of a [`Passkey`], from a row `p` of `passkeys`.
 macro_rules! passkey_columns {
     () => {
-        "p.factor_id, p.name AS passkey_name, p.backed_up, floor(extract(epoch FROM p.created_at))::bigint AS added_at,
-        floor(extract(epoch FROM p.last_used_at))::bigint AS last_used_at"
+        "p.factor_id, p.name AS passkey_name, p.backed_up, p.created_at AS added_at, p.last_used_at"
     };
 }
 
@@ -142,10 +141,10 @@ static ADD: Statement<23> = Statement {
         ", ",
         owe_factor_notice!("notice", "'passkey_added ' || $4", for "changed", id: "$19", page: "$20", lifetime: "$18"),
         "
-    SELECT EXISTS (SELECT FROM first_factor) AS has_codes, floor(extract(epoch FROM now()))::bigint AS added_at FROM changed
+    SELECT EXISTS (SELECT FROM first_factor) AS has_codes, now() AS added_at FROM changed
     UNION ALL
     SELECT EXISTS (SELECT FROM recovery_codes r WHERE r.user_id = f.user_id AND r.code_hash = ANY ($16)),
-        floor(extract(epoch FROM p.created_at))::bigint
+        p.created_at
     FROM factor_changes f JOIN passkeys p ON p.factor_id = $4 WHERE f.id = $21"
     ),
     types: [
@@ -243,7 +242,7 @@ pub async fn add(db: &Database, new: &NewPasskey<'_>) -> Result<Option<Added>, D
     match db.query_opt(&ADD, values).await {
         // Another account has added a passkey with this credential id at the same time.
         Err(error) if error.is_unique_violation() => Ok(None),
-        row => Ok(row?.map(|row| Added { has_codes: row.get("has_codes"), at: UnixTime(row.get("added_at")) })),
+        row => Ok(row?.map(|row| Added { has_codes: row.get("has_codes"), at: row.get("added_at") })),
     }
 }
 
@@ -368,8 +367,8 @@ fn passkey(row: &Row) -> Option<Passkey> {
     Some(Passkey {
         id: FactorId(row.get::<_, Option<_>>("factor_id")?),
         name: row.get("passkey_name"),
-        created_at: UnixTime(row.get("added_at")),
-        last_used_at: row.get::<_, Option<i64>>("last_used_at").map(UnixTime),
+        created_at: row.get("added_at"),
+        last_used_at: row.get("last_used_at"),
         backed_up: row.get("backed_up"),
     })
 }

@@ -23,7 +23,7 @@ static COUNT: Statement<3> = Statement {
         "
     SELECT ",
         has_factor!("u.id"),
-        " AS has_factor, count(r.user_id) AS codes, floor(extract(epoch FROM min(r.created_at)))::bigint AS made_at
+        " AS has_factor, count(r.user_id) AS codes, min(r.created_at) AS made_at
     FROM users u LEFT JOIN recovery_codes r ON r.user_id = u.id
     WHERE ",
         session_is_presented!(),
@@ -45,8 +45,8 @@ pub async fn count(db: &Database, session: PresentedSession) -> Result<Option<Re
     let row = db.query_opt(&COUNT, [&session.user_id.0, &session.session_id.0, &session.version()]).await?;
     Ok(row.map(|row| {
         // Without a factor, codes that a removal has left behind do not count.
-        let made_at = row.get::<_, bool>("has_factor").then(|| row.get::<_, Option<i64>>("made_at")).flatten();
-        RecoveryCodesLeft { left: made_at.map_or(0, |_| row.get("codes")), created_at: made_at.map(UnixTime) }
+        let made_at = row.get::<_, bool>("has_factor").then(|| row.get::<_, Option<UnixTime>>("made_at")).flatten();
+        RecoveryCodesLeft { left: made_at.map_or(0, |_| row.get("codes")), created_at: made_at }
     }))
 }
 

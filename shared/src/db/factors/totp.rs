@@ -94,7 +94,7 @@ static TRY_ENROLMENT: Statement<4> = Statement {
         " AND t.expires_at > now() AND t.tries < $4
         RETURNING t.factor_id, t.secret, t.key_id
     )
-    SELECT account.*, tried.*, floor(extract(epoch FROM now()))::bigint AS now FROM account LEFT JOIN tried ON true"
+    SELECT account.*, tried.*, now() AS now FROM account LEFT JOIN tried ON true"
     ),
     types: [Type::INT8, Type::UUID, Type::INT4, Type::INT4],
 };
@@ -125,7 +125,7 @@ pub async fn try_enrolment(
         let enrolment = row.get::<_, Option<Uuid>>("factor_id").map(|factor| Enrolment {
             factor: FactorId(factor),
             secret: Encrypted { key_id: row.get("key_id"), bytes: row.get("secret") },
-            now: UnixTime(row.get("now")),
+            now: row.get("now"),
         });
         (user(&row), factors(&row), enrolment)
     }))
