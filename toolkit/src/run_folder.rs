@@ -12,18 +12,23 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::Signal;
+use nix::sys::{signal::Signal, statvfs::statvfs};
 
 use crate::{console::say, file_lock, process_tree::stop_recorded, workspace::Workspace};
 
 /// The lock that a run holds while it creates and locks its folder. Otherwise another run could delete a new folder that is not locked yet.
 const CREATION_LOCK: &str = ".turn";
 
+/// How much memory must be free before data is put into memory. The databases of a test run need a quarter of it.
+const MEMORY: u64 = 2 * 1024 * 1024 * 1024;
+
 /// The folder of a run.
 pub struct RunFolder {
     path: PathBuf,
     /// A second folder outside the checkout, created when a program needs it.
     outside_checkout: PathBuf,
+    /// A third folder in memory, likewise.
+    in_memory: PathBuf,
     kept: bool,
     logs_shown: Arc<AtomicBool>,
     _lock: File,
@@ -45,7 +50,7 @@ impl RunFolder {
         };
         stop_leftovers(&path)?;
         _ = fs::remove_dir_all(path.join("logs"));
-        Self::new(path, workspace.outside().join("kept"), true, lock).with_subfolders()
+        Self::new(workspace, path, "kept", true, lock).with_subfolders()
     }
 
     /// A new folder that is deleted at the end of the run.
@@ -61,13 +66,14 @@ impl RunFolder {
             }
             let lock =
                 file_lock::try_folder(&path)?.context("another process locked a folder that was just created")?;
-            return Self::new(path, workspace.outside().join(name), false, lock).with_subfolders();
+            return Self::new(workspace, path, &name, false, lock).with_subfolders();
         }
         unreachable!("there is always one more number")
     }
 
-    fn new(path: PathBuf, outside_checkout: PathBuf, kept: bool, lock: File) -> Self {
-        Self { path, outside_checkout, kept, logs_shown: Arc::default(), _lock: lock }
+    fn new(workspace: &Workspace, path: PathBuf, name: &str, kept: bool, lock: File) -> Self {
+        let (outside_checkout, in_memory) = (workspace.outside().join(name), workspace.in_memory().join(name));
+        Self { path, outside_checkout, in_memory, kept, logs_shown: Arc::default(), _lock: lock }
     }
 
     fn with_subfolders(self) -> Result<Self> {
@@ -92,6 +98,15 @@ impl RunFolder {
     #[must_use]
     pub fn outside_checkout(&self) -> &Path {
         &self.outside_checkout
+    }
+
+    /// A folder in memory, for data that is not needed after the run. `None` if `/dev/shm` has less than 2 GiB
+    /// free. The caller creates it.
+    #[must_use]
+    pub fn in_memory(&self) -> Option<&Path> {
+        let memory = statvfs(self.in_memory.parent()?.parent()?).ok()?;
+        let free = memory.blocks_available().checked_mul(memory.fragment_size())?;
+        (free >= MEMORY).then_some(&self.in_memory)
     }
 
     /// The log file of a program.
@@ -120,11 +135,11 @@ impl RunFolder {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         if !self.kept {
-            _ = fs::remove_dir_all(&self.outside_checkout);
-            _ = fs::remove_dir_all(&self.path);
-            // The parent folders are removed only if they contain no other run's folder.
-            _ = self.path.parent().map(fs::remove_dir);
-            _ = self.outside_checkout.parent().map(fs::remove_dir);
+            for folder in [&self.in_memory, &self.outside_checkout, &self.path] {
+                _ = fs::remove_dir_all(folder);
+                // The parent folder is removed only if it contains no other run's folder.
+                _ = folder.parent().map(fs::remove_dir);
+            }
         }
     }
 }
@@ -139,8 +154,8 @@ fn remove_leftovers(workspace: &Workspace) -> Result<()> {
     for path in folders.flatten().map(|folder| folder.path()) {
         let Some(lock) = file_lock::try_folder(&path)? else { continue };
         stop_leftovers(&path)?;
-        let outside_checkout = workspace.outside().join(path.file_name().unwrap_or_default());
-        drop(RunFolder::new(path, outside_checkout, false, lock));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        drop(RunFolder::new(workspace, path, &name, false, lock));
     }
     Ok(())
 }

@@ -89,6 +89,11 @@ impl Workspace {
         PathBuf::from(format!("/var/tmp/jwt-auth-{}", fingerprint(self.root.as_os_str().as_encoded_bytes())))
     }
 
+    /// A folder in memory, on Linux. Each checkout has its own.
+    pub(crate) fn in_memory(&self) -> PathBuf {
+        Path::new("/dev/shm").join(self.outside().file_name().unwrap_or_default())
+    }
+
     /// Builds functions for debugging. Without `--package`, their dependencies have the features of a build of the whole workspace, as those of `xtask`
     /// have. So each is compiled once.
     pub fn build(&self, functions: &[String]) -> Result<()> {

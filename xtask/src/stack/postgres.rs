@@ -42,8 +42,10 @@ use crate::tools;
 pub enum Purpose {
     /// The developer's data. It must survive a power cut. The version is the one that wrote the data, or the newest if there is no data.
     Keep,
-    /// Tests, on this major version. Their data may be lost in a power cut, so the server need not wait for the disk.
+    /// Tests, on this major version. Their data may be lost in a power cut, so it is in memory, if there is enough.
     Throwaway(u32),
+    /// Measurements with more data than fits into memory, on this major version. The server does not wait for the disk.
+    Large(u32),
 }
 
 /// Parses the major version of a command-line option.
@@ -119,9 +121,10 @@ impl Server {
         let user = unprivileged_user()?;
         let name = match purpose {
             Purpose::Keep => "postgres".to_owned(),
-            Purpose::Throwaway(version) => format!("postgres-{version}"),
+            Purpose::Throwaway(version) | Purpose::Large(version) => format!("postgres-{version}"),
         };
-        let data = data_folder(run_folder, &name, user.as_ref())?;
+        let memory = if matches!(purpose, Purpose::Throwaway(_)) { run_folder.in_memory() } else { None };
+        let data = data_folder(run_folder, memory, &name, user.as_ref())?;
         let cluster = data.join("cluster");
         let version = version(purpose, &cluster)?;
         let programs = programs(workspace, version)?;
@@ -133,8 +136,11 @@ impl Server {
         let port_setting = format!("port={port}");
         let mut settings =
             vec!["listen_addresses=127.0.0.1", &port_setting, "unix_socket_directories=", "max_connections=300"];
-        if matches!(purpose, Purpose::Throwaway(_)) {
+        if purpose != Purpose::Keep {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+        }
+        if memory.is_some() {
+            settings.extend(["max_wal_size=256MB", "shared_buffers=32MB"]);
         }
         command.args(settings.iter().chain(further_settings).flat_map(|setting| ["-c", setting]));
         // SIGINT stops the server at once. After SIGTERM, it would wait until every client has disconnected.
@@ -180,7 +186,7 @@ impl Server {
 
 /// The major version for this purpose.
 fn version(purpose: Purpose, cluster: &Path) -> Result<u32> {
-    if let Purpose::Throwaway(version) = purpose {
+    if let Purpose::Throwaway(version) | Purpose::Large(version) = purpose {
         return Ok(version);
     }
     let Ok(written_by) = fs::read_to_string(cluster.join("PG_VERSION")) else { return Ok(NEWEST) };
@@ -217,16 +223,15 @@ fn unprivileged_user() -> Result<Option<User>> {
     bail!("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` here. Run this as another user")
 }
 
-/// The folder for data. It belongs to the user that runs the server. It is in the run folder, unless that user cannot reach the
-/// run folder, for example in a checkout below /root.
-fn data_folder(run_folder: &RunFolder, name: &str, user: Option<&User>) -> Result<PathBuf> {
-    let folder = if reachable(run_folder.path(), user) {
-        run_folder.path().to_owned()
-    } else {
-        let outside = run_folder.outside_checkout();
+/// The folder for data. It belongs to the user that runs the server. It is in `memory`, if there is such a folder. Else it is in the run folder,
+/// unless that user cannot reach the run folder, for example in a checkout below /root.
+fn data_folder(run_folder: &RunFolder, memory: Option<&Path>, name: &str, user: Option<&User>) -> Result<PathBuf> {
+    let is_reachable = reachable(run_folder.path(), user);
+    let outside = memory.or_else(|| (!is_reachable).then(|| run_folder.outside_checkout()));
+    if let Some(outside) = outside {
         fs::create_dir_all(outside)?;
         for created in [Some(outside), outside.parent()].into_iter().flatten() {
-            // Every user may write to /var/tmp, so another user may have created the folder.
+            // Every user may write to /dev/shm and /var/tmp, so another user may have created the folder.
             if !fs::symlink_metadata(created)?.is_dir()
                 || fs::symlink_metadata(created)?.uid() != Uid::effective().as_raw()
             {
@@ -234,9 +239,8 @@ fn data_folder(run_folder: &RunFolder, name: &str, user: Option<&User>) -> Resul
             }
             fs::set_permissions(created, Permissions::from_mode(0o755))?;
         }
-        outside.to_owned()
-    };
-    let data = folder.join(name);
+    }
+    let data = outside.unwrap_or(run_folder.path()).join(name);
     fs::create_dir_all(&data)?;
     if let Some(user) = user {
         chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
