@@ -12,8 +12,14 @@ use futures_util::FutureExt;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use rand::CryptoRng;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
@@ -70,7 +76,8 @@ where
     F: Future<Output = Result<R, ApiError>> + Send,
     R: Serialize + Send,
 {
-    let scheduled = FunctionKind { read: |_: Value, _| Scheduled(()), budget: policy::SWEEP_BUDGET, respond: report };
+    let scheduled =
+        FunctionKind { read: |_: IgnoredAny, _| Scheduled(()), budget: policy::SWEEP_BUDGET, respond: report };
     start(init, scheduled, handler).await
 }
 
@@ -134,9 +141,9 @@ where
     R: Serialize,
 {
     let (kind, handler) = (&kind, &handler);
-    let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
-        let span = request_span(&event);
-        answer(event, kind, move |request| handler(state, request)).instrument(span)
+    let served = lambda_runtime::run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>| {
+        let span = request_span(&payload, &context);
+        answer(payload, context, kind, move |request| handler(state, request)).instrument(span)
     }));
     match served.await {
         Ok(()) => ExitCode::SUCCESS,
@@ -148,16 +155,18 @@ where
 }
 
 /// The answer of [`run`] to one event.
-pub async fn answer_http<H, F>(event: Value, handler: H) -> Result<ApiGatewayV2httpResponse, Diagnostic>
+pub async fn answer_http<H, F>(event: &Value, handler: H) -> Result<ApiGatewayV2httpResponse, Diagnostic>
 where
     H: FnOnce(Request) -> F,
     F: Future<Output = Result<Reply, ApiError>>,
 {
-    answer(LambdaEvent::new(event, Context::default()), &ENDPOINT, handler).await
+    let event = to_raw_value(event).map_err(|problem| diagnostic(&ApiError::Internal(problem.into())))?;
+    answer(event, Context::default(), &ENDPOINT, handler).await
 }
 
 async fn answer<E, Q, H, F, T, R>(
-    LambdaEvent { payload, context }: LambdaEvent<Value>,
+    event: Box<RawValue>,
+    context: Context,
     &FunctionKind { read, budget, respond }: &FunctionKind<E, Q, T, R>,
     handler: H,
 ) -> Result<R, Diagnostic>
@@ -168,7 +177,7 @@ where
 {
     let now = system::now();
     let outcome = async {
-        let event = read_event(payload)?;
+        let event = read_event(&event)?;
         // The handler's future is on the heap. Otherwise the stack of `main` would have to hold the whole future.
         Box::pin(handler(read(event, now))).await
     };
@@ -179,11 +188,12 @@ where
 
 /// Reads an event. Invalid headers are refused as the client's error. Any other event that API Gateway could not have made is a defect. The message
 /// of serde is not used, because it may quote an Authorization header.
-fn read_event<E: DeserializeOwned>(mut payload: Value) -> Result<E, ApiError> {
-    E::deserialize(&payload).map_err(|_| {
-        if payload["headers"].is_object() {
-            payload["headers"] = json!({});
-            if E::deserialize(&payload).is_ok() {
+fn read_event<E: DeserializeOwned>(event: &RawValue) -> Result<E, ApiError> {
+    serde_json::from_str(event.get()).map_err(|_| {
+        let mut event: Value = serde_json::from_str(event.get()).unwrap_or_default();
+        if event["headers"].is_object() {
+            event["headers"] = json!({});
+            if E::deserialize(&event).is_ok() {
                 return ApiError::InvalidHeaders;
             }
         }
@@ -289,11 +299,11 @@ pub fn init_logging(environment: &Environment) -> Span {
 /// functions write to one log group. For a request of an HTTP API, these are also the client's IP address, and the request id that API Gateway writes
 /// into its access log. The span has no parent. Otherwise each line of text would name the function twice.
 #[must_use]
-pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Span {
-    let request = &payload["requestContext"];
+pub fn request_span(event: &RawValue, context: &Context) -> Span {
     // Whoever may invoke the function can send any event, so values that API Gateway would not send are left out.
-    let id = request["requestId"].as_str().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
-    let source: Option<IpAddr> = request["http"]["sourceIp"].as_str().and_then(|address| address.parse().ok());
+    let origin = serde_json::from_str::<Origin>(event.get()).unwrap_or_default().request_context;
+    let id = origin.request_id.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
+    let source: Option<IpAddr> = origin.http.source_ip.and_then(|address| address.parse().ok());
     error_span!(
         parent: None,
         "request",
@@ -304,6 +314,26 @@ pub fn request_span(LambdaEvent { payload, context }: &LambdaEvent<Value>) -> Sp
     )
 }
 
+/// The part of an event that says which request of the HTTP API it is.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Origin {
+    request_context: OriginContext,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct OriginContext {
+    request_id: Option<String>,
+    http: OriginHttp,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct OriginHttp {
+    source_ip: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +341,7 @@ mod tests {
     use proptest::{prelude::*, property_test, sample::select};
 
     /// The status, and the code of a refusal.
-    fn answered(event: Value) -> (i64, String) {
+    fn answered(event: &Value) -> (i64, String) {
         let look = |request: Request| async move {
             let (token, host, source) = (request.path_token(), request.domain_name(), request.source());
             let seen = format!("{token:?} {host:?} {source:?} {:?} {:?}", request.bearer_token(), request.caller());
@@ -337,11 +367,11 @@ mod tests {
         #[strategy = prop_oneof![arbitrary::json(), arbitrary::text().prop_map(Value::from)]] odd: Value,
     ) {
         let mut event: Value = serde_json::from_str(include_str!("../../events/reset-password.json")).unwrap();
-        assert_eq!(answered(event.clone()).0, 200);
+        assert_eq!(answered(&event).0, 200);
         event["headers"]["authorization"] = "Bearer a.b.c".into();
         event["requestContext"]["authorizer"] = json!({ "lambda": { "sub": "7", "sid": "" } });
         *event.pointer_mut(place).unwrap() = odd;
-        let (status, code) = answered(event);
+        let (status, code) = answered(&event);
         let known = [
             (200, ""),
             (400, "invalid_json"),

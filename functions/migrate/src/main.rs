@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use refinery::Target;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use shared::{
     environment::{ConfigError, Environment},
     runtime,
@@ -69,9 +69,9 @@ async fn serve(environment: &Environment) -> ExitCode {
 }
 
 /// Handles an invocation and logs its outcome.
-async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnostic> {
-    let span = runtime::request_span(&event);
-    let outcome = answer(app, event.payload).instrument(span.clone()).await;
+async fn handle(app: &App, LambdaEvent { payload, context }: LambdaEvent<Box<RawValue>>) -> Result<Report, Diagnostic> {
+    let span = runtime::request_span(&payload, &context);
+    let outcome = answer(app, &payload).instrument(span.clone()).await;
     span.in_scope(|| match &outcome {
         Ok(Report { schema_version, applied, postponed, dropped, granted_to }) => {
             info!(schema_version, ?applied, ?postponed, ?dropped, granted_to, "done");
@@ -82,7 +82,7 @@ async fn handle(app: &App, event: LambdaEvent<Value>) -> Result<Report, Diagnost
 }
 
 /// Accepts any JSON, so that the error for an invalid payload is our own and not the runtime's.
-async fn answer(app: &App, json: Value) -> Result<Report, Error> {
+async fn answer(app: &App, json: &RawValue) -> Result<Report, Error> {
     let payload = Payload::parse(json)?;
     attempts::run(&app.login, async |transaction| migrate(transaction, payload, app).await).await
 }

@@ -1,7 +1,7 @@
 //! The payload of an invocation.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::Error;
 
@@ -21,28 +21,32 @@ impl Payload {
     /// # Errors
     /// For any other JSON. Unknown fields are errors, because a payload with a misspelt `finish` must not start a migration
     /// without it.
-    pub fn parse(payload: Value) -> Result<Self, Error> {
+    pub fn parse(payload: &RawValue) -> Result<Self, Error> {
         // serde would also accept the array `[true]` for this struct.
-        if !payload.is_object() {
+        if !payload.get().starts_with('{') {
             return Err(Error::Payload("it is not an object".to_owned()));
         }
-        serde_json::from_value(payload).map_err(|problem| Error::Payload(problem.to_string()))
+        serde_json::from_str(payload.get()).map_err(|problem| Error::Payload(problem.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json, value::to_raw_value};
 
     use super::*;
+
+    fn parse(payload: &Value) -> Result<Payload, Error> {
+        Payload::parse(&to_raw_value(payload).unwrap())
+    }
 
     #[test]
     fn a_field_is_false_unless_the_payload_sets_it() {
         let none = Payload { finish: false, verified: false };
-        assert_eq!(Payload::parse(json!({})).unwrap(), none);
-        assert_eq!(Payload::parse(json!({"finish": false, "verified": false})).unwrap(), none);
-        assert_eq!(Payload::parse(json!({"finish": true})).unwrap(), Payload { finish: true, ..none });
-        assert_eq!(Payload::parse(json!({"verified": true})).unwrap(), Payload { verified: true, ..none });
+        assert_eq!(parse(&json!({})).unwrap(), none);
+        assert_eq!(parse(&json!({"finish": false, "verified": false})).unwrap(), none);
+        assert_eq!(parse(&json!({"finish": true})).unwrap(), Payload { finish: true, ..none });
+        assert_eq!(parse(&json!({"verified": true})).unwrap(), Payload { verified: true, ..none });
     }
 
     #[test]
@@ -60,9 +64,9 @@ mod tests {
             json!({"finish": 1}),
             json!({"finish": null}),
         ] {
-            let refusal = Payload::parse(payload.clone()).expect_err(&payload.to_string()).to_string();
+            let refusal = parse(&payload).expect_err(&payload.to_string()).to_string();
             assert!(refusal.contains(r#"{"finish": true}"#), "{refusal}");
         }
-        assert!(Payload::parse(json!({"finsh": true})).unwrap_err().to_string().contains("unknown field `finsh`"));
+        assert!(parse(&json!({"finsh": true})).unwrap_err().to_string().contains("unknown field `finsh`"));
     }
 }
