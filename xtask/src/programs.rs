@@ -24,7 +24,7 @@ pub fn run(programs: &[(&str, Vec<String>)], with_dynamodb: bool, postgres: u32)
     system::require(if with_dynamodb { &needs } else { &needs[..2] })?;
     let workspace = Workspace::load()?;
     let run_folder = RunFolder::ephemeral(&workspace)?;
-    let database = Server::start(&workspace, &run_folder, None, Purpose::Throwaway(postgres))?;
+    let database = Server::start(&workspace, &run_folder, None, Purpose::Measure(postgres))?;
     let mail = Mail::start(&workspace, &run_folder, None)?;
     let dynamodb = with_dynamodb.then(|| DynamoDb::start(&workspace, &run_folder, None)).transpose()?;
     step("Building the functions and the programs");

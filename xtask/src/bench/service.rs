@@ -46,7 +46,7 @@ impl Service {
         dynamodb.as_ref().map_or(Ok(()), create_table)?;
         // DynamoDB Local was started before this limit, because its threads work at the same time and may use all cores.
         proc::use_one_core()?;
-        let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(NEWEST))?;
+        let database = Server::start(workspace, run_folder, None, Purpose::Measure(NEWEST))?;
         let url = database.ensure_database(DATABASE)?;
         let authorities = Authorities::create(workspace, run_folder, &database, &mut Client::connect(&url, NoTls)?)?;
         let environment = lambdas::environment(&url, &settings::random_hex(32)?, &[]);

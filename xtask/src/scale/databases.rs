@@ -69,7 +69,7 @@ impl Databases {
     pub fn start(workspace: &Workspace, run_folder: &RunFolder, shared_buffers: &str) -> Result<Self> {
         let memory = format!("shared_buffers={shared_buffers}");
         let settings = [&*memory, "max_wal_size=4GB"];
-        let server = Server::start_with(workspace, run_folder, None, Purpose::Large(NEWEST), &settings)?;
+        let server = Server::start_with(workspace, run_folder, None, Purpose::Measure(NEWEST), &settings)?;
         let template = Template::read(&workspace.root)?;
         let secret = settings::random_hex(32)?;
         let ses = Ses::bind()?;

@@ -123,7 +123,7 @@ impl BackingServices {
         let (server, database_url) = if let Some(url) = given_url {
             (None, url)
         } else {
-            let purpose = if run_folder.is_kept() { Purpose::Keep } else { Purpose::Throwaway(NEWEST) };
+            let purpose = if run_folder.is_kept() { Purpose::Keep } else { Purpose::Test(NEWEST) };
             let server = Server::start(workspace, run_folder, ports.database, purpose)?;
             let url = server.ensure_database(DATABASE)?;
             (Some(server), url)

@@ -43,9 +43,9 @@ pub enum Purpose {
     /// The developer's data. It must survive a power cut. The version is the one that wrote the data, or the newest if there is no data.
     Keep,
     /// Tests, on this major version. Their data may be lost in a power cut, so it is in memory, if there is enough.
-    Throwaway(u32),
-    /// Measurements with more data than fits into memory, on this major version. The server does not wait for the disk.
-    Large(u32),
+    Test(u32),
+    /// Measurements, on this major version. The data is on the disk, as in a deployment, but the server does not wait for the disk.
+    Measure(u32),
 }
 
 /// Parses the major version of a command-line option.
@@ -121,9 +121,9 @@ impl Server {
         let user = unprivileged_user()?;
         let name = match purpose {
             Purpose::Keep => "postgres".to_owned(),
-            Purpose::Throwaway(version) | Purpose::Large(version) => format!("postgres-{version}"),
+            Purpose::Test(version) | Purpose::Measure(version) => format!("postgres-{version}"),
         };
-        let memory = if matches!(purpose, Purpose::Throwaway(_)) { run_folder.in_memory() } else { None };
+        let memory = if matches!(purpose, Purpose::Test(_)) { run_folder.in_memory() } else { None };
         let data = data_folder(run_folder, memory, &name, user.as_ref())?;
         let cluster = data.join("cluster");
         let version = version(purpose, &cluster)?;
@@ -186,7 +186,7 @@ impl Server {
 
 /// The major version for this purpose.
 fn version(purpose: Purpose, cluster: &Path) -> Result<u32> {
-    if let Purpose::Throwaway(version) | Purpose::Large(version) = purpose {
+    if let Purpose::Test(version) | Purpose::Measure(version) = purpose {
         return Ok(version);
     }
     let Ok(written_by) = fs::read_to_string(cluster.join("PG_VERSION")) else { return Ok(NEWEST) };

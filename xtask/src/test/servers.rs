@@ -58,7 +58,7 @@ impl Servers {
         let mut tests = parts.iter().filter(|part| part.needs_servers()).peekable();
         if tests.peek().is_some() {
             for version in tests.clone().map(version).collect::<BTreeSet<_>>() {
-                let database = Server::start(workspace, run_folder, None, Purpose::Throwaway(version))?;
+                let database = Server::start(workspace, run_folder, None, Purpose::Test(version))?;
                 servers.databases.insert(version, database);
                 servers.programs.insert(version, postgres::programs(workspace, version)?);
             }
