@@ -8,6 +8,7 @@ pub mod http;
 pub mod installation;
 pub mod interrupt;
 pub mod lambda;
+mod memory;
 pub mod needs;
 pub mod ports;
 pub mod postgres;

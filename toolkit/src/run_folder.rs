@@ -12,22 +12,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::{signal::Signal, statvfs::statvfs};
+use nix::sys::signal::Signal;
 
-use crate::{console::say, file_lock, process_tree::stop_recorded, workspace::Workspace};
+use crate::{console::say, file_lock, memory, process_tree::stop_recorded, workspace::Workspace};
 
 /// The lock that a run holds while it creates and locks its folder. Otherwise another run could delete a new folder that is not locked yet.
 const CREATION_LOCK: &str = ".turn";
-
-/// How much memory must be free before data is put into memory. The databases of a test run need a quarter of it.
-const MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The folder of a run.
 pub struct RunFolder {
     path: PathBuf,
     /// A second folder outside the checkout, created when a program needs it.
     outside_checkout: PathBuf,
-    /// A third folder in memory, likewise.
+    /// A third folder, in memory, created when a program needs it.
     in_memory: PathBuf,
     kept: bool,
     logs_shown: Arc<AtomicBool>,
@@ -100,13 +97,11 @@ impl RunFolder {
         &self.outside_checkout
     }
 
-    /// A folder in memory, for data that is not needed after the run. `None` if `/dev/shm` has less than 2 GiB
-    /// free. The caller creates it.
+    /// A folder in memory, for data that is not needed after the run. `None` if less than 2 GiB of memory are free. The caller creates it.
     #[must_use]
     pub fn in_memory(&self) -> Option<&Path> {
-        let memory = statvfs(self.in_memory.parent()?.parent()?).ok()?;
-        let free = memory.blocks_available().checked_mul(memory.fragment_size())?;
-        (free >= MEMORY).then_some(&self.in_memory)
+        const NEEDED: u64 = 2 * 1024 * 1024 * 1024;
+        (memory::free()? >= NEEDED).then_some(&self.in_memory)
     }
 
     /// The log file of a program.
@@ -144,12 +139,23 @@ impl Drop for RunFolder {
     }
 }
 
+/// Deletes the data in memory of runs whose folder in the checkout was deleted by hand.
+fn free_memory(workspace: &Workspace) {
+    let runs = ephemeral_folders(workspace);
+    for data in fs::read_dir(workspace.in_memory()).into_iter().flatten().flatten() {
+        if !runs.join(data.file_name()).exists() {
+            _ = fs::remove_dir_all(data.path());
+        }
+    }
+}
+
 fn ephemeral_folders(workspace: &Workspace) -> PathBuf {
     workspace.local().join("ephemeral")
 }
 
 /// Stops the programs and deletes the folders of ephemeral runs that were killed.
 fn remove_leftovers(workspace: &Workspace) -> Result<()> {
+    free_memory(workspace);
     let Ok(folders) = fs::read_dir(ephemeral_folders(workspace)) else { return Ok(()) };
     for path in folders.flatten().map(|folder| folder.path()) {
         let Some(lock) = file_lock::try_folder(&path)? else { continue };

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::process;
+use crate::{memory, process};
 
 /// A checkout of this project.
 pub struct Workspace {
@@ -91,7 +91,7 @@ impl Workspace {
 
     /// A folder in memory, on Linux. Each checkout has its own.
     pub(crate) fn in_memory(&self) -> PathBuf {
-        Path::new("/dev/shm").join(self.outside().file_name().unwrap_or_default())
+        Path::new(memory::FOLDER).join(self.outside().file_name().unwrap_or_default())
     }
 
     /// Builds functions for debugging. Without `--package`, their dependencies have the features of a build of the whole workspace, as those of `xtask`

@@ -47,7 +47,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=50))]
     concurrency: u8,
 
-    /// Use free ports, a new database (even if DATABASE_URL is set) and a new state table, and delete the data at the end
+    /// Use free ports, a new database (even if DATABASE_URL is set) and a new state table, and delete the data at the end. On Linux, the
+    /// database is in memory (/dev/shm), if 2 GiB are free
     #[arg(long, conflicts_with_all = ["port", "mail_port", "database_port", "dynamodb_port"])]
     ephemeral: bool,
 }

@@ -7,7 +7,7 @@
 use std::{
     env,
     fs::{self, Permissions},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::{
         fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
@@ -42,7 +42,7 @@ use crate::tools;
 pub enum Purpose {
     /// The developer's data. It must survive a power cut. The version is the one that wrote the data, or the newest if there is no data.
     Keep,
-    /// Tests, on this major version. Their data may be lost in a power cut, so it is in memory, if there is enough.
+    /// Tests, on this major version. Their data may be lost in a power cut, so it is in memory, if there is room.
     Test(u32),
     /// Measurements, on this major version. The data is on the disk, as in a deployment, but the server does not wait for the disk.
     Measure(u32),
@@ -123,8 +123,7 @@ impl Server {
             Purpose::Keep => "postgres".to_owned(),
             Purpose::Test(version) | Purpose::Measure(version) => format!("postgres-{version}"),
         };
-        let memory = if matches!(purpose, Purpose::Test(_)) { run_folder.in_memory() } else { None };
-        let data = data_folder(run_folder, memory, &name, user.as_ref())?;
+        let (data, is_in_memory) = data_folder(run_folder, purpose, &name, user.as_ref())?;
         let cluster = data.join("cluster");
         let version = version(purpose, &cluster)?;
         let programs = programs(workspace, version)?;
@@ -139,7 +138,8 @@ impl Server {
         if purpose != Purpose::Keep {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
-        if memory.is_some() {
+        // These settings need less memory than the default ones.
+        if is_in_memory {
             settings.extend(["max_wal_size=256MB", "shared_buffers=32MB"]);
         }
         command.args(settings.iter().chain(further_settings).flat_map(|setting| ["-c", setting]));
@@ -223,30 +223,45 @@ fn unprivileged_user() -> Result<Option<User>> {
     bail!("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` here. Run this as another user")
 }
 
-/// The folder for data. It belongs to the user that runs the server. It is in `memory`, if there is such a folder. Else it is in the run folder,
-/// unless that user cannot reach the run folder, for example in a checkout below /root.
-fn data_folder(run_folder: &RunFolder, memory: Option<&Path>, name: &str, user: Option<&User>) -> Result<PathBuf> {
-    let is_reachable = reachable(run_folder.path(), user);
-    let outside = memory.or_else(|| (!is_reachable).then(|| run_folder.outside_checkout()));
-    if let Some(outside) = outside {
-        fs::create_dir_all(outside)?;
-        for created in [Some(outside), outside.parent()].into_iter().flatten() {
-            // Every user may write to /dev/shm and /var/tmp, so another user may have created the folder.
-            if !fs::symlink_metadata(created)?.is_dir()
-                || fs::symlink_metadata(created)?.uid() != Uid::effective().as_raw()
-            {
-                bail!("{} belongs to another user. Remove it, then try again", created.display());
-            }
-            fs::set_permissions(created, Permissions::from_mode(0o755))?;
+/// The folder for data, and whether it is in memory. It belongs to the user that runs the server. The data of tests is in memory, if there is room. Other
+/// data is in the run folder, or outside the checkout if that user cannot reach the run folder, for example in a checkout below /root.
+fn data_folder(run_folder: &RunFolder, purpose: Purpose, name: &str, user: Option<&User>) -> Result<(PathBuf, bool)> {
+    let memory = run_folder.in_memory().filter(|_| matches!(purpose, Purpose::Test(_)));
+    // On the disk, tests only take longer. So no error about the folder in memory matters.
+    let memory = memory.filter(|folder| create_reachable(folder).is_ok());
+    let folder = match memory {
+        Some(memory) => memory,
+        None if reachable(run_folder.path(), user) => run_folder.path(),
+        None => {
+            create_reachable(run_folder.outside_checkout())?;
+            run_folder.outside_checkout()
         }
-    }
-    let data = outside.unwrap_or(run_folder.path()).join(name);
+    };
+    let data = folder.join(name);
     fs::create_dir_all(&data)?;
     if let Some(user) = user {
         chown(&data, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
     }
     fs::set_permissions(&data, Permissions::from_mode(0o700))?;
-    Ok(data)
+    Ok((data, memory.is_some()))
+}
+
+/// Creates a folder and its parent, which every user may enter and only this one may change.
+fn create_reachable(folder: &Path) -> Result<()> {
+    for created in [folder.parent().unwrap_or(folder), folder] {
+        if let Err(problem) = fs::create_dir(created)
+            && problem.kind() != ErrorKind::AlreadyExists
+        {
+            return Err(problem).with_context(|| format!("cannot create {}", created.display()));
+        }
+        // Every user may write to /dev/shm and /var/tmp, so another user may have created the folder.
+        let found = fs::symlink_metadata(created)?;
+        if !found.is_dir() || found.uid() != Uid::effective().as_raw() {
+            bail!("{} belongs to another user. Remove it, then try again", created.display());
+        }
+        fs::set_permissions(created, Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 /// Whether this user may enter every folder on the path.
