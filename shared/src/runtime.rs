@@ -16,10 +16,7 @@ use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::{
-    Value, json,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{Value, json, value::RawValue};
 use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
@@ -155,13 +152,12 @@ where
 }
 
 /// The answer of [`run`] to one event.
-pub async fn answer_http<H, F>(event: &Value, handler: H) -> Result<ApiGatewayV2httpResponse, Diagnostic>
+pub async fn answer_http<H, F>(event: &RawValue, handler: H) -> Result<ApiGatewayV2httpResponse, Diagnostic>
 where
     H: FnOnce(Request) -> F,
     F: Future<Output = Result<Reply, ApiError>>,
 {
-    let event = to_raw_value(event).map_err(|problem| diagnostic(&ApiError::Internal(problem.into())))?;
-    answer(event, Context::default(), &ENDPOINT, handler).await
+    answer(event.to_owned(), Context::default(), &ENDPOINT, handler).await
 }
 
 async fn answer<E, Q, H, F, T, R>(
@@ -191,7 +187,7 @@ where
 fn read_event<E: DeserializeOwned>(event: &RawValue) -> Result<E, ApiError> {
     serde_json::from_str(event.get()).map_err(|_| {
         let mut event: Value = serde_json::from_str(event.get()).unwrap_or_default();
-        if event["headers"].is_object() {
+        if event["headers"].is_object() && E::deserialize(&event).is_err() {
             event["headers"] = json!({});
             if E::deserialize(&event).is_ok() {
                 return ApiError::InvalidHeaders;
@@ -300,7 +296,8 @@ pub fn init_logging(environment: &Environment) -> Span {
 /// into its access log. The span has no parent. Otherwise each line of text would name the function twice.
 #[must_use]
 pub fn request_span(event: &RawValue, context: &Context) -> Span {
-    // Whoever may invoke the function can send any event, so values that API Gateway would not send are left out.
+    // Whoever may invoke the function can send any event. A value that API Gateway would not send is left out, and if it has another type, so is the
+    // other value.
     let origin = serde_json::from_str::<Origin>(event.get()).unwrap_or_default().request_context;
     let id = origin.request_id.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
     let source: Option<IpAddr> = origin.http.source_ip.and_then(|address| address.parse().ok());
@@ -341,18 +338,35 @@ mod tests {
     use proptest::{prelude::*, property_test, sample::select};
 
     /// The status, and the code of a refusal.
-    fn answered(event: &Value) -> (i64, String) {
+    fn answered(event: &str) -> (i64, String) {
+        let event = RawValue::from_string(event.to_owned()).unwrap();
         let look = |request: Request| async move {
             let (token, host, source) = (request.path_token(), request.domain_name(), request.source());
             let seen = format!("{token:?} {host:?} {source:?} {:?} {:?}", request.bearer_token(), request.caller());
             request.texts(["message"]).map(|[message]| Reply::ok(&json!({ "seen": seen, "message": message })))
         };
-        let response = json!(answer_http(event, look).now_or_never().unwrap().unwrap());
+        let response = json!(answer_http(&event, look).now_or_never().unwrap().unwrap());
         for (name, value) in [("cache-control", "no-store"), ("x-content-type-options", "nosniff")] {
             assert_eq!(response["headers"][name], value);
         }
         let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
         (response["statusCode"].as_i64().unwrap(), body["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    // Requirement 24.
+    #[test]
+    fn events_that_api_gateway_cannot_send_are_defects() {
+        let event = |inner: &str| {
+            answered(&format!(
+                r#" {{"headers": {{"host": "a"}}, "requestContext": {{"http": {{"method": "GET"{inner}}}}}}}"#
+            ))
+        };
+        assert_eq!(event("").1, "unsupported_media_type");
+        for odd in [r#", "method": "GET""#, r#", "path": "\ud800""#, r#", "path": 5"#] {
+            assert_eq!(event(odd), (500, "internal_error".to_owned()), "{odd}");
+        }
+        let twice = r#"{"headers": {}, "headers": {}, "requestContext": {"http": {"method": "GET"}}}"#;
+        assert_eq!(answered(twice).1, "internal_error");
     }
 
     // Requirement 24.
@@ -367,11 +381,11 @@ mod tests {
         #[strategy = prop_oneof![arbitrary::json(), arbitrary::text().prop_map(Value::from)]] odd: Value,
     ) {
         let mut event: Value = serde_json::from_str(include_str!("../../events/reset-password.json")).unwrap();
-        assert_eq!(answered(&event).0, 200);
+        assert_eq!(answered(&event.to_string()).0, 200);
         event["headers"]["authorization"] = "Bearer a.b.c".into();
         event["requestContext"]["authorizer"] = json!({ "lambda": { "sub": "7", "sid": "" } });
         *event.pointer_mut(place).unwrap() = odd;
-        let (status, code) = answered(&event);
+        let (status, code) = answered(&event.to_string());
         let known = [
             (200, ""),
             (400, "invalid_json"),

@@ -67,6 +67,8 @@ mod tests {
             let refusal = parse(&payload).expect_err(&payload.to_string()).to_string();
             assert!(refusal.contains(r#"{"finish": true}"#), "{refusal}");
         }
+        let twice = RawValue::from_string(r#"{"finish": true, "finish": false}"#.to_owned()).unwrap();
+        assert!(Payload::parse(&twice).is_err());
         assert!(parse(&json!({"finsh": true})).unwrap_err().to_string().contains("unknown field `finsh`"));
     }
 }
