@@ -57,7 +57,7 @@ static REQUEST: Statement<10> = Statement {
         SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
             created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
     )
-    SELECT account.*, erase_at FROM account, counted"
+    SELECT account.* FROM account, counted"
     ),
     types: [
         Type::TEXT,

@@ -223,7 +223,7 @@ pub enum SessionOwner<T> {
     UserGone,
 }
 
-/// Selects `$columns` of the user of a token, and whether the token's session is live.
+/// Selects `$columns` of the user of a token, the time now, and, if the token's session is live, when and how the user authenticated.
 macro_rules! find_by_session {
     ($columns:expr) => {
         Statement {
@@ -274,12 +274,17 @@ async fn find_owner<T>(
     let auth_time: Option<SystemTime> = row.get("auth_time");
     Ok(match auth_time {
         Some(auth_time) => {
-            let age = row.get::<_, SystemTime>("now").duration_since(auth_time).unwrap_or_default();
-            let is_fresh = age < policy::AUTHENTICATION_AGE;
+            let is_fresh = is_fresh(auth_time, row.get("now"));
             SessionOwner::Live { owner: read(&row), is_fresh, methods: Methods::from_stored(row.get("amr")) }
         }
         None => SessionOwner::SessionEnded,
     })
+}
+
+/// Whether a proof of the password at `auth_time` is recent. Both times are of PostgreSQL's clock. If the clock was set back, `auth_time` may be later than
+/// `now`, and is recent.
+fn is_fresh(auth_time: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(auth_time).unwrap_or_default() < policy::AUTHENTICATION_AGE
 }
 
 static CHANGE: Statement<5> = Statement {
@@ -399,5 +404,22 @@ pub(super) fn user(row: &Row) -> User {
         email_verified: row.get("email_verified"),
         locale: row.get::<_, Option<&str>>("locale").and_then(|tag| tag.parse().ok()),
         credential_version: row.get("credential_version"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    // Requirement 54.
+    #[test]
+    fn a_proof_is_recent_for_ten_minutes() {
+        let auth_time = UNIX_EPOCH + Duration::from_secs(1_795_426_221);
+        let end = auth_time + policy::AUTHENTICATION_AGE;
+        assert!(is_fresh(auth_time, end - Duration::from_micros(1)));
+        assert!(!is_fresh(auth_time, end));
+        assert!(is_fresh(auth_time, auth_time - Duration::from_secs(1)));
     }
 }

@@ -60,15 +60,16 @@ impl UnixTime {
 }
 
 impl From<SystemTime> for UnixTime {
+    /// The second in which the time lies.
     fn from(time: SystemTime) -> Self {
-        let until = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        match time.duration_since(UNIX_EPOCH) {
-            Ok(since_1970) => Self(until(since_1970)),
-            Err(before_1970) => {
-                let before = before_1970.duration();
-                Self(-until(before) - i64::from(before.subsec_nanos() > 0))
+        let whole_seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(since_1970) => whole_seconds(since_1970),
+            Err(before) => {
+                let until_1970 = before.duration();
+                -whole_seconds(until_1970) - i64::from(until_1970.subsec_nanos() > 0)
             }
-        }
+        })
     }
 }
 
@@ -121,6 +122,21 @@ mod tests {
         ] {
             assert_eq!(UnixTime(time).to_rfc3339(), written);
             assert_eq!(UnixTime(time).to_date(), written[..10]);
+        }
+    }
+
+    #[test]
+    fn a_time_lies_in_the_second_that_began_last() {
+        let half = Duration::from_millis(500);
+        for (time, second) in [
+            (UNIX_EPOCH, 0),
+            (UNIX_EPOCH + half, 0),
+            (UNIX_EPOCH + Duration::from_secs(2), 2),
+            (UNIX_EPOCH - half, -1),
+            (UNIX_EPOCH - Duration::from_secs(1), -1),
+            (UNIX_EPOCH - Duration::from_secs(1) - half, -2),
+        ] {
+            assert_eq!(UnixTime::from(time), UnixTime(second));
         }
     }
 }
