@@ -32,12 +32,12 @@ impl RustTests<'_> {
 
     /// Runs the journeys.
     pub fn journeys(&self) -> Result<Count> {
-        self.run(&[], &["--test", "journeys"], &self.threads(2 * processors()))
+        self.run(&[], &["--test", "journeys"], &self.threads(3 * processors()))
     }
 
     /// Runs the tests of faults, and prints the table of their measurements.
     pub fn faults(&self) -> Result<Count> {
-        let count = self.run(&[], &["--test", "faults"], &self.threads(4))?;
+        let count = self.run(&[], &["--test", "faults"], &self.threads(6))?;
         let table = self.servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok());
         let table = table.unwrap_or_default();
         let mut rows: Vec<_> = table.lines().collect();
@@ -64,7 +64,7 @@ impl RustTests<'_> {
     /// Runs the journeys without those whose names contain one of the words in `skipped`.
     fn again(&self, environment: &[(&str, &str)], skipped: &[&str]) -> Result<Count> {
         let skipped = skipped.iter().flat_map(|word| ["--skip", word]).map(str::to_owned).collect::<Vec<_>>();
-        self.run(environment, &["--test", "journeys"], &[self.threads(2 * processors()), skipped].concat())
+        self.run(environment, &["--test", "journeys"], &[self.threads(3 * processors()), skipped].concat())
     }
 
     /// The arguments for test programs whose tests mostly wait, so that this number of them can run at once. An own number of the caller wins.
