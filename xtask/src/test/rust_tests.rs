@@ -32,7 +32,7 @@ impl RustTests<'_> {
 
     /// Runs the journeys.
     pub fn journeys(&self) -> Result<Count> {
-        self.run(&[], &["--test", "journeys"], &self.threads(3 * processors()))
+        self.journeys_in(&[], &[])
     }
 
     /// Runs the tests of faults, and prints the table of their measurements.
@@ -52,17 +52,17 @@ impl RustTests<'_> {
     /// Runs the journeys with sessions and counters in PostgreSQL, at `repeatable read`. Skips the cases that choose another store, because
     /// the part `journeys` runs these, and the longest journey, which repeats many times what other journeys do once.
     pub fn isolation(&self) -> Result<Count> {
-        self.again(&[REPEATABLE_READ], &["::store_2_DynamoDb", "races::only_sessions"])
+        self.journeys_in(&[REPEATABLE_READ], &["::store_2_DynamoDb", "races::only_sessions"])
     }
 
     /// Runs the journeys with sessions and counters in DynamoDB, at `repeatable read`. Skips the journeys that choose their stores or levels, because
     /// the part `journeys` runs these.
     pub fn dynamodb(&self) -> Result<Count> {
-        self.again(&[REPEATABLE_READ, ("TEST_STATE", "dynamodb")], &["::store_", "isolation_levels::"])
+        self.journeys_in(&[REPEATABLE_READ, ("TEST_STATE", "dynamodb")], &["::store_", "isolation_levels::"])
     }
 
-    /// Runs the journeys without those whose names contain one of the words in `skipped`.
-    fn again(&self, environment: &[(&str, &str)], skipped: &[&str]) -> Result<Count> {
+    /// Runs the journeys with these environment variables, without those whose names contain one of the words in `skipped`.
+    fn journeys_in(&self, environment: &[(&str, &str)], skipped: &[&str]) -> Result<Count> {
         let skipped = skipped.iter().flat_map(|word| ["--skip", word]).map(str::to_owned).collect::<Vec<_>>();
         self.run(environment, &["--test", "journeys"], &[self.threads(3 * processors()), skipped].concat())
     }
