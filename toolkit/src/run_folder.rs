@@ -140,7 +140,7 @@ impl Drop for RunFolder {
 }
 
 /// Deletes the data in memory of runs whose folder in the checkout was deleted by hand.
-fn free_memory(workspace: &Workspace) {
+fn remove_orphans_in_memory(workspace: &Workspace) {
     let runs = ephemeral_folders(workspace);
     for data in fs::read_dir(workspace.in_memory()).into_iter().flatten().flatten() {
         if !runs.join(data.file_name()).exists() {
@@ -155,7 +155,7 @@ fn ephemeral_folders(workspace: &Workspace) -> PathBuf {
 
 /// Stops the programs and deletes the folders of ephemeral runs that were killed.
 fn remove_leftovers(workspace: &Workspace) -> Result<()> {
-    free_memory(workspace);
+    remove_orphans_in_memory(workspace);
     let Ok(folders) = fs::read_dir(ephemeral_folders(workspace)) else { return Ok(()) };
     for path in folders.flatten().map(|folder| folder.path()) {
         let Some(lock) = file_lock::try_folder(&path)? else { continue };
