@@ -296,8 +296,8 @@ pub fn init_logging(environment: &Environment) -> Span {
 /// into its access log. The span has no parent. Otherwise each line of text would name the function twice.
 #[must_use]
 pub fn request_span(event: &RawValue, context: &Context) -> Span {
-    // Whoever may invoke the function can send any event. A value that API Gateway would not send is left out, and if it has another type, so is the
-    // other value.
+    // Whoever may invoke the function can send any event. The span leaves out a value that API Gateway would not send. If one value is not a text, it
+    // leaves out both.
     let origin = serde_json::from_str::<Origin>(event.get()).unwrap_or_default().request_context;
     let id = origin.request_id.filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
     let source: Option<IpAddr> = origin.http.source_ip.and_then(|address| address.parse().ok());

@@ -282,7 +282,7 @@ async fn find_owner<T>(
 }
 
 /// Whether a proof of the password at `auth_time` is recent. Both times are of PostgreSQL's clock. If the clock was set back, `auth_time` may be later than
-/// `now`, and is recent.
+/// `now`. Such a proof counts as recent.
 fn is_fresh(auth_time: SystemTime, now: SystemTime) -> bool {
     now.duration_since(auth_time).unwrap_or_default() < policy::AUTHENTICATION_AGE
 }
