@@ -1,9 +1,12 @@
 //! Rules that several SQL statements share. Each is a macro, because `concat!` can then join a statement and its rules into one constant text.
 
 /// The condition that a session is live: `s` is its row in `sessions`, and `u` has the `id` and `credential_version` of its user.
+///
+/// A session never has a higher version than its user. But a statement that waited for a session's row reads this row again, and not that of the user. If
+/// the user of the session has added or removed a second factor meanwhile, the session has the new version and is still live, so `=` would be wrong.
 macro_rules! session_is_live {
     () => {
-        "u.id = s.user_id AND u.credential_version = s.credential_version AND s.revoked_at IS NULL AND s.expires_at > now()"
+        "u.id = s.user_id AND u.credential_version <= s.credential_version AND s.revoked_at IS NULL AND s.expires_at > now()"
     };
 }
 

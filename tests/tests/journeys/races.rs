@@ -6,9 +6,10 @@ use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::Method;
 use rstest::rstest;
 use tests::{
-    Person, Stack,
+    Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
+    jwt::claims,
 };
 
 /// The delays of requests repeat after this many rounds.
@@ -200,4 +201,55 @@ async fn an_account_is_either_kept_or_erased(#[values(PostgreSql, DynamoDb)] sto
         let users = stack.sql_number("SELECT count(*) FROM users").await;
         assert_eq!(users, outcomes[1], "every account that was not kept is erased");
     }
+}
+
+/// A request that waits while the same session adds a second factor. The session stays live, with a higher credential version, and the request must
+/// find it.
+// Requirements 5, 76.
+#[rstest]
+#[tokio::test]
+async fn requests_that_wait_for_a_new_factor_of_their_session_find_it_live(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).start().await;
+    let ada = stack.user("Ada").await;
+    let (watching, mut tokens) = (ada.signs_in().await, ada.signs_in().await);
+
+    let refreshed = during_new_factor(&stack, ada.refreshes(&tokens.refresh)).await;
+    assert_eq!(refreshed.status, 200, "{isolation}: {}", refreshed.text);
+    tokens = Tokens::from(&refreshed);
+    assert!(is_live(&stack, &ada, &tokens).await);
+
+    let session = claims(&tokens.access)["sid"].as_str().unwrap().to_owned();
+    let ended = during_new_factor(&stack, ada.ends_session(&watching.access, &session)).await;
+    assert_eq!(ended.status, 204, "{isolation}: {}", ended.text);
+    assert!(!is_live(&stack, &ada, &tokens).await);
+
+    tokens = ada.signs_in().await;
+    let ended = during_new_factor(&stack, ada.ends_other_sessions(&watching.access)).await;
+    assert_eq!(ended.status, 200, "{isolation}: {}", ended.text);
+    assert!(!is_live(&stack, &ada, &tokens).await);
+
+    tokens = ada.signs_in().await;
+    let logged_out = during_new_factor(&stack, ada.logs_out(&tokens.access)).await;
+    assert_eq!(logged_out.status, 200, "{isolation}: {}", logged_out.text);
+    assert!(!is_live(&stack, &ada, &tokens).await);
+}
+
+/// Sends a request, and then commits what adding a factor does to all sessions of the only user.
+async fn during_new_factor(stack: &Stack, request: impl Future<Output = Reply>) -> Reply {
+    let mut rival = stack.database.connect().await;
+    let rival = rival.transaction().await.unwrap();
+    rival
+        .batch_execute(
+            "UPDATE users SET credential_version = credential_version + 1;
+            UPDATE sessions SET credential_version = credential_version + 1",
+        )
+        .await
+        .unwrap();
+    let (reply, ()) = tokio::join!(request, async {
+        stack.wait_for_blocked_statement().await;
+        rival.commit().await.unwrap();
+    });
+    reply
 }
