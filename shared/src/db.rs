@@ -197,6 +197,23 @@ impl Database {
         row.ok_or_else(|| DbError::Failed("a statement that always returns a row returned none".into()))
     }
 
+    /// Like [`Database::query_opt`], for a statement that changes an account unless another request has changed it since the statement began. If one has,
+    /// the row of the statement has no `id`, and the statement runs again. An account changes rarely, so the second run usually succeeds.
+    async fn query_unless_account_changes<const N: usize>(
+        &self,
+        statement: &Statement<N>,
+        values: [Value<'_>; N],
+    ) -> Result<Option<Row>, DbError> {
+        const RUNS: usize = 10;
+        for _ in 0..RUNS {
+            match self.query_opt(statement, values).await? {
+                Some(row) if row.get::<_, Option<i64>>("id").is_none() => {}
+                result => return Ok(result),
+            }
+        }
+        Err(DbError::Away("other requests keep changing the account".into()))
+    }
+
     async fn run(
         &self,
         deadline: Instant,

@@ -455,15 +455,6 @@ pub async fn undo(db: &Database, undo: EmailUndo<'_>) -> Result<Option<EmailRest
         &undo.factor_page as _,
         &seconds(policy::ADDRESS_CLAIM) as _,
     ];
-    // Each run fails only if another request has changed the account at the same time.
-    for _ in 0..UNDO_RUNS {
-        let Some(row) = db.query_opt(&UNDO, values).await? else { return Ok(None) };
-        if row.get::<_, Option<i64>>("id").is_some() {
-            return Ok(Some(EmailRestored { user: user(&row), replaced: row.get("later") }));
-        }
-    }
-    Err(DbError::Away("other requests keep changing the account".into()))
+    let row = db.query_unless_account_changes(&UNDO, values).await?;
+    Ok(row.map(|row| EmailRestored { user: user(&row), replaced: row.get("later") }))
 }
-
-/// How often [`UNDO`] runs at most. An account changes rarely, so the second run usually succeeds.
-const UNDO_RUNS: usize = 10;

@@ -101,9 +101,12 @@ macro_rules! recovery_codes_of {
 pub(super) use recovery_codes_of;
 use {factor_counter_keys, has_factor, is_confirmed, is_remembered, remember_change};
 
-/// Of many requests with one token, only the first one deletes the row. The factor goes, and whatever was added since: other factors, their links, and
-/// recovery codes. So a thief who adds several factors, or replaces one by another, does not keep the owner out. With the last factor, all recovery codes
-/// go.
+/// Of many requests with one token, only the first one changes the account. The statement deletes the factor, and whatever was added since: other factors,
+/// their links, and recovery codes. So a thief who adds several factors, or replaces one by another, does not keep the owner out. If no factor is left, it
+/// deletes all recovery codes.
+///
+/// A factor that another request has added after the statement began is not visible to it. Then `changed` is empty, because the credential version is
+/// another one, and the statement must run again.
 ///
 /// If the address was changed after the factor was added, no reset mail is sent, because the new address may be that of whoever added the factor. The
 /// owner of the earlier address can undo the change, and then gets a reset mail.
@@ -112,32 +115,34 @@ use {factor_counter_keys, has_factor, is_confirmed, is_remembered, remember_chan
 static UNDO: Statement<8> = Statement {
     sql: concat!(
         "
-    WITH used AS (
-        DELETE FROM factor_undos f WHERE f.token_hash = $1 AND f.expires_at > now() RETURNING f.user_id, f.factor_id, f.created_at AS added_at
+    WITH due AS (
+        SELECT f.user_id, f.factor_id, f.created_at AS added_at, u.credential_version AS version
+        FROM factor_undos f JOIN users u ON u.id = f.user_id WHERE f.token_hash = $1 AND f.expires_at > now()
     ), changed AS (
-        UPDATE users u SET credential_version = u.credential_version + 1 FROM used WHERE u.id = used.user_id
+        UPDATE users u SET credential_version = u.credential_version + 1 FROM due
+        WHERE u.id = due.user_id AND u.credential_version = due.version
         RETURNING ",
         user_columns!(),
         "
     ), ",
         owe_session_ending!("changed"),
         ", removed AS (
-        DELETE FROM totp t USING changed, used WHERE t.user_id = changed.id AND (t.factor_id = used.factor_id OR t.confirmed_at >= used.added_at)
+        DELETE FROM totp t USING changed, due WHERE t.user_id = changed.id AND (t.factor_id = due.factor_id OR t.confirmed_at >= due.added_at)
     ), passkeys_removed AS (
-        DELETE FROM passkeys p USING changed, used WHERE p.user_id = changed.id AND (p.factor_id = used.factor_id OR p.created_at >= used.added_at)
+        DELETE FROM passkeys p USING changed, due WHERE p.user_id = changed.id AND (p.factor_id = due.factor_id OR p.created_at >= due.added_at)
     ), links_removed AS (
-        DELETE FROM factor_undos f USING changed, used
-        WHERE f.user_id = changed.id AND f.created_at >= used.added_at AND f.factor_id <> used.factor_id
+        DELETE FROM factor_undos f USING changed, due
+        WHERE f.user_id = changed.id AND f.created_at >= due.added_at
     ), codes_removed AS (
-        DELETE FROM recovery_codes r USING changed, used
-        WHERE r.user_id = changed.id AND (r.created_at >= used.added_at OR NOT ",
-        has_factor!("changed.id", " AND t.confirmed_at < used.added_at", " AND p.created_at < used.added_at"),
+        DELETE FROM recovery_codes r USING changed, due
+        WHERE r.user_id = changed.id AND (r.created_at >= due.added_at OR NOT ",
+        has_factor!("changed.id", " AND t.confirmed_at < due.added_at", " AND p.created_at < due.added_at"),
         ")
     ), ",
         remember_change!("changed", id: "$7", lifetime: "$8"),
         ", to_reset AS (
-        SELECT changed.* FROM changed, used
-        WHERE NOT EXISTS (SELECT FROM email_undos e WHERE e.user_id = changed.id AND e.changed_at >= used.added_at AND e.expires_at > now())
+        SELECT changed.* FROM changed, due
+        WHERE NOT EXISTS (SELECT FROM email_undos e WHERE e.user_id = changed.id AND e.changed_at >= due.added_at AND e.expires_at > now())
     ), ",
         replace_reset_token!("to_reset", token: "$2", lifetime: "$5"),
         ", mail AS (
@@ -147,7 +152,7 @@ static UNDO: Statement<8> = Statement {
         SET id = excluded.id, page = excluded.page, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at,
             expires_at = excluded.expires_at
     )
-    SELECT changed.* FROM changed
+    SELECT changed.* FROM due LEFT JOIN changed ON true
     UNION ALL
     SELECT ",
         user_columns!(),
@@ -192,7 +197,7 @@ pub async fn undo(db: &Database, undo: FactorUndo<'_>) -> Result<Option<User>, D
         &undo.change.0 as _,
         &seconds(policy::USED_PROOF_KEPT) as _,
     ];
-    Ok(db.query_opt(&UNDO, values).await?.as_ref().map(user))
+    Ok(db.query_unless_account_changes(&UNDO, values).await?.as_ref().map(user))
 }
 
 /// The counters of a row that has [`factor_counter_keys!`].
