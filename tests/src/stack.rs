@@ -267,10 +267,15 @@ impl Stack {
 
     /// Waits until a statement of a function is blocked by a lock.
     pub async fn wait_for_blocked_statement(&self) {
+        self.wait_for_blocked_statements(1).await;
+    }
+
+    /// Waits until this many statements of functions are blocked by locks.
+    pub async fn wait_for_blocked_statements(&self, count: i64) {
         let role = self.database.name();
         let blocked =
             format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event_type = 'Lock'");
-        wait_until("a statement is blocked", async || self.sql_number(&blocked).await > 0).await;
+        wait_until("statements are blocked", async || self.sql_number(&blocked).await >= count).await;
     }
 }
 

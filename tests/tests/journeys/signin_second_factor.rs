@@ -205,6 +205,29 @@ async fn of_fifty_requests_with_one_code_at_once_one_succeeds(
 // Requirement 68.
 #[rstest]
 #[tokio::test]
+async fn of_several_recovery_codes_with_one_token_at_once_only_one_is_used_up(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).processes(5).start().await;
+    let (ada, Added { recovery_codes, .. }) = with_authenticator(&stack).await;
+    let token = ada.signs_in_halfway().await;
+    let factors: Vec<_> = recovery_codes[..5].iter().map(|code| json!({ "recovery_code": code })).collect();
+    // No request can use its code before all have begun to.
+    let mut rival = stack.database.connect().await;
+    let rival = rival.transaction().await.unwrap();
+    rival.execute("SELECT FROM recovery_codes FOR UPDATE", &[]).await.unwrap();
+    let (replies, ()) = tokio::join!(join_all(factors.iter().map(|factor| ada.shows_factor(&token, factor))), async {
+        stack.wait_for_blocked_statements(5).await;
+        rival.commit().await.unwrap();
+    });
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1, "{isolation}: {replies:?}");
+    let left = stack.sql_number("SELECT count(*) FROM recovery_codes").await;
+    assert_eq!(left, 9, "{isolation}: refused requests use up no code");
+}
+
+// Requirement 68.
+#[rstest]
+#[tokio::test]
 async fn a_recovery_code_works_once_in_any_spelling_and_a_mail_tells(#[values(PostgreSql, DynamoDb)] store: Store) {
     let stack = Stack::with_state_in(store).await;
     let (ada, Added { tokens, recovery_codes, .. }) = with_authenticator(&stack).await;

@@ -323,16 +323,19 @@ fn tried(row: &Row) -> Option<Tried> {
     })
 }
 
-/// A code of an authenticator is used up by its step, a recovery code by its deletion, and an assertion of a passkey by the row of its challenge. Only then
-/// is the token of the sign-in deleted, and the attempt is no longer counted. Of many requests with one code, one challenge or one token, only one succeeds.
+/// The statement first locks the token of the sign-in. A request that waits for it finds it deleted, and uses nothing up. Then a code of an authenticator is
+/// used up by its step, a recovery code by its deletion, and an assertion of a passkey by the row of its challenge. Only then is the token deleted, and the
+/// attempt is no longer counted. Of many requests with one code, one challenge or one token, only one succeeds.
 static USE: Statement<20> = Statement {
     sql: concat!(
         "
-    WITH account AS (
+    WITH waiting AS (
+        SELECT m.user_id FROM mfa_tokens m WHERE m.token_hash = $3 AND m.expires_at > now() FOR UPDATE
+    ), account AS (
         SELECT u.id, u.email FROM users u
         WHERE u.id = $1 AND u.credential_version = $2 AND NOT ",
         is_remembered!("$4"),
-        " AND ($3 IS NULL OR EXISTS (SELECT FROM mfa_tokens m WHERE m.token_hash = $3 AND m.user_id = u.id AND m.expires_at > now()))
+        " AND ($3 IS NULL OR u.id = (SELECT user_id FROM waiting))
     ), shown AS (
         UPDATE totp t SET last_step = $6, secret = coalesce($7, t.secret), key_id = coalesce($8, t.key_id) FROM account
         WHERE t.user_id = account.id AND ",

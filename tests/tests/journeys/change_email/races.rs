@@ -144,10 +144,7 @@ async fn a_sign_up_that_waits_for_a_change_sees_the_reservation(
             stranger.signs_up().await
         },
         async {
-            let role = stack.database.name();
-            let blocked =
-                format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND wait_event_type = 'Lock'");
-            tests::wait_until("both are blocked", async || stack.sql_number(&blocked).await == 2).await;
+            stack.wait_for_blocked_statements(2).await;
             rival.commit().await.unwrap();
         }
     );
