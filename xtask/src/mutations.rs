@@ -98,14 +98,14 @@ const MUTATIONS: [Mutation; 14] = [
     Mutation {
         name: "the link of the notice does not remove the authenticator",
         file: "factors.rs",
-        original: "DELETE FROM totp t USING changed, used WHERE ",
-        mutated: "DELETE FROM totp t USING changed, used WHERE false AND ",
+        original: "DELETE FROM totp t USING changed, due WHERE ",
+        mutated: "DELETE FROM totp t USING changed, due WHERE false AND ",
     },
     Mutation {
         name: "the link of the notice leaves a passkey that was added later",
         file: "factors.rs",
-        original: "AND (p.factor_id = used.factor_id OR p.created_at >= used.added_at)",
-        mutated: "AND p.factor_id = used.factor_id",
+        original: "AND (p.factor_id = due.factor_id OR p.created_at >= due.added_at)",
+        mutated: "AND p.factor_id = due.factor_id",
     },
     Mutation {
         name: "the removal of a factor does not raise the credential version",
