@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
 use shared::{
     db::{Database, factors::passkeys::known_in_session},
     environment::{ConfigError, Environment},
@@ -45,11 +46,12 @@ async fn passkey_options(app: &App, request: &Request) -> Result<Reply, ApiError
 }
 
 async fn prove(app: &App, request: &Request) -> Result<Reply, ApiError> {
-    let tokens = match app.sessions.authenticate_before(request, Factor::parse(request)).await? {
-        Factor::Password(password) => by_password(app, request, &password).await?,
+    let (tokens, recovery_codes_left) = match app.sessions.authenticate_before(request, Factor::parse(request)).await? {
+        Factor::Password(password) => (by_password(app, request, &password).await?, None),
         Factor::Second(factor) => by_second_factor(app, request, &factor).await?,
     };
-    Ok(Reply::ok(&TokensWithMessage { message: "Reauthenticated", tokens }))
+    let renewed = TokensWithMessage { message: "Reauthenticated", tokens };
+    Ok(Reply::ok(&Reauthenticated { renewed, recovery_codes_left }))
 }
 
 /// If the account has a second factor, the password does not suffice. The attempt is then no failed one, and clears no earlier failures.
@@ -64,9 +66,15 @@ async fn by_password(app: &App, request: &Request, password: &str) -> Result<Tok
     Ok(tokens)
 }
 
-async fn by_second_factor(app: &App, request: &Request, factor: &SecondFactor) -> Result<TokenReply, ApiError> {
+/// Also returns how many recovery codes are left, if one was used and few are left.
+async fn by_second_factor(
+    app: &App,
+    request: &Request,
+    factor: &SecondFactor,
+) -> Result<(TokenReply, Option<i64>), ApiError> {
     let (session, shown) = app.factors.show_in_session(&app.sessions, request, factor).await?;
-    app.sessions.renew_with_factor(request, session, &shown.user, shown.methods).await
+    let tokens = app.sessions.renew_with_factor(request, session, &shown.user, shown.methods).await?;
+    Ok((tokens, shown.recovery_codes_left))
 }
 
 enum Factor {
@@ -86,6 +94,14 @@ impl Factor {
             _ => Err(ApiError::MissingFactor),
         }
     }
+}
+
+#[derive(Serialize)]
+struct Reauthenticated {
+    #[serde(flatten)]
+    renewed: TokensWithMessage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_codes_left: Option<i64>,
 }
 
 struct App {

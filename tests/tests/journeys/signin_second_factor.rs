@@ -411,11 +411,18 @@ async fn a_factor_renews_a_session(#[values(PostgreSql, DynamoDb)] store: Store)
     let renewed = Tokens::from(&ada.reauthenticates_with(&tokens.access, code.clone()).await);
     assert_eq!(renewed.refresh, tokens.refresh);
     assert_eq!(claims(&renewed.access)["amr"], json!(["pwd", "otp"]));
-    assert_eq!(ada.replaces_recovery_codes(&renewed.access).await.status, 201);
+    let replaced = ada.replaces_recovery_codes(&renewed.access).await;
+    assert_eq!(replaced.status, 201);
     let reply = ada.reauthenticates_with(&tokens.access, code).await;
     reply.assert_refused(400, "code_already_used", "This code was already used");
     let old = json!({ "recovery_code": recovery_codes[0] });
     assert_wrong(&ada.reauthenticates_with(&tokens.access, old).await);
+    for (number, left) in [(8, Value::Null), (9, json!(2))] {
+        stack.sql("DELETE FROM recovery_codes WHERE number < 7").await;
+        let code = json!({ "recovery_code": replaced.json()["recovery_codes"][number] });
+        let reply = ada.reauthenticates_with(&tokens.access, code).await;
+        assert_eq!((reply.status, &reply.json()["recovery_codes_left"]), (200, &left), "{}", reply.text);
+    }
 
     // An account without a factor has no code to show.
     let kate = stack.user("Kate").await;
