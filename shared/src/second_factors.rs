@@ -141,7 +141,7 @@ impl SecondFactors {
         Ok((session, self.use_up(request, &counted, Place::Session(session), factor).await?))
     }
 
-    /// Counts an attempt. If the account is closed, and sessions are in DynamoDB, asks there whether the account has a session from this source.
+    /// Counts an attempt, unless no passkeys are configured for it. If the account is closed, and sessions are in DynamoDB, asks there whether the account has a session from this source.
     async fn count(
         &self,
         sessions: &Sessions,
@@ -149,6 +149,9 @@ impl SecondFactors {
         factor: &SecondFactor,
         place: Place<'_>,
     ) -> Result<Option<CountedFactor>, ApiError> {
+        if matches!(factor, SecondFactor::Passkey(_)) {
+            self.passkeys()?;
+        }
         let source = request.source();
         let is_signed_in_here = sessions.are_in_table().then_some(false);
         let is_totp = matches!(factor, SecondFactor::Totp(_));
