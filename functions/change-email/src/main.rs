@@ -116,8 +116,9 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let earlier = email_changes::change(&app.database, change).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::EmailChanged, Some(proof.user.id));
     let notice = Mail::EmailChanged(Link { page: &undo_page, token: &undo });
-    app.mailer.attempt_to(&earlier, mail, &proof.user, &notice, policy::MAIL_DEADLINE).await;
-    app.sessions.tell_verified(&proof.user).await?;
+    let sent = app.mailer.attempt_to(&earlier, mail, &proof.user, &notice, policy::MAIL_DEADLINE);
+    let (_, told) = tokio::join!(sent, app.sessions.tell_verified(&proof.user));
+    told?;
     Ok(Reply::ok(&Message { message: "Email address changed" }))
 }
 
