@@ -44,7 +44,8 @@ pub(super) const TEXTS: Texts = Texts {
             Link aus der E-Mail, die Sie danach erhalten haben, ein neues Passwort fest.",
         done: "Der zweite Faktor ist entfernt",
         what_next: "Alle Geräte wurden abgemeldet. In wenigen Minuten erhalten Sie eine E-Mail mit einem Link. Bitte legen Sie damit ein neues \
-            Passwort fest.",
+            Passwort fest. Wenn keine E-Mail kommt, wurde auch die Adresse des Kontos geändert. Machen Sie zuerst das rückgängig, mit dem Link aus \
+            der E-Mail darüber.",
     },
     keep_account: PageTexts {
         heading: "Konto behalten",

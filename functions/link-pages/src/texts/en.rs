@@ -41,7 +41,8 @@ pub(super) const TEXTS: Texts = Texts {
         if_expired: "A link works only once and for a limited time. If you have removed the second factor already, set a new password with the \
             link in the mail that you got afterwards.",
         done: "The second factor is removed",
-        what_next: "All devices were signed out. In a few minutes, you get a mail with a link. Please set a new password with it.",
+        what_next: "All devices were signed out. In a few minutes, you get a mail with a link. Please set a new password with it. If no \
+            mail comes, somebody has also changed the address of the account. First undo this with the link in the mail about it.",
     },
     keep_account: PageTexts {
         heading: "Keep your account",

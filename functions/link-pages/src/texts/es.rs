@@ -45,7 +45,8 @@ pub(super) const TEXTS: Texts = Texts {
             el enlace del correo que recibió después.",
         done: "El segundo factor se ha quitado",
         what_next: "Se ha cerrado la sesión en todos los dispositivos. En unos minutos recibirá un correo con un enlace. Úselo para elegir una \
-            contraseña nueva.",
+            contraseña nueva. Si no llega ningún correo, también se ha cambiado la dirección de la cuenta. Deshaga primero ese cambio con el enlace \
+            del correo que trata de él.",
     },
     keep_account: PageTexts {
         heading: "Conservar su cuenta",

@@ -44,7 +44,8 @@ pub(super) const TEXTS: Texts = Texts {
             nouveau mot de passe avec le lien de l’e-mail reçu ensuite.",
         done: "Le second facteur est retiré",
         what_next: "Tous les appareils ont été déconnectés. Dans quelques minutes, vous recevrez un e-mail contenant un lien\u{a0}: veuillez \
-            l’utiliser pour choisir un nouveau mot de passe.",
+            l’utiliser pour choisir un nouveau mot de passe. Si aucun e-mail n’arrive, l’adresse du compte a aussi été changée. Annulez d’abord ce \
+            changement avec le lien de l’e-mail qui en parle.",
     },
     keep_account: PageTexts {
         heading: "Conserver votre compte",
