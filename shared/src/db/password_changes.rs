@@ -49,7 +49,7 @@ static CHANGE_PASSWORD: Statement<21> = Statement {
         INSERT INTO sessions (id, user_id, credential_version, refresh_id, refreshed_at, expires_at, source, auth_time, user_agent, amr)
         SELECT $8, changed.id, changed.credential_version, $9, now(), date_trunc('second', now()) + $10 * interval '1 second', $11, ",
         auth_time!(),
-        ", $12, s.amr
+        ", $12, coalesce(s.amr, 1) | 1
         FROM changed JOIN sessions s ON s.id = $2 WHERE $3 IS NULL
         RETURNING id, user_id, refresh_id, refreshed_at, created_at, auth_time, expires_at, amr
     ), ",

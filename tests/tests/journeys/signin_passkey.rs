@@ -43,11 +43,13 @@ async fn a_passkey_alone_opens_a_session(#[values(PostgreSql, DynamoDb)] store: 
     let reply = ada.signs_in_with_assertion(&assertion).await;
     let tokens = Tokens::from(&reply);
     assert_eq!(reply.json()["user"]["email"], json!(ada.email));
-    let claims = claims(&tokens.access);
-    assert_eq!((&claims["amr"], &claims["acr"]), (&json!(["pop", "user"]), &json!("aal2")));
+    let of_access = claims(&tokens.access);
+    assert_eq!((&of_access["amr"], &of_access["acr"]), (&json!(["pop", "user"]), &json!("aal2")));
     assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
     // `aal2` suffices for sensitive actions.
     assert_eq!(ada.replaces_recovery_codes(&tokens.access).await.status, 201);
+    let changed = Tokens::from(&ada.changes_password(&tokens.access, "another password").await);
+    assert_eq!(claims(&changed.access)["amr"], json!(["pwd", "pop", "user"]), "the password was shown, too");
     assert_passkey_rejected(&ada.signs_in_with_assertion(&assertion).await);
     assert!(stack.log_of("signin-passkey").contains("reason=the challenge was used before"));
 }
@@ -339,6 +341,16 @@ async fn without_a_relying_party_there_are_no_passkeys() {
     for reply in replies {
         reply.assert_refused(404, "passkeys_not_configured", "This service does not offer passkeys");
     }
+
+    // The sign-in allows five factors. A passkey is not counted.
+    let app = ada.adds_totp().await.app;
+    let token = ada.signs_in_halfway().await;
+    let assertion = json!({ "id": "", "rawId": "", "type": "public-key", "response": { "clientDataJSON": "", "authenticatorData": "", "signature": "" } });
+    for _ in 0..5 {
+        let reply = ada.shows_factor(&token, &json!({ "passkey": assertion })).await;
+        reply.assert_refused(404, "passkeys_not_configured", "This service does not offer passkeys");
+    }
+    assert_eq!(ada.shows_factor(&token, &json!({ "totp": app.code() })).await.status, 200);
 }
 
 #[tokio::test]
