@@ -194,13 +194,12 @@ impl Sessions {
         match &self.store {
             Store::PostgreSql(database) => {
                 let found = owner_of(users::find_by_session(database, token).await?)?;
-                self.accept_owner(token, found, request).map(|(caller, _)| caller)
+                self.accept_owner(token, found).map(|(caller, _)| caller)
             }
             Store::DynamoDb(table) => {
                 let session = table.find(token, request.arrived_at()).await?.ok_or(ApiError::TokenRevoked)?;
                 self.accept(session.email_verified)?;
-                let found = FoundSession::in_table(session, request);
-                Ok(Authenticated::of(token, session.email_verified, found, request))
+                Ok(Authenticated::of(token, session.email_verified, FoundSession::in_table(session, request)))
             }
         }
     }
@@ -219,7 +218,7 @@ impl Sessions {
             Store::PostgreSql(database) => owner_of(users::find_by_session(database, token).await?)?,
             Store::DynamoDb(table) => with_session(table, token, request, users::find(database, token.user_id)).await?,
         };
-        self.accept_owner(token, found, request)
+        self.accept_owner(token, found)
     }
 
     /// Like [`Self::authenticate_user`], and requires a recent proof, as [`Self::authenticate_fresh`] does.
@@ -286,7 +285,7 @@ impl Sessions {
                 with_session(table, token, request, users::find_profile(database, token.user_id)).await?
             }
         };
-        self.accept_owner(token, found, request)
+        self.accept_owner(token, found)
     }
 
     /// The result of an authentication, unless the address of the user must be verified first.
@@ -294,11 +293,10 @@ impl Sessions {
         &self,
         token: VerifiedToken,
         (owner, session): (T, FoundSession),
-        request: &Request,
     ) -> Result<(Authenticated, T), ApiError> {
         let email_verified = owner.as_ref().email_verified;
         self.accept(email_verified)?;
-        Ok((Authenticated::of(token, email_verified, session, request), owner))
+        Ok((Authenticated::of(token, email_verified, session), owner))
     }
 
     /// Refuses a session of an account with an unverified address where that is required.
@@ -487,12 +485,11 @@ impl Authenticated {
     fn of(
         token: VerifiedToken,
         email_verified: bool,
-        FoundSession { is_fresh, methods, in_table }: FoundSession,
-        request: &Request,
+        FoundSession { auth_time: stored, now, methods, in_table }: FoundSession,
     ) -> Self {
         let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
-        let oldest = UnixTime(request.now().0.saturating_sub_unsigned(policy::AUTHENTICATION_AGE.as_secs()));
-        let is_fresh = is_fresh && auth_time.is_some_and(|time| time > oldest);
+        // The time in the token is a copy of a stored one. So both are compared with the time of the store, and not with the function's clock.
+        let is_fresh = auth_time.is_some_and(|time| is_recent(time.min(stored), now));
         Self { user_id, session_id, token_id, auth_time, methods, email_verified, is_fresh, in_table }
     }
 
@@ -522,16 +519,24 @@ impl Authenticated {
 
 /// What a store says about a live session.
 struct FoundSession {
-    is_fresh: bool,
+    /// When the user last signed in or reauthenticated.
+    auth_time: UnixTime,
+    /// The time of the request.
+    now: UnixTime,
     methods: Methods,
     in_table: Option<TableSession>,
 }
 
 impl FoundSession {
     fn in_table(session: TableSession, request: &Request) -> Self {
-        let is_fresh = request.arrived_at().since(session.auth_time) < policy::AUTHENTICATION_AGE;
-        Self { is_fresh, methods: session.methods, in_table: Some(session) }
+        let (auth_time, now) = (session.auth_time.seconds(), request.arrived_at().seconds());
+        Self { auth_time, now, methods: session.methods, in_table: Some(session) }
     }
+}
+
+/// Whether a sign-in or a reauthentication at `auth_time` is recent. If the clock was set back, `auth_time` may be later than `now`. It is recent then.
+fn is_recent(auth_time: UnixTime, now: UnixTime) -> bool {
+    now.seconds_since(auth_time) < policy::AUTHENTICATION_AGE.as_secs()
 }
 
 /// Refuses to open or renew a session without a second factor if the account has one.
@@ -542,8 +547,8 @@ fn require_factor(needs_factor: bool, methods: Methods) -> Result<(), ApiError> 
 /// The account, and its session.
 fn owner_of<T>(owner: SessionOwner<T>) -> Result<(T, FoundSession), ApiError> {
     match owner {
-        SessionOwner::Live { owner, is_fresh, methods } => {
-            Ok((owner, FoundSession { is_fresh, methods, in_table: None }))
+        SessionOwner::Live { owner, auth_time, now, methods } => {
+            Ok((owner, FoundSession { auth_time, now, methods, in_table: None }))
         }
         SessionOwner::SessionEnded => Err(ApiError::TokenRevoked),
         SessionOwner::UserGone => Err(ApiError::UserNotFound),
@@ -576,4 +581,19 @@ async fn refuse_restored_database(database: &Database, user: &User, minimum_vers
         return Err(ApiError::ServiceUnavailable("the state table is newer than the database".into()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Requirement 54.
+    #[test]
+    fn a_proof_is_recent_for_ten_minutes() {
+        let auth_time = UnixTime(1_795_426_221);
+        let end = auth_time.plus(policy::AUTHENTICATION_AGE);
+        assert!(is_recent(auth_time, UnixTime(end.0 - 1)));
+        assert!(!is_recent(auth_time, end));
+        assert!(is_recent(auth_time, UnixTime(auth_time.0 - 1)));
+    }
 }
