@@ -63,7 +63,7 @@ impl Register {
             let tests = tests.get(number).map_or_else(|| "NO TEST".to_owned(), |tests| tests.join(", "));
             say(format_args!("{word} {number:>2}  {tests}"));
         }
-        let problems = problems(&numbers, &tests);
+        let problems = [problems(&numbers, &tests), uneven_rows(&document)].concat();
         if !problems.is_empty() {
             bail!("{name} and the tests disagree: {}", problems.join("; "));
         }
@@ -85,6 +85,24 @@ fn problems(numbers: &[u32], tests: &Tests) -> Vec<String> {
     let unknown =
         unknown.map(|(number, tests)| format!("{} has the number {number}, which has no row", tests.join(", ")));
     out_of_order.into_iter().chain(untested).chain(unknown).collect()
+}
+
+/// A problem for each numbered row that does not have as many cells as the head of its table.
+fn uneven_rows(document: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut head = None;
+    for line in document.lines() {
+        if !line.starts_with('|') {
+            head = None;
+            continue;
+        }
+        let found = line.matches('|').count() - 1;
+        let wanted = *head.get_or_insert(found);
+        if let Some(number) = number(line).filter(|_| found != wanted) {
+            problems.push(format!("the row {number} has {found} cells, and the head of its table has {wanted}"));
+        }
+    }
+    problems
 }
 
 /// The number in the first cell of a row such as `| 15 | … |`.
@@ -149,7 +167,7 @@ fn read(path: &str, text: &str, word: &str, tests: &mut Tests) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tests, problems, read, with_tests};
+    use super::{Tests, problems, read, uneven_rows, with_tests};
 
     fn tests_in(source: &str) -> Tests {
         let mut tests = Tests::new();
@@ -175,6 +193,13 @@ mod tests {
         assert_eq!(problems(&[1, 2, 3], &tests), ["no test has the number 3"]);
         assert_eq!(problems(&[1], &tests), ["tests/file.rs::one has the number 2, which has no row"]);
         assert_eq!(problems(&[2, 1], &tests).len(), 1);
+    }
+
+    #[test]
+    fn a_row_has_as_many_cells_as_the_head_of_its_table() {
+        let document =
+            "| no. | rule | tests |\n| --- | --- | --- |\n| 1 | a | b |\n| 2 | a |\n\n| no. |\n| --- |\n| 3 |\n";
+        assert_eq!(uneven_rows(document), ["the row 2 has 2 cells, and the head of its table has 3"]);
     }
 
     #[test]
