@@ -1,6 +1,6 @@
 //! The commands for everyday development: [`up`] runs the service on this machine, [`test`] runs the tests, [`sam_local`] runs
 //! template.yaml in `sam local`, [`measure`], [`load`], [`bench`] and [`scale`] measure, [`costs`] calculates what functions cost, [`soak`]
-//! injects faults for a while, [`mutations`] plants defects in the SQL, [`mails`] shows the mails, [`fuzz`] sends random events,
+//! injects faults for a while, [`mutations`] plants defects in the SQL, [`mails`] shows the mails, [`fuzz`] sends random events and passkeys,
 //! [`requirements`] lists the tests of each requirement, and [`rds_certificates`] renews certificates. The crate `delivery` has the commands that
 //! package and deploy the service.
 

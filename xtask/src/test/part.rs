@@ -29,7 +29,8 @@ pub enum Part {
     Migrations,
     /// The pages that links in mails open, in Chromium, and the whole life of an account. axe-core checks that the pages are accessible
     Browser,
-    /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended. Codes of an authenticator, computed by pyotp
+    /// Access tokens, verified by PyJWT, jose and Flask-JWT-Extended. Codes of an authenticator, computed by pyotp. Responses of passkeys,
+    /// verified by webauthn-rs
     Verifiers,
     /// A minute of mixed traffic with a fault every few seconds. Afterwards no data may be lost
     Soak,
