@@ -16,10 +16,12 @@
 //! | [`http`], [`error`] | read a request and write a reply; the table of refusals |
 //! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
 //! | [`environment`] | reads environment variables |
+//! | `state_table` | reads and writes items of the DynamoDB table |
 //!
-//! Dependencies go in one direction: endpoints use `proofs`, `second_factors`, `passkeys`, `sessions`, `counters`, `mail` and `pages`; `mail` and `pages` use
-//! `brand`; `second_factors` and `sessions` use `passkeys`; `proofs` and `second_factors` use `sessions` and `counters`; these and `passkeys` use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from
-//! the [`environment`].
+//! Dependencies go in one direction. Endpoints may use every public module. `proofs` uses `counters` and `sessions`; `second_factors` uses `sessions` and `passkeys`;
+//! `counters` uses `sessions`; `sessions` uses `passkeys`. `mail` and `pages` use `brand`. `sessions` and `counters` use `state_table`. These modules,
+//! except `pages` and `brand`, use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from the
+//! [`environment`].
 
 #[cfg(test)]
 mod arbitrary;
