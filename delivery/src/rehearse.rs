@@ -16,7 +16,7 @@ use crate::verdict::Verdict;
 
 /// Test deployments that succeed, that fail half-way and that are rolled back, without an AWS account.
 ///
-/// `cargo delivery deploy` and its `sam deploy` create the stacks in an empty account of moto, a local imitation of AWS. They deploy packages
+/// `cargo delivery deploy` and its `sam deploy` create the stacks in an empty account of moto, a local stand-in for AWS. They deploy packages
 /// without a program: moto runs no function, but returns the answer that is written in its package. After each deployment, every alias `live` must point to the right version.
 /// Then the commands of docs/deploying.md are run, one after the other. docs/unproven.md says what is left out.
 #[derive(clap::Args)]

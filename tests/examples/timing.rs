@@ -7,7 +7,7 @@ use std::{cell::Cell, net::Ipv4Addr, time::Duration};
 use tests::{Person, Reply, Stack};
 use tokio::net::TcpListener;
 
-/// The minimum duration of a forgot-password answer, in milliseconds. It is longer than the local SES takes, and shorter than the default of
+/// The minimum duration of a forgot-password answer, in milliseconds. It is longer than the stand-in for SES takes, and shorter than the default of
 /// one second.
 const MINIMUM_DURATION: &str = "600";
 

@@ -3,7 +3,7 @@
 //! A [`Stack`] is the whole service for one test. It has a database of its own on a real PostgreSQL server (a copy
 //! of one that `migrate` has migrated) and runs the real
 //! function binaries, which speak the Lambda runtime interface, behind the local API Gateway of the crate `toolkit`. Mail goes to
-//! a local SES, where tests read it. A [`Person`] sends the requests of one user.
+//! a local stand-in for SES, where tests read it. A [`Person`] sends the requests of one user.
 //!
 //! All tests share the servers. `cargo xtask test` starts them and sets these variables:
 //!
@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | `TEST_DATABASE_URL` | a PostgreSQL server where the tests may create and drop databases |
 //! | `TEST_DATABASE_LOG` | the log file of that server |
-//! | `TEST_SES_URL` | a local SES |
+//! | `TEST_SES_URL` | a local stand-in for SES |
 //! | `TEST_DYNAMODB_URL` | a DynamoDB Local that shares its tables among all credentials and regions; each test creates a table with a unique name |
 //! | `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` | for tests that call DynamoDB in their own process |
 //! | `TEST_POSTGRES_VERSION` | the major version of that server |

@@ -1,4 +1,4 @@
-//! Reads mails from the local SES.
+//! Reads mails from the local stand-in for SES.
 
 use std::time::{Duration, Instant};
 

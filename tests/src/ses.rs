@@ -1,4 +1,4 @@
-//! A proxy in front of the local SES that can simulate failures.
+//! A proxy in front of the local stand-in for SES that can simulate failures.
 
 use std::{
     borrow::Cow,
@@ -60,7 +60,7 @@ impl Ses {
             health: Mutex::new(SesHealth::Healthy),
             requests: Mutex::default(),
             accepted: Mutex::default(),
-            // The local SES may close an idle connection at the moment in which the proxy uses it again.
+            // The stand-in for SES may close an idle connection at the moment in which the proxy uses it again.
             client: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -20,7 +20,7 @@ pub fn pins(workspace: &Workspace) -> PathBuf {
     workspace.root.join("xtask/tools")
 }
 
-/// A `node` command that runs the local SES. Its argument is its port.
+/// A `node` command that runs the local stand-in for SES. Its argument is its port.
 pub fn mail(workspace: &Workspace) -> Result<Command> {
     let mut command = Command::new("node");
     command.arg(pins(workspace).join("mail/serve.mjs"));

@@ -1,4 +1,4 @@
-//! A replacement of SES that accepts every mail at once, so that the figures do not depend on SES.
+//! A stand-in for SES that accepts every mail at once, so that the figures do not depend on SES.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,7 +8,7 @@ use axum::Router;
 const ACCEPTED: &str = r#"<SendRawEmailResponse xmlns="http://ses.amazonaws.com/doc/2010-12-01/">
 <SendRawEmailResult><MessageId>accepted</MessageId></SendRawEmailResult></SendRawEmailResponse>"#;
 
-/// A replacement of SES that does not answer yet.
+/// A stand-in for SES that does not answer yet.
 pub struct Ses {
     listener: TcpListener,
     pub url: String,

@@ -1,4 +1,4 @@
-//! The local replacement of SES. It accepts the mails that the service sends, and shows them on a web page and as JSON.
+//! The local stand-in for SES. It accepts the mails that the service sends, and shows them on a web page and as JSON.
 
 use std::time::Duration;
 

@@ -36,7 +36,7 @@ pub enum Part {
     Soak,
     /// Each requirement of docs/security.md, and each fault of docs/operations.md, has a test with its number
     Requirements,
-    /// Deployments that succeed, fail or are rolled back, against a simulation of AWS, and the commands of docs/deploying.md:
+    /// Deployments that succeed, fail or are rolled back, against a local stand-in for AWS, and the commands of docs/deploying.md:
     /// cargo delivery rehearse
     Delivery,
     /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package

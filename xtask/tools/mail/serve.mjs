@@ -1,4 +1,4 @@
-// Runs the local SES on 127.0.0.1, with inbox.html in place of its own page. Its argument is the port. `/store?to=<address>` is the list of mails
+// Runs the stand-in for SES on 127.0.0.1, with inbox.html in place of its own page. Its argument is the port. `/store?to=<address>` is the list of mails
 // to one address: during all tests the server gets thousands of mails, so that the whole store is many megabytes.
 //
 // The package's own page shows each mail in a frame, and a link opens inside this frame. The page for a new password cannot be shown in a frame,
