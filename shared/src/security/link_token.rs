@@ -1,4 +1,4 @@
-//! Reset tokens. They are random, and the database stores only their hash.
+//! Tokens of links in mails, and `mfa_token`s. They are random, and the database stores only their hash.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use super::policy::LINK_TOKEN_BYTES;
 
-/// The secret in the link of a reset mail.
+/// The secret in a link of a mail, or the token of a sign-in that waits for a second factor.
 pub struct LinkToken(SecretSlice<u8>);
 
 impl LinkToken {
@@ -20,7 +20,7 @@ impl LinkToken {
         Self(bytes.into())
     }
 
-    /// Reads a token from a link. `None` if the text does not have the length or the characters of a reset token.
+    /// Reads a token. `None` if the text does not have the length or the characters of one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
