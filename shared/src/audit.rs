@@ -20,7 +20,7 @@ pub enum Event {
     RefreshReused,
     /// The user ended a session.
     SignedOut,
-    /// The user of a session proved the password again.
+    /// The user of a session proved the password or a second factor again.
     Reauthenticated,
     /// The user ended one session by its id.
     SessionEnded,

@@ -34,7 +34,7 @@ pub enum ApiError {
     InvalidCredentials,
     /// A wrong password in a request that has a valid access token.
     WrongPassword,
-    /// An action that requires that the user has proved the password within [`crate::security::policy::AUTHENTICATION_AGE`].
+    /// An action that requires that the user has proved the password or a second factor within [`crate::security::policy::AUTHENTICATION_AGE`].
     ReauthenticationRequired {
         /// Whether the account has a second factor, so that the proof must include one.
         with_second_factor: bool,

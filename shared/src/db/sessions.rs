@@ -1,4 +1,4 @@
-//! The table `sessions`: one row for each sign-in.
+//! The table `sessions`: one row for each session.
 
 use std::time::Duration;
 

@@ -130,7 +130,7 @@ impl PresentedSession {
 /// A live session in DynamoDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableSession {
-    /// The user's credential version when it was opened.
+    /// The user's credential version when it was opened, or when a change of second factors last gave it a new one.
     pub version: i32,
     /// When its user last signed in or reauthenticated.
     pub auth_time: UnixMillis,

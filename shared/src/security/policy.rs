@@ -83,8 +83,8 @@ pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
 /// How long other services may cache the public keys. API Gateway caches them for up to two hours, whatever this value is.
 pub const PUBLIC_KEYS_CACHED: Duration = Duration::from_mins(5);
-/// How long after a user has proved the password a session may do sensitive actions, such as changing the address (OWASP ASVS 7.5.1). A refresh does
-/// not extend it. The challenge of RFC 9470 names it as `max_age`.
+/// How long after a user has proved the password or a second factor a session may do sensitive actions, such as changing the address (OWASP ASVS
+/// 7.5.1). A refresh does not extend it. The challenge of RFC 9470 names it as `max_age`.
 pub const AUTHENTICATION_AGE: Duration = Duration::from_mins(10);
 /// How far the clock of the issuer of a token may be ahead of the clock that checks `iat` and `nbf`. There is no tolerance for `exp`.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
@@ -118,8 +118,8 @@ pub const KEPT_MARK_LIFETIME: Duration = Duration::from_mins(1);
 /// How long an address stays claimed after a statement has given it to an account. It is longer than a statement takes. So a statement that began
 /// before that one ended sees the claim, although it does not see the account.
 pub const ADDRESS_CLAIM: Duration = Duration::from_secs(10);
-/// The minimum duration of an answer of forgot-password, if the attempt was counted, and of an answer to a request to change the address. SES usually
-/// needs less, so the time reveals nothing.
+/// The minimum duration of an answer of forgot-password, if the attempt was counted, of an answer to a request to change the address, and with
+/// `SIGNUP_TELLS=off` of an answer to a sign-up. SES usually needs less, so the time reveals nothing.
 pub const FORGOT_PASSWORD_MINIMUM_DURATION: Duration = Duration::from_secs(1);
 /// An attempt to send a mail, including the deletion of the sent mail from the outbox, must end this long before the minimum duration ends.
 /// Cancelling a slow deletion takes up to [`DATABASE_CANCEL`] more.

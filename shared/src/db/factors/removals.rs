@@ -16,7 +16,7 @@ use crate::{
 pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 1] = [&REMOVE];
 
 /// The higher credential version ends every session of the user. A sign-in with the removed factor at the same time opens no live session. The session of the request gets this
-/// version, too, so it stays live. With the last factor, the recovery codes go.
+/// version, too, so it stays live. With the last factor, the recovery codes are deleted.
 ///
 /// The link that undoes the factor keeps working. Otherwise a thief could add a factor, remove it and add another, and the owner's link would be useless.
 static REMOVE: Statement<9> = Statement {

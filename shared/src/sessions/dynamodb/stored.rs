@@ -66,7 +66,7 @@ impl PartitionContent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredSession {
     pub(super) id: SessionId,
-    /// The user's credential version when the session was opened.
+    /// The user's credential version when the session was opened, or when a change of second factors last gave the session a new one.
     pub(super) version: i32,
     pub(super) refresh_id: TokenId,
     pub(super) previous_refresh_id: Option<TokenId>,
@@ -74,7 +74,7 @@ pub(super) struct StoredSession {
     created_at: UnixMillis,
     expires_at: UnixTime,
     pub(super) source: Option<String>,
-    /// When the user last proved the password.
+    /// When the user last proved the password or a second factor.
     pub(super) auth_time: UnixMillis,
     /// How the user has authenticated.
     pub(super) methods: Methods,
