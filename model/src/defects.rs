@@ -3,7 +3,8 @@
 /// A defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Defect {
-    /// A reset raises the minimum version in DynamoDB before PostgreSQL commits the new version, and owes nothing.
+    /// A reset raises the minimum version in DynamoDB before PostgreSQL commits the new version, and writes no row into
+    /// `session_endings`.
     EndsBeforeCommit,
     /// A refresh token that was used once is theft, even a moment later.
     RetryIsTheft,

@@ -8,7 +8,7 @@ use crate::{
 /// The history of a state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct History {
-    /// Sessions that an answer has called ended.
+    /// Sessions that have ended according to an answer.
     pub ended: Vec<SessionId>,
     /// Accounts of which an answer has said that all sessions below this version have ended.
     pub ended_below: Vec<(AccountId, Version)>,
@@ -18,15 +18,15 @@ pub struct History {
     pub copied: Vec<SessionId>,
     /// Accounts that Ada has reset, with the credential version that the reset assigned.
     pub reset: Vec<(AccountId, Version)>,
-    /// Accounts that an answer has called kept.
+    /// Accounts that are kept according to an answer.
     pub kept: Vec<AccountId>,
     /// Sessions that were opened while their account had a factor.
     pub opened_with_factor: Vec<SessionId>,
     /// Requests that have removed factors, with the factors that each must remove.
     pub removals: Vec<(Random, Vec<FactorId>)>,
-    /// Factors that an answer has called removed.
+    /// Factors that are removed according to an answer.
     pub removed: Vec<FactorId>,
-    /// Sessions that were opened with a factor after an answer has called it removed.
+    /// Sessions that were opened with a factor after an answer has said that it was removed.
     pub opened_with_removed: Vec<SessionId>,
     /// The promises that a step has broken.
     pub broken: Vec<Broken>,

@@ -25,10 +25,12 @@ pub enum Broken {
     LinkOutlivedItsVersion(LinkKind),
 }
 
-/// What an answer has called ended serves nowhere.
-pub const ENDED_IS_ENDED: &str = "what an answer has called ended is accepted nowhere";
+/// A session that has ended according to an answer serves nowhere.
+pub const ENDED_IS_ENDED: &str =
+    "if an answer says that a session has ended, no endpoint accepts this session afterwards";
 /// RFC 9700 §4.14.2.
-pub const RETRY_IS_SAFE: &str = "a refresh token that is presented in time never ends its session";
+pub const RETRY_IS_SAFE: &str = "a refresh never ends the session if its token is the current one, or the previous one within the grace and before its \
+     successor is used";
 /// RFC 9700 §4.14.2.
 pub const THEFT_ENDS: &str = "a refresh token that is presented too late gets no tokens";
 /// Concurrent refreshes of one session take effect one after the other.
@@ -52,7 +54,7 @@ pub const KEPT_OR_ERASED: &str = "a kept account is not erased, and no session o
 pub const FACTORS_SHOWN: &str =
     "no session is accepted without a second factor if its account had one when the session was opened";
 /// A removal, and the link in the notice about a new factor.
-pub const REMOVED_IS_REMOVED: &str = "a factor that an answer has called removed signs nobody in";
+pub const REMOVED_IS_REMOVED: &str = "nobody can sign in with a factor after an answer has said that it was removed";
 
 /// What the contract allows, and a reader may not expect: a request that is still on its way, when its client has already used the successor of its
 /// token, presents an old token.
