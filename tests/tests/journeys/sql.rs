@@ -36,7 +36,7 @@ async fn the_role_of_the_functions_has_no_privilege_it_does_not_need() {
         "ALTER TABLE throttle OWNER TO current_user",
         "ALTER ROLE current_user SUPERUSER",
         "DROP TABLE throttle",
-        "DROP INDEX users_email_lower_key",
+        "DROP INDEX users_email_ascii_key",
         "TRUNCATE throttle",
         "TRUNCATE users CASCADE",
         "UPDATE users SET id = 7",

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tests::{Stack, database::TestDatabase};
 
 /// All migrations, in order.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     "V1__accounts_and_sessions",
     "V2__outbox",
     "V3__addresses_compared_by_ascii",
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 11] = [
     "V9__reset_tokens_of_one_address",
     "V10__second_factors",
     "V11__passkeys",
+    "V12__indexes_of_earlier_code",
 ];
 
 /// All tables of a migrated database.

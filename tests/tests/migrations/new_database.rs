@@ -35,6 +35,8 @@ async fn a_database_of_version_1_is_migrated_with_its_accounts_and_sessions() {
             DROP INDEX password_resets_expires_at_idx;
             DROP INDEX users_email_ascii_key;
             DROP INDEX sessions_user_id_source_idx;
+            CREATE INDEX sessions_user_id_idx ON sessions (user_id);
+            CREATE UNIQUE INDEX users_email_lower_key ON users (lower(email));
             ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;
             ALTER TABLE sessions DROP COLUMN auth_time, DROP COLUMN user_agent, DROP COLUMN amr;
             DELETE FROM refinery_schema_history WHERE version > 1",
@@ -120,7 +122,19 @@ async fn two_accounts_cannot_have_addresses_that_differ_only_in_case() {
     let insert = "INSERT INTO users (name, email, password) VALUES ('Ada', $1, '-')";
     client.execute(insert, &[&"Ada@Example.com"]).await.unwrap();
     let refused = client.execute(insert, &[&"aDA@eXAMPLE.COM"]).await.unwrap_err();
-    assert_eq!(refused.as_db_error().and_then(|db| db.constraint()), Some("users_email_lower_key"));
+    assert_eq!(refused.as_db_error().and_then(|db| db.constraint()), Some("users_email_ascii_key"));
+}
+
+/// PostgreSQL can use the longer index instead, and every change of a row would write to both.
+#[tokio::test]
+async fn no_index_has_only_the_first_columns_of_another() {
+    let stack = Stack::start().await;
+    let redundant = "
+        SELECT coalesce(string_agg(shorter.indexrelid::regclass::text, ' '), '')
+        FROM pg_index shorter JOIN pg_index longer USING (indrelid) JOIN pg_class c ON c.oid = indrelid
+        WHERE c.relnamespace = 'public'::regnamespace AND NOT shorter.indisunique AND shorter.indexprs IS NULL
+            AND shorter.indexrelid <> longer.indexrelid AND longer.indkey::text || ' ' LIKE shorter.indkey::text || ' %'";
+    assert_eq!(stack.sql_text(redundant).await, "");
 }
 
 #[tokio::test]

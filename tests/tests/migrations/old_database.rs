@@ -194,7 +194,7 @@ async fn the_address_of_an_old_user_cannot_be_taken_in_another_case() {
         let mut lower_case = ADA;
         lower_case.email = "ada@example.com";
         let refused = schema.sign_up(&stack.database.connect().await, lower_case).await.unwrap_err();
-        assert_eq!(refused.as_db_error().and_then(|db| db.constraint()), Some("users_email_lower_key"));
+        assert_eq!(refused.as_db_error().and_then(|db| db.constraint()), Some("users_email_ascii_key"));
     }
 }
 

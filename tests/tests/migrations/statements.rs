@@ -19,6 +19,8 @@ const BACK_TO_VERSION_4: &str = "
     ALTER TABLE password_resets DROP COLUMN redeemed_at, DROP COLUMN email, DROP COLUMN credential_version;
     ALTER TABLE users DROP COLUMN locale, DROP COLUMN email_verified_at;
     ALTER TABLE sessions DROP COLUMN auth_time, DROP COLUMN user_agent, DROP COLUMN amr;
+    CREATE INDEX sessions_user_id_idx ON sessions (user_id);
+    CREATE UNIQUE INDEX users_email_lower_key ON users (lower(email));
     DELETE FROM refinery_schema_history WHERE version > 4";
 
 async fn prepare_all(stack: &Stack) {
