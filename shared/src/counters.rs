@@ -48,7 +48,7 @@ pub trait Counters: Send + Sync {
     ) -> Result<Option<CountedSignIn>, NotCounted>;
 
     /// Completes the counting of an attempt to sign in, whatever its password, or refuses the attempt. May run while the password is verified.
-    /// Returns the counters for [`Self::forgive_sign_in`].
+    /// Returns the counters for [`Self::record_success`].
     async fn complete_sign_in_count(
         &self,
         counted: &CountedSignIn,
@@ -80,13 +80,13 @@ pub trait Counters: Send + Sync {
     fn are_in_database(&self) -> bool;
 
     /// Undoes the counting of an attempt to sign in that succeeded, and clears the earlier failures of the account.
-    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
+    async fn record_success(&self, counters: &SignInCounters) -> Result<(), DbError>;
 
     /// Undoes the counting of an attempt to sign in with the right password that needs a second factor. Earlier failures stay counted.
-    async fn take_back_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
+    async fn uncount_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError>;
 
-    /// Clears the earlier failures of the account after the second factor, which follows [`Self::take_back_sign_in`].
-    async fn forget_failures(&self, counters: &SignInCounters) -> Result<(), DbError>;
+    /// Clears the earlier failures of the account after the second factor, which follows [`Self::uncount_sign_in`].
+    async fn clear_failures(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 
 /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. The counters are in that table if there is one, else in the

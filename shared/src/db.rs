@@ -56,7 +56,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum DbError {
     /// The database cannot be reached, does not answer in time, or is too busy. The client should try again.
     #[error("the database is not available: {0}")]
-    Away(#[source] Cause),
+    Unavailable(#[source] Cause),
     /// The database refused the statement, because of a defect or a schema of another version.
     #[error("the statement failed: {0}")]
     Failed(#[source] Cause),
@@ -169,7 +169,9 @@ impl Database {
                     sleep(Duration::from_millis(5) * connections).await;
                     connections += 1;
                 }
-                Err(Failure::Disconnected(cause) | Failure::Away(cause)) => return Err(DbError::Away(cause)),
+                Err(Failure::Disconnected(cause) | Failure::Unavailable(cause)) => {
+                    return Err(DbError::Unavailable(cause));
+                }
                 Err(Failure::Defect(cause)) => return Err(DbError::Failed(cause)),
                 // The run on the dead connection may have committed after this run took its snapshot. One more run sees the committed rows.
                 Ok(rows) if rows.is_empty() && connections > 1 && !ran_again => ran_again = true,
@@ -211,7 +213,7 @@ impl Database {
                 result => return Ok(result),
             }
         }
-        Err(DbError::Away("other requests keep changing the account".into()))
+        Err(DbError::Unavailable("other requests keep changing the account".into()))
     }
 
     async fn run(
@@ -223,12 +225,12 @@ impl Database {
         let client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
             Ok(Err(PoolError::Backend(problem))) => return Err(Failure::of_connecting(&problem)),
-            Ok(Err(problem)) => return Err(Failure::Away(problem.into())),
-            Err(_) => return Err(Failure::Away("PostgreSQL accepted no connection in time".into())),
+            Ok(Err(problem)) => return Err(Failure::Unavailable(problem.into())),
+            Err(_) => return Err(Failure::Unavailable("PostgreSQL accepted no connection in time".into())),
         };
         // `timeout_at` would begin the statement even if no time is left for it.
         if Instant::now() >= deadline {
-            return Err(Failure::Away("no time is left for the statement".into()));
+            return Err(Failure::Unavailable("no time is left for the statement".into()));
         }
         let rows = async {
             match &self.prepared {
@@ -250,7 +252,7 @@ impl Database {
                 // The caller does not wait any longer, so the statement must not take effect later, or continue to wait for a lock.
                 let _ = timeout(policy::DATABASE_CANCEL, client.cancel_token().cancel_query(self.tls.clone())).await;
                 discard(client);
-                Err(Failure::Away("PostgreSQL did not answer in time".into()))
+                Err(Failure::Unavailable("PostgreSQL did not answer in time".into()))
             }
         }
     }
@@ -281,7 +283,7 @@ async fn wait_to_retry(
 ) -> Result<(), DbError> {
     let pause = backoff(pauses, *failures);
     if Instant::now() + pause >= deadline {
-        return Err(DbError::Away(cause));
+        return Err(DbError::Unavailable(cause));
     }
     if *failures == 0 {
         tracing::warn!(%cause, "{why}");
@@ -307,7 +309,7 @@ enum Failure {
     /// Its connection died, or its server is shutting down. It should run again on another connection.
     Disconnected(Cause),
     /// The database is not available.
-    Away(Cause),
+    Unavailable(Cause),
     /// The statement itself is wrong.
     Defect(Cause),
 }
@@ -316,7 +318,7 @@ impl Failure {
     fn of_connecting(problem: &tokio_postgres::Error) -> Self {
         let cause = Box::new(LoggedError::from(problem));
         let is_full = problem.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
-        if is_full { Self::NoConnection(cause) } else { Self::Away(cause) }
+        if is_full { Self::NoConnection(cause) } else { Self::Unavailable(cause) }
     }
 }
 
@@ -334,9 +336,9 @@ impl From<tokio_postgres::Error> for Failure {
         match error.code() {
             Some(code) if conflicted.contains(code) => Self::Conflict(cause),
             Some(code) if disconnected.contains(code) => Self::Disconnected(cause),
-            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Away(cause),
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Self::Unavailable(cause),
             // 08: connection exception, from a pooler. 53: insufficient resources. 57: operator intervention, such as a statement timeout.
-            Some(code) if ["08", "53", "57"].contains(&&code.code()[..2]) => Self::Away(cause),
+            Some(code) if ["08", "53", "57"].contains(&&code.code()[..2]) => Self::Unavailable(cause),
             None if error.is_closed() || is_io(&error) => Self::Disconnected(cause),
             _ => Self::Defect(cause),
         }
@@ -372,7 +374,7 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 impl DbError {
     /// PostgreSQL's code for the error, if PostgreSQL reported it.
     fn code(&self) -> Option<&SqlState> {
-        let (Self::Away(cause) | Self::Failed(cause)) = self;
+        let (Self::Unavailable(cause) | Self::Failed(cause)) = self;
         cause.downcast_ref::<LoggedError>()?.code.as_ref()
     }
 

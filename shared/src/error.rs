@@ -258,7 +258,7 @@ impl From<Rule> for ApiError {
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Away(cause) => Self::ServiceUnavailable(cause),
+            DbError::Unavailable(cause) => Self::ServiceUnavailable(cause),
             DbError::Failed(cause) => Self::Internal(cause),
         }
     }

@@ -129,7 +129,7 @@ impl PasswordProofs {
         let counters = self.verify_counted(counted, account, request, password).await?;
         let counters = counters.ok_or(ApiError::InvalidCredentials)?;
         if !self.counters.are_in_database() {
-            self.counters.forgive_sign_in(&counters).await?;
+            self.counters.record_success(&counters).await?;
         }
         Ok(LinkProof { user: account.user.clone(), counters })
     }
@@ -146,33 +146,33 @@ impl PasswordProofs {
         request: &Request,
     ) -> Result<(), ApiError> {
         let counted = async { Ok(self.counters.count_new_password(started.counted_as, request.arrived_at()).await?) };
-        // The password is right, so its attempt is forgiven even if the limit refuses the new password.
-        let (counted, forgiven) = tokio::join!(counted, self.forgive_in_table(proof));
-        forgiven.and(counted)
+        // The password is right, so its attempt is no longer counted even if the limit refuses the new password.
+        let (counted, recorded) = tokio::join!(counted, self.record_success_in_table(proof));
+        recorded.and(counted)
     }
 
     /// Undoes the counting of a successful attempt in DynamoDB. If the counters are in PostgreSQL, the statement that uses the proof does it.
     ///
     /// # Errors
     /// If DynamoDB fails.
-    pub async fn forgive_in_table(&self, proof: &Proof) -> Result<(), ApiError> {
-        if self.counters.are_in_database() { Ok(()) } else { self.forgive(proof).await }
+    pub async fn record_success_in_table(&self, proof: &Proof) -> Result<(), ApiError> {
+        if self.counters.are_in_database() { Ok(()) } else { self.record_success(proof).await }
     }
 
     /// Undoes the counting of an attempt with the right password that needs a second factor. Earlier failures stay counted.
     ///
     /// # Errors
     /// If the store of the counters fails.
-    pub async fn take_back(&self, proof: &Proof) -> Result<(), ApiError> {
-        Ok(self.counters.take_back_sign_in(&proof.counters).await?)
+    pub async fn uncount(&self, proof: &Proof) -> Result<(), ApiError> {
+        Ok(self.counters.uncount_sign_in(&proof.counters).await?)
     }
 
     /// Undoes the counting of a successful attempt whose proof is not used.
     ///
     /// # Errors
     /// If the store of the counters fails.
-    pub async fn forgive(&self, proof: &Proof) -> Result<(), ApiError> {
-        Ok(self.counters.forgive_sign_in(&proof.counters).await?)
+    pub async fn record_success(&self, proof: &Proof) -> Result<(), ApiError> {
+        Ok(self.counters.record_success(&proof.counters).await?)
     }
 }
 

@@ -115,7 +115,7 @@ impl Sessions {
     }
 
     /// Opens a session for a user who has proved the password of this account, and returns its tokens. `database` contains the account. If sessions
-    /// are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `forgive`.
+    /// are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `counters_to_clear`.
     ///
     /// # Errors
     /// [`ApiError::SecondFactorRequired`] if the account has a second factor. [`ApiError::InvalidCredentials`] if the user's credentials have changed
@@ -125,10 +125,11 @@ impl Sessions {
         request: &Request,
         database: &Database,
         account: &Account,
-        forgive: Option<&SignInCounters>,
+        counters_to_clear: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
         let needs_factor = account.factors.any();
-        self.open_with_methods(request, database, &account.user, Methods::PASSWORD, needs_factor, forgive).await
+        self.open_with_methods(request, database, &account.user, Methods::PASSWORD, needs_factor, counters_to_clear)
+            .await
     }
 
     /// Opens a session for a user who has authenticated with these methods, which must include a second factor.
@@ -155,7 +156,7 @@ impl Sessions {
         user: &User,
         methods: Methods,
         needs_factor: bool,
-        forgive: Option<&SignInCounters>,
+        counters_to_clear: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
         require_factor(needs_factor, methods)?;
         let mut rng = request.rng();
@@ -170,7 +171,7 @@ impl Sessions {
             lifetime: self.lifetime,
         };
         let opened = match &self.store {
-            Store::PostgreSql(database) => sessions::open(database, new, forgive).await?,
+            Store::PostgreSql(database) => sessions::open(database, new, counters_to_clear).await?,
             Store::DynamoDb(table) => match table.open(new, request.arrived_at()).await? {
                 Opened::Open(session) => Some(session),
                 Opened::Outdated { minimum_version } => {
@@ -385,11 +386,13 @@ impl Sessions {
         session: PresentedSession,
         user: &User,
         shown: Methods,
-        forgive: Option<&SignInCounters>,
+        counters_to_clear: Option<&SignInCounters>,
     ) -> Result<TokenReply, ApiError> {
         let version = user.credential_version;
         let renewed = match (&self.store, session.in_table) {
-            (Store::PostgreSql(database), _) => sessions::renew(database, session, version, shown, forgive).await?,
+            (Store::PostgreSql(database), _) => {
+                sessions::renew(database, session, version, shown, counters_to_clear).await?
+            }
             (Store::DynamoDb(_), None) => None,
             (Store::DynamoDb(table), Some(found)) => {
                 let now = request.arrived_at().max(found.auth_time);

@@ -106,7 +106,7 @@ impl StateTable {
         let wanted = wanted.map_err(|problem| DbError::Failed(problem.into()))?;
         let found = self.client.batch_get_item().request_items(&self.name, wanted).send().await.map_err(away)?;
         if found.unprocessed_keys().is_some_and(|unread| !unread.is_empty()) {
-            return Err(DbError::Away("the state table is too busy".into()));
+            return Err(DbError::Unavailable("the state table is too busy".into()));
         }
         let items = found.responses.unwrap_or_default().remove(&self.name).unwrap_or_default();
         let mut items: Vec<_> = items.into_iter().map(Item).collect();
@@ -237,7 +237,7 @@ pub(crate) fn within<T, E: From<DbError>>(
     async {
         tokio::time::timeout_at(deadline::at_most(policy::STATE_DEADLINE), work)
             .await
-            .unwrap_or_else(|_| Err(DbError::Away("DynamoDB did not answer in time".into()).into()))
+            .unwrap_or_else(|_| Err(DbError::Unavailable("DynamoDB did not answer in time".into()).into()))
     }
 }
 
@@ -248,7 +248,7 @@ where
 {
     match problem.as_service_error() {
         // Only the code is kept, because a message may quote the request.
-        Some(refusal) => DbError::Away(format!("DynamoDB says {}", refusal.code().unwrap_or("unknown")).into()),
-        None => DbError::Away(Box::new(problem)),
+        Some(refusal) => DbError::Unavailable(format!("DynamoDB says {}", refusal.code().unwrap_or("unknown")).into()),
+        None => DbError::Unavailable(Box::new(problem)),
     }
 }

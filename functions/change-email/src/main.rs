@@ -111,7 +111,7 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
         undo: &undo.hash(),
         undo_page: &undo_page,
         mail,
-        forgive: &proof.counters,
+        counters_to_clear: &proof.counters,
     };
     let earlier = email_changes::change(&app.database, change).await?.ok_or(ApiError::InvalidOrExpiredToken)?;
     audit::record(Event::EmailChanged, Some(proof.user.id));

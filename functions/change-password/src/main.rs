@@ -49,13 +49,13 @@ async fn change(
     if proof.factors.any()
         && let Err(refusal) = app.sessions.authenticate_fresh(request).await
     {
-        app.proofs.take_back(&proof).await?;
+        app.proofs.uncount(&proof).await?;
         return Err(refusal);
     }
     let new = match app.rules.accept(&passwords.new, &user.name, &user.email) {
         Ok(new) => new,
         Err(rule) => {
-            app.proofs.forgive(&proof).await?;
+            app.proofs.record_success(&proof).await?;
             return Err(rule.into());
         }
     };
@@ -85,12 +85,12 @@ async fn complete(
     };
     match app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await {
         Ok(tokens) => {
-            app.proofs.forgive_in_table(&proof).await?;
+            app.proofs.record_success_in_table(&proof).await?;
             audit::record(Event::SignedIn, Some(proof.user.id));
             Ok(tokens)
         }
         Err(refusal) => {
-            app.proofs.take_back(&proof).await?;
+            app.proofs.uncount(&proof).await?;
             Err(refusal)
         }
     }

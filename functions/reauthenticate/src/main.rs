@@ -59,10 +59,11 @@ async fn by_password(app: &App, request: &Request, password: &str) -> Result<Tok
     let started = app.proofs.begin(&app.sessions, request, false).await?;
     let proof = app.proofs.verify(&started, request, password).await?;
     if proof.factors.any() {
-        app.proofs.take_back(&proof).await?;
+        app.proofs.uncount(&proof).await?;
         return Err(ApiError::SecondFactorRequired);
     }
-    let (tokens, ()) = tokio::try_join!(app.sessions.renew(request, &proof), app.proofs.forgive_in_table(&proof))?;
+    let (tokens, ()) =
+        tokio::try_join!(app.sessions.renew(request, &proof), app.proofs.record_success_in_table(&proof))?;
     Ok(tokens)
 }
 

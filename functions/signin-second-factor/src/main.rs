@@ -28,7 +28,7 @@ async fn signin_second_factor(app: &App, request: Request) -> Result<Reply, ApiE
     let ShownFactor { user, methods, recovery_codes_left } = shown;
     let counters = SignInCounters::of(&user, &request.source());
     let open = app.sessions.open_with_factor(&request, &app.database, &user, Methods::PASSWORD.and(methods));
-    let (tokens, forgotten) = tokio::join!(open, app.counters.forget_failures(&counters));
+    let (tokens, forgotten) = tokio::join!(open, app.counters.clear_failures(&counters));
     let tokens = tokens?;
     // The session is open, so its tokens must not be lost. The failures stay counted.
     if let Err(problem) = forgotten {

@@ -76,7 +76,7 @@ async fn ask_for_second_factor(
     let token = LinkToken::random(&mut request.rng());
     let hash = token.hash();
     let issue = attempts::issue(&app.database, &hash, user, app.passkeys.as_ref().map(Passkeys::rp_id));
-    let (others, uncounted) = tokio::join!(issue, app.counters.take_back_sign_in(counters));
+    let (others, uncounted) = tokio::join!(issue, app.counters.uncount_sign_in(counters));
     uncounted?;
     let others = others?.ok_or(ApiError::InvalidCredentials)?;
     audit::record(Event::SecondFactorRequired, Some(user.id));
@@ -119,8 +119,8 @@ async fn open_session(
     if app.counters.are_in_database() {
         return app.sessions.open(request, &app.database, account, Some(counters)).await;
     }
-    let forgive = async { Ok(app.counters.forgive_sign_in(counters).await?) };
-    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, account, None), forgive)?;
+    let recorded = async { Ok(app.counters.record_success(counters).await?) };
+    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, account, None), recorded)?;
     Ok(tokens)
 }
 

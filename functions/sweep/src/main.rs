@@ -68,7 +68,7 @@ async fn sweep_tables(app: &App, invocation: &Scheduled) -> Result<Report, DbErr
     for table in ExpiringTable::OF_FACTORS {
         report.factor_rows_deleted += delete(app, table).await?;
     }
-    app.endings.forget_old().await?;
+    app.endings.delete_old().await?;
     report.mails_owed = outbox::count(&app.database).await?;
     report.sessions_owed = app.endings.count_owed().await?;
 
@@ -155,7 +155,7 @@ async fn erase_accounts(app: &App, report: &mut Report) -> Result<Option<DbError
             Ok(is_erased) => report.accounts_erased += u32::from(is_erased),
             Err(problem) => {
                 error!(user_id = account.user.0, %problem, "an account could not be erased, and is erased by a later sweep");
-                outages += usize::from(matches!(problem, DbError::Away(_)));
+                outages += usize::from(matches!(problem, DbError::Unavailable(_)));
                 last_failure = Some(problem);
             }
         }

@@ -157,7 +157,7 @@ impl DynamoDbCounters {
     }
 
     /// Takes back [`Self::count_with_waits`], unless another attempt has been counted since.
-    async fn take_back(&self, counter: CounterKey, before: &Item) -> Result<(), DbError> {
+    async fn uncount(&self, counter: CounterKey, before: &Item) -> Result<(), DbError> {
         let values = [
             (":before", attempts(before)),
             (":blocked_until", before.number("blocked_until").unwrap_or(0)),
@@ -199,7 +199,7 @@ impl DynamoDbCounters {
             outcome = self.count_up_to(session, limit, Memory::Window, now.seconds()).await;
         }
         if outcome.is_err() {
-            self.take_back(counters.both, &before).await?;
+            self.uncount(counters.both, &before).await?;
         }
         outcome
     }
@@ -311,7 +311,7 @@ impl Counters for DynamoDbCounters {
         false
     }
 
-    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+    async fn record_success(&self, counters: &SignInCounters) -> Result<(), DbError> {
         let (both, account) = (key(counters.both), key(counters.account));
         let uncount =
             self.update(counters.source, "ADD attempts :less", "attempts > :none", &[(":less", -1), (":none", 0)]);
@@ -327,7 +327,7 @@ impl Counters for DynamoDbCounters {
         within(all).await
     }
 
-    async fn take_back_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+    async fn uncount_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
         let values = [(":less", -1), (":none", 0)];
         let counted = "attempts > :none";
         let both = self.update(counters.both, "SET blocked_until = :none ADD attempts :less", counted, &values);
@@ -354,7 +354,7 @@ impl Counters for DynamoDbCounters {
         within(async { tokio::try_join!(both, source, account, session).map(drop) }).await
     }
 
-    async fn forget_failures(&self, counters: &SignInCounters) -> Result<(), DbError> {
+    async fn clear_failures(&self, counters: &SignInCounters) -> Result<(), DbError> {
         let (both, account) = (key(counters.both), key(counters.account));
         within(async { tokio::try_join!(self.table.delete(&both), self.table.delete(&account)).map(drop) }).await
     }
@@ -406,5 +406,5 @@ fn key(counter: CounterKey) -> Key {
 }
 
 fn contended() -> NotCounted {
-    DbError::Away("a counter of the state table changed too often".into()).into()
+    DbError::Unavailable("a counter of the state table changed too often".into()).into()
 }

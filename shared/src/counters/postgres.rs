@@ -64,15 +64,15 @@ impl Counters for Database {
         true
     }
 
-    async fn forgive_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
-        throttle::forgive(self, counters).await
+    async fn record_success(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        throttle::record_success(self, counters).await
     }
 
-    async fn take_back_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
-        throttle::take_back(self, counters).await
+    async fn uncount_sign_in(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        throttle::uncount(self, counters).await
     }
 
-    async fn forget_failures(&self, counters: &SignInCounters) -> Result<(), DbError> {
-        throttle::forget(self, counters).await
+    async fn clear_failures(&self, counters: &SignInCounters) -> Result<(), DbError> {
+        throttle::clear_failures(self, counters).await
     }
 }

@@ -224,7 +224,7 @@ fn requested(row: &Row) -> Requested {
 /// this order.
 ///
 /// Notices that are still owed go to the address that is replaced, and no later notice replaces them. Else a thief could change the address so that
-/// the owner does not get them. The password was right, so its attempt is forgiven even if the address is taken.
+/// the owner does not get them. The password was right, so its attempt is no longer counted even if the address is taken.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds the change by its id.
 static CHANGE: Statement<13> = Statement {
@@ -306,13 +306,13 @@ pub struct EmailChange<'a> {
     /// The id of the first attempt to send this link.
     pub mail: MailId,
     /// The counters of the attempt to prove the password.
-    pub forgive: &'a SignInCounters,
+    pub counters_to_clear: &'a SignInCounters,
 }
 
 /// Changes the address, and returns the one that it replaces, where the link that undoes the change is owed. Sessions stay live. `None` if the token
 /// is not valid any more, or if the new address has been taken.
 pub async fn change(db: &Database, change: EmailChange<'_>) -> Result<Option<String>, DbError> {
-    let EmailChange { token, user, id, undo, undo_page, mail, forgive } = change;
+    let EmailChange { token, user, id, undo, undo_page, mail, counters_to_clear } = change;
     let values = [
         &token.as_bytes() as _,
         &user.id.0 as _,
@@ -323,10 +323,10 @@ pub async fn change(db: &Database, change: EmailChange<'_>) -> Result<Option<Str
         &seconds(policy::MAIL_FIRST_RETRY) as _,
         &seconds(policy::EMAIL_UNDO_LIFETIME) as _,
         &seconds(policy::ADDRESS_CLAIM) as _,
-        &forgive.both.as_bytes() as _,
-        &forgive.source.as_bytes() as _,
-        &forgive.account.as_bytes() as _,
-        &forgive.session.as_ref().map(CounterKey::as_bytes) as _,
+        &counters_to_clear.both.as_bytes() as _,
+        &counters_to_clear.source.as_bytes() as _,
+        &counters_to_clear.account.as_bytes() as _,
+        &counters_to_clear.session.as_ref().map(CounterKey::as_bytes) as _,
     ];
     match db.query_opt(&CHANGE, values).await {
         // Only somebody who writes `users` without a claim can take the address meanwhile, for example a person with a database client.

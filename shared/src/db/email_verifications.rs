@@ -330,13 +330,13 @@ static VERIFY_BY_LINK: Statement<8> = Statement {
 };
 
 /// Uses a link up and verifies the address of the account, if the account still has the credential version under which the password was verified.
-/// Undoes the counting of the attempt in the counters `forgive`. `mark` is a new hash. Returns whether the address is verified.
+/// Undoes the counting of the attempt in the counters `counters_to_clear`. `mark` is a new hash. Returns whether the address is verified.
 pub async fn verify_by_link(
     db: &Database,
     token: &LinkTokenHash,
     user: &User,
     mark: &LinkTokenHash,
-    forgive: &SignInCounters,
+    counters_to_clear: &SignInCounters,
 ) -> Result<bool, DbError> {
     let values = [
         &token.as_bytes() as _,
@@ -344,9 +344,9 @@ pub async fn verify_by_link(
         &user.credential_version as _,
         &mark.as_bytes() as _,
         &seconds(policy::USED_PROOF_KEPT) as _,
-        &forgive.both.as_bytes() as _,
-        &forgive.source.as_bytes() as _,
-        &forgive.account.as_bytes() as _,
+        &counters_to_clear.both.as_bytes() as _,
+        &counters_to_clear.source.as_bytes() as _,
+        &counters_to_clear.account.as_bytes() as _,
     ];
     Ok(db.query_opt(&VERIFY_BY_LINK, values).await?.is_some())
 }

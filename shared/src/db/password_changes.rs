@@ -108,7 +108,7 @@ pub struct PasswordChange<'a> {
     /// The session that replaces the presented one, if sessions are in PostgreSQL.
     pub replacement: Replacement<'a>,
     /// The counters of the attempt.
-    pub forgive: &'a SignInCounters,
+    pub counters_to_clear: &'a SignInCounters,
 }
 
 /// A session that replaces another one of the same user. It inherits `auth_time`.
@@ -139,7 +139,7 @@ pub struct PasswordChanged {
 /// Also writes that the sessions in DynamoDB must end. `None` if the presented session is not live (if sessions are in DynamoDB: if the credentials
 /// have changed since it was found live).
 pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<PasswordChanged>, DbError> {
-    let PasswordChange { session, hash, notice, replacement: new, forgive } = change;
+    let PasswordChange { session, hash, notice, replacement: new, counters_to_clear } = change;
     let (user, limit) = (session.user_id, policy::NEW_PASSWORDS_OF_ACCOUNT);
     let of_mailbox = policy::ACCOUNT_MAILS_TO_UNPROVED_MAILBOX;
     let attempt = ProofAttempt { user, session: session.session_id, sets_password: true };
@@ -157,10 +157,10 @@ pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<
         &seconds(new.lifetime) as _,
         &new.source.as_str() as _,
         &new.user_agent as _,
-        &forgive.both.as_bytes() as _,
-        &forgive.source.as_bytes() as _,
-        &forgive.account.as_bytes() as _,
-        &forgive.session.as_ref().map(CounterKey::as_bytes) as _,
+        &counters_to_clear.both.as_bytes() as _,
+        &counters_to_clear.source.as_bytes() as _,
+        &counters_to_clear.account.as_bytes() as _,
+        &counters_to_clear.session.as_ref().map(CounterKey::as_bytes) as _,
         &new_passwords.as_ref().map(CounterKey::as_bytes) as _,
         &limit.attempts as _,
         &seconds(limit.window) as _,

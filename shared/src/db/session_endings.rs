@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 5] = [&NEXT, &SETTLE, &COUNT, &FORGET, &PASSWORD_WAS_CHANGED_IN];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 5] = [&NEXT, &SETTLE, &COUNT, &DELETE_OLD, &PASSWORD_WAS_CHANGED_IN];
 
 /// The part of a `WITH` that writes the debt for the rows of `$changed`, which have the `id` and the new `credential_version` of a user. It is also
 /// written while sessions are in PostgreSQL, because during a move to a table, another function may already have opened a session in the table.
@@ -79,15 +79,15 @@ pub async fn password_was_changed_in(db: &Database, user: &User, session: Sessio
     Ok(db.query_opt(&PASSWORD_WAS_CHANGED_IN, [&user.id.0, &user.credential_version, &session.0]).await?.is_some())
 }
 
-static FORGET: Statement<2> = Statement {
+static DELETE_OLD: Statement<2> = Statement {
     sql: delete_rows!("session_endings" where "owed_since <= now() - $2 * interval '1 second'"),
     types: [Type::INT8, Type::FLOAT8],
 };
 
 /// Deletes at most [`policy::SWEEP_BATCH`] debts that are older than [`policy::MOVE_OF_SESSIONS`]. Call it only while sessions are in PostgreSQL. The
 /// newer debts are kept, because sessions may be moving to a table.
-pub async fn forget(db: &Database) -> Result<(), DbError> {
-    db.query_one(&FORGET, [&policy::SWEEP_BATCH, &seconds(policy::MOVE_OF_SESSIONS)]).await.map(drop)
+pub async fn delete_old(db: &Database) -> Result<(), DbError> {
+    db.query_one(&DELETE_OLD, [&policy::SWEEP_BATCH, &seconds(policy::MOVE_OF_SESSIONS)]).await.map(drop)
 }
 
 static COUNT: Statement<0> = Statement { sql: "SELECT count(*) AS owed FROM session_endings", types: [] };

@@ -77,12 +77,12 @@ static OPEN: Statement<14> = Statement {
     ],
 };
 
-/// Opens a session, and undoes the counting of the sign-in in the counters `forgive`. `None` if the user's credential version has changed, or if the
+/// Opens a session, and undoes the counting of the sign-in in the counters `counters_to_clear`. `None` if the user's credential version has changed, or if the
 /// user does not exist any more.
 pub async fn open(
     db: &Database,
     new: NewSession<'_>,
-    forgive: Option<&SignInCounters>,
+    counters_to_clear: Option<&SignInCounters>,
 ) -> Result<Option<Session>, DbError> {
     let row = db
         .query_opt(
@@ -94,13 +94,13 @@ pub async fn open(
                 &new.user.credential_version,
                 &seconds(new.lifetime),
                 &new.source.as_str(),
-                &forgive.map(|counters| counters.both.as_bytes()),
-                &forgive.map(|counters| counters.source.as_bytes()),
-                &forgive.map(|counters| counters.account.as_bytes()),
+                &counters_to_clear.map(|counters| counters.both.as_bytes()),
+                &counters_to_clear.map(|counters| counters.source.as_bytes()),
+                &counters_to_clear.map(|counters| counters.account.as_bytes()),
                 &policy::SESSIONS_OF_ACCOUNT,
                 &policy::SESSIONS_EVICTED,
                 &new.user_agent,
-                &forgive.and_then(|counters| counters.session.as_ref()).map(CounterKey::as_bytes),
+                &counters_to_clear.and_then(|counters| counters.session.as_ref()).map(CounterKey::as_bytes),
                 &new.methods.to_stored(),
             ],
         )
@@ -246,23 +246,23 @@ static RENEW: Statement<8> = Statement {
     types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::INT4],
 };
 
-/// Records that the user of a session has authenticated again, with `shown`, and undoes the counting of the attempt in the counters `forgive`.
+/// Records that the user of a session has authenticated again, with `shown`, and undoes the counting of the attempt in the counters `counters_to_clear`.
 /// `version` is the credential version under which the proof was verified. `None` if the session has ended since then.
 pub async fn renew(
     db: &Database,
     session: PresentedSession,
     version: i32,
     shown: Methods,
-    forgive: Option<&SignInCounters>,
+    counters_to_clear: Option<&SignInCounters>,
 ) -> Result<Option<Session>, DbError> {
     let values = [
         &session.session_id.0 as _,
         &session.user_id.0 as _,
         &version as _,
-        &forgive.map(|counters| counters.both.as_bytes()) as _,
-        &forgive.map(|counters| counters.source.as_bytes()) as _,
-        &forgive.map(|counters| counters.account.as_bytes()) as _,
-        &forgive.and_then(|counters| counters.session.as_ref()).map(CounterKey::as_bytes) as _,
+        &counters_to_clear.map(|counters| counters.both.as_bytes()) as _,
+        &counters_to_clear.map(|counters| counters.source.as_bytes()) as _,
+        &counters_to_clear.map(|counters| counters.account.as_bytes()) as _,
+        &counters_to_clear.and_then(|counters| counters.session.as_ref()).map(CounterKey::as_bytes) as _,
         &shown.to_stored() as _,
     ];
     Ok(db.query_opt(&RENEW, values).await?.as_ref().map(self::session))

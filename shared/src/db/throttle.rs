@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&COUNT, &FORGIVE, &TAKE_BACK, &FORGET];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&COUNT, &RECORD_SUCCESS, &UNCOUNT, &CLEAR_FAILURES];
 
 /// An attempt to sign in that was allowed and counted.
 pub struct CountedSignIn {
@@ -114,7 +114,7 @@ macro_rules! clear_counters {
 }
 pub(super) use clear_counters;
 
-static FORGIVE: Statement<4> = Statement {
+static RECORD_SUCCESS: Statement<4> = Statement {
     sql: concat!(
         "WITH once AS (SELECT), ",
         clear_counters!("once", "$1", "$2", "$3", "$4"),
@@ -125,34 +125,34 @@ static FORGIVE: Statement<4> = Statement {
 
 /// Undoes the counting of an attempt to sign in that succeeded: clears the counters of the account, and decreases the counter of the source by
 /// one.
-pub async fn forgive(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
+pub async fn record_success(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
     let SignInCounters { both, source, account, session } = counters;
     let session = session.as_ref().map(CounterKey::as_bytes);
-    db.query_one(&FORGIVE, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes(), &session]).await.map(drop)
+    db.query_one(&RECORD_SUCCESS, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes(), &session]).await.map(drop)
 }
 
 /// Each row is locked after the previous one, in the order of [`COUNT_SIGN_IN`]. A full counter of the account stays as it is, because it does not count
 /// the attempts of the owner, so nothing must be undone.
-static TAKE_BACK: Statement<6> = Statement {
+static UNCOUNT: Statement<6> = Statement {
     sql: "
-    WITH both_taken_back AS (
+    WITH both_uncounted AS (
         UPDATE throttle t SET attempts = t.attempts - 1, blocked_until = NULL WHERE t.key = $1 AND t.attempts > 0 RETURNING t.key
-    ), source_taken_back AS (
+    ), source_uncounted AS (
         UPDATE throttle t SET attempts = t.attempts - 1
-        WHERE t.key = $2 AND t.attempts > 0 AND (SELECT count(*) FROM both_taken_back) >= 0 RETURNING t.key
-    ), account_taken_back AS (
+        WHERE t.key = $2 AND t.attempts > 0 AND (SELECT count(*) FROM both_uncounted) >= 0 RETURNING t.key
+    ), account_uncounted AS (
         UPDATE throttle t SET attempts = t.attempts - 1, expires_at = t.expires_at - $6 * interval '1 second'
-        WHERE t.key = $3 AND t.attempts > 0 AND t.attempts < $5 AND (SELECT count(*) FROM source_taken_back) >= 0 RETURNING t.key
-    ), session_taken_back AS (
+        WHERE t.key = $3 AND t.attempts > 0 AND t.attempts < $5 AND (SELECT count(*) FROM source_uncounted) >= 0 RETURNING t.key
+    ), session_uncounted AS (
         UPDATE throttle t SET attempts = t.attempts - 1
-        WHERE t.key = $4 AND t.attempts > 0 AND (SELECT count(*) FROM account_taken_back) >= 0 RETURNING t.key
+        WHERE t.key = $4 AND t.attempts > 0 AND (SELECT count(*) FROM account_uncounted) >= 0 RETURNING t.key
     )
-    SELECT count(*) AS taken_back FROM session_taken_back",
+    SELECT count(*) AS uncounted FROM session_uncounted",
     types: [Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::INT4, Type::FLOAT8],
 };
 
 /// Undoes the counting of an attempt to sign in with the right password that needs a second factor. Earlier failures stay counted.
-pub async fn take_back(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
+pub async fn uncount(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
     let SignInCounters { both, source, account, session } = counters;
     let session = session.as_ref().map(CounterKey::as_bytes);
     let values = [
@@ -163,10 +163,10 @@ pub async fn take_back(db: &Database, counters: &SignInCounters) -> Result<(), D
         &policy::SIGNIN_FAILURES_OF_ACCOUNT as _,
         &seconds(policy::SIGNIN_MEMORY_OF_ACCOUNT) as _,
     ];
-    db.query_one(&TAKE_BACK, values).await.map(drop)
+    db.query_one(&UNCOUNT, values).await.map(drop)
 }
 
-static FORGET: Statement<2> = Statement {
+static CLEAR_FAILURES: Statement<2> = Statement {
     sql: concat!(
         "WITH once AS (SELECT), ",
         clear_counters!("once", "$1", "NULL::bytea", "$2", "NULL::bytea"),
@@ -176,6 +176,6 @@ static FORGET: Statement<2> = Statement {
 };
 
 /// Clears the counters of failed sign-ins of an account, from this source and from all sources together.
-pub async fn forget(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
-    db.query_one(&FORGET, [&counters.both.as_bytes(), &counters.account.as_bytes()]).await.map(drop)
+pub async fn clear_failures(db: &Database, counters: &SignInCounters) -> Result<(), DbError> {
+    db.query_one(&CLEAR_FAILURES, [&counters.both.as_bytes(), &counters.account.as_bytes()]).await.map(drop)
 }

@@ -224,7 +224,7 @@ impl SessionTable {
                     Updated::Refused(changed) => read = changed.as_ref().and_then(StoredSession::read),
                 }
             }
-            Err(DbError::Away("a session of the state table changed too often".into()))
+            Err(DbError::Unavailable("a session of the state table changed too often".into()))
         })
         .await
     }

@@ -85,8 +85,8 @@ impl SessionEndings {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn forget_old(&self) -> Result<(), DbError> {
-        if self.are_in_table() { Ok(()) } else { session_endings::forget(&self.database).await }
+    pub async fn delete_old(&self) -> Result<(), DbError> {
+        if self.are_in_table() { Ok(()) } else { session_endings::delete_old(&self.database).await }
     }
 }
 

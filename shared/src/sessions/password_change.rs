@@ -40,7 +40,7 @@ impl Sessions {
         let source = request.source();
         let replacement = self.replacement(request, &source);
         let Proof { session, user, counters, .. } = proof;
-        let change = PasswordChange { session: *session, hash, notice, replacement, forgive: counters };
+        let change = PasswordChange { session: *session, hash, notice, replacement, counters_to_clear: counters };
         let changed = password_changes::change(database, change).await?.ok_or(ApiError::TokenRevoked)?;
         audit::record(Event::PasswordChanged, Some(user.id));
         let tokens = if let Some(session) = changed.session {
