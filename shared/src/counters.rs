@@ -10,6 +10,7 @@ mod dynamodb;
 mod postgres;
 
 use async_trait::async_trait;
+use tracing::warn;
 
 use self::dynamodb::DynamoDbCounters;
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         Database, DbError,
         throttle::{CountedSignIn, NotCounted},
     },
-    domain::{SignInCounters, Source, UnixMillis},
+    domain::{SignInCounters, Source, UnixMillis, UserId},
     environment::{ConfigError, Environment},
     security::{Attempt, PasswordLink, ProofAttempt, SignInAttempt},
     state_table::StateTable,
@@ -87,6 +88,13 @@ pub trait Counters: Send + Sync {
 
     /// Clears the earlier failures of the account after the second factor, which follows [`Self::uncount_sign_in`].
     async fn clear_failures(&self, counters: &SignInCounters) -> Result<(), DbError>;
+}
+
+/// Logs that the counters of a sign-in could not be cleared. The session is open, so the client must get its tokens. The failures stay counted.
+pub fn log_uncleared(user: UserId, cleared: Result<(), DbError>) {
+    if let Err(problem) = cleared {
+        warn!(user_id = user.0, %problem, "the counters of failed sign-ins could not be cleared after a sign-in");
+    }
 }
 
 /// Reads `STATE_TABLE`, and `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`. The counters are in that table if there is one, else in the

@@ -15,7 +15,6 @@ use shared::{
     security::{LinkToken, token::SignedIn},
     sessions::Sessions,
 };
-use tracing::warn;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -28,12 +27,9 @@ async fn signin_second_factor(app: &App, request: Request) -> Result<Reply, ApiE
     let ShownFactor { user, methods, recovery_codes_left } = shown;
     let counters = SignInCounters::of(&user, &request.source());
     let open = app.sessions.open_with_factor(&request, &app.database, &user, Methods::PASSWORD.and(methods));
-    let (tokens, forgotten) = tokio::join!(open, app.counters.clear_failures(&counters));
+    let (tokens, cleared) = tokio::join!(open, app.counters.clear_failures(&counters));
     let tokens = tokens?;
-    // The session is open, so its tokens must not be lost. The failures stay counted.
-    if let Err(problem) = forgotten {
-        warn!(user_id = user.id.0, %problem, "the counters of failed sign-ins could not be cleared after a sign-in");
-    }
+    counters::log_uncleared(user.id, cleared);
     Ok(Reply::ok(&Completed { signed_in: SignedIn::of(user, tokens), recovery_codes_left }))
 }
 

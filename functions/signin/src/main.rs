@@ -119,8 +119,10 @@ async fn open_session(
     if app.counters.are_in_database() {
         return app.sessions.open(request, &app.database, account, Some(counters)).await;
     }
-    let recorded = async { Ok(app.counters.record_success(counters).await?) };
-    let (tokens, ()) = tokio::try_join!(app.sessions.open(request, &app.database, account, None), recorded)?;
+    let open = app.sessions.open(request, &app.database, account, None);
+    let (tokens, cleared) = tokio::join!(open, app.counters.record_success(counters));
+    let tokens = tokens?;
+    counters::log_uncleared(account.user.id, cleared);
     Ok(tokens)
 }
 
