@@ -2,7 +2,7 @@
 
 mod databases;
 mod expiring;
-mod generator;
+pub mod generator;
 mod report;
 mod requests;
 mod ses;

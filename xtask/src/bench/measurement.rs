@@ -4,6 +4,7 @@ use std::{
     fs, io,
     path::Path,
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -83,11 +84,15 @@ struct Program {
     requests: Requests,
 }
 
+/// The pause before a start. Meanwhile, the servers close the connections of the process that was killed before, on the same core.
+const PAUSE: Duration = Duration::from_millis(20);
+
 fn measure_starts(service: &Service, programs: &mut [Program], starts: u32) -> Result<Vec<Percentiles>> {
     let mut times = vec![Vec::new(); programs.len()];
     for _ in 0..starts {
         for (program, times) in programs.iter_mut().zip(&mut times) {
             service.kill(&program.name)?;
+            thread::sleep(PAUSE);
             times.push(program.requests.send(service)?.1);
             service.kill(&program.name)?;
         }

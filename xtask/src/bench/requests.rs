@@ -15,6 +15,7 @@ use super::{
     service::Service,
     subject::{Setup, Subject, Work},
 };
+use crate::scale::generator::{self, Amounts};
 
 pub const PASSWORD: &str = "password123";
 /// One round of PBKDF2. The first sign-in replaces this hash of the password by one with the parameters of the policy.
@@ -22,14 +23,18 @@ pub const OLD_HASH: &str = "pbkdf2:sha256:1$bench$e9b1bc548ab0ff222089222d567541
 /// How often one account signs in, and how often one session is refreshed. Both are below the limits in `shared/src/security/policy.rs`.
 const USES: usize = 40;
 
+/// Rows of others. In almost empty tables, PostgreSQL does not use the indexes, and its plans change while the tables grow.
+const OTHERS: Amounts = Amounts { users: 10_000, sessions: 20_000, live: 10_000, counters: 1_000, mails: 0 };
+
 /// The number of accounts, and of sessions, for this number of requests.
 const fn shares(requests: usize) -> usize {
     requests / USES + 1
 }
 
-/// Creates the accounts for this number of requests to each program.
+/// Fills the tables, and creates the accounts for this number of requests to each program.
 pub fn create_accounts(workspace: &Workspace, service: &Service, count: usize) -> Result<()> {
     let mut sql = service.sql()?;
+    generator::fill(&mut sql, OTHERS, OLD_HASH)?;
     let accounts = i32::try_from(shares(count))?;
     sql.execute(
         "INSERT INTO users (name, email, password) SELECT 'Test', 'test' || n || '@example.com', $2
