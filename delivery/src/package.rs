@@ -48,9 +48,16 @@ const CLIENTS: [(&str, &str, &str); 3] = [
     ("SES", "MAIL_FROM", "aws-sdk-ses-"),
 ];
 
+/// The variable of functions that read the keys of access tokens. They contain the cryptography of key pairs.
+const KEYS: &str = "JWT_PRIVATE_KEY";
+
 /// The largest zip, in KiB, by what a function contains. A new dependency that makes a function larger than this must have a reason.
-const fn size_limit(has_clients: bool) -> usize {
-    if has_clients { 4096 } else { 1536 }
+const fn size_limit(has_clients: bool, reads_keys: bool) -> usize {
+    match (has_clients, reads_keys) {
+        (true, _) => 4096,
+        (false, true) => 2048,
+        (false, false) => 1024,
+    }
 }
 
 /// A zip with a function in it.
@@ -114,10 +121,10 @@ pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
     let packages = functions.iter().map(|name| Ok((name, Package::read(&workspace.package(name))?)));
     for (name, package) in packages.collect::<Result<Vec<_>>>()? {
         let clients = package.clients();
-        let limit = size_limit(!clients.is_empty());
         let [zip, program] = [package.bytes, package.program.len()].map(|bytes| bytes.div_ceil(1024));
         say(format_args!("| `{name}` | {zip} | {program} | {} |", listed(&clients)));
         let environment = environments.get(name).with_context(|| format!("template.yaml has no function {name}"))?;
+        let limit = size_limit(!clients.is_empty(), environment.contains(KEYS));
         let configured: BTreeSet<_> = CLIENTS
             .into_iter()
             .filter(|(_, variable, _)| environment.contains(*variable))

@@ -176,7 +176,7 @@ fn run_part(
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => delivery(&["check-template"]),
         // Only two functions are packaged, because packaging all of them would take longer than all other parts together.
-        Part::Package => delivery(&["package", "reset-password", "public"]),
+        Part::Package => delivery(&["package", "reset-password", "jwks", "link-pages"]),
         Part::Delivery => delivery(&["rehearse"]),
         Part::Workflows => workflows(workspace),
         Part::Dependencies => dependencies(workspace),

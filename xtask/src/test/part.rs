@@ -39,7 +39,7 @@ pub enum Part {
     /// Deployments that succeed, fail or are rolled back, against a local stand-in for AWS, and the commands of docs/deploying.md:
     /// cargo delivery rehearse
     Delivery,
-    /// The Lambda packages of two functions, the largest one and one without clients of other services: cargo delivery package
+    /// For each limit of size, the Lambda package of the largest function: cargo delivery package
     Package,
     /// template.yaml and database.yaml as CloudFormation receives them, for every combination of their conditional parameters
     Template,
