@@ -134,8 +134,13 @@ impl<'a> Cast<'a> {
     async fn assert_mailed(&self, to: Address, after: &World) {
         let is_meant = |mail: &&Mail| (mail.kind, mail.to) == (LinkKind::ChangeAddress, to);
         let expected = after.mails.iter().filter(is_meant).count();
-        let mails = mailbox::mails_to(&self.addresses[&to]).await;
-        assert_eq!(mails.iter().filter(|mail| mail.subject == EMAIL_CHANGE).count(), expected, "mails to {to:?}");
+        let count = async || {
+            let mails = mailbox::mails_to(&self.addresses[&to]).await;
+            mails.iter().filter(|mail| mail.subject == EMAIL_CHANGE).count()
+        };
+        // On a busy machine, the function may answer before the mail has arrived.
+        tests::wait_until("the mails have arrived", async || count().await >= expected).await;
+        assert_eq!(count().await, expected, "mails to {to:?}");
     }
 
     /// Sends a request. `request` is its random value in the model.
