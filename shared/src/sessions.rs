@@ -491,7 +491,7 @@ impl Authenticated {
         FoundSession { auth_time: stored, now, methods, in_table }: FoundSession,
     ) -> Self {
         let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
-        // The time in the token is a copy of a stored one. So both are compared with the time of the store, and not with the function's clock.
+        // The time in the token is a copy of a stored one. So both are compared with the same time: that of PostgreSQL, or with DynamoDB that of the request.
         let is_fresh = auth_time.is_some_and(|time| is_recent(time.min(stored), now));
         Self { user_id, session_id, token_id, auth_time, methods, email_verified, is_fresh, in_table }
     }

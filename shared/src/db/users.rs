@@ -226,7 +226,7 @@ pub enum SessionOwner<T> {
 /// Selects `$columns` of the user of a token, the time now, and if the token's session exists, whether it is live, and when and how the user authenticated.
 ///
 /// Whether it is live is a column and not a condition. For a condition, PostgreSQL first looks up statistics and operators. On a new connection, this
-/// takes a fifth of the statement's time (docs/measurements.md).
+/// takes a seventh of the statement's time (docs/measurements.md).
 macro_rules! find_by_session {
     ($columns:expr) => {
         Statement {

@@ -10,8 +10,7 @@ use tests::{
 
 use crate::support::assert_role_allows;
 
-/// The function opens the session before it clears the counters. If it cannot clear them, the client gets no tokens of the session. So nobody
-/// can use the session, and it expires.
+/// The function opens the session and clears the counters at the same time. If it cannot clear them, the client still gets the tokens.
 // Requirement 18.
 #[tokio::test]
 async fn a_sign_in_whose_counters_cannot_be_cleared_succeeds_and_stays_counted_until_the_next_one() {
