@@ -265,6 +265,19 @@ impl Stack {
         self.database.connect().await.query_one(query, &[]).await.expect("the query returns a row").get(0)
     }
 
+    /// Makes `changes` in a transaction, sends `request`, and commits the transaction as soon as a statement of the request waits for it. Returns the
+    /// answer.
+    pub async fn answer_during(&self, changes: &str, request: impl Future<Output = Reply>) -> Reply {
+        let mut rival = self.database.connect().await;
+        let rival = rival.transaction().await.expect("a transaction");
+        rival.batch_execute(changes).await.expect("the changes are possible");
+        let (reply, ()) = tokio::join!(request, async {
+            self.wait_for_blocked_statement().await;
+            rival.commit().await.expect("the transaction can be committed");
+        });
+        reply
+    }
+
     /// Waits until a statement of a function is blocked by a lock.
     pub async fn wait_for_blocked_statement(&self) {
         self.wait_for_blocked_statements(1).await;

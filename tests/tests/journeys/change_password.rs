@@ -212,14 +212,8 @@ async fn a_session_that_ends_in_the_meantime_changes_nothing() {
     let stack = Stack::with_state_in(PostgreSql).await;
     let ada = stack.user("Ada").await;
     let tokens = ada.signs_in().await;
-    let mut rival = stack.database.connect().await;
-    let rival = rival.transaction().await.unwrap();
-    rival.execute("UPDATE users SET credential_version = credential_version + 1", &[]).await.unwrap();
-    let end_rival = async {
-        stack.wait_for_blocked_statement().await;
-        rival.commit().await.unwrap();
-    };
-    let (reply, ()) = tokio::join!(ada.changes_password(&tokens.access, NEW), end_rival);
+    let changes = "UPDATE users SET credential_version = credential_version + 1";
+    let reply = stack.answer_during(changes, ada.changes_password(&tokens.access, NEW)).await;
     reply.assert_refused(401, "token_revoked", "Token has been revoked");
     assert_password(&ada, NEW).await;
 }

@@ -236,20 +236,9 @@ async fn requests_that_wait_for_a_new_factor_of_their_session_find_it_live(
     assert!(!is_live(&stack, &ada, &tokens).await);
 }
 
-/// Sends a request, and then commits what adding a factor does to all sessions of the only user.
+/// Sends a request while the version of the user and of all sessions is raised. Adding a factor raises that of the user and of its own session.
 async fn during_new_factor(stack: &Stack, request: impl Future<Output = Reply>) -> Reply {
-    let mut rival = stack.database.connect().await;
-    let rival = rival.transaction().await.unwrap();
-    rival
-        .batch_execute(
-            "UPDATE users SET credential_version = credential_version + 1;
-            UPDATE sessions SET credential_version = credential_version + 1",
-        )
-        .await
-        .unwrap();
-    let (reply, ()) = tokio::join!(request, async {
-        stack.wait_for_blocked_statement().await;
-        rival.commit().await.unwrap();
-    });
-    reply
+    let changes = "UPDATE users SET credential_version = credential_version + 1;
+        UPDATE sessions SET credential_version = credential_version + 1";
+    stack.answer_during(changes, request).await
 }

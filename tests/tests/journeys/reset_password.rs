@@ -139,13 +139,8 @@ async fn a_change_during_a_reset_makes_its_link_useless(
     let stack = Stack::with_state_in(store).await;
     let ada = stack.user("Ada").await;
     let token = ada.receives_reset_mail(1).await.token();
-    let mut client = stack.database.connect().await;
-    let transaction = client.transaction().await.unwrap();
-    transaction.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap();
-    let (reset, ()) = tokio::join!(ada.resets_password(&token, "another password"), async {
-        stack.wait_for_blocked_statement().await;
-        transaction.commit().await.unwrap();
-    });
+    let changes = format!("UPDATE users SET {change}");
+    let reset = stack.answer_during(&changes, ada.resets_password(&token, "another password")).await;
     assert_link_refused(&reset);
     for password in [ada.password.as_str(), "another password"] {
         let again = ada.resets_password(&token, password).await;

@@ -124,22 +124,12 @@ async fn an_undo_that_waits_for_another_factor_removes_it_too(
     let of_thief = ada.signs_in().await;
     ada.adds_passkey_of(&mut Device::new(), &of_thief.access).await;
     let undo = ada.newest_mail(PASSKEY_ADDED).await.token();
-    let mut thief = stack.database.connect().await;
-    let thief = thief.transaction().await.unwrap();
-    thief
-        .batch_execute(
-            "UPDATE users SET credential_version = credential_version + 1;
-            INSERT INTO passkeys (factor_id, user_id, name, credential_id, public_key, rp_id, sign_count, backup_eligible, backed_up, transports)
-            SELECT gen_random_uuid(), user_id, name, 'another', public_key, rp_id, sign_count, backup_eligible, backed_up, transports FROM passkeys;
-            INSERT INTO factor_undos (factor_id, user_id, kind, token_hash, expires_at)
-            SELECT factor_id, user_id, 'passkey', sha256('x'), now() + interval '1 day' FROM passkeys WHERE credential_id = 'another'",
-        )
-        .await
-        .unwrap();
-    let (undone, ()) = tokio::join!(ada.undoes_factor(&undo), async {
-        stack.wait_for_blocked_statement().await;
-        thief.commit().await.unwrap();
-    });
+    let changes = "UPDATE users SET credential_version = credential_version + 1;
+        INSERT INTO passkeys (factor_id, user_id, name, credential_id, public_key, rp_id, sign_count, backup_eligible, backed_up, transports)
+        SELECT gen_random_uuid(), user_id, name, 'another', public_key, rp_id, sign_count, backup_eligible, backed_up, transports FROM passkeys;
+        INSERT INTO factor_undos (factor_id, user_id, kind, token_hash, expires_at)
+        SELECT factor_id, user_id, 'passkey', sha256('x'), now() + interval '1 day' FROM passkeys WHERE credential_id = 'another'";
+    let undone = stack.answer_during(changes, ada.undoes_factor(&undo)).await;
     undone.assert_ok(&json!({ "message": "Factor removed" }));
     assert_eq!(stack.sql_number("SELECT count(*) FROM passkeys").await, 0);
     assert_eq!(stack.sql_number("SELECT count(*) FROM factor_undos").await, 0);

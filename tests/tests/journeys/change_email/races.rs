@@ -185,20 +185,10 @@ async fn an_undo_that_waits_for_a_change_runs_again() {
     let tokens: Tokens = ada.signs_in().await;
     let first = ada.with_email(&stack.stranger("Eve").email);
     let undo = change(&ada, &tokens, &first).await;
-    let mut rival = stack.database.connect().await;
-    let rival = rival.transaction().await.unwrap();
-    rival
-        .batch_execute(
-            "INSERT INTO email_undos (id, user_id, email, token_hash, expires_at)
-                SELECT gen_random_uuid(), id, email, sha256('x'), now() + interval '1 day' FROM users;
-            UPDATE users SET email = 'eve@example.com'",
-        )
-        .await
-        .unwrap();
-    let (undone, ()) = tokio::join!(ada.undoes_email_change(&undo), async {
-        stack.wait_for_blocked_statement().await;
-        rival.commit().await.unwrap();
-    });
+    let changes = "INSERT INTO email_undos (id, user_id, email, token_hash, expires_at)
+            SELECT gen_random_uuid(), id, email, sha256('x'), now() + interval '1 day' FROM users;
+        UPDATE users SET email = 'eve@example.com'";
+    let undone = stack.answer_during(changes, ada.undoes_email_change(&undo)).await;
     assert_restored(&undone);
     assert_eq!(stack.sql_number("SELECT count(*) FROM email_undos").await, 0, "the undo has seen the later change");
     ada.signs_in().await;
