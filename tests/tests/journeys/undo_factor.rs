@@ -136,6 +136,27 @@ async fn an_undo_that_waits_for_another_factor_removes_it_too(
     assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'password_reset'").await, 1);
 }
 
+/// The thief changes the address while the statement of the undo waits for the account. The new mailbox must not get the link that resets the password.
+// Requirement 77.
+#[rstest]
+#[tokio::test]
+async fn an_undo_that_waits_for_a_change_of_the_address_mails_no_reset_link(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).start().await;
+    let ada = verified_user(&stack, "Ada").await;
+    ada.adds_passkey_of(&mut Device::new(), &ada.signs_in().await.access).await;
+    let undo = ada.newest_mail(PASSKEY_ADDED).await.token();
+    let changes = "INSERT INTO email_undos (id, user_id, email, token_hash, expires_at)
+            SELECT gen_random_uuid(), id, email, sha256('x'), now() + interval '1 day' FROM users;
+        UPDATE users SET email = 'eve@example.com'";
+    let undone = stack.answer_during(changes, ada.undoes_factor(&undo)).await;
+    undone.assert_ok(&json!({ "message": "Factor removed" }));
+    assert_eq!(stack.sql_number("SELECT count(*) FROM passkeys").await, 0);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'password_reset'").await, 0);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM password_resets").await, 0);
+}
+
 // Requirement 77.
 #[rstest]
 #[tokio::test]
