@@ -90,7 +90,7 @@ pub trait Counters: Send + Sync {
     async fn clear_failures(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 
-/// Logs that the counters of a sign-in could not be cleared. The session is open, so the client must get its tokens. The failures stay counted.
+/// Logs if the counters could not be cleared after a sign-in. The session is open, so the client must get its tokens. The failures stay counted.
 pub fn log_uncleared(user: UserId, cleared: Result<(), DbError>) {
     if let Err(problem) = cleared {
         warn!(user_id = user.0, %problem, "the counters of failed sign-ins could not be cleared after a sign-in");

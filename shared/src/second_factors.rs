@@ -141,7 +141,8 @@ impl SecondFactors {
         Ok((session, self.use_up(request, &counted, Place::Session(session), factor).await?))
     }
 
-    /// Counts an attempt, unless no passkeys are configured for it. If the account is closed, and sessions are in DynamoDB, asks there whether the account has a session from this source.
+    /// Counts an attempt. Refuses a passkey before it is counted if the service offers none. If the account is closed, and sessions are in DynamoDB, asks
+    /// there whether the account has a session from this source.
     async fn count(
         &self,
         sessions: &Sessions,

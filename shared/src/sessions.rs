@@ -115,7 +115,7 @@ impl Sessions {
     }
 
     /// Opens a session for a user who has proved the password of this account, and returns its tokens. `database` contains the account. If sessions
-    /// are in PostgreSQL, the same statement also undoes the counting of the sign-in in the counters `counters_to_clear`.
+    /// are in PostgreSQL, the same statement also undoes the counting of the sign-in in `counters_to_clear`.
     ///
     /// # Errors
     /// [`ApiError::SecondFactorRequired`] if the account has a second factor. [`ApiError::InvalidCredentials`] if the user's credentials have changed
@@ -491,7 +491,7 @@ impl Authenticated {
         FoundSession { auth_time: stored, now, methods, in_table }: FoundSession,
     ) -> Self {
         let VerifiedToken { user_id, session_id, token_id, auth_time } = token;
-        // The time in the token is a copy of a stored one. So both are compared with the same time: that of PostgreSQL, or with DynamoDB that of the request.
+        // The time in the token is a copy of a stored one. So both are compared with the same clock: that of PostgreSQL, or with DynamoDB that of the function.
         let is_fresh = auth_time.is_some_and(|time| is_recent(time.min(stored), now));
         Self { user_id, session_id, token_id, auth_time, methods, email_verified, is_fresh, in_table }
     }

@@ -330,7 +330,7 @@ static VERIFY_BY_LINK: Statement<8> = Statement {
 };
 
 /// Uses a link up and verifies the address of the account, if the account still has the credential version under which the password was verified.
-/// Undoes the counting of the attempt in the counters `counters_to_clear`. `mark` is a new hash. Returns whether the address is verified.
+/// Undoes the counting of the attempt in `counters_to_clear`. `mark` is a new hash. Returns whether the address is verified.
 pub async fn verify_by_link(
     db: &Database,
     token: &LinkTokenHash,

@@ -4,6 +4,7 @@
 ///
 /// A session never has a higher version than its user. But a statement that waited for a session's row reads this row again, and not that of the user. If
 /// the user of the session has added or removed a second factor meanwhile, the session has the new version and is still live, so `=` would be wrong.
+/// A statement that waited for the row of the user reads that row again, and not the session's. It refuses such a session, although it is live.
 macro_rules! session_is_live {
     () => {
         "u.id = s.user_id AND u.credential_version <= s.credential_version AND s.revoked_at IS NULL AND s.expires_at > now()"

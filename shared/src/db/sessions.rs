@@ -77,7 +77,7 @@ static OPEN: Statement<14> = Statement {
     ],
 };
 
-/// Opens a session, and undoes the counting of the sign-in in the counters `counters_to_clear`. `None` if the user's credential version has changed, or if the
+/// Opens a session, and undoes the counting of the sign-in in `counters_to_clear`. `None` if the user's credential version has changed, or if the
 /// user does not exist any more.
 pub async fn open(
     db: &Database,
@@ -246,7 +246,7 @@ static RENEW: Statement<8> = Statement {
     types: [Type::UUID, Type::INT8, Type::INT4, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::BYTEA, Type::INT4],
 };
 
-/// Records that the user of a session has authenticated again, with `shown`, and undoes the counting of the attempt in the counters `counters_to_clear`.
+/// Records that the user of a session has authenticated again, with `shown`, and undoes the counting of the attempt in `counters_to_clear`.
 /// `version` is the credential version under which the proof was verified. `None` if the session has ended since then.
 pub async fn renew(
     db: &Database,
