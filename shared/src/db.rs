@@ -32,7 +32,7 @@ use rand::Rng;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::{
-    Row,
+    IsolationLevel, Row,
     error::SqlState,
     types::{ToSql, Type},
 };
@@ -154,9 +154,11 @@ impl Database {
         let deadline = deadline::at_most(policy::DATABASE_DEADLINE);
         let parameters: Vec<_> = values.into_iter().zip(statement.types.iter().cloned()).collect();
         let (mut conflicts, mut refusals, mut connections, mut ran_again) = (0, 0, 1, false);
+        let mut isolation = Isolation::OfServer;
         loop {
-            match self.run(deadline, statement.sql, &parameters).await {
+            match self.run(deadline, isolation, statement.sql, &parameters).await {
                 Err(Failure::Conflict(cause)) => {
+                    isolation = Isolation::ReadCommitted;
                     let why = "a statement conflicted with another transaction and runs again";
                     wait_to_retry(policy::CONFLICT_PAUSES, &mut conflicts, deadline, why, cause).await?;
                 }
@@ -219,10 +221,11 @@ impl Database {
     async fn run(
         &self,
         deadline: Instant,
+        isolation: Isolation,
         sql: &'static str,
         parameters: &[(Value<'_>, Type)],
     ) -> Result<Vec<Row>, Failure> {
-        let client = match timeout_at(deadline, self.pool.get()).await {
+        let mut client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
             Ok(Err(PoolError::Backend(problem))) => return Err(Failure::of_connecting(&problem)),
             Ok(Err(problem)) => return Err(Failure::Unavailable(problem.into())),
@@ -233,9 +236,10 @@ impl Database {
             return Err(Failure::Unavailable("no time is left for the statement".into()));
         }
         let rows = async {
-            match &self.prepared {
-                Some(prepared) => prepared.query(&client, sql, parameters).await,
-                None => client.query_typed(sql, parameters).await,
+            match (isolation, &self.prepared) {
+                (Isolation::ReadCommitted, _) => query_at_read_committed(&mut client, sql, parameters).await,
+                (Isolation::OfServer, Some(prepared)) => prepared.query(&client, sql, parameters).await,
+                (Isolation::OfServer, None) => client.query_typed(sql, parameters).await,
             }
         };
         match timeout_at(deadline, rows).await {
@@ -265,6 +269,28 @@ impl Drop for ConnectionOfRequest<'_> {
     fn drop(&mut self) {
         self.0.retain(|_, _| false);
     }
+}
+
+/// The isolation level at which a statement runs.
+#[derive(Clone, Copy)]
+enum Isolation {
+    /// The default of the server.
+    OfServer,
+    /// After a conflict. At this level, a statement waits for transactions that change the same rows, and then sees their changes. At `repeatable read`,
+    /// it would fail whenever one of them commits. So it might fail at every try if many requests change one row.
+    ReadCommitted,
+}
+
+/// Runs a statement in a transaction at `read committed`. Takes three round trips.
+async fn query_at_read_committed(
+    client: &mut Client,
+    sql: &'static str,
+    parameters: &[(Value<'_>, Type)],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
+    let rows = transaction.query_typed(sql, parameters).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }
 
 /// Closes a connection, because its next answer might belong to an earlier statement.

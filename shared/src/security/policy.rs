@@ -296,8 +296,7 @@ pub struct Pauses {
 }
 
 /// After a conflict with another transaction (SQLSTATE 40001, 40P01). A statement takes a millisecond or two, so the other transaction has usually
-/// ended after the first pause. If fifty transactions change one row at the same time, one of them succeeds at a time, and the last one tries many
-/// times. The longest pause is short, so that all its tries fit into [`DATABASE_DEADLINE`].
+/// ended after the first pause.
 pub const CONFLICT_PAUSES: Pauses = Pauses { first: Duration::from_millis(4), longest: Duration::from_millis(128) };
 /// While PostgreSQL has no free connection. Each try costs PostgreSQL a process and, with IAM, a login. So the pauses are longer.
 pub const CONNECTION_PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(1) };

@@ -5,7 +5,8 @@ use tests::{Person, Stack, Store::PostgreSql, Tokens};
 
 use crate::support::assert_link_refused;
 
-/// A change waits for a concurrent change of the same row. At `repeatable read`, it then fails with 40001 if the other one was committed.
+/// A change waits for a concurrent change of the same row. At `repeatable read`, it then fails with 40001 if the other one was committed. The
+/// function runs it again, at `read committed`.
 const ISOLATIONS: [&str; 2] = ["read committed", "repeatable read"];
 
 // Faults 8, 10.
@@ -47,4 +48,29 @@ async fn fifty_concurrent_requests_get_no_503_at_any_isolation_level() {
             assert_link_refused(reply);
         }
     }
+}
+
+/// The first run of the statement fails at `repeatable read`. Every further run at this level would fail, too.
+// Fault 8.
+#[tokio::test]
+async fn a_statement_succeeds_although_another_transaction_changes_its_row_again_and_again() {
+    let stack = Stack::builder().state_in(PostgreSql).isolation("repeatable read").start().await;
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    let rival = stack.database.connect().await;
+    rival.batch_execute("BEGIN; UPDATE sessions SET user_agent = user_agent").await.unwrap();
+    // Commits while the function waits for the row, and changes the row again before the function has paused and tries again.
+    let change_again_and_again = async {
+        loop {
+            stack.wait_for_blocked_statement().await;
+            let change = "COMMIT; SELECT pg_sleep(0.001); BEGIN; UPDATE sessions SET user_agent = user_agent";
+            rival.batch_execute(change).await.unwrap();
+        }
+    };
+    let refreshed = tokio::select! {
+        refreshed = ada.refreshes(&tokens.refresh) => refreshed,
+        () = change_again_and_again => unreachable!("this loop does not end"),
+    };
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text);
+    assert!(stack.log_of("refresh").contains("conflicted with another transaction"));
 }
