@@ -1,9 +1,9 @@
 //! Runs one transaction, and runs it again when a lock of another transaction prevents it. Gives up after a fixed number of
-//! attempts.
+//! attempts. After the transaction, collects the statistics of the tables.
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::{Client, IsolationLevel, types::Type};
 use tracing::warn;
 
@@ -11,11 +11,11 @@ use crate::{
     error::{DatabaseError, Error},
     finish,
     login::{Connected, Login},
-    takeover,
+    statistics, takeover,
     transaction::Transaction,
 };
 
-/// Longest time for all attempts. It is shorter than the function's timeout, so that the caller gets an error with the reason.
+/// Longest time for all attempts and the statistics. It is shorter than the function's timeout, so that the caller gets an error with the reason.
 /// PostgreSQL needs about three seconds to index a million users.
 const DEADLINE: Duration = Duration::from_secs(280);
 /// Longest time to connect and authenticate.
@@ -40,7 +40,7 @@ const TIMEOUTS: &str = "
     SET LOCAL statement_timeout = '270s';
     SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
-/// Connects, does `work` in one transaction and commits it.
+/// Connects, does `work` in one transaction, commits it, and collects the statistics of the tables.
 ///
 /// # Errors
 /// If `work` fails, if the database cannot be reached, if another invocation or a lock of another transaction blocks this one for
@@ -50,7 +50,11 @@ pub async fn run<T>(login: &Login, work: impl AsyncFn(&mut Transaction<'_>) -> R
         .await
         .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
     let cancel = client.cancel_token();
-    let outcome = timeout(DEADLINE, with_retries(&mut client, work)).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
+    let deadline = Instant::now() + DEADLINE;
+    let outcome = timeout_at(deadline, with_retries(&mut client, work)).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
+    if outcome.is_ok() {
+        statistics::collect(&client, deadline).await;
+    }
     drop(client);
     // Errors are ignored, because they cannot change the outcome. If the server receives neither the cancellation nor the
     // end of the connection, the timeouts that are set in the server end the transaction.

@@ -45,6 +45,16 @@ pub enum Error {
         /// The tables that are in another schema.
         elsewhere: Vec<String>,
     },
+    /// PostgreSQL does not use some indexes.
+    #[error(
+        "these indexes are not valid, because CREATE INDEX CONCURRENTLY has failed or has not ended: {}. \
+         If it has failed, repair each with REINDEX INDEX CONCURRENTLY. Then run migrate again",
+        .0.join(", ")
+    )]
+    InvalidIndexes(
+        /// Their names.
+        Vec<String>,
+    ),
     /// A later version of this function has migrated the database.
     #[error(
         "the schema is at version {found} and this function knows versions up to {known}: \
@@ -167,6 +177,7 @@ impl Error {
             Self::NotUtf8(_) => "NotUtf8",
             Self::NoSchema => "NoSchema",
             Self::TwoSchemas { .. } => "TwoSchemas",
+            Self::InvalidIndexes(_) => "InvalidIndexes",
             Self::SchemaIsNewer { .. } => "SchemaIsNewer",
             Self::HistoryDiffers(_) => "HistoryDiffers",
             Self::NameTaken { .. } => "NameTaken",

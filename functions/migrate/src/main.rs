@@ -3,7 +3,7 @@
 //!
 //! It is not an endpoint. The operator invokes it with `{}` at each deployment, and with `{"finish": true}` after the old service was switched off
 //! for good. With `{"verified": true}`, the accounts that it takes over from the old service count as verified. It answers with a [`Report`] of what
-//! it did. If it fails, the error says what is wrong and what to do. Everything happens in one transaction, so a failed invocation changes nothing.
+//! it did. If it fails, the error says what is wrong and what to do. Every change happens in one transaction, so a failed invocation changes nothing.
 
 mod attempts;
 mod catalog;
@@ -14,6 +14,7 @@ mod login;
 mod payload;
 mod preconditions;
 mod role;
+mod statistics;
 mod takeover;
 mod transaction;
 
@@ -35,10 +36,6 @@ use crate::{error::Error, login::Login, payload::Payload, role::FunctionsRole, t
 /// a database may still serve the previous release. Such a database gets this migration with the next release. A new database
 /// gets it at once. Set this to `None` when work on the next release begins.
 const POSTPONED: Option<i32> = None;
-
-/// Collects the statistics with which PostgreSQL plans statements. An upgrade to another major version may lose them. A table that
-/// somebody else has locked is left out.
-const ANALYZE: &str = "ANALYZE (SKIP_LOCKED) users, ";
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -95,6 +92,7 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
 
     preconditions::refuse_other_encodings(transaction).await?;
     preconditions::refuse_two_schemas(transaction).await?;
+    preconditions::refuse_invalid_indexes(transaction).await?;
     let found = history::version(transaction).await?;
     let target =
         found.zip(POSTPONED).filter(|(found, postponed)| found < postponed).map_or(known, |(_, first)| first - 1);
@@ -118,7 +116,6 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
     if let Some(role) = &app.functions_role {
         role::grant(transaction, role, app.login.is_with_iam()).await?;
     }
-    transaction.execute(&format!("{ANALYZE}{}", takeover::NEW_TABLES.join(", "))).await?;
     Ok(Report {
         schema_version: found.unwrap_or_default().max(target),
         applied: applied.applied_migrations().iter().map(ToString::to_string).collect(),

@@ -12,6 +12,22 @@ pub async fn refuse_other_encodings(transaction: &Transaction<'_>) -> Result<(),
     if encoding == "UTF8" { Ok(()) } else { Err(Error::NotUtf8(encoding)) }
 }
 
+const INVALID_INDEXES: &str = "
+    SELECT ARRAY(
+        SELECT indexrelid::regclass::text FROM pg_index
+        WHERE NOT indisvalid AND indrelid = ANY (SELECT to_regclass(name) FROM unnest($1) AS name)
+        ORDER BY 1
+    ) AS invalid";
+
+/// Refuses a database with an index that PostgreSQL does not use, because `CREATE INDEX CONCURRENTLY` has failed or has not ended. A migration may drop another index
+/// that this one replaces.
+pub async fn refuse_invalid_indexes(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let names: Vec<&str> = ["users"].into_iter().chain(takeover::NEW_TABLES).collect();
+    let row = transaction.query_one(INVALID_INDEXES, &[(&names, Type::TEXT_ARRAY)]).await?;
+    let invalid: Vec<String> = row.get("invalid");
+    if invalid.is_empty() { Ok(()) } else { Err(Error::InvalidIndexes(invalid)) }
+}
+
 const SCHEMAS: &str = "
     SELECT current_schema()::text AS current,
         ARRAY(

@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::{Stack, database::TestDatabase};
 
 use crate::{
-    MIGRATIONS, assert_refused_unchanged,
+    MIGRATIONS, assert_refused_unchanged, migrate,
     old_service::{ADA, OLD_SCHEMAS, OldSchema, OldUser},
     stack_on,
 };
@@ -130,6 +130,21 @@ async fn a_schema_newer_than_the_function_knows() {
         let expected = format!("version {later} and this function knows versions up to {newest}");
         assert!(message.contains(&expected), "{message}");
     }
+}
+
+#[tokio::test]
+async fn an_index_that_postgresql_does_not_use() {
+    let stack = Stack::start().await;
+    stack
+        .sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'sessions_user_id_source_idx'::regclass")
+        .await;
+    let message = assert_refused_unchanged(&stack, json!({}), "InvalidIndexes").await;
+    assert!(
+        message.contains("sessions_user_id_source_idx") && message.contains("REINDEX INDEX CONCURRENTLY"),
+        "{message}"
+    );
+    stack.sql("REINDEX INDEX CONCURRENTLY sessions_user_id_source_idx").await;
+    assert_eq!(migrate(&stack).await, json!([]));
 }
 
 #[tokio::test]
