@@ -90,10 +90,10 @@ pub trait Counters: Send + Sync {
     async fn clear_failures(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 
-/// Logs if the counters could not be cleared after a sign-in. The session is open, so the client must get its tokens. The failures stay counted.
+/// Logs if the counters could not be cleared after a success. The session is open or renewed, so the client must get its tokens. The failures stay counted.
 pub fn log_uncleared(user: UserId, cleared: Result<(), DbError>) {
     if let Err(problem) = cleared {
-        warn!(user_id = user.0, %problem, "the counters of failed sign-ins could not be cleared after a sign-in");
+        warn!(user_id = user.0, %problem, "the counters of failed sign-ins could not be cleared after a success");
     }
 }
 

@@ -85,7 +85,7 @@ async fn complete(
     };
     match app.sessions.complete_password_change(request, &app.database, proof.session, &proof.user).await {
         Ok(tokens) => {
-            app.proofs.record_success_in_table(&proof).await?;
+            app.proofs.record_use(&proof).await;
             audit::record(Event::SignedIn, Some(proof.user.id));
             Ok(tokens)
         }

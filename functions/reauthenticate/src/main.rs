@@ -62,9 +62,8 @@ async fn by_password(app: &App, request: &Request, password: &str) -> Result<Tok
         app.proofs.uncount(&proof).await?;
         return Err(ApiError::SecondFactorRequired);
     }
-    let (tokens, ()) =
-        tokio::try_join!(app.sessions.renew(request, &proof), app.proofs.record_success_in_table(&proof))?;
-    Ok(tokens)
+    let (tokens, ()) = tokio::join!(app.sessions.renew(request, &proof), app.proofs.record_use(&proof));
+    tokens
 }
 
 /// Also returns how many recovery codes are left, if one was used and few are left.

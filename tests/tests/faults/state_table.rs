@@ -178,9 +178,15 @@ async fn if_the_table_fails_at_any_request_a_retry_completes_the_operation(
             fault.record_served(&reply);
             break;
         }
-        // A session that is open does not depend on whether the counters of failed sign-ins can be cleared.
-        if matches!(operation, Operation::ShowTotp | Operation::Passkey(PasskeyOperation::Show)) && reply.status == 200
-        {
+        // Whether a session is opened or renewed does not depend on whether the counters of failed sign-ins can be cleared.
+        let clears_counters = matches!(
+            operation,
+            Operation::SignIn
+                | Operation::Reauthenticate
+                | Operation::ShowTotp
+                | Operation::Passkey(PasskeyOperation::Show)
+        );
+        if clears_counters && reply.status == 200 {
             fault.record_served(&reply);
             continue;
         }

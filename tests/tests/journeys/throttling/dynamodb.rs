@@ -6,6 +6,7 @@ use rstest::rstest;
 use shared::domain::CounterKey;
 use tests::{
     DynamoDbHealth, DynamoDbRequest, InterruptionPoint::AfterCommit, Person, Reply, Stack, Store::DynamoDb, Tokens,
+    jwt::claims,
 };
 
 use crate::support::assert_role_allows;
@@ -32,6 +33,32 @@ async fn a_sign_in_whose_counters_cannot_be_cleared_succeeds_and_stays_counted_u
         (1..=2).contains(&left),
         "only items of the source are left, the counters of the account are cleared: {left}"
     );
+}
+
+/// The session is renewed or opened when the counters are cleared.
+// Requirement 18.
+#[tokio::test]
+async fn a_proof_whose_counters_cannot_be_cleared_is_used_all_the_same() {
+    let stack = Stack::with_state_in(DynamoDb).await;
+    let table = stack.state_table.as_ref().unwrap();
+    let ada = stack.user("Ada").await;
+    let tokens = ada.signs_in().await;
+    table.set_health(DynamoDbHealth::ThrottlingDeletes);
+    let tokens = Tokens::from(&ada.reauthenticates(&tokens.access).await);
+    assert!(stack.log_of("reauthenticate").contains("could not be cleared"));
+
+    // As a change of the password leaves the database if DynamoDB fails before the sessions have ended. The client repeats the request.
+    let changed_in = claims(&tokens.access)["sid"].as_str().unwrap().to_owned();
+    stack
+        .sql(&format!(
+            "UPDATE users SET credential_version = 2;
+            INSERT INTO session_endings (user_id, minimum_version, changed_in) SELECT id, 2, '{changed_in}' FROM users"
+        ))
+        .await;
+    let tokens = Tokens::from(&ada.changes_password(&tokens.access, &ada.password).await);
+    assert!(stack.log_of("change-password").contains("could not be cleared"));
+    assert_eq!(ada.dashboard(&tokens.access).await.status, 200);
+    assert_eq!(stack.sessions().live().await.len(), 1);
 }
 
 /// Tries to sign in, and runs `change` while the password is verified. Returns the answer.
