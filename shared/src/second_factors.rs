@@ -201,6 +201,12 @@ impl SecondFactors {
         let mut rng = request.rng();
         let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
         let left = attempts::use_factor(&self.database, user, counters, token, right, change, notice).await?;
+        if let (None, Some(token)) = (left, token)
+            && !attempts::waits(&self.database, token).await?
+        {
+            // Another request has completed this sign-in. So nothing is wrong with the factor.
+            return Err(ApiError::InvalidMfaToken);
+        }
         let shown = |methods, recovery_codes_left| ShownFactor { user: user.clone(), methods, recovery_codes_left };
         match (factor, left) {
             (SecondFactor::Totp(_), Some(_)) => Ok(shown(Methods::ONE_TIME_CODE, None)),

@@ -1,12 +1,12 @@
 //! `POST /api/signin/second-factor`, and the sign-in before it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tests::{
-    Person, Reply, Stack,
+    Network, Person, PostgresProxy, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
     authenticator::Added,
@@ -223,6 +223,26 @@ async fn of_several_recovery_codes_with_one_token_at_once_only_one_is_used_up(
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1, "{isolation}: {replies:?}");
     let left = stack.sql_number("SELECT count(*) FROM recovery_codes").await;
     assert_eq!(left, 9, "{isolation}: refused requests use up no code");
+}
+
+/// Both requests find the token before one of them uses it up.
+// Requirement 68.
+#[tokio::test]
+async fn of_two_right_codes_with_one_token_at_once_neither_is_called_wrong() {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = Stack::builder().state_in(PostgreSql).database_port(proxy.port).start().await;
+    let (ada, Added { recovery_codes, .. }) = with_authenticator(&stack).await;
+    let token = ada.signs_in_halfway().await;
+    proxy.set_network(Network::Slow(Duration::from_millis(300)));
+    let shows = |number: usize| {
+        let factor = json!({ "recovery_code": recovery_codes[number] });
+        let (ada, token) = (&ada, &token);
+        async move { ada.shows_factor(token, &factor).await }
+    };
+    let (one, other) = tokio::join!(shows(0), shows(1));
+    let refused = if one.status == 200 { &other } else { &one };
+    assert_invalid_token(refused);
+    assert!(!stack.log_of("signin-second-factor").contains("second_factor_failed"));
 }
 
 // Requirement 68.

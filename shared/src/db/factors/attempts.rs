@@ -34,7 +34,8 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 5] = [&ISSUE, &TRY_AT_SIGN_IN, &TRY_IN_SESSION, &USE, &WARN];
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 6] =
+    [&ISSUE, &TRY_AT_SIGN_IN, &TRY_IN_SESSION, &USE, &WAITS, &WARN];
 
 /// If the answer of an earlier run was lost, the second run finds the token.
 static ISSUE: Statement<5> = Statement {
@@ -466,6 +467,16 @@ pub async fn use_factor(
         &seconds(policy::USED_CHALLENGE_KEPT) as _,
     ];
     Ok(db.query_opt(&USE, values).await?.map(|row| row.get("recovery_codes")))
+}
+
+static WAITS: Statement<1> = Statement {
+    sql: "SELECT token_hash FROM mfa_tokens WHERE token_hash = $1 AND expires_at > now()",
+    types: [Type::BYTEA],
+};
+
+/// Whether the sign-in with this token still waits for a second factor.
+pub async fn waits(db: &Database, token: &LinkTokenHash) -> Result<bool, DbError> {
+    Ok(db.query_opt(&WAITS, [&token.as_bytes()]).await?.is_some())
 }
 
 /// If the answer of an earlier run was lost, the limit of these mails refuses the second one.
