@@ -105,8 +105,9 @@ use {factor_counter_keys, has_factor, is_confirmed, is_remembered, remember_chan
 /// their links, and recovery codes. So a thief who adds several factors, or replaces one by another, does not keep the owner out. If no factor is left, it
 /// deletes all recovery codes.
 ///
-/// The statement does not see a factor or an address that another request has added or changed after it began. Then `changed` is empty, because the
-/// credential version or the address is another one, and the statement must run again.
+/// The statement does not see a factor, recovery codes or an address that another request has added or changed after it began. Each such request writes
+/// the row of `users`. Then `changed` is empty, because `xmin`, the id of the transaction that wrote the row, is another one, and the statement must run
+/// again.
 ///
 /// If the address was changed after the factor was added, no reset mail is sent, because the new address may be that of whoever added the factor. The
 /// owner of the earlier address can undo the change, and then gets a reset mail.
@@ -116,11 +117,11 @@ static UNDO: Statement<8> = Statement {
     sql: concat!(
         "
     WITH due AS (
-        SELECT f.user_id, f.factor_id, f.created_at AS added_at, u.credential_version AS version, u.email AS address
+        SELECT f.user_id, f.factor_id, f.created_at AS added_at, u.xmin AS row_version
         FROM factor_undos f JOIN users u ON u.id = f.user_id WHERE f.token_hash = $1 AND f.expires_at > now()
     ), changed AS (
         UPDATE users u SET credential_version = u.credential_version + 1 FROM due
-        WHERE u.id = due.user_id AND u.credential_version = due.version AND u.email = due.address
+        WHERE u.id = due.user_id AND u.xmin = due.row_version
         RETURNING ",
         user_columns!(),
         "

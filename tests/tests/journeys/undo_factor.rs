@@ -1,6 +1,7 @@
 //! `POST /api/undo-factor/{token}`: the mailbox removes a factor that somebody else has added.
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use rstest::rstest;
 use serde_json::json;
 use tests::{
@@ -134,6 +135,37 @@ async fn an_undo_that_waits_for_another_factor_removes_it_too(
     assert_eq!(stack.sql_number("SELECT count(*) FROM passkeys").await, 0);
     assert_eq!(stack.sql_number("SELECT count(*) FROM factor_undos").await, 0);
     assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'password_reset'").await, 1);
+}
+
+/// The thief replaces the recovery codes while the owner undoes the factor. The new codes must not be left.
+// Requirement 77.
+#[rstest]
+#[tokio::test]
+async fn an_undo_that_waits_for_new_recovery_codes_removes_them_too(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).start().await;
+    let ada = verified_user(&stack, "Ada").await;
+    let of_thief = ada.signs_in().await;
+    ada.adds_passkey_of(&mut Device::new(), &of_thief.access).await;
+    let undo = ada.newest_mail(PASSKEY_ADDED).await.token();
+    // The other codes are used. So the new ones are rows that the statement of the undo does not see.
+    stack.sql("DELETE FROM recovery_codes WHERE number > 1").await;
+    let mut rival = stack.database.connect().await;
+    let rival = rival.transaction().await.unwrap();
+    rival.execute("SELECT FROM recovery_codes FOR UPDATE", &[]).await.unwrap();
+    let replaces = ada.sends(Method::POST, "/api/recovery-codes", &of_thief.access, json!({}));
+    let undoes = async {
+        stack.wait_for_blocked_statement().await;
+        ada.undoes_factor(&undo).await
+    };
+    let (replaced, undone, ()) = tokio::join!(replaces, undoes, async {
+        stack.wait_for_blocked_statements(2).await;
+        rival.commit().await.unwrap();
+    });
+    assert_eq!(replaced.status, 201, "{}", replaced.text);
+    undone.assert_ok(&json!({ "message": "Factor removed" }));
+    assert_eq!(stack.sql_number("SELECT count(*) FROM recovery_codes").await, 0);
 }
 
 /// The thief changes the address while the statement of the undo waits for the account. The new mailbox must not get the link that resets the password.

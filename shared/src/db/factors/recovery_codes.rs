@@ -5,10 +5,7 @@ use tokio_postgres::types::Type;
 use super::has_factor;
 use crate::{
     db::{
-        AnyStatement, Database, DbError,
-        outbox::owe_factor_notice,
-        rules::{session_is_presented, user_columns},
-        seconds,
+        AnyStatement, Database, DbError, outbox::owe_factor_notice, rules::session_is_presented, seconds,
         statement::Statement,
     },
     domain::{MailId, PresentedSession, UnixTime, UserId},
@@ -70,6 +67,8 @@ macro_rules! set_recovery_codes {
 }
 pub(super) use set_recovery_codes;
 
+/// The statement writes the row of `users`, although it changes nothing there. So an undo that waited for it runs again, and removes the new codes.
+///
 /// If a concurrent statement removes the last factor, the codes may remain. They are not counted, no request accepts them, and the codes of the next
 /// factor take their places.
 ///
@@ -78,11 +77,10 @@ static REPLACE: Statement<6> = Statement {
     sql: concat!(
         "
     WITH account AS (
-        SELECT ",
-        user_columns!(),
-        " FROM users u WHERE ",
+        UPDATE users u SET credential_version = u.credential_version WHERE ",
         session_is_presented!(),
         "
+        RETURNING u.id, u.email
     ), due AS (
         SELECT id, email FROM account WHERE ",
         has_factor!("account.id"),
@@ -116,7 +114,7 @@ pub async fn replace(
         &notice.0 as _,
         &seconds(policy::NOTICE_LIFETIME) as _,
     ];
-    Ok(db.query_opt(&REPLACE, values).await?.map(|row| row.get("has_factor")))
+    Ok(db.query_in_session(&REPLACE, values).await?.map(|row| row.get("has_factor")))
 }
 
 static DELETE: Statement<2> = Statement {
