@@ -191,6 +191,20 @@ impl Database {
         Ok(self.query(statement, values).await?.into_iter().next())
     }
 
+    /// Like [`Database::query_opt`], for a statement that changes the user of the session that a request presents, and returns no row if the session is
+    /// not live. If it waited while another request of the session added or removed a factor, it has seen the higher credential version of the user, but
+    /// not that of the session. So it runs once more.
+    async fn query_in_session<const N: usize>(
+        &self,
+        statement: &Statement<N>,
+        values: [Value<'_>; N],
+    ) -> Result<Option<Row>, DbError> {
+        match self.query_opt(statement, values).await? {
+            None => self.query_opt(statement, values).await,
+            row => Ok(row),
+        }
+    }
+
     /// Like [`Database::query`], for a statement that always returns one row.
     async fn query_one<const N: usize>(
         &self,

@@ -123,7 +123,7 @@ pub async fn request(db: &Database, request: DeletionRequest<'_>) -> Result<Opti
         &of_mailbox.attempts as _,
         &seconds(of_mailbox.window) as _,
     ];
-    let row = db.query_opt(&REQUEST, values).await?;
+    let row = db.query_in_session(&REQUEST, values).await?;
     Ok(row.map(|row| Deletion {
         user: user(&row),
         erase_at: row.get("erase_at"),

@@ -167,7 +167,7 @@ pub async fn change(db: &Database, change: PasswordChange<'_>) -> Result<Option<
         &of_mailbox.attempts as _,
         &seconds(of_mailbox.window) as _,
     ];
-    let row = db.query_opt(&CHANGE_PASSWORD, values).await?;
+    let row = db.query_in_session(&CHANGE_PASSWORD, values).await?;
     Ok(row.map(|row| PasswordChanged {
         version: row.get("credential_version"),
         notice_is_owed: row.get("notice_is_owed"),

@@ -310,7 +310,7 @@ pub async fn change(
         &name.map(Name::as_str) as _,
         &locale.map(Locale::tag) as _,
     ];
-    Ok(db.query_opt(&CHANGE, values).await?.as_ref().map(profile))
+    Ok(db.query_in_session(&CHANGE, values).await?.as_ref().map(profile))
 }
 
 /// An account, the hash of its password, and which kinds of second factors it has.

@@ -5,12 +5,17 @@ use std::time::Duration;
 use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::Method;
 use rstest::rstest;
+use serde_json::json;
 use tests::{
     Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
     Tokens,
+    authenticator::Authenticator,
     jwt::claims,
+    passkey::Device,
 };
+
+use crate::support::verified_user;
 
 /// The delays of requests repeat after this many rounds.
 const ROUNDS: u64 = 90;
@@ -203,8 +208,7 @@ async fn an_account_is_either_kept_or_erased(#[values(PostgreSql, DynamoDb)] sto
     }
 }
 
-/// A request that waits while the same session adds a second factor. The session stays live, with a higher credential version, and the request must
-/// find it.
+/// Requests that wait while the same session adds a second factor. The session stays live, with a higher credential version, and each request must find it.
 // Requirements 5, 76.
 #[rstest]
 #[tokio::test]
@@ -212,33 +216,83 @@ async fn requests_that_wait_for_a_new_factor_of_their_session_find_it_live(
     #[values("read committed", "repeatable read")] isolation: &str,
 ) {
     let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).start().await;
-    let ada = stack.user("Ada").await;
-    let (watching, mut tokens) = (ada.signs_in().await, ada.signs_in().await);
-
-    let refreshed = during_new_factor(&stack, ada.refreshes(&tokens.refresh)).await;
+    let ada = verified_user(&stack, "Ada").await;
+    let tokens = ada.signs_in().await;
+    let session = session_of(&tokens);
+    let refreshed = during_new_factor(&stack, &session, ada.refreshes(&tokens.refresh)).await;
     assert_eq!(refreshed.status, 200, "{isolation}: {}", refreshed.text);
-    tokens = Tokens::from(&refreshed);
+    let tokens = Tokens::from(&refreshed);
     assert!(is_live(&stack, &ada, &tokens).await);
 
-    let session = claims(&tokens.access)["sid"].as_str().unwrap().to_owned();
-    let ended = during_new_factor(&stack, ada.ends_session(&watching.access, &session)).await;
+    let renamed = ada.changes_account(&tokens.access, json!({ "name": "Ada Lovelace" }));
+    let renamed = during_new_factor(&stack, &session, renamed).await;
+    assert_eq!(renamed.status, 200, "{isolation}: {}", renamed.text);
+
+    let options = ada.begins_passkey(&tokens.access).await;
+    let created = Device::new().creates(&options.json()).await;
+    let added = ada.adds_created_passkey(&tokens.access, "Phone", &created);
+    let added = during_new_factor(&stack, &session, added).await;
+    assert_eq!(added.status, 201, "{isolation}: {}", added.text);
+
+    let code = Authenticator::of(&ada.enrols_totp(&tokens.access).await).code();
+    let confirmed = ada.confirms_totp(&tokens.access, &code);
+    let confirmed = during_new_factor(&stack, &session, confirmed).await;
+    assert_eq!(confirmed.status, 200, "{isolation}: {}", confirmed.text);
+    let tokens = Tokens::from(&confirmed);
+    let session = session_of(&tokens);
+
+    let new_codes = ada.sends(Method::POST, "/api/recovery-codes", &tokens.access, json!({}));
+    let new_codes = during_new_factor(&stack, &session, new_codes).await;
+    assert_eq!(new_codes.status, 201, "{isolation}: {}", new_codes.text);
+
+    let changed = ada.changes_password(&tokens.access, "another password");
+    let changed = during_new_factor(&stack, &session, changed).await;
+    assert_eq!(changed.status, 200, "{isolation}: {}", changed.text);
+
+    let tokens = Tokens::from(&changed);
+    let deleted = during_new_factor(&stack, &session_of(&tokens), ada.deletes_account(&tokens.access)).await;
+    assert_eq!(deleted.status, 202, "{isolation}: {}", deleted.text);
+    assert!(!is_live(&stack, &ada, &tokens).await);
+}
+
+/// Requests that end a session while it adds a second factor. It stays live, with a higher credential version, and each request must end it all the same.
+// Requirements 5, 76.
+#[rstest]
+#[tokio::test]
+async fn a_session_that_adds_a_factor_can_be_ended_at_the_same_time(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = Stack::builder().state_in(PostgreSql).isolation(isolation).start().await;
+    let ada = stack.user("Ada").await;
+
+    let (watching, tokens) = (ada.signs_in().await, ada.signs_in().await);
+    let session = session_of(&tokens);
+    let ended = during_new_factor(&stack, &session, ada.ends_session(&watching.access, &session)).await;
     assert_eq!(ended.status, 204, "{isolation}: {}", ended.text);
     assert!(!is_live(&stack, &ada, &tokens).await);
 
-    tokens = ada.signs_in().await;
-    let ended = during_new_factor(&stack, ada.ends_other_sessions(&watching.access)).await;
-    assert_eq!(ended.status, 200, "{isolation}: {}", ended.text);
-    assert!(!is_live(&stack, &ada, &tokens).await);
+    let (watching, tokens) = (ada.signs_in().await, ada.signs_in().await);
+    let ended = during_new_factor(&stack, &session_of(&tokens), ada.ends_other_sessions(&watching.access)).await;
+    // The new factor has ended the session of this request. If the request sees that, it ends no session.
+    assert!([200, 401].contains(&ended.status), "{isolation}: {}", ended.text);
+    assert_eq!(is_live(&stack, &ada, &tokens).await, ended.status == 401, "{isolation}");
 
-    tokens = ada.signs_in().await;
-    let logged_out = during_new_factor(&stack, ada.logs_out(&tokens.access)).await;
+    let tokens = ada.signs_in().await;
+    let logged_out = during_new_factor(&stack, &session_of(&tokens), ada.logs_out(&tokens.access)).await;
     assert_eq!(logged_out.status, 200, "{isolation}: {}", logged_out.text);
     assert!(!is_live(&stack, &ada, &tokens).await);
 }
 
-/// Sends a request while the version of the user and of all sessions is raised. Adding a factor raises that of the user and of its own session.
-async fn during_new_factor(stack: &Stack, request: impl Future<Output = Reply>) -> Reply {
-    let changes = "UPDATE users SET credential_version = credential_version + 1;
-        UPDATE sessions SET credential_version = credential_version + 1";
-    stack.answer_during(changes, request).await
+/// The id of the session of these tokens.
+fn session_of(tokens: &Tokens) -> String {
+    claims(&tokens.access)["sid"].as_str().unwrap().to_owned()
+}
+
+/// Sends a request while the versions of the user and of this session are raised, as when the session adds a factor.
+async fn during_new_factor(stack: &Stack, session: &str, request: impl Future<Output = Reply>) -> Reply {
+    let changes = format!(
+        "UPDATE users SET credential_version = credential_version + 1;
+        UPDATE sessions SET credential_version = credential_version + 1 WHERE id = '{session}'"
+    );
+    stack.answer_during(&changes, request).await
 }

@@ -239,7 +239,7 @@ pub async fn add(db: &Database, new: &NewPasskey<'_>) -> Result<Option<Added>, D
         &seconds(policy::USED_PROOF_KEPT) as _,
         &policy::PASSKEYS_OF_ACCOUNT as _,
     ];
-    match db.query_opt(&ADD, values).await {
+    match db.query_in_session(&ADD, values).await {
         // Another account has added a passkey with this credential id at the same time.
         Err(error) if error.is_unique_violation() => Ok(None),
         row => Ok(row?.map(|row| Added { has_codes: row.get("has_codes"), at: row.get("added_at") })),

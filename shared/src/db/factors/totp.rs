@@ -267,7 +267,7 @@ pub async fn confirm(
         &change.0 as _,
         &seconds(policy::USED_PROOF_KEPT) as _,
     ];
-    let row = db.query_opt(&CONFIRM, values).await?;
+    let row = db.query_in_session(&CONFIRM, values).await?;
     Ok(row.map(|row| Confirmed {
         has_codes: row.get("has_codes"),
         session: row.get::<_, Option<Uuid>>("id").map(|_| sessions::session(&row)),
