@@ -32,7 +32,7 @@ use rand::Rng;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::{
-    IsolationLevel, Row,
+    Row,
     error::SqlState,
     types::{ToSql, Type},
 };
@@ -151,14 +151,23 @@ impl Database {
         statement: &Statement<N>,
         values: [Value<'_>; N],
     ) -> Result<Vec<Row>, DbError> {
+        self.query_at(Isolation::OfServer, statement, values).await
+    }
+
+    /// Like [`Database::query`]. The first run of the statement is at this isolation level.
+    async fn query_at<const N: usize>(
+        &self,
+        mut isolation: Isolation,
+        statement: &Statement<N>,
+        values: [Value<'_>; N],
+    ) -> Result<Vec<Row>, DbError> {
         let deadline = deadline::at_most(policy::DATABASE_DEADLINE);
         let parameters: Vec<_> = values.into_iter().zip(statement.types.iter().cloned()).collect();
         let (mut conflicts, mut refusals, mut connections, mut ran_again) = (0, 0, 1, false);
-        let mut isolation = Isolation::OfServer;
         loop {
             match self.run(deadline, isolation, statement.sql, &parameters).await {
                 Err(Failure::Conflict(cause)) => {
-                    isolation = Isolation::ReadCommitted;
+                    isolation = isolation.after_conflict();
                     let why = "a statement conflicted with another transaction and runs again";
                     wait_to_retry(policy::CONFLICT_PAUSES, &mut conflicts, deadline, why, cause).await?;
                 }
@@ -193,7 +202,7 @@ impl Database {
 
     /// Like [`Database::query_opt`], for a statement that changes the user of the session that a request presents, and returns no row if the session is
     /// not live. If it waited while another request of the session added or removed a factor, it has seen the higher credential version of the user, but
-    /// not that of the session. So it runs once more.
+    /// not that of the session. So it runs once more. If the session has ended, the second run costs a round trip and changes nothing.
     async fn query_in_session<const N: usize>(
         &self,
         statement: &Statement<N>,
@@ -216,20 +225,20 @@ impl Database {
     }
 
     /// Like [`Database::query_opt`], for a statement that changes an account unless another request has changed it since the statement began. If one has,
-    /// the row of the statement has no `id`, and the statement runs again. An account changes rarely, so the second run usually succeeds.
+    /// the row of the statement has no `id`. Then the statement runs again, after `lock`, which locks the row of the account. `$1` is the same in both.
     async fn query_unless_account_changes<const N: usize>(
         &self,
         statement: &Statement<N>,
         values: [Value<'_>; N],
+        lock: &'static Statement<1>,
     ) -> Result<Option<Row>, DbError> {
-        const RUNS: usize = 10;
-        for _ in 0..RUNS {
-            match self.query_opt(statement, values).await? {
-                Some(row) if row.get::<_, Option<i64>>("id").is_none() => {}
-                result => return Ok(result),
+        match self.query_opt(statement, values).await? {
+            Some(row) if row.get::<_, Option<i64>>("id").is_none() => {
+                let isolation = Isolation::ReadCommitted { lock: Some(lock) };
+                Ok(self.query_at(isolation, statement, values).await?.into_iter().next())
             }
+            result => Ok(result),
         }
-        Err(DbError::Unavailable("other requests keep changing the account".into()))
     }
 
     async fn run(
@@ -239,7 +248,7 @@ impl Database {
         sql: &'static str,
         parameters: &[(Value<'_>, Type)],
     ) -> Result<Vec<Row>, Failure> {
-        let mut client = match timeout_at(deadline, self.pool.get()).await {
+        let client = match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(client)) => client,
             Ok(Err(PoolError::Backend(problem))) => return Err(Failure::of_connecting(&problem)),
             Ok(Err(problem)) => return Err(Failure::Unavailable(problem.into())),
@@ -251,7 +260,7 @@ impl Database {
         }
         let rows = async {
             match (isolation, &self.prepared) {
-                (Isolation::ReadCommitted, _) => query_at_read_committed(&mut client, sql, parameters).await,
+                (Isolation::ReadCommitted { lock }, _) => query_at_read_committed(&client, lock, sql, parameters).await,
                 (Isolation::OfServer, Some(prepared)) => prepared.query(&client, sql, parameters).await,
                 (Isolation::OfServer, None) => client.query_typed(sql, parameters).await,
             }
@@ -290,21 +299,46 @@ impl Drop for ConnectionOfRequest<'_> {
 enum Isolation {
     /// The default of the server.
     OfServer,
-    /// After a conflict. At this level, a statement waits for transactions that change the same rows, and then sees their changes. At `repeatable read`,
-    /// it would fail whenever one of them commits. So it might fail at every try if many requests change one row.
-    ReadCommitted,
+    /// `read committed`. A statement waits for transactions that change the same rows, and then sees their changes. At `repeatable read`, it would fail
+    /// whenever one of them commits. So it might fail at every try if many requests change one row.
+    ReadCommitted {
+        /// A statement before it in the same transaction, with the same `$1`. Its locks ensure that the statement sees the newest state.
+        lock: Option<&'static Statement<1>>,
+    },
 }
 
-/// Runs a statement in a transaction at `read committed`. Takes three round trips.
+impl Isolation {
+    fn after_conflict(self) -> Self {
+        match self {
+            Self::OfServer => Self::ReadCommitted { lock: None },
+            Self::ReadCommitted { .. } => self,
+        }
+    }
+}
+
+/// Runs a statement in a transaction at `read committed`. Takes one round trip, so the transaction does not wait for this process. If a part fails,
+/// PostgreSQL refuses the next ones, and rolls back at COMMIT.
 async fn query_at_read_committed(
-    client: &mut Client,
+    client: &Client,
+    lock: Option<&Statement<1>>,
     sql: &'static str,
     parameters: &[(Value<'_>, Type)],
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let transaction = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
-    let rows = transaction.query_typed(sql, parameters).await?;
-    transaction.commit().await?;
-    Ok(rows)
+    let lock = async {
+        if let (Some(lock), Some((first, _))) = (lock, parameters.first()) {
+            let [type_] = lock.types.clone();
+            client.query_typed(lock.sql, &[(*first, type_)]).await?;
+        }
+        Ok(())
+    };
+    // Each part sends its messages when it is polled for the first time, and `join!` does this in their order.
+    let (begun, locked, rows, committed) = tokio::join!(
+        client.batch_execute("START TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+        lock,
+        client.query_typed(sql, parameters),
+        client.batch_execute("COMMIT"),
+    );
+    begun.and(locked).and(committed).and(rows)
 }
 
 /// Closes a connection, because its next answer might belong to an earlier statement.

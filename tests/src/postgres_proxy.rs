@@ -265,7 +265,7 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
                 sleep(delay).await;
             }
             let action =
-                if std::mem::take(&mut runs_statement) { self.action_for_statement() } else { Action::Forward };
+                if std::mem::take(&mut runs_statement) { self.action_for_statement(&batch) } else { Action::Forward };
             match action {
                 Action::Forward => {
                     if self.send(&mut server, &batch).await.is_none() {
@@ -280,6 +280,11 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
                     return;
                 }
                 Action::Refuse(code) => {
+                    // The function expects the answers in the order of its statements.
+                    while self.unanswered.load(Ordering::Relaxed) > 1 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    self.unanswered.store(0, Ordering::Relaxed);
                     let refusal = format!("SERROR\0VERROR\0C{code}\0Mrefused by the proxy\0\0");
                     let length = u32::try_from(refusal.len() + 4).expect("a short text");
                     let answer = [b"E", &length.to_be_bytes()[..], refusal.as_bytes(), b"Z\0\0\0\x05I"].concat();
@@ -302,10 +307,13 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
         server.write_all(bytes).await.ok()
     }
 
-    fn action_for_statement(&self) -> Action {
+    fn action_for_statement(&self, batch: &[u8]) -> Action {
         let mut state = self.shared.state();
         state.statements += 1;
-        if let Some((code, times @ 1..)) = &mut state.refusal {
+        // The functions send only the begin and the end of a transaction as simple queries. PostgreSQL does not refuse them.
+        if batch[0] != b'Q'
+            && let Some((code, times @ 1..)) = &mut state.refusal
+        {
             *times -= 1;
             return Action::Refuse(code);
         }
@@ -326,10 +334,11 @@ impl<W: AsyncWrite + Unpin> Connection<W> {
     async fn forward_to_client(&self, mut server: impl AsyncRead + Unpin) {
         while let Some(message) = read_message(&mut server, true).await {
             let disturbance = *self.after_commit.lock().expect("no panic");
-            // ReadyForQuery: the transaction has ended.
+            // ReadyForQuery: the statement has ended, and usually its transaction.
             let ready = message[0] == b'Z';
             if ready {
-                self.unanswered.store(0, Ordering::Relaxed);
+                let _ =
+                    self.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
             }
             match disturbance {
                 None if self.to_client.lock().await.write_all(&message).await.is_err() => return,

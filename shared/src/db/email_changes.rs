@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &CHANGE, &UNDO];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&REQUEST, &CHANGE, &UNDO, &LOCK_ACCOUNT_OF_UNDO];
 
 /// An address that is taken is counted and stored like any other, so that limits and `GET /api/account` do not reveal that it is taken. Only the mail to
 /// it is missing. At a limit, the older request stays valid.
@@ -335,8 +335,9 @@ pub async fn change(db: &Database, change: EmailChange<'_>) -> Result<Option<Str
     }
 }
 
-/// The row of `users` decides between concurrent requests. If another one has changed the account since this statement began, `restored` has no row,
-/// and nothing changes. Then the statement must run again, because it has not seen what it has to undo.
+/// The row of `users` decides between concurrent requests. If another one has written it since this statement began, `xmin`, the id of the transaction
+/// that wrote it, is another one. Then `restored` has no row, and nothing changes. The statement must run again, because it has not seen what it has to
+/// undo.
 ///
 /// If a second factor was added after the change, its notice went to the other address. So the restored address gets a notice, whose link replaces the
 /// one in the first notice. Recovery codes that were made after the change are deleted, because whoever changed the address has them. A statement that
@@ -349,11 +350,11 @@ static UNDO: Statement<11> = Statement {
         "
     WITH due AS (
         SELECT e.id AS change, e.user_id, e.email AS earlier, e.email_verified_at AS verified_at, e.changed_at,
-            u.email AS later, u.credential_version AS version
+            u.email AS later, u.xmin AS row_version
         FROM email_undos e JOIN users u ON u.id = e.user_id WHERE e.token_hash = $1 AND e.expires_at > now()
     ), restored AS (
         UPDATE users u SET email = due.earlier, email_verified_at = due.verified_at, credential_version = u.credential_version + 1
-        FROM due WHERE u.id = due.user_id AND u.email = due.later AND u.credential_version = due.version
+        FROM due WHERE u.id = due.user_id AND u.xmin = due.row_version
         RETURNING ",
         user_columns!(),
         "
@@ -412,6 +413,12 @@ static UNDO: Statement<11> = Statement {
     ],
 };
 
+static LOCK_ACCOUNT_OF_UNDO: Statement<1> = Statement {
+    sql: "
+    SELECT u.id FROM users u WHERE u.id = (SELECT e.user_id FROM email_undos e WHERE e.token_hash = $1) FOR NO KEY UPDATE",
+    types: [Type::BYTEA],
+};
+
 /// A request to undo a change of the address.
 #[derive(Clone, Copy)]
 pub struct EmailUndo<'a> {
@@ -455,6 +462,6 @@ pub async fn undo(db: &Database, undo: EmailUndo<'_>) -> Result<Option<EmailRest
         &undo.factor_page as _,
         &seconds(policy::ADDRESS_CLAIM) as _,
     ];
-    let row = db.query_unless_account_changes(&UNDO, values).await?;
+    let row = db.query_unless_account_changes(&UNDO, values, &LOCK_ACCOUNT_OF_UNDO).await?;
     Ok(row.map(|row| EmailRestored { user: user(&row), replaced: row.get("later") }))
 }

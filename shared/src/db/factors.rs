@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(super) static STATEMENTS: [&dyn AnyStatement; 1] = [&UNDO];
+pub(super) static STATEMENTS: [&dyn AnyStatement; 2] = [&UNDO, &LOCK_ACCOUNT_OF_UNDO];
 
 /// The condition that the row `t` of `totp` is a factor, and not a pending enrolment.
 macro_rules! is_confirmed {
@@ -171,6 +171,12 @@ static UNDO: Statement<8> = Statement {
     ],
 };
 
+static LOCK_ACCOUNT_OF_UNDO: Statement<1> = Statement {
+    sql: "
+    SELECT u.id FROM users u WHERE u.id = (SELECT f.user_id FROM factor_undos f WHERE f.token_hash = $1) FOR NO KEY UPDATE",
+    types: [Type::BYTEA],
+};
+
 /// The removal of a new factor by the mailbox that got the notice about it.
 pub struct FactorUndo<'a> {
     /// The hash of the token in the notice.
@@ -198,7 +204,7 @@ pub async fn undo(db: &Database, undo: FactorUndo<'_>) -> Result<Option<User>, D
         &undo.change.0 as _,
         &seconds(policy::USED_PROOF_KEPT) as _,
     ];
-    Ok(db.query_unless_account_changes(&UNDO, values).await?.as_ref().map(user))
+    Ok(db.query_unless_account_changes(&UNDO, values, &LOCK_ACCOUNT_OF_UNDO).await?.as_ref().map(user))
 }
 
 /// The counters of a row that has [`factor_counter_keys!`].

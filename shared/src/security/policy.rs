@@ -284,7 +284,7 @@ pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum time until PostgreSQL's machine acknowledges a packet (`tcp_user_timeout`). The network drops connections that were idle while Lambda
 /// froze the process (on AWS after 350 seconds), without a notice. A statement on such a connection runs again on a new one.
 pub const DATABASE_ACKNOWLEDGED: Duration = Duration::from_secs(1);
-/// Maximum time of one statement, with its connection and its retries.
+/// Maximum time of one statement, with its connection and its retries. A statement that a query of [`crate::db`] runs once more has this time again.
 pub const DATABASE_DEADLINE: Duration = Duration::from_secs(3);
 /// Pauses between the tries of a statement. They double, and each is random and up to a half shorter.
 #[derive(Debug, Clone, Copy)]

@@ -67,7 +67,7 @@ macro_rules! set_recovery_codes {
 }
 pub(super) use set_recovery_codes;
 
-/// The statement writes the row of `users`, although it changes nothing there. So an undo that waited for it runs again, and removes the new codes.
+/// The statement writes the row of `users`, although it changes nothing there. So an undo that waited for it runs again, and deletes the new codes.
 ///
 /// If a concurrent statement removes the last factor, the codes may remain. They are not counted, no request accepts them, and the codes of the next
 /// factor take their places.

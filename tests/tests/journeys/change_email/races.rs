@@ -1,7 +1,9 @@
 //! Concurrent requests that concern one address.
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use rstest::rstest;
+use serde_json::json;
 use tests::{
     Person, Reply, Stack,
     Store::{self, DynamoDb, PostgreSql},
@@ -174,6 +176,64 @@ async fn an_undo_misses_no_change_at_the_same_time(#[values("read committed", "r
         }
         ada.signs_in().await;
     }
+}
+
+/// A thief changes the address, and replaces the recovery codes while the owner undoes the change. The new codes must not be left.
+// Requirement 53.
+#[rstest]
+#[tokio::test]
+async fn an_undo_that_waits_for_new_recovery_codes_deletes_them(
+    #[values("read committed", "repeatable read")] isolation: &str,
+) {
+    let stack = builder(PostgreSql).isolation(isolation).start().await;
+    let ada = stack.user("Ada").await;
+    ada.has_verified().await;
+    let tokens = ada.adds_totp().await.tokens;
+    let of_thief = ada.with_email(&stack.stranger("Eve").email);
+    let undo = change(&ada, &tokens, &of_thief).await;
+    // The other codes are used. So the new ones are rows that the statement of the undo does not see.
+    stack.sql("DELETE FROM recovery_codes WHERE number > 1").await;
+    let mut rival = stack.database.connect().await;
+    let rival = rival.transaction().await.unwrap();
+    rival.execute("SELECT FROM recovery_codes FOR UPDATE", &[]).await.unwrap();
+    let (replaced, undone, ()) = tokio::join!(
+        of_thief.sends(Method::POST, "/api/recovery-codes", &tokens.access, json!({})),
+        async {
+            stack.wait_for_blocked_statement().await;
+            ada.undoes_email_change(&undo).await
+        },
+        async {
+            stack.wait_for_blocked_statements(2).await;
+            rival.commit().await.unwrap();
+        }
+    );
+    assert_eq!(replaced.status, 201, "{isolation}: {}", replaced.text);
+    assert_restored(&undone);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM recovery_codes").await, 0);
+}
+
+/// The thief's session changes the account all the time. The undo takes place all the same.
+// Requirement 53.
+#[tokio::test]
+async fn changes_of_the_account_cannot_delay_an_undo() {
+    let stack = builder(PostgreSql).start().await;
+    let ada = stack.user("Ada").await;
+    let undo = change(&ada, &ada.signs_in().await, &ada.with_email(&stack.stranger("Eve").email)).await;
+    let rival = stack.database.connect().await;
+    rival.batch_execute("BEGIN; UPDATE users SET name = name").await.unwrap();
+    // Commits while the undo waits for the row, and changes the row again a millisecond later.
+    let change_again_and_again = async {
+        loop {
+            stack.wait_for_blocked_statement().await;
+            let change = "COMMIT; SELECT pg_sleep(0.001); BEGIN; UPDATE users SET name = name";
+            rival.batch_execute(change).await.unwrap();
+        }
+    };
+    let undone = tokio::select! {
+        undone = ada.undoes_email_change(&undo) => undone,
+        () = change_again_and_again => unreachable!("this loop does not end"),
+    };
+    assert_restored(&undone);
 }
 
 /// The change has taken place after the statement of the undo began, so that the statement must run again.
