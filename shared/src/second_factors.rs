@@ -202,9 +202,9 @@ impl SecondFactors {
         let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
         let left = attempts::use_factor(&self.database, user, counters, token, right, change, notice).await?;
         if let (None, Some(token)) = (left, token)
-            && !attempts::waits(&self.database, token).await?
+            && let Ok(false) = attempts::waits(&self.database, token).await
         {
-            // Another request has completed this sign-in. So nothing is wrong with the factor.
+            // Another request has completed this sign-in, or the credentials have changed. So the factor may be right.
             return Err(ApiError::InvalidMfaToken);
         }
         let shown = |methods, recovery_codes_left| ShownFactor { user: user.clone(), methods, recovery_codes_left };

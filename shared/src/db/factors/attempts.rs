@@ -470,11 +470,13 @@ pub async fn use_factor(
 }
 
 static WAITS: Statement<1> = Statement {
-    sql: "SELECT token_hash FROM mfa_tokens WHERE token_hash = $1 AND expires_at > now()",
+    sql: "
+    SELECT u.id FROM mfa_tokens m JOIN users u ON u.id = m.user_id AND u.credential_version = m.credential_version
+    WHERE m.token_hash = $1 AND m.expires_at > now()",
     types: [Type::BYTEA],
 };
 
-/// Whether the sign-in with this token still waits for a second factor.
+/// Whether the sign-in with this token still waits for a second factor: it is not complete, and the credentials have not changed.
 pub async fn waits(db: &Database, token: &LinkTokenHash) -> Result<bool, DbError> {
     Ok(db.query_opt(&WAITS, [&token.as_bytes()]).await?.is_some())
 }
