@@ -48,7 +48,8 @@ pub enum Error {
     /// PostgreSQL does not use some indexes.
     #[error(
         "these indexes are not valid, because CREATE INDEX CONCURRENTLY has failed or has not ended: {}. \
-         If it has failed, repair each with REINDEX INDEX CONCURRENTLY. Then run migrate again",
+         If it has failed, drop each whose name ends in _ccnew or _ccold, and repair the others with REINDEX INDEX CONCURRENTLY. \
+         Then run migrate again",
         .0.join(", ")
     )]
     InvalidIndexes(
