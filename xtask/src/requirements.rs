@@ -96,7 +96,7 @@ fn uneven_rows(document: &str) -> Vec<String> {
             head = None;
             continue;
         }
-        let found = line.matches('|').count() - 1;
+        let found = line.replace(r"\|", "").matches('|').count() - 1;
         let wanted = *head.get_or_insert(found);
         if let Some(number) = number(line).filter(|_| found != wanted) {
             problems.push(format!("the row {number} has {found} cells, and the head of its table has {wanted}"));
