@@ -316,8 +316,8 @@ static END_OTHERS: Statement<3> = Statement {
     types: [Type::INT8, Type::UUID, Type::UUID],
 };
 
-/// Ends the live sessions of a user except `kept`, and returns their number. `None` if `kept` has ended. Then no session ends. If `kept` ends while the
-/// statement runs, the others may end all the same. `last_refresh_id` is a
+/// Ends the live sessions of a user except `kept`, and returns their number. `None` if `kept` has ended. Then no session ends, unless `kept` has ended
+/// while the statement ran. `last_refresh_id` is a
 /// new id, which no token has.
 pub async fn end_others(
     db: &Database,
