@@ -1,9 +1,16 @@
 //! Requests and assertions that several files of journeys share.
 
+use std::{
+    io::{Read, Seek, SeekFrom},
+    time::Duration,
+};
+
 use reqwest::Method;
 use serde_json::json;
 use tests::{DynamoDbRequest, Person, Reply, Stack, Tokens, documents};
+use tokio::time::sleep;
 use toolkit::needs::Need;
+use uuid::Uuid;
 
 /// A user with a verified address.
 pub async fn verified_user<'a>(stack: &'a Stack, name: &str) -> Person<'a> {
@@ -67,4 +74,31 @@ pub async fn assert_session_ended(stack: &Stack, tokens: &Tokens) {
 pub fn assert_refresh_refused(reply: &Reply) {
     reply.assert_refused(401, "invalid_refresh_token", "Invalid or expired refresh token");
     assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
+}
+
+/// The log of PostgreSQL from a position on.
+pub struct ServerLog(u64);
+
+impl ServerLog {
+    pub fn from_now() -> Self {
+        Self(std::fs::metadata(tests::server("TEST_DATABASE_LOG")).unwrap().len())
+    }
+
+    /// The log up to now. To find the end, the test logs a line of its own.
+    pub async fn read(&self, stack: &Stack) -> String {
+        let end = Uuid::new_v4();
+        stack.sql(&format!("DO $$ BEGIN RAISE LOG 'end {end}'; END $$")).await;
+        for _ in 0..100 {
+            let mut file = std::fs::File::open(tests::server("TEST_DATABASE_LOG")).unwrap();
+            file.seek(SeekFrom::Start(self.0)).unwrap();
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).unwrap();
+            let log = String::from_utf8_lossy(&bytes);
+            if log.contains(&format!("end {end}")) {
+                return log.into_owned();
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("TEST_DATABASE_LOG is not the log of the server: the line of the test is missing")
+    }
 }

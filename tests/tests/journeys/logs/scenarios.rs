@@ -1,9 +1,6 @@
 //! Traffic whose secrets and personal data are marked, so that a log can be searched for them.
 
-use std::{
-    io::{Read, Seek, SeekFrom},
-    time::Duration,
-};
+use std::time::Duration;
 
 use serde_json::json;
 use tests::{Person, Stack, Tokens, documents, mailbox, wait_until};
@@ -60,33 +57,6 @@ impl Marks {
 /// The line of a log that contains a text.
 pub fn line_with<'a>(log: &'a str, found: &str) -> &'a str {
     log.lines().find(|line| line.contains(found)).unwrap_or_default()
-}
-
-/// The log of PostgreSQL from a position on.
-pub struct ServerLog(u64);
-
-impl ServerLog {
-    pub fn from_now() -> Self {
-        Self(std::fs::metadata(tests::server("TEST_DATABASE_LOG")).unwrap().len())
-    }
-
-    /// The log up to now. To find the end, the test logs a line of its own.
-    pub async fn read(&self, stack: &Stack) -> String {
-        let end = Uuid::new_v4();
-        stack.sql(&format!("DO $$ BEGIN RAISE LOG 'end {end}'; END $$")).await;
-        for _ in 0..100 {
-            let mut file = std::fs::File::open(tests::server("TEST_DATABASE_LOG")).unwrap();
-            file.seek(SeekFrom::Start(self.0)).unwrap();
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).unwrap();
-            let log = String::from_utf8_lossy(&bytes);
-            if log.contains(&format!("end {end}")) {
-                return log.into_owned();
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("TEST_DATABASE_LOG is not the log of the server: the line of the test is missing")
-    }
 }
 
 /// Sends successful and refused requests to every endpoint, as a user would.

@@ -9,9 +9,9 @@ use tests::{
 use tokio::net::TcpListener;
 
 use super::scenarios::{
-    Marks, ServerLog, line_with, send_malformed_requests, send_requests_during_failures, send_usual_requests,
-    violate_a_constraint,
+    Marks, line_with, send_malformed_requests, send_requests_during_failures, send_usual_requests, violate_a_constraint,
 };
+use crate::support::ServerLog;
 
 async fn stack_that_logs_everything(store: Store) -> Stack {
     let builder = Stack::builder().state_in(store).with("AWS_LAMBDA_LOG_LEVEL", "TRACE").processes(1);
