@@ -7,7 +7,7 @@
 use crate::{
     audit::{self, Event},
     counters::{self, Counters},
-    db::{Database, throttle::CountedSignIn, users::Account},
+    db::{Database, DbError, throttle::CountedSignIn, users::Account},
     domain::{PresentedSession, Proof, SignInCounters, User},
     environment::{ConfigError, Environment},
     error::ApiError,
@@ -147,18 +147,19 @@ impl PasswordProofs {
     ) -> Result<(), ApiError> {
         let counted = async { Ok(self.counters.count_new_password(started.counted_as, request.arrived_at()).await?) };
         // The password is right, so its attempt is no longer counted even if the limit refuses the new password.
-        let recorded =
-            async { if self.counters.are_in_database() { Ok(()) } else { self.record_success(proof).await } };
-        let (counted, recorded) = tokio::join!(counted, recorded);
-        recorded.and(counted)
+        let (counted, recorded) = tokio::join!(counted, self.record_success_in_table(proof));
+        recorded?;
+        counted
     }
 
     /// Undoes the counting of a successful attempt in DynamoDB, after its proof was used or at the same time. If this fails, the failures stay counted,
     /// and the client gets its tokens all the same. If the counters are in PostgreSQL, the statement that uses the proof does it.
     pub async fn record_use(&self, proof: &Proof) {
-        if !self.counters.are_in_database() {
-            counters::log_uncleared(proof.user.id, self.counters.record_success(&proof.counters).await);
-        }
+        counters::log_uncleared(proof.user.id, self.record_success_in_table(proof).await);
+    }
+
+    async fn record_success_in_table(&self, proof: &Proof) -> Result<(), DbError> {
+        if self.counters.are_in_database() { Ok(()) } else { self.counters.record_success(&proof.counters).await }
     }
 
     /// Undoes the counting of an attempt with the right password that needs a second factor. Earlier failures stay counted.

@@ -19,8 +19,8 @@ const INVALID_INDEXES: &str = "
         ORDER BY 1
     ) AS invalid";
 
-/// Refuses a database with an index that PostgreSQL does not use, because `CREATE INDEX CONCURRENTLY` has failed or has not ended. A migration may drop another index
-/// that this one replaces.
+/// Refuses a database with an index that PostgreSQL does not use, because `CREATE INDEX CONCURRENTLY` has failed or has not ended.
+/// A migration may drop another index that this one replaces.
 pub async fn refuse_invalid_indexes(transaction: &Transaction<'_>) -> Result<(), Error> {
     let names: Vec<&str> = ["users"].into_iter().chain(takeover::NEW_TABLES).collect();
     let row = transaction.query_one(INVALID_INDEXES, &[(&names, Type::TEXT_ARRAY)]).await?;

@@ -317,8 +317,7 @@ static END_OTHERS: Statement<3> = Statement {
 };
 
 /// Ends the live sessions of a user except `kept`, and returns their number. `None` if `kept` has ended. Then no session ends, unless `kept` has ended
-/// while the statement ran. `last_refresh_id` is a
-/// new id, which no token has.
+/// while the statement ran. `last_refresh_id` is a new id, which no token has.
 pub async fn end_others(
     db: &Database,
     user: UserId,
