@@ -278,6 +278,27 @@ impl Stack {
         reply
     }
 
+    /// Makes `changes` in a transaction, and sends `request`. Whenever a statement of the request waits for the transaction, commits it, and makes the
+    /// changes again a millisecond later. Returns the answer.
+    ///
+    /// # Panics
+    /// If the changes are not possible.
+    pub async fn answer_despite(&self, changes: &str, request: impl Future<Output = Reply>) -> Reply {
+        let rival = self.database.connect().await;
+        rival.batch_execute(&format!("BEGIN; {changes}")).await.expect("the changes are possible");
+        let change_again_and_again = async {
+            loop {
+                self.wait_for_blocked_statement().await;
+                let again = format!("COMMIT; SELECT pg_sleep(0.001); BEGIN; {changes}");
+                rival.batch_execute(&again).await.expect("the changes are possible");
+            }
+        };
+        tokio::select! {
+            reply = request => reply,
+            () = change_again_and_again => unreachable!("this loop does not end"),
+        }
+    }
+
     /// Waits until a statement of a function is blocked by a lock.
     pub async fn wait_for_blocked_statement(&self) {
         self.wait_for_blocked_statements(1).await;

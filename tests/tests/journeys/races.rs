@@ -241,7 +241,7 @@ async fn requests_that_wait_for_a_new_factor_of_their_session_find_it_live(
     let tokens = Tokens::from(&confirmed);
     let session = session_of(&tokens);
 
-    let new_codes = ada.sends(Method::POST, "/api/recovery-codes", &tokens.access, json!({}));
+    let new_codes = ada.replaces_recovery_codes(&tokens.access);
     let new_codes = during_new_factor(&stack, &session, new_codes).await;
     assert_eq!(new_codes.status, 201, "{isolation}: {}", new_codes.text);
 

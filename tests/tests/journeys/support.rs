@@ -76,6 +76,29 @@ pub fn assert_refresh_refused(reply: &Reply) {
     assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer error="invalid_token""#));
 }
 
+/// Sends `replaces`, which replaces the recovery codes, and then `undoes`, which waits for it. All codes but one are used. So the new ones are rows that the
+/// statement of the undo does not see. Returns both answers.
+pub async fn while_codes_are_replaced(
+    stack: &Stack,
+    replaces: impl Future<Output = Reply>,
+    undoes: impl Future<Output = Reply>,
+) -> (Reply, Reply) {
+    stack.sql("DELETE FROM recovery_codes WHERE number > 1").await;
+    let mut rival = stack.database.connect().await;
+    let rival = rival.transaction().await.unwrap();
+    rival.execute("SELECT FROM recovery_codes FOR UPDATE", &[]).await.unwrap();
+    let undoes = async {
+        stack.wait_for_blocked_statement().await;
+        undoes.await
+    };
+    let commits = async {
+        stack.wait_for_blocked_statements(2).await;
+        rival.commit().await.unwrap();
+    };
+    let (first, second, ()) = tokio::join!(replaces, undoes, commits);
+    (first, second)
+}
+
 /// The log of PostgreSQL from a position on.
 pub struct ServerLog(u64);
 

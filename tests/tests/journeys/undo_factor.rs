@@ -1,7 +1,6 @@
 //! `POST /api/undo-factor/{token}`: the mailbox removes a factor that somebody else has added.
 
 use futures_util::future::join_all;
-use reqwest::Method;
 use rstest::rstest;
 use serde_json::json;
 use tests::{
@@ -13,7 +12,9 @@ use tests::{
     passkey::Device,
 };
 
-use crate::support::{assert_link_refused, assert_passkey_rejected, assert_session_ended, verified_user};
+use crate::support::{
+    assert_link_refused, assert_passkey_rejected, assert_session_ended, verified_user, while_codes_are_replaced,
+};
 
 // Requirement 77.
 #[rstest]
@@ -149,20 +150,8 @@ async fn an_undo_that_waits_for_new_recovery_codes_removes_them_too(
     let of_thief = ada.signs_in().await;
     ada.adds_passkey_of(&mut Device::new(), &of_thief.access).await;
     let undo = ada.newest_mail(PASSKEY_ADDED).await.token();
-    // The other codes are used. So the new ones are rows that the statement of the undo does not see.
-    stack.sql("DELETE FROM recovery_codes WHERE number > 1").await;
-    let mut rival = stack.database.connect().await;
-    let rival = rival.transaction().await.unwrap();
-    rival.execute("SELECT FROM recovery_codes FOR UPDATE", &[]).await.unwrap();
-    let replaces = ada.sends(Method::POST, "/api/recovery-codes", &of_thief.access, json!({}));
-    let undoes = async {
-        stack.wait_for_blocked_statement().await;
-        ada.undoes_factor(&undo).await
-    };
-    let (replaced, undone, ()) = tokio::join!(replaces, undoes, async {
-        stack.wait_for_blocked_statements(2).await;
-        rival.commit().await.unwrap();
-    });
+    let replaces = ada.replaces_recovery_codes(&of_thief.access);
+    let (replaced, undone) = while_codes_are_replaced(&stack, replaces, ada.undoes_factor(&undo)).await;
     assert_eq!(replaced.status, 201, "{}", replaced.text);
     undone.assert_ok(&json!({ "message": "Factor removed" }));
     assert_eq!(stack.sql_number("SELECT count(*) FROM recovery_codes").await, 0);
