@@ -21,7 +21,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Notify, time::sleep};
 
-use crate::{InterruptionPoint, server};
+use crate::{InterruptionPoint, client_of_shared_servers, server};
 
 /// How the proxy in front of DynamoDB behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,9 +103,12 @@ struct State {
 impl DynamoDbProxy {
     /// Starts a proxy, and returns it with its URL.
     pub(crate) async fn start() -> (Arc<Self>, String) {
-        let proxy =
-            Self { state: Mutex::default(), held: Notify::new(), released: Notify::new(), client: Client::new() };
-        let proxy = Arc::new(proxy);
+        let proxy = Arc::new(Self {
+            state: Mutex::default(),
+            held: Notify::new(),
+            released: Notify::new(),
+            client: client_of_shared_servers(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let app = Router::new().fallback(answer).with_state(Arc::clone(&proxy));

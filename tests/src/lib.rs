@@ -49,6 +49,7 @@ mod walk_through;
 
 use std::time::{Duration, Instant};
 
+use reqwest::Client;
 use serde_json::Value;
 
 pub use dynamodb_proxy::{DynamoDbHealth, DynamoDbRequest};
@@ -75,6 +76,12 @@ pub fn server(variable: &str) -> String {
 #[must_use]
 pub fn optional(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
+}
+
+/// A client for the servers that all tests share. A server may close an idle connection at the moment in which a client uses it again. So this client
+/// closes idle connections earlier than the servers do.
+fn client_of_shared_servers() -> Client {
+    Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().expect("a client")
 }
 
 /// The sample event of a function, from the folder `events`.

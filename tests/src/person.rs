@@ -235,23 +235,19 @@ impl<'a> Person<'a> {
     }
 
     /// Waits until this person has received `count` mails, and returns them. On a busy machine a request may have no time left to send its
-    /// mail; then this method runs `sweep`, which sends it.
+    /// mail; then this method sends it.
     pub async fn mails(&self, count: usize) -> Vec<Mail> {
         if let Some(mails) = mailbox::try_to_wait_for(&self.email, count, Duration::from_secs(1)).await {
             return mails;
         }
-        self.stack.make_mails_due().await;
-        self.stack.sweep().await;
+        self.stack.send_owed_mails().await;
         mailbox::wait_for(&self.email, count).await
     }
 
-    /// The newest mail with this subject to this person. The requests before have tried to send their mails, and this method runs `sweep` if they
-    /// could not.
+    /// The newest mail with this subject to this person. The requests before have tried to send their mails, and this method sends those that
+    /// they could not send.
     pub async fn newest_mail(&self, subject: &str) -> Mail {
-        if self.stack.sql_number("SELECT count(*) FROM outbox").await > 0 {
-            self.stack.make_mails_due().await;
-            self.stack.sweep().await;
-        }
+        self.stack.send_owed_mails().await;
         let mails = mailbox::mails_to(&self.email).await;
         let newest = mails.into_iter().rfind(|mail| mail.subject == subject);
         newest.unwrap_or_else(|| panic!("{} got no mail `{subject}`", self.email))

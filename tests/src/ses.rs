@@ -19,7 +19,7 @@ use reqwest::Client;
 use tokio::net::TcpListener;
 use url::form_urlencoded;
 
-use crate::{mailbox::Mail, server};
+use crate::{client_of_shared_servers, mailbox::Mail, server};
 
 /// How the proxy in front of SES behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,7 @@ impl Ses {
             health: Mutex::new(SesHealth::Healthy),
             requests: Mutex::default(),
             accepted: Mutex::default(),
-            // The stand-in for SES may close an idle connection at the moment in which the proxy uses it again.
-            client: Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
+            client: client_of_shared_servers(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));

@@ -223,6 +223,28 @@ impl Stack {
         self.sql("UPDATE outbox SET due_at = now()").await;
     }
 
+    /// Sends all owed mails. On a busy machine, a request may have no time left to send its mail.
+    pub async fn send_owed_mails(&self) {
+        self.send_owed_mails_where("true").await;
+    }
+
+    /// Sends the owed mails for which an SQL condition on the table `outbox` holds, and no others. `sweep` may have no time left either, so it runs
+    /// until they are sent.
+    pub async fn send_owed_mails_where(&self, condition: &str) {
+        let owed = format!("SELECT count(*) FROM outbox WHERE {condition}");
+        let make_due =
+            format!("UPDATE outbox SET due_at = CASE WHEN {condition} THEN now() ELSE now() + interval '1 hour' END");
+        wait_until("the owed mails are sent", async || {
+            if self.sql_number(&owed).await == 0 {
+                return true;
+            }
+            self.sql(&make_due).await;
+            self.sweep().await;
+            false
+        })
+        .await;
+    }
+
     /// Invokes `sweep` as the schedule does, and returns its report.
     pub async fn sweep(&self) -> Value {
         self.invoke("sweep", &serde_json::json!({})).await.expect("the sweep succeeds")

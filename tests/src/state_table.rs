@@ -14,7 +14,7 @@ use shared::{domain::CounterKey, security::policy};
 use uuid::Uuid;
 
 use crate::{
-    DynamoDbHealth, DynamoDbRequest, InterruptionPoint,
+    DynamoDbHealth, DynamoDbRequest, InterruptionPoint, client_of_shared_servers,
     dynamodb_proxy::DynamoDbProxy,
     server,
     stored_sessions::{add_to, now_in_millis},
@@ -46,7 +46,8 @@ impl StateTable {
     pub async fn new() -> Self {
         let name = format!("test-{}", Uuid::new_v4().simple());
         let (proxy, endpoint) = DynamoDbProxy::start().await;
-        let table = Self { name, endpoint, proxy, client: Client::new(), is_deleted: AtomicBool::new(false) };
+        let table =
+            Self { name, endpoint, proxy, client: client_of_shared_servers(), is_deleted: AtomicBool::new(false) };
         let definition = json!({
             "TableName": table.name,
             "AttributeDefinitions": [
@@ -177,7 +178,9 @@ impl Drop for StateTable {
         let name = self.name.clone();
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async { call(&Client::new(), "DeleteTable", &json!({ "TableName": name })).await })
+            runtime.block_on(async {
+                call(&client_of_shared_servers(), "DeleteTable", &json!({ "TableName": name })).await
+            })
         });
         assert!(dropped.join().is_ok() || std::thread::panicking(), "the DynamoDB table of a test was not deleted");
     }

@@ -242,7 +242,7 @@ impl Operation {
             (Self::SignUp, 201 | 400) => {
                 assert!(reply.status == 201 || reply.text_at("code") == "user_already_exists");
                 let tokens = ada.signs_in().await;
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 let query = format!("SELECT count(*) FROM email_verifications WHERE email = '{}'", ada.email);
                 let newest = mailbox::mails_to(&ada.email).await.pop();
                 assert_eq!(stack.sql_number(&query).await == 1, newest.is_some(), "the mail that the sign-up owes");
@@ -263,7 +263,7 @@ impl Operation {
                 assert_eq!(ada.refreshes(&tokens.refresh).await.status, 401);
             }
             (Self::ForgotPassword, 200) => {
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
                 assert_eq!(ada.resets_password(&newest.token(), NEW_PASSWORD).await.status, 200);
                 ada.with_password(NEW_PASSWORD).signs_in().await;
@@ -271,7 +271,7 @@ impl Operation {
             (Self::ResetPassword, 200 | 400) => {
                 ada.with_password(NEW_PASSWORD).signs_in().await;
                 assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password is refused");
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 let mails = mailbox::mails_to(&ada.email).await;
                 assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice was sent");
                 let tokens = client.tokens.as_ref().unwrap();
@@ -294,7 +294,7 @@ impl Operation {
                 assert_eq!(ada.tries_to_sign_in().await.status, 401, "nobody can sign in");
                 assert_eq!(ada.dashboard(client.access()).await.status, 401, "the deletion has ended the session");
                 client.assert_other_session_ended().await;
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().expect("the mail about the deletion was sent");
                 assert_eq!(ada.keeps_account(&newest.token()).await.status, 200);
                 ada.signs_in().await;
@@ -311,7 +311,7 @@ impl Operation {
                 ada.signs_in().await;
             }
             (Self::SendVerification, 202) => {
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 let newest = mailbox::mails_to(&ada.email).await.pop().unwrap();
                 assert_eq!(ada.verifies_by_code(client.access(), &newest.code()).await.status, 200);
             }
@@ -324,7 +324,7 @@ impl Operation {
                 assert_eq!(ada.tries_to_sign_in().await.status, 401, "the old password is refused");
                 assert_eq!(ada.dashboard(client.access()).await.status, 401, "the change has ended the session");
                 client.assert_other_session_ended().await;
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 let mails = mailbox::mails_to(&ada.email).await;
                 assert!(mails.iter().any(|mail| mail.subject == "Your password was changed"), "the notice was sent");
             }
@@ -352,7 +352,7 @@ impl Operation {
         match (self, status) {
             // 401 if the first request has confirmed the enrolment, because it also ended the session.
             (Self::ConfirmTotp, 200 | 401) => {
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 client.assert_other_session_ended().await;
                 assert_eq!(ada.dashboard(client.access()).await.status, 401);
                 assert_eq!(ada.signs_in_with_totp(app).await.status, 200);
@@ -360,7 +360,7 @@ impl Operation {
             }
             // 404 if the first request has removed the authenticator. 401 if it could not keep the session in DynamoDB.
             (Self::RemoveTotp, 200 | 404 | 401) => {
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 client.assert_other_session_ended().await;
                 let is_kept = ada.dashboard(client.access()).await.status == 200;
                 assert_eq!(is_kept, status != 401);
@@ -381,7 +381,7 @@ impl Operation {
             }
             // 400 if the first request has removed the factor, because it also used up the token.
             (Self::UndoFactor, 200 | 400) => {
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 client.assert_other_session_ended().await;
                 assert_eq!(ada.dashboard(client.access()).await.status, 401);
                 let reset = ada.newest_mail(RESET).await.token();
@@ -390,7 +390,7 @@ impl Operation {
             }
             _ => panic!("{self:?}: the retry was answered with {status} {}", reply.text),
         }
-        send_pending_mails(stack).await;
+        stack.send_owed_mails().await;
     }
 
     /// Asserts that a request, a change of the address or its undoing was done completely.
@@ -410,7 +410,7 @@ impl Operation {
                 assert_eq!(ada.undoes_email_change(&undo).await.status, 200);
             }
             _ => {
-                send_pending_mails(stack).await;
+                stack.send_owed_mails().await;
                 assert_eq!(ada.dashboard(client.access()).await.status, 401, "every session has ended");
                 assert_eq!(renamed.tries_to_sign_in().await.status, 401);
                 renamed.newest_mail(EMAIL_RESTORED).await;
@@ -419,7 +419,7 @@ impl Operation {
                 ada.with_password(NEW_PASSWORD).signs_in().await;
             }
         }
-        send_pending_mails(stack).await;
+        stack.send_owed_mails().await;
     }
 }
 
@@ -427,10 +427,4 @@ impl Operation {
 async fn link_to_change(ada: &Person<'_>, tokens: &Tokens, renamed: &Person<'_>) -> String {
     assert_eq!(ada.requests_email_change(&tokens.access, &renamed.email).await.status, 202);
     renamed.newest_mail(EMAIL_CHANGE).await.token()
-}
-
-/// Sends all pending mails.
-pub async fn send_pending_mails(stack: &Stack) {
-    stack.make_mails_due().await;
-    assert_eq!(stack.sweep().await["mails_owed"], 0);
 }

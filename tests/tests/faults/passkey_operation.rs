@@ -4,8 +4,6 @@ use serde_json::{Value, json};
 use tests::{Person, Reply, Stack, Tokens, mailbox::PASSKEY_ADDED, passkey::Device};
 use tokio::sync::Mutex;
 
-use crate::operation::send_pending_mails;
-
 /// A request about a passkey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasskeyOperation {
@@ -75,7 +73,7 @@ impl PasskeyOperation {
     /// Asserts that the operation was done completely, after a retry got this answer.
     pub async fn assert_completed(self, stack: &Stack, ada: &Person<'_>, with: &WithPasskey, reply: &Reply) {
         let mut device = with.device.lock().await;
-        send_pending_mails(stack).await;
+        stack.send_owed_mails().await;
         match (self, reply.status) {
             // 400 or 401 if the first request has added the passkey: it has used the challenge up, and may have ended the session.
             (Self::Add, 201 | 400 | 401) => {

@@ -16,7 +16,7 @@ use tests::{
 
 use crate::{
     fault::{Fault, request_every_endpoint, warm_up},
-    operation::{NEW_PASSWORD, Operation, send_pending_mails},
+    operation::{NEW_PASSWORD, Operation},
     passkey_operation::PasskeyOperation,
 };
 
@@ -441,7 +441,7 @@ async fn a_deletion_that_could_not_end_the_sessions_is_completed_by_a_repetition
             assert_eq!(ask_authorizer(&stack, ended).await.status, 403);
             assert_eq!(ada.refreshes(&ended.refresh).await.status, 401);
         }
-        send_pending_mails(&stack).await;
+        stack.send_owed_mails().await;
         let link = mailbox::mails_to(&ada.email).await.pop().expect("the mail about the deletion").token();
         fault.record_served(&ada.keeps_account(&link).await);
         fault.record_served(&ada.tries_to_sign_in().await);

@@ -34,6 +34,7 @@ async fn plus_addresses_of_a_mailbox_share_three_reset_mails_an_hour_and_the_pla
     for person in &people {
         let reply = person.forgets_password().await;
         reply.assert_ok(&serde_json::json!({ "message": "Password reset email sent" }));
+        stack.send_owed_mails().await;
         mails += mailbox::mails_to(&person.email).await.len();
     }
     assert_eq!(mails, 3);
