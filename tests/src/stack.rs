@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, MutexGuard},
+};
 use toolkit::lambda::Outcome;
 use uuid::Uuid;
 
@@ -35,6 +38,11 @@ pub(crate) const REGION: &str = "us-east-1";
 /// Stands for the origin of the stack's own pages, until its port is known.
 const OWN_ORIGIN: &str = "own";
 
+/// From this number of processes of each function on, a stack waits until no other such stack of the test program runs. Together, they would keep the
+/// processors so busy that requests miss their deadlines.
+const MANY_PROCESSES: usize = 8;
+static STACK_OF_MANY_PROCESSES: Mutex<()> = Mutex::const_new(());
+
 /// A running service.
 pub struct Stack {
     /// The URL of the gateway.
@@ -45,6 +53,8 @@ pub struct Stack {
     pub state_table: Option<Arc<StateTable>>,
     functions: TestFunctions,
     client: Client,
+    /// Held until the processes have stopped.
+    _only_of_many_processes: Option<MutexGuard<'static, ()>>,
 }
 
 /// The settings of a stack that differ from the defaults.
@@ -362,7 +372,7 @@ impl StackBuilder {
         self.with("PASSKEY_RP_ID", "localhost").with("PASSKEY_ORIGINS", OWN_ORIGIN)
     }
 
-    /// Sets how many processes each function may have at once.
+    /// Sets how many processes each function may have at once. A test may have one stack with [`MANY_PROCESSES`] or more at a time.
     #[must_use]
     pub fn processes(mut self, max: usize) -> Self {
         self.max_processes = max;
@@ -414,6 +424,10 @@ impl StackBuilder {
 
     /// Starts the stack.
     pub async fn start(mut self) -> Stack {
+        let only_of_many_processes = match self.max_processes {
+            MANY_PROCESSES.. => Some(STACK_OF_MANY_PROCESSES.lock().await),
+            _ => None,
+        };
         let is_given = self.database.is_some();
         let database = match self.database.take() {
             Some(database) => database,
@@ -456,7 +470,14 @@ impl StackBuilder {
         };
         let functions = TestFunctions::open(self.max_processes, environment).await;
         functions.serve(listener);
-        let stack = Stack { base_url, database, state_table, functions, client: Client::new() };
+        let stack = Stack {
+            base_url,
+            database,
+            state_table,
+            functions,
+            client: Client::new(),
+            _only_of_many_processes: only_of_many_processes,
+        };
         if self.prepare_database {
             if is_given {
                 stack.migrate().await;

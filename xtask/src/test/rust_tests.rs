@@ -37,7 +37,7 @@ impl RustTests<'_> {
 
     /// Runs the tests of faults, and prints the table of their measurements.
     pub fn faults(&self) -> Result<Count> {
-        let count = self.run(&[], &["--test", "faults"], &self.threads(6))?;
+        let count = self.run(&[], &["--test", "faults"], &self.threads())?;
         let table = self.servers.faults.as_ref().and_then(|faults| fs::read_to_string(&faults.table).ok());
         let table = table.unwrap_or_default();
         let mut rows: Vec<_> = table.lines().collect();
@@ -64,13 +64,14 @@ impl RustTests<'_> {
     /// Runs the journeys with these environment variables, without those whose names contain one of the words in `skipped`.
     fn journeys_in(&self, environment: &[(&str, &str)], skipped: &[&str]) -> Result<Count> {
         let skipped = skipped.iter().flat_map(|word| ["--skip", word]).map(str::to_owned).collect::<Vec<_>>();
-        self.run(environment, &["--test", "journeys"], &[self.threads(3 * processors()), skipped].concat())
+        self.run(environment, &["--test", "journeys"], &[self.threads(), skipped].concat())
     }
 
-    /// The arguments for test programs whose tests mostly wait, so that this number of them can run at once. An own number of the caller wins.
-    fn threads(&self, threads: usize) -> Vec<String> {
+    /// The arguments for test programs whose tests mostly wait, so that two for each processor can run at once. With three, requests missed their deadlines
+    /// on a slow machine. An own number of the caller wins.
+    fn threads(&self) -> Vec<String> {
         let has_own = self.libtest.iter().any(|argument| argument.starts_with("--test-threads"));
-        let threads = (!has_own).then(|| format!("--test-threads={threads}"));
+        let threads = (!has_own).then(|| format!("--test-threads={}", 2 * processors()));
         threads.into_iter().chain(self.libtest.iter().cloned()).collect()
     }
 
