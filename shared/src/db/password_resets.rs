@@ -22,6 +22,9 @@ use crate::{
 pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM];
 
 /// For a deleted account, the mail has the link that keeps the account, within the same limits. When the erasure is due, no mail is sent.
+///
+/// An undo that commits after this statement began may have made a token for newer credentials than this statement sees. That token stays, and this
+/// statement sends no mail.
 static REQUEST: Statement<10> = Statement {
     sql: concat!(
         "
@@ -38,26 +41,27 @@ static REQUEST: Statement<10> = Statement {
         ",
         count_within_window!(counter_key!("'reset mail ' || counter"), for "account", up to "$4" within "$5"),
         "
+    ), reset AS (
+        INSERT INTO password_resets AS r (user_id, email, credential_version, token_hash, created_at, expires_at)
+        SELECT id, email, credential_version, $2, now(), now() + $3 * interval '1 second' FROM account, counted WHERE erase_at IS NULL
+        ON CONFLICT (user_id) DO UPDATE
+        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
+            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
+        WHERE r.credential_version IS NULL OR r.credential_version <= excluded.credential_version
+        RETURNING r.user_id
     ), mail AS (
         INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
         SELECT id, CASE WHEN erase_at IS NULL THEN 'password_reset' ELSE 'account_deleted' END, $6,
             CASE WHEN erase_at IS NULL THEN $7 ELSE $9 END, now() + $8 * interval '1 second',
             now() + CASE WHEN erase_at IS NULL THEN $3 ELSE $10 END * interval '1 second'
-        FROM account, counted
+        FROM account, counted WHERE erase_at IS NOT NULL OR EXISTS (SELECT FROM reset)
         ON CONFLICT (user_id, kind) DO UPDATE
         SET id = excluded.id, page = excluded.page, attempts = 1, due_at = excluded.due_at, expires_at = excluded.expires_at
         RETURNING user_id, kind
     ), deletion AS (
         UPDATE account_deletions d SET token_hash = $2 FROM mail WHERE kind = 'account_deleted' AND d.user_id = mail.user_id
-    ), reset AS (
-        INSERT INTO password_resets (user_id, email, credential_version, token_hash, created_at, expires_at)
-        SELECT id, email, credential_version, $2, now(), now() + $3 * interval '1 second'
-        FROM account JOIN mail ON mail.user_id = account.id WHERE kind = 'password_reset'
-        ON CONFLICT (user_id) DO UPDATE
-        SET email = excluded.email, credential_version = excluded.credential_version, token_hash = excluded.token_hash,
-            created_at = excluded.created_at, expires_at = excluded.expires_at, redeemed_at = NULL
     )
-    SELECT account.* FROM account, counted"
+    SELECT account.* FROM account JOIN mail ON mail.user_id = account.id"
     ),
     types: [
         Type::TEXT,
@@ -97,8 +101,8 @@ pub struct RequestedMail {
 }
 
 /// Replaces the account's reset token and writes the reset mail into the outbox. If the account is deleted, replaces the token that keeps it, and
-/// writes that mail. `None` if the address has no account, or if its mailbox has already got as many mails as the limit allows. In the second case,
-/// the older token stays valid.
+/// writes that mail. `None` if the address has no account, or if its mailbox has already got as many mails as the limit allows, or if the
+/// account has a token for newer credentials. Except in the first case, that token stays valid.
 pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<RequestedMail>, DbError> {
     let limit = policy::RESET_MAILS_OF_MAILBOX;
     let row = db

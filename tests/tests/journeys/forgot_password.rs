@@ -37,6 +37,21 @@ async fn without_a_configured_page_the_link_points_to_the_api_whatever_the_heade
     assert!(ada.mails(1).await[0].link().starts_with("https://api.example.com/reset-password/"));
 }
 
+/// The undo of a factor or of a change of the address ends with a reset link for the new credentials. A request that has read the earlier credentials must
+/// not replace this link by one that is void.
+#[tokio::test]
+async fn a_request_does_not_replace_a_link_that_an_undo_makes_meanwhile() {
+    let stack = Stack::builder().isolation("read committed").with("FORGOT_PASSWORD_FLOOR_MS", "0").start().await;
+    let ada = stack.user("Ada").await;
+    let link = ada.receives_reset_mail(1).await.token();
+    let undo = "UPDATE users SET credential_version = 2; UPDATE password_resets SET credential_version = 2";
+    let reply = stack.answer_during(undo, ada.forgets_password()).await;
+    assert_eq!(reply.status, 200);
+    stack.send_owed_mails().await;
+    assert_eq!(mailbox::mails_to(&ada.email).await.len(), 1);
+    assert_eq!(ada.resets_password(&link, "another password").await.status, 200);
+}
+
 // Requirement 15.
 #[tokio::test]
 async fn known_and_unknown_addresses_get_the_same_answer_after_the_same_time() {
