@@ -4,7 +4,10 @@
 use std::process::ExitCode;
 
 use shared::{
-    db::{Database, factors::attempts},
+    db::{
+        Database,
+        factors::attempts::{self, FactorUse},
+    },
     domain::{FactorChangeId, MailId, Methods},
     environment::{ConfigError, Environment},
     error::ApiError,
@@ -39,7 +42,9 @@ async fn sign_in(app: &App, request: &Request, passkeys: &Passkeys) -> Result<Re
     let mut rng = request.rng();
     let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
     let used = attempts::use_factor(&app.database, &user, &counters, None, factor, change, notice).await?;
-    used.ok_or_else(|| passkeys::rejected(Rejected::Replayed, Some(user.id)))?;
+    let FactorUse::UsedUp { .. } = used else {
+        return Err(passkeys::rejected(Rejected::Replayed, Some(user.id)));
+    };
     let tokens = app.sessions.open_with_factor(request, &app.database, &user, Methods::PASSKEY_ALONE).await?;
     Ok(Reply::ok(&SignedIn::of(user, tokens)))
 }

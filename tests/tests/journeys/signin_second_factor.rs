@@ -245,6 +245,23 @@ async fn of_two_right_codes_with_one_token_at_once_neither_is_called_wrong() {
     assert!(!stack.log_of("signin-second-factor").contains("second_factor_failed"));
 }
 
+/// Another request changes the credentials after the attempt was counted, and before the code is used up. The row of the counter lets it be in time.
+#[rstest]
+#[tokio::test]
+async fn a_right_code_in_a_session_that_ends_meanwhile_is_not_called_wrong(
+    #[values(PostgreSql, DynamoDb)] store: Store,
+) {
+    let stack = Stack::with_state_in(store).await;
+    let (ada, Added { app, tokens, .. }) = with_authenticator(&stack).await;
+    assert_wrong(&ada.reauthenticates_with(&tokens.access, json!({ "totp": app.wrong_code() })).await);
+    ada.may_reuse_codes().await;
+    let reset = "UPDATE throttle SET attempts = attempts; UPDATE users SET credential_version = credential_version + 1";
+    let reply =
+        stack.answer_during(reset, ada.reauthenticates_with(&tokens.access, json!({ "totp": app.code() }))).await;
+    reply.assert_refused(401, "token_revoked", "Token has been revoked");
+    assert_eq!(stack.log_of("reauthenticate").matches("second_factor_failed").count(), 1, "that of the wrong code");
+}
+
 // Requirement 68.
 #[rstest]
 #[tokio::test]

@@ -34,8 +34,7 @@ use crate::{
 };
 
 /// All statements of this module.
-pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 6] =
-    [&ISSUE, &TRY_AT_SIGN_IN, &TRY_IN_SESSION, &USE, &WAITS, &WARN];
+pub(in crate::db) static STATEMENTS: [&dyn AnyStatement; 5] = [&ISSUE, &TRY_AT_SIGN_IN, &TRY_IN_SESSION, &USE, &WARN];
 
 /// If the answer of an earlier run was lost, the second run finds the token.
 static ISSUE: Statement<5> = Statement {
@@ -327,6 +326,9 @@ fn tried(row: &Row) -> Option<Tried> {
 /// The statement first locks the token of the sign-in. A request that waits for it finds it deleted, and uses nothing up. Then a code of an authenticator is
 /// used up by its step, a recovery code by its deletion, and an assertion of a passkey by the row of its challenge. Only then is the token deleted, and the
 /// attempt is no longer counted. Of many requests with one code, one challenge or one token, only one succeeds.
+///
+/// It always returns a row. `recovery_codes` is NULL if nothing was used up. `is_current` says whether the sign-in still waited and the credentials were
+/// still those of the attempt.
 static USE: Statement<20> = Statement {
     sql: concat!(
         "
@@ -370,14 +372,11 @@ static USE: Statement<20> = Statement {
         ", ",
         owe_factor_notice!("notice", "'recovery_code_used ' || $14", for "used", id: "$14", page: "NULL", lifetime: "$15"),
         "
-    SELECT ",
+    SELECT EXISTS (SELECT FROM account) AS is_current, CASE WHEN EXISTS (SELECT FROM done) OR ",
+        is_remembered!("$4"),
+        " THEN ",
         recovery_codes_of!("$1"),
-        " - (SELECT count(*) FROM used) AS recovery_codes FROM done
-    UNION ALL
-    SELECT ",
-        recovery_codes_of!("$1"),
-        " WHERE ",
-        is_remembered!("$4")
+        " - (SELECT count(*) FROM used) END AS recovery_codes"
     ),
     types: [
         Type::INT8,
@@ -425,9 +424,21 @@ pub enum RightFactor {
     },
 }
 
+/// Whether a factor was used up.
+pub enum FactorUse {
+    /// It was. This number of recovery codes is left.
+    UsedUp {
+        /// The number.
+        recovery_codes: i64,
+    },
+    /// It was used before, or is not one of the account's.
+    Wrong,
+    /// Another request has used the token of the sign-in, or the credentials have changed since the attempt was counted. The factor may be right.
+    Outdated,
+}
+
 /// Uses a factor up, and the token of the sign-in that waited for it, if there is one. Undoes the counting of the attempt. For a recovery code, writes the
-/// notice into the outbox. Returns the number of recovery codes that are left. `None` if the factor was used before or is not one of the account's, if the
-/// token was used, or if the credentials have changed.
+/// notice into the outbox.
 pub async fn use_factor(
     db: &Database,
     user: &User,
@@ -436,7 +447,7 @@ pub async fn use_factor(
     factor: RightFactor,
     change: FactorChangeId,
     notice: MailId,
-) -> Result<Option<i64>, DbError> {
+) -> Result<FactorUse, DbError> {
     let (mut step, mut renewed, mut code, mut passkey) = (None, None, None, None);
     match factor {
         RightFactor::Totp { step: new_step, renewed: new_secret } => (step, renewed) = (Some(new_step), new_secret),
@@ -466,19 +477,12 @@ pub async fn use_factor(
         &passkey.as_ref().map(|(.., challenge)| challenge.as_bytes()) as _,
         &seconds(policy::USED_CHALLENGE_KEPT) as _,
     ];
-    Ok(db.query_opt(&USE, values).await?.map(|row| row.get("recovery_codes")))
-}
-
-static WAITS: Statement<1> = Statement {
-    sql: "
-    SELECT u.id FROM mfa_tokens m JOIN users u ON u.id = m.user_id AND u.credential_version = m.credential_version
-    WHERE m.token_hash = $1 AND m.expires_at > now()",
-    types: [Type::BYTEA],
-};
-
-/// Whether the sign-in with this token still waits for a second factor: it is not complete, and the credentials have not changed.
-pub async fn waits(db: &Database, token: &LinkTokenHash) -> Result<bool, DbError> {
-    Ok(db.query_opt(&WAITS, [&token.as_bytes()]).await?.is_some())
+    let row = db.query_one(&USE, values).await?;
+    Ok(match row.get("recovery_codes") {
+        Some(recovery_codes) => FactorUse::UsedUp { recovery_codes },
+        None if row.get("is_current") => FactorUse::Wrong,
+        None => FactorUse::Outdated,
+    })
 }
 
 /// If the answer of an earlier run was lost, the limit of these mails refuses the second one.
