@@ -9,7 +9,7 @@ use crate::{
     audit::{self, Event},
     db::{
         Database, DbError,
-        factors::attempts::{self, CountedFactor, FactorAttempt, RightFactor, Tried, Warning},
+        factors::attempts::{self, CountedFactor, FactorAttempt, FactorUse, RightFactor, Tried, Warning},
     },
     domain::{FactorChangeId, MailId, Methods, PresentedSession, User},
     environment::{ConfigError, Environment},
@@ -120,7 +120,7 @@ impl SecondFactors {
             let notice = MailId::random(&mut request.rng());
             attempts::warn(&self.database, &counted.user, Warning::PasswordKnown, notice).await?;
         }
-        shown
+        shown?.ok_or(ApiError::InvalidMfaToken)
     }
 
     /// Shows a factor in the session of the request, and uses it up.
@@ -135,10 +135,11 @@ impl SecondFactors {
         factor: &SecondFactor,
     ) -> Result<(PresentedSession, ShownFactor), ApiError> {
         let session = sessions.presented(request).await?;
-        let Some(counted) = self.count(sessions, request, factor, Place::Session(session)).await? else {
-            return Err(sessions.refusal(&self.database, session.user_id).await?);
+        let shown = match self.count(sessions, request, factor, Place::Session(session)).await? {
+            Some(counted) => self.use_up(request, &counted, Place::Session(session), factor).await?,
+            None => None,
         };
-        Ok((session, self.use_up(request, &counted, Place::Session(session), factor).await?))
+        Ok((session, sessions.or_refuse(&self.database, session.user_id, shown).await?))
     }
 
     /// Counts an attempt. Refuses a passkey before it is counted if the service offers none. If the account is closed, and sessions are in DynamoDB, asks
@@ -178,14 +179,14 @@ impl SecondFactors {
         }
     }
 
-    /// Compares a factor whose attempt was counted, and uses it up.
+    /// Compares a factor whose attempt was counted, and uses it up. `None` if the sign-in or the session has ended since the attempt was counted.
     async fn use_up(
         &self,
         request: &Request,
         counted: &CountedFactor,
         place: Place<'_>,
         factor: &SecondFactor,
-    ) -> Result<ShownFactor, ApiError> {
+    ) -> Result<Option<ShownFactor>, ApiError> {
         let CountedFactor { user, counters, .. } = counted;
         let (token, purpose) = match place {
             Place::SignIn(token) => (Some(token), Purpose::SecondFactor(user.id, token)),
@@ -200,14 +201,13 @@ impl SecondFactors {
         };
         let mut rng = request.rng();
         let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
-        let left = attempts::use_factor(&self.database, user, counters, token, right, change, notice).await?;
-        if let (None, Some(token)) = (left, token)
-            && let Ok(false) = attempts::waits(&self.database, token).await
-        {
-            // Another request has completed this sign-in, or the credentials have changed. So the factor may be right.
-            return Err(ApiError::InvalidMfaToken);
-        }
-        let shown = |methods, recovery_codes_left| ShownFactor { user: user.clone(), methods, recovery_codes_left };
+        let left = match attempts::use_factor(&self.database, user, counters, token, right, change, notice).await? {
+            FactorUse::UsedUp { recovery_codes } => Some(recovery_codes),
+            FactorUse::Wrong => None,
+            FactorUse::Outdated => return Ok(None),
+        };
+        let shown =
+            |methods, recovery_codes_left| Some(ShownFactor { user: user.clone(), methods, recovery_codes_left });
         match (factor, left) {
             (SecondFactor::Totp(_), Some(_)) => Ok(shown(Methods::ONE_TIME_CODE, None)),
             (SecondFactor::Totp(_), None) => Err(failed(user, ApiError::CodeAlreadyUsed)),

@@ -331,12 +331,16 @@ impl Sessions {
         Ok(self.tokens.verify_access(request.bearer_token()?, request.now())?)
     }
 
-    /// The session of a verified token, for a statement that requires it to be live. If that statement finds no live session, [`Self::refusal`] says
+    /// The session of a verified token, for a statement that requires it to be live. If that statement finds no live session, [`Self::or_refuse`] says
     /// why. If sessions are in DynamoDB, this function checks that the session is live.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the session has ended in DynamoDB.
-    pub(crate) async fn present(&self, token: VerifiedToken, now: UnixMillis) -> Result<PresentedSession, ApiError> {
+    pub(crate) async fn find_presented(
+        &self,
+        token: VerifiedToken,
+        now: UnixMillis,
+    ) -> Result<PresentedSession, ApiError> {
         let in_table = match &self.store {
             Store::PostgreSql(_) => None,
             Store::DynamoDb(table) => Some(table.find(token, now).await?.ok_or(ApiError::TokenRevoked)?),
@@ -345,23 +349,27 @@ impl Sessions {
     }
 
     /// The session of the request's access token, for a statement that requires it to be live ([`users::change`]). If the statement finds no live
-    /// session, [`Self::refusal`] says why.
+    /// session, [`Self::or_refuse`] says why.
     ///
     /// # Errors
     /// A refusal with status 401 if there is no valid token, or if the session has ended in DynamoDB. [`ApiError::EmailNotVerified`] if the address
     /// must be verified first.
     pub async fn presented(&self, request: &Request) -> Result<PresentedSession, ApiError> {
         self.refuse_unverified(request).await?;
-        self.present(self.verify(request)?, request.arrived_at()).await
+        self.find_presented(self.verify(request)?, request.arrived_at()).await
     }
 
-    /// Why a statement has not found the session of this request live.
+    /// What a statement that requires the session of the request to be live has `found`. It is `None` if the session is not live. `user` is the user of
+    /// the session.
     ///
     /// # Errors
-    /// If PostgreSQL fails.
-    pub async fn refusal(&self, database: &Database, user: UserId) -> Result<ApiError, ApiError> {
-        let is_gone = users::find(database, user).await?.is_none();
-        Ok(if is_gone { ApiError::UserNotFound } else { ApiError::TokenRevoked })
+    /// If nothing was found: [`ApiError::UserNotFound`] if the user is gone, else [`ApiError::TokenRevoked`].
+    pub async fn or_refuse<T>(&self, database: &Database, user: UserId, found: Option<T>) -> Result<T, ApiError> {
+        match found {
+            Some(found) => Ok(found),
+            None if users::find(database, user).await?.is_none() => Err(ApiError::UserNotFound),
+            None => Err(ApiError::TokenRevoked),
+        }
     }
 
     /// Records that the user of the request's session has proved the password again, and returns a new access token and the current refresh token. If

@@ -52,7 +52,7 @@ async fn change(app: &App, request: &Request) -> Result<Reply, ApiError> {
     }
     let session = app.sessions.presented(request).await?;
     let changed = users::change(&app.database, session, name.as_ref(), locale).await?;
-    let Some(profile) = changed else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    let profile = app.sessions.or_refuse(&app.database, session.user_id, changed).await?;
     audit::record(Event::AccountChanged, Some(profile.user.id));
     Ok(Reply::ok(&Account::of(profile, app.default_locale)))
 }
@@ -65,7 +65,7 @@ async fn delete(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let (token, mail) = (LinkToken::random(&mut rng), MailId::random(&mut rng));
     let deletion = DeletionRequest { session, erase_after: app.erase_after, token: &token.hash(), mail, page: &page };
     let deletion = account_deletions::request(&app.database, deletion).await?;
-    let Some(deletion) = deletion else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    let deletion = app.sessions.or_refuse(&app.database, session.user_id, deletion).await?;
     let (user, erase_at) = (&deletion.user, deletion.erase_at);
     if deletion.is_new {
         audit::record(Event::AccountDeleted, Some(user.id));

@@ -66,16 +66,17 @@ async fn send_mails(
     let (token_hash, source, budget) = (token.hash(), request.source(), app.budget);
     let change =
         EmailChangeRequest { session, email, token: &token_hash, page: &page, mail, notice, source: &source, budget };
-    let (user, mail_is_owed, notice_is_owed) = match email_changes::request(&app.database, change).await? {
-        Some(Requested::Pending { user, mail_is_owed, notice_is_owed }) => (user, mail_is_owed, notice_is_owed),
-        Some(Requested::Limited { is_over_budget }) => {
+    let requested = email_changes::request(&app.database, change).await?;
+    let requested = app.sessions.or_refuse(&app.database, session.user_id, requested).await?;
+    let (user, mail_is_owed, notice_is_owed) = match requested {
+        Requested::Pending { user, mail_is_owed, notice_is_owed } => (user, mail_is_owed, notice_is_owed),
+        Requested::Limited { is_over_budget } => {
             if is_over_budget {
                 MailBudget::report_used_up(Some(session.user_id));
             }
             return Ok(());
         }
-        Some(Requested::Unchanged) => return Err(ApiError::EmailUnchanged),
-        None => return Err(app.sessions.refusal(&app.database, session.user_id).await?),
+        Requested::Unchanged => return Err(ApiError::EmailUnchanged),
     };
     audit::record(Event::EmailChangeRequested, Some(user.id));
 

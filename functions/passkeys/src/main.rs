@@ -52,9 +52,8 @@ async fn options(app: &App, request: &Request, passkeys: &Passkeys) -> Result<Re
     let (caller, _) = app.sessions.authenticate_fresh_user(request, &app.database).await?;
     let session = caller.require_verified()?.presented();
     let handle = UserHandle::random(&mut request.rng());
-    let Some(begun) = rows::begin(&app.database, session, &handle).await? else {
-        return Err(app.sessions.refusal(&app.database, session.user_id).await?);
-    };
+    let found = rows::begin(&app.database, session, &handle).await?;
+    let begun = app.sessions.or_refuse(&app.database, session.user_id, found).await?;
     let product = app.brand.name.as_deref().unwrap_or(passkeys.rp_id());
     let user = UserOfCreation { handle: &begun.handle, email: &begun.user.email, name: &begun.user.name };
     Ok(Reply::ok(&passkeys.creation_options(request, Purpose::Enrol(session), product, &user, &begun.known)))
@@ -94,9 +93,8 @@ async fn add(app: &App, request: &Request, passkeys: &Passkeys) -> Result<Reply,
 
 async fn list(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let session = app.sessions.presented(request).await?;
-    let Some(passkeys) = rows::list(&app.database, session).await? else {
-        return Err(app.sessions.refusal(&app.database, session.user_id).await?);
-    };
+    let found = rows::list(&app.database, session).await?;
+    let passkeys = app.sessions.or_refuse(&app.database, session.user_id, found).await?;
     Ok(Reply::ok(&List { passkeys }))
 }
 
@@ -107,7 +105,7 @@ async fn rename(app: &App, request: &Request) -> Result<Reply, ApiError> {
         Some(id) => rows::rename(&app.database, session, id, &name).await?,
         None => Some(None),
     };
-    let Some(renamed) = renamed else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    let renamed = app.sessions.or_refuse(&app.database, session.user_id, renamed).await?;
     Ok(Reply::ok(&renamed.ok_or(ApiError::PasskeyNotFound)?))
 }
 

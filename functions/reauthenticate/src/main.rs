@@ -36,9 +36,8 @@ async fn reauthenticate(app: &App, request: Request) -> Result<Reply, ApiError> 
 async fn passkey_options(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let passkeys = app.factors.passkeys()?;
     let session = app.sessions.presented(request).await?;
-    let Some(known) = known_in_session(&app.database, session, passkeys.rp_id()).await? else {
-        return Err(app.sessions.refusal(&app.database, session.user_id).await?);
-    };
+    let found = known_in_session(&app.database, session, passkeys.rp_id()).await?;
+    let known = app.sessions.or_refuse(&app.database, session.user_id, found).await?;
     if known.is_empty() {
         return Err(ApiError::PasskeyNotFound);
     }

@@ -31,9 +31,8 @@ async fn recovery_codes(app: &App, request: Request) -> Result<Reply, ApiError> 
 
 async fn count(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let session = app.sessions.presented(request).await?;
-    let Some(codes) = recovery_codes::count(&app.database, session).await? else {
-        return Err(app.sessions.refusal(&app.database, session.user_id).await?);
-    };
+    let found = recovery_codes::count(&app.database, session).await?;
+    let codes = app.sessions.or_refuse(&app.database, session.user_id, found).await?;
     Ok(Reply::ok(&Left { left: codes.left, created_at: codes.created_at.map(UnixTime::to_rfc3339) }))
 }
 
@@ -44,7 +43,7 @@ async fn replace(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let mut rng = request.rng();
     let (codes, notice) = (RecoveryCode::random_set(&mut rng), MailId::random(&mut rng));
     let replaced = recovery_codes::replace(&app.database, session, &codes, notice).await?;
-    let Some(has_factor) = replaced else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    let has_factor = app.sessions.or_refuse(&app.database, session.user_id, replaced).await?;
     if !has_factor {
         return Err(ApiError::NoSecondFactor);
     }

@@ -48,9 +48,7 @@ async fn enrol(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let (factor, secret) = (FactorId::random(&mut rng), TotpSecret::random(&mut rng));
     let encrypted = app.keys.encrypt(secret.bytes(), session.user_id, &mut rng);
     let enrolled = totp::enrol(&app.database, session, factor, &encrypted).await?;
-    let Some((user, is_enrolled)) = enrolled else {
-        return Err(app.sessions.refusal(&app.database, session.user_id).await?);
-    };
+    let (user, is_enrolled) = app.sessions.or_refuse(&app.database, session.user_id, enrolled).await?;
     if !is_enrolled {
         return Err(ApiError::TotpExists);
     }
@@ -63,9 +61,8 @@ async fn enrol(app: &App, request: &Request) -> Result<Reply, ApiError> {
 async fn confirm(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let code = app.sessions.authenticate_before(request, code(request)).await?;
     let session = app.sessions.presented(request).await?;
-    let Some((user, factors, enrolment)) = totp::try_enrolment(&app.database, session).await? else {
-        return Err(app.sessions.refusal(&app.database, session.user_id).await?);
-    };
+    let found = totp::try_enrolment(&app.database, session).await?;
+    let (user, factors, enrolment) = app.sessions.or_refuse(&app.database, session.user_id, found).await?;
     if factors.totp {
         return Err(ApiError::TotpExists);
     }

@@ -53,7 +53,7 @@ async fn send(app: &App, request: &Request) -> Result<Reply, ApiError> {
     let (token, code, id) = (LinkToken::random(&mut rng), EmailCode::random(&mut rng), MailId::random(&mut rng));
     let mail = VerificationMail { token: &token.hash(), code: &app.codes.hash(&code), id, page: &page };
     let requested = email_verifications::request(&app.database, session, mail).await?;
-    let Some(requested) = requested else { return Err(app.sessions.refusal(&app.database, session.user_id).await?) };
+    let requested = app.sessions.or_refuse(&app.database, session.user_id, requested).await?;
     let user = requested.user;
     if user.email_verified {
         // DynamoDB may have failed when the address was verified.

@@ -34,7 +34,7 @@ impl Sessions {
         let mut rng = request.rng();
         let mark = LinkToken::random(&mut rng).hash();
         let tried = email_verifications::verify_by_code(database, presented, code, &mark).await?;
-        let Some(tried) = tried else { return Err(self.refusal(database, user).await?) };
+        let tried = self.or_refuse(database, user, tried).await?;
         let TriedCode::Right { version, session } = tried else {
             audit::record(Event::VerificationFailed, Some(user));
             return Err(ApiError::InvalidCode);
