@@ -117,7 +117,7 @@ const LOCK_HOLDERS: &str = "
 /// The tables that a migration locks exclusively and on which others hold a lock, each with the id of the server process that
 /// holds it.
 async fn lock_holders(client: &Client) -> Result<Vec<(String, i32)>, DatabaseError> {
-    let names: Vec<&str> = ["users"].into_iter().chain(takeover::NEW_TABLES).chain(finish::old_tables()).collect();
+    let names: Vec<&str> = takeover::tables().chain(finish::old_tables()).collect();
     let rows = client.query_typed(LOCK_HOLDERS, &[(&names, Type::TEXT_ARRAY)]).await?;
     Ok(rows.iter().map(|row| (row.get("name"), row.get("pid"))).collect())
 }

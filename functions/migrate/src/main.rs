@@ -32,10 +32,11 @@ use tracing::{Instrument, error, info};
 
 use crate::{error::Error, login::Login, payload::Payload, role::FunctionsRole, transaction::Transaction};
 
-/// The first migration with which the code of the previous release cannot work. `migrate` runs before the new code is live, when
-/// a database may still serve the previous release. Such a database gets this migration with the next release. A new database
-/// gets it at once. Set this to `None` when work on the next release begins.
-const POSTPONED: Option<i32> = None;
+/// The version of the first migration that a database in use does not get yet, because the code of the previous release cannot work with it. That code is
+/// still live while `migrate` runs. Such a database gets only the migrations before this one. A new database gets all of them. `None` postpones nothing.
+///
+/// Set it to `None` when work on the next release begins. That release then applies the migration.
+const FIRST_POSTPONED: Option<i32> = None;
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -92,10 +93,9 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
 
     preconditions::refuse_other_encodings(transaction).await?;
     preconditions::refuse_two_schemas(transaction).await?;
-    preconditions::refuse_invalid_indexes(transaction).await?;
     let found = history::version(transaction).await?;
     let target =
-        found.zip(POSTPONED).filter(|(found, postponed)| found < postponed).map_or(known, |(_, first)| first - 1);
+        found.zip(FIRST_POSTPONED).filter(|(found, postponed)| found < postponed).map_or(known, |(_, first)| first - 1);
     let takes_over = found.is_none() && takeover::has_accounts(transaction).await?;
     match found {
         Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
@@ -107,6 +107,9 @@ async fn migrate(transaction: &mut Transaction<'_>, payload: Payload, app: &App)
         None => takeover::check(transaction).await?,
     }
 
+    if found.is_none_or(|found| found < target) {
+        preconditions::refuse_invalid_indexes(transaction).await?;
+    }
     let postponed = versions().filter(|migration| migration.version() > target).map(ToString::to_string).collect();
     let applied = migrations.set_target(Target::Version(target)).run_async(transaction).await?;
     if payload.verified {
@@ -156,6 +159,28 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// `migrate` refuses a database to which a file was applied that has another checksum now. When a migration is released, its checksum is added here.
+    #[test]
+    fn released_migrations_have_not_changed() {
+        let checksums: Vec<u64> =
+            embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::checksum).collect();
+        let released = [
+            13_730_241_733_254_750_285,
+            9_281_595_300_191_837_261,
+            2_558_344_918_324_024_453,
+            11_947_927_417_301_250_443,
+            13_324_980_697_033_482_583,
+            8_315_144_725_602_351_685,
+            17_781_134_353_428_299_169,
+            17_587_521_830_349_355_758,
+            17_415_420_618_493_127_548,
+            12_524_581_799_598_599_913,
+            1_794_611_891_716_732_140,
+            60_522_656_140_668_656,
+        ];
+        assert_eq!(checksums, released);
+    }
 
     #[test]
     fn each_table_that_a_migration_creates_is_listed() {

@@ -19,10 +19,10 @@ const INVALID_INDEXES: &str = "
         ORDER BY 1
     ) AS invalid";
 
-/// Refuses a database with an index that PostgreSQL does not use, because `CREATE INDEX CONCURRENTLY` has failed or has not ended.
+/// Refuses to migrate a database with an index that PostgreSQL does not use, because `CREATE INDEX CONCURRENTLY` has failed or has not ended.
 /// A migration may drop another index that this one replaces.
 pub async fn refuse_invalid_indexes(transaction: &Transaction<'_>) -> Result<(), Error> {
-    let names: Vec<&str> = ["users"].into_iter().chain(takeover::NEW_TABLES).collect();
+    let names: Vec<&str> = takeover::tables().collect();
     let row = transaction.query_one(INVALID_INDEXES, &[(&names, Type::TEXT_ARRAY)]).await?;
     let invalid: Vec<String> = row.get("invalid");
     if invalid.is_empty() { Ok(()) } else { Err(Error::InvalidIndexes(invalid)) }
@@ -39,8 +39,7 @@ const SCHEMAS: &str = "
 
 /// Refuses a connection that would create new tables in one schema although existing tables are in another.
 pub async fn refuse_two_schemas(transaction: &Transaction<'_>) -> Result<(), Error> {
-    let ours = ["users", history::TABLE].into_iter().chain(takeover::NEW_TABLES);
-    let names: Vec<&str> = ours.chain(finish::old_tables()).collect();
+    let names: Vec<&str> = takeover::tables().chain([history::TABLE]).chain(finish::old_tables()).collect();
     let row = transaction.query_one(SCHEMAS, &[(&names, Type::TEXT_ARRAY)]).await?;
     let current: Option<String> = row.get("current");
     let elsewhere: Vec<String> = row.get("elsewhere");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Client;
 use tracing::warn;
 
@@ -16,17 +16,32 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// This runs after the migrations are committed. In their transaction, all statements on a changed table would wait until the statistics are
 /// collected. If it fails, the migrations stay applied. It ends by `deadline`.
 pub async fn collect(client: &Client, deadline: Instant) {
-    let limit = TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
+    let deadline = deadline.min(Instant::now() + TIMEOUT);
+    let mut problems = Vec::new();
+    for table in takeover::tables() {
+        if let Err(problem) = analyze(client, table, deadline).await {
+            problems.push(format!("{table}: {problem}"));
+        }
+    }
+    if !problems.is_empty() {
+        warn!(
+            ?problems,
+            "the statistics of some tables were not collected, so statements may be slow: run migrate again"
+        );
+    }
+}
+
+/// Collects the statistics of a table, in a transaction of its own. So they stay if another table takes too long.
+async fn analyze(client: &Client, table: &str, deadline: Instant) -> Result<(), String> {
+    let limit = deadline.saturating_duration_since(Instant::now()).as_millis();
+    if limit == 0 {
+        return Err("no time is left".to_owned());
+    }
     // PostgreSQL ends the statement, too. It does not notice when this function stops waiting.
-    let analyze = format!(
-        "BEGIN; SET LOCAL statement_timeout = {}; ANALYZE (SKIP_LOCKED) users, {}; COMMIT",
-        limit.as_millis().max(1),
-        takeover::NEW_TABLES.join(", ")
-    );
-    let problem = match timeout(limit, client.batch_execute(&analyze)).await {
-        Ok(Ok(())) => return,
-        Ok(Err(problem)) => DatabaseError::from(problem).to_string(),
-        Err(_) => "not done in time".to_owned(),
-    };
-    warn!(%problem, "the statistics of the tables were not collected, so statements may be slow: run migrate again");
+    let analyze = format!("SET LOCAL statement_timeout = {limit}; ANALYZE (SKIP_LOCKED) {table}");
+    match timeout_at(deadline, client.batch_execute(&analyze)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(problem)) => Err(DatabaseError::from(problem).to_string()),
+        Err(_) => Err("not done in time".to_owned()),
+    }
 }

@@ -1,6 +1,8 @@
 //! Checks of a database without applied migrations. It must be empty or have the old service's tables. Any other database is
 //! refused.
 
+use std::iter;
+
 use crate::{
     catalog::{self, Column, text_width},
     error::{DatabaseError, Error},
@@ -58,6 +60,12 @@ pub const NEW_TABLES: [&str; 18] = [
     "passkeys",
     "used_challenges",
 ];
+
+/// `users` and the tables that the migrations create.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    iter::once("users").chain(NEW_TABLES)
+}
+
 /// The columns that the migrations add to `users`.
 const NEW_COLUMNS: [&str; 3] = ["credential_version", "locale", "email_verified_at"];
 /// Indexes that the migrations create and whose names another program may have used.

@@ -132,19 +132,22 @@ async fn a_schema_newer_than_the_function_knows() {
     }
 }
 
+/// A migration may drop another index that this one replaces. Without a migration to apply, the index does not matter.
 #[tokio::test]
 async fn an_index_that_postgresql_does_not_use() {
     let stack = Stack::start().await;
     stack
         .sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'sessions_user_id_source_idx'::regclass")
         .await;
+    assert_eq!(migrate(&stack).await, json!([]));
+    stack.sql("DELETE FROM refinery_schema_history WHERE version = 12").await;
     let message = assert_refused_unchanged(&stack, json!({}), "InvalidIndexes").await;
     assert!(
         message.contains("sessions_user_id_source_idx") && message.contains("REINDEX INDEX CONCURRENTLY"),
         "{message}"
     );
     stack.sql("REINDEX INDEX CONCURRENTLY sessions_user_id_source_idx").await;
-    assert_eq!(migrate(&stack).await, json!([]));
+    assert_eq!(migrate(&stack).await, json!(["V12__indexes_of_earlier_code"]));
 }
 
 #[tokio::test]
