@@ -3,20 +3,20 @@
 //! There are two stores behind one trait. **PostgreSQL** counts an attempt in the statement that reads the account. If `STATE_TABLE`
 //! names a table, attempts are counted in that **DynamoDB** table, which then also contains the sessions.
 //!
-//! Two kinds of attempts are counted elsewhere, by a write that is necessary anyway: refreshes, in the row or item of the session, and mails, in
-//! PostgreSQL.
+//! Other attempts are counted elsewhere, by a write that is necessary anyway: refreshes, in the row or item of the session; and mails, second factors
+//! and the codes of mails, always in PostgreSQL.
 
 mod dynamodb;
 mod postgres;
 
 use async_trait::async_trait;
-use tracing::warn;
+use tracing::error;
 
 use self::dynamodb::DynamoDbCounters;
 use crate::{
     db::{
         Database, DbError,
-        throttle::{CountedSignIn, NotCounted},
+        throttle::{NotCounted, SignInAccount},
     },
     domain::{SignInCounters, Source, UnixMillis, UserId},
     environment::{ConfigError, Environment},
@@ -37,7 +37,7 @@ pub trait Counters: Send + Sync {
 
     /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt. An attempt with
     /// an address that has no account is counted in the same way.
-    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, now: UnixMillis) -> Result<CountedSignIn, NotCounted>;
+    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, now: UnixMillis) -> Result<SignInAccount, NotCounted>;
 
     /// Finds the account of a link, and counts an attempt to prove its password as an attempt to sign in, or refuses the attempt. `None` if the link
     /// is not valid. Then nothing is counted.
@@ -46,13 +46,13 @@ pub trait Counters: Send + Sync {
         link: PasswordLink<'_>,
         source: &Source,
         now: UnixMillis,
-    ) -> Result<Option<CountedSignIn>, NotCounted>;
+    ) -> Result<Option<SignInAccount>, NotCounted>;
 
     /// Completes the counting of an attempt to sign in, whatever its password, or refuses the attempt. May run while the password is verified.
     /// Returns the counters for [`Self::record_success`].
     async fn complete_sign_in_count(
         &self,
-        counted: &CountedSignIn,
+        counted: &SignInAccount,
         source: &Source,
         now: UnixMillis,
     ) -> Result<SignInCounters, NotCounted>;
@@ -60,14 +60,14 @@ pub trait Counters: Send + Sync {
     /// Finds the account of a session's user, and the counters of its attempts to prove the password. If the counters are in PostgreSQL, it also
     /// counts the attempt, or refuses it. [`Self::count_proof`] must follow, then [`Self::complete_sign_in_count`]. `None` if the user does not exist
     /// any more or has deleted the account or, if the counters are in PostgreSQL, if the session is not live. Then nothing is counted.
-    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted>;
+    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<SignInAccount>, NotCounted>;
 
     /// If the counters are in DynamoDB, counts an attempt of a signed-in user to prove the password, as an attempt to sign in and as one of its
     /// session, or refuses it. The limit of the account from all sources does not apply, so nobody at another source can stop a signed-in user. An
     /// attempt to set a password is also refused if the account has too many new passwords.
     async fn count_proof(
         &self,
-        counted: &CountedSignIn,
+        counted: &SignInAccount,
         attempt: ProofAttempt,
         source: &Source,
         now: UnixMillis,
@@ -90,10 +90,11 @@ pub trait Counters: Send + Sync {
     async fn clear_failures(&self, counters: &SignInCounters) -> Result<(), DbError>;
 }
 
-/// Logs if the counters could not be cleared after a success. The session is open or renewed, so the client must get its tokens. The failures stay counted.
+/// Logs if the counters could not be cleared after a success. The session is open or renewed, so the client must get its tokens. The attempt and
+/// the failures before it stay counted. So if this lasts, for example because a permission is missing, right passwords lock the user out.
 pub fn log_uncleared(user: UserId, cleared: Result<(), DbError>) {
     if let Err(problem) = cleared {
-        warn!(user_id = user.0, %problem, "the counters of failed sign-ins could not be cleared after a success");
+        error!(user_id = user.0, %problem, "the counters of failed sign-ins could not be cleared after a success");
     }
 }
 
