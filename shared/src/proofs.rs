@@ -7,7 +7,7 @@
 use crate::{
     audit::{self, Event},
     counters::{self, Counters},
-    db::{Database, DbError, throttle::CountedSignIn, users::Account},
+    db::{Database, DbError, throttle::SignInAccount, users::Account},
     domain::{PresentedSession, Proof, SignInCounters, User},
     environment::{ConfigError, Environment},
     error::ApiError,
@@ -27,7 +27,7 @@ pub struct PasswordProofs {
 pub struct StartedProof {
     /// The session that the request presents.
     pub session: PresentedSession,
-    counted: CountedSignIn,
+    counted: SignInAccount,
     counted_as: ProofAttempt,
 }
 
@@ -64,8 +64,8 @@ impl PasswordProofs {
         let attempt = ProofAttempt { user: token.user_id, session: token.session_id, sets_password };
         let (source, now) = (request.source(), request.arrived_at());
         let found = async { Ok(self.counters.begin_proof(attempt, &source).await?) };
-        let (session, found) = tokio::try_join!(sessions.present(token, now), found)?;
-        let Some(counted) = found else { return Err(sessions.refusal(&self.database, token.user_id).await?) };
+        let (session, found) = tokio::try_join!(sessions.find_presented(token, now), found)?;
+        let counted = sessions.or_refuse(&self.database, token.user_id, found).await?;
         let found = StartedProof { session, counted, counted_as: attempt };
         // The password was changed, but this session has not ended in DynamoDB yet. The only request allowed in it is the repetition of this change.
         if found.is_outdated() && !sets_password {
@@ -91,7 +91,7 @@ impl PasswordProofs {
     /// Verifies the password of an account, and completes the counting of the attempt. Returns its counters. `None` if the password is wrong.
     async fn verify_counted(
         &self,
-        counted: &CountedSignIn,
+        counted: &SignInAccount,
         account: &Account,
         request: &Request,
         password: &str,

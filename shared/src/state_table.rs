@@ -104,7 +104,7 @@ impl StateTable {
         let wanted = keys.iter().map(Key::attributes).collect();
         let wanted = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(wanted)).build();
         let wanted = wanted.map_err(|problem| DbError::Failed(problem.into()))?;
-        let found = self.client.batch_get_item().request_items(&self.name, wanted).send().await.map_err(away)?;
+        let found = self.client.batch_get_item().request_items(&self.name, wanted).send().await.map_err(unavailable)?;
         if found.unprocessed_keys().is_some_and(|unread| !unread.is_empty()) {
             return Err(DbError::Unavailable("the state table is too busy".into()));
         }
@@ -120,7 +120,7 @@ impl StateTable {
     /// The item with this key.
     pub(crate) async fn get_one(&self, key: &Key) -> Result<Option<Item>, DbError> {
         let request = self.client.get_item().table_name(&self.name).consistent_read(true);
-        let found = request.set_key(Some(key.attributes())).send().await.map_err(away)?;
+        let found = request.set_key(Some(key.attributes())).send().await.map_err(unavailable)?;
         Ok(found.item.map(Item))
     }
 
@@ -134,7 +134,7 @@ impl StateTable {
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", text(partition));
         let items: Result<Vec<_>, _> = request.into_paginator().items().send().collect().await;
-        Ok(items.map_err(away)?.into_iter().map(Item).collect())
+        Ok(items.map_err(unavailable)?.into_iter().map(Item).collect())
     }
 
     /// Writes an item, and replaces an item with the same key. The SDK sends the request only once. If the caller stops waiting, the
@@ -142,7 +142,7 @@ impl StateTable {
     pub(crate) async fn put(&self, item: Item) -> Result<(), DbError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(item.0));
         let once = Config::builder().retry_config(RetryConfig::disabled());
-        request.customize().config_override(once).send().await.map(drop).map_err(away)
+        request.customize().config_override(once).send().await.map(drop).map_err(unavailable)
     }
 
     /// Changes an item if the condition holds.
@@ -167,7 +167,7 @@ impl StateTable {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     Ok(Updated::Refused(failed.item.clone().map(Item)))
                 }
-                _ => Err(away(problem)),
+                _ => Err(unavailable(problem)),
             },
         }
     }
@@ -180,7 +180,7 @@ impl StateTable {
         let request = request.return_values(ReturnValue::AllOld).customize().mutate_request(move |_| {
             counting.fetch_add(1, Ordering::Relaxed);
         });
-        let deleted = request.send().await.map_err(away)?;
+        let deleted = request.send().await.map_err(unavailable)?;
         Ok(match deleted.attributes {
             Some(attributes) => Deleted::Item(Item(attributes)),
             None if tries.load(Ordering::Relaxed) > 1 => Deleted::Perhaps,
@@ -241,8 +241,8 @@ pub(crate) fn within<T, E: From<DbError>>(
     }
 }
 
-/// Every failure of the table is answered with 503, so the client tries again. An operator must fix lasting causes, such as a missing permission.
-fn away<E>(problem: SdkError<E>) -> DbError
+/// The error of a call to the table that failed. Every one is answered with 503, so the client tries again. An operator must fix lasting causes, such as a missing permission.
+fn unavailable<E>(problem: SdkError<E>) -> DbError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {

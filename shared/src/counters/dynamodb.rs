@@ -14,7 +14,7 @@ use super::Counters;
 use crate::{
     db::{
         Database, DbError,
-        throttle::{self, CountedSignIn, NotCounted},
+        throttle::{self, NotCounted, SignInAccount},
     },
     domain::{CounterKey, SignInCounters, Source, TooMany, UnixMillis, UnixTime, UserId},
     security::{
@@ -171,7 +171,7 @@ impl DynamoDbCounters {
     /// full.
     async fn begin_sign_in(
         &self,
-        counted: &CountedSignIn,
+        counted: &SignInAccount,
         source: &Source,
         proof: Option<ProofAttempt>,
         now: UnixMillis,
@@ -208,7 +208,7 @@ impl DynamoDbCounters {
     /// it sends the same query to DynamoDB, so that the duration does not reveal whether there is an account.
     async fn is_signed_in_here(
         &self,
-        counted: &CountedSignIn,
+        counted: &SignInAccount,
         source: &Source,
         now: UnixMillis,
     ) -> Result<bool, DbError> {
@@ -244,7 +244,7 @@ impl Counters for DynamoDbCounters {
         within(self.count_up_to(attempt.counter(source), attempt.limit(), Memory::Window, now.seconds())).await
     }
 
-    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, now: UnixMillis) -> Result<CountedSignIn, NotCounted> {
+    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, now: UnixMillis) -> Result<SignInAccount, NotCounted> {
         let counted = throttle::find_account(&self.database, attempt).await?;
         within(self.begin_sign_in(&counted, attempt.source, None, now)).await?;
         Ok(counted)
@@ -255,7 +255,7 @@ impl Counters for DynamoDbCounters {
         link: PasswordLink<'_>,
         source: &Source,
         now: UnixMillis,
-    ) -> Result<Option<CountedSignIn>, NotCounted> {
+    ) -> Result<Option<SignInAccount>, NotCounted> {
         let found = throttle::find_account_of_link(&self.database, link, source).await?;
         if let Some(counted) = &found {
             within(self.begin_sign_in(counted, source, None, now)).await?;
@@ -265,7 +265,7 @@ impl Counters for DynamoDbCounters {
 
     async fn complete_sign_in_count(
         &self,
-        counted_sign_in: &CountedSignIn,
+        counted_sign_in: &SignInAccount,
         source: &Source,
         now: UnixMillis,
     ) -> Result<SignInCounters, NotCounted> {
@@ -288,13 +288,13 @@ impl Counters for DynamoDbCounters {
         .await
     }
 
-    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted> {
+    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<SignInAccount>, NotCounted> {
         Ok(throttle::find_account_of_user(&self.database, attempt, source).await?)
     }
 
     async fn count_proof(
         &self,
-        counted: &CountedSignIn,
+        counted: &SignInAccount,
         attempt: ProofAttempt,
         source: &Source,
         now: UnixMillis,

@@ -6,7 +6,7 @@ use super::Counters;
 use crate::{
     db::{
         Database, DbError,
-        throttle::{self, CountedSignIn, NotCounted},
+        throttle::{self, NotCounted, SignInAccount},
     },
     domain::{SignInCounters, Source, UnixMillis},
     security::{Attempt, PasswordLink, ProofAttempt, SignInAttempt},
@@ -18,7 +18,7 @@ impl Counters for Database {
         throttle::count(self, attempt, source).await
     }
 
-    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, _: UnixMillis) -> Result<CountedSignIn, NotCounted> {
+    async fn count_sign_in(&self, attempt: SignInAttempt<'_>, _: UnixMillis) -> Result<SignInAccount, NotCounted> {
         throttle::count_sign_in(self, attempt).await
     }
 
@@ -27,28 +27,28 @@ impl Counters for Database {
         link: PasswordLink<'_>,
         source: &Source,
         _: UnixMillis,
-    ) -> Result<Option<CountedSignIn>, NotCounted> {
+    ) -> Result<Option<SignInAccount>, NotCounted> {
         throttle::count_link(self, link, source).await
     }
 
     /// Does nothing, because `count_sign_in` has counted the attempt completely.
     async fn complete_sign_in_count(
         &self,
-        counted: &CountedSignIn,
+        counted: &SignInAccount,
         _: &Source,
         _: UnixMillis,
     ) -> Result<SignInCounters, NotCounted> {
         Ok(counted.counters)
     }
 
-    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<CountedSignIn>, NotCounted> {
+    async fn begin_proof(&self, attempt: ProofAttempt, source: &Source) -> Result<Option<SignInAccount>, NotCounted> {
         throttle::count_proof(self, attempt, source).await
     }
 
     /// Does nothing, because `begin_proof` has counted the attempt completely.
     async fn count_proof(
         &self,
-        _: &CountedSignIn,
+        _: &SignInAccount,
         _: ProofAttempt,
         _: &Source,
         _: UnixMillis,

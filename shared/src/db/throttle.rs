@@ -24,11 +24,11 @@ use crate::{
 /// All statements of this module.
 pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&COUNT, &RECORD_SUCCESS, &UNCOUNT, &CLEAR_FAILURES];
 
-/// An attempt to sign in that was allowed and counted.
-pub struct CountedSignIn {
+/// The account of an attempt to sign in, and the counters of the attempt. The function that returns it says whether the attempt is counted already.
+pub struct SignInAccount {
     /// The account of the address, if there is one.
     pub account: Option<Account>,
-    /// The counters that counted the attempt.
+    /// The counters of the attempt.
     pub counters: SignInCounters,
 }
 

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{CountedSignIn, NotCounted};
+use super::{NotCounted, SignInAccount};
 use crate::{
     db::{
         AnyStatement, Database, DbError, Value,
@@ -131,7 +131,7 @@ static FIND_ACCOUNT: Statement<2> = find_account_of_address!(if "true");
 static FIND_VERIFIED_ACCOUNT: Statement<2> = find_account_of_address!(if "email_verified_at IS NOT NULL");
 
 /// Finds the account of an attempt to sign in, and the counters of the attempt, for counters outside PostgreSQL. Counts nothing.
-pub async fn find_account(db: &Database, attempt: SignInAttempt<'_>) -> Result<CountedSignIn, DbError> {
+pub async fn find_account(db: &Database, attempt: SignInAttempt<'_>) -> Result<SignInAccount, DbError> {
     let statement = if attempt.only_verified { &FIND_VERIFIED_ACCOUNT } else { &FIND_ACCOUNT };
     let row = db.query_one(statement, [&attempt.email.as_sql(), &attempt.source.as_str()]).await?;
     Ok(found_sign_in(&row, None))
@@ -156,7 +156,7 @@ pub async fn find_account_of_user(
     db: &Database,
     attempt: ProofAttempt,
     source: &Source,
-) -> Result<Option<CountedSignIn>, DbError> {
+) -> Result<Option<SignInAccount>, DbError> {
     let row = db.query_opt(&FIND_ACCOUNT_OF_USER, [&attempt.user.0, &source.as_str()]).await?;
     Ok(row.map(|row| found_sign_in(&row, Some(attempt.session_counter()))))
 }
@@ -171,7 +171,7 @@ pub async fn find_account_of_link(
     db: &Database,
     link: PasswordLink<'_>,
     source: &Source,
-) -> Result<Option<CountedSignIn>, DbError> {
+) -> Result<Option<SignInAccount>, DbError> {
     let (statement, token) = match link {
         PasswordLink::Verification(token) => (&FIND_ACCOUNT_OF_VERIFICATION, token),
         PasswordLink::EmailChange(token) => (&FIND_ACCOUNT_OF_EMAIL_CHANGE, token),
@@ -355,7 +355,7 @@ pub async fn count_proof(
     db: &Database,
     attempt: ProofAttempt,
     source: &Source,
-) -> Result<Option<CountedSignIn>, NotCounted> {
+) -> Result<Option<SignInAccount>, NotCounted> {
     let (of_source, of_session) = (policy::SIGNIN_FAILURES_OF_SOURCE, policy::PROOF_FAILURES_OF_SESSION);
     let (session, new_password) = (attempt.session_counter(), attempt.new_password_counter());
     let values = [
@@ -380,7 +380,7 @@ pub async fn count_proof(
 }
 
 /// Finds the account of an address, whatever the case of its letters. Counts an attempt to sign in to it, or refuses the attempt.
-pub async fn count_sign_in(db: &Database, attempt: SignInAttempt<'_>) -> Result<CountedSignIn, NotCounted> {
+pub async fn count_sign_in(db: &Database, attempt: SignInAttempt<'_>) -> Result<SignInAccount, NotCounted> {
     let statement = if attempt.only_verified { &COUNT_VERIFIED_SIGN_IN } else { &COUNT_SIGN_IN };
     let counted = count_attempt(db, statement, &attempt.email.as_sql(), attempt.source).await?;
     counted.ok_or_else(|| DbError::Failed("an attempt to sign in has no counters".into()).into())
@@ -392,7 +392,7 @@ pub async fn count_link(
     db: &Database,
     link: PasswordLink<'_>,
     source: &Source,
-) -> Result<Option<CountedSignIn>, NotCounted> {
+) -> Result<Option<SignInAccount>, NotCounted> {
     let (statement, token) = match link {
         PasswordLink::Verification(token) => (&COUNT_OF_VERIFICATION, token),
         PasswordLink::EmailChange(token) => (&COUNT_OF_EMAIL_CHANGE, token),
@@ -406,7 +406,7 @@ async fn count_attempt(
     statement: &'static Statement<10>,
     first: Value<'_>,
     source: &Source,
-) -> Result<Option<CountedSignIn>, NotCounted> {
+) -> Result<Option<SignInAccount>, NotCounted> {
     let of_source = policy::SIGNIN_FAILURES_OF_SOURCE;
     let values = [
         first,
@@ -424,7 +424,7 @@ async fn count_attempt(
 }
 
 /// The attempt of a row of [`count_sign_in!`], or its refusal.
-fn counted(row: &Row, session: Option<CounterKey>) -> Result<CountedSignIn, NotCounted> {
+fn counted(row: &Row, session: Option<CounterKey>) -> Result<SignInAccount, NotCounted> {
     if row.get("is_counted") {
         Ok(found_sign_in(row, session))
     } else {
@@ -433,10 +433,10 @@ fn counted(row: &Row, session: Option<CounterKey>) -> Result<CountedSignIn, NotC
 }
 
 /// The account and the counters of a row. `session` is the counter of the session in which a signed-in user makes the attempt.
-fn found_sign_in(row: &Row, session: Option<CounterKey>) -> CountedSignIn {
+fn found_sign_in(row: &Row, session: Option<CounterKey>) -> SignInAccount {
     let account = row.get::<_, Option<String>>("password").map(|_| account(row));
     let key = |name| CounterKey::from_stored(row.get(name));
     let counters =
         SignInCounters { both: key("both_key"), source: key("source_key"), account: key("account_key"), session };
-    CountedSignIn { account, counters }
+    SignInAccount { account, counters }
 }
