@@ -10,7 +10,7 @@
 //! | [`mail`] | composes mails and sends them |
 //! | [`pages`] | has what the pages of links in mails share |
 //! | [`brand`] | has the look of mails and pages that the operator configures |
-//! | [`db`] | has the SQL: a file for each table |
+//! | [`db`] | has the SQL |
 //! | [`security`] | has the rules for passwords, tokens and limits. Their numbers, with reasons, are in [`security::policy`] |
 //! | [`domain`] | has the values that the other modules pass to each other |
 //! | [`http`], [`error`] | read a request and write a reply; the table of refusals |
@@ -19,8 +19,8 @@
 //! | `state_table` | reads and writes items of the DynamoDB table |
 //!
 //! Dependencies go in one direction. Endpoints may use every public module. `proofs` uses `counters` and `sessions`; `second_factors` uses `sessions` and `passkeys`;
-//! `counters` uses `sessions`; `sessions` uses `passkeys`. `mail` and `pages` use `brand`. `sessions` and `counters` use `state_table`. These modules,
-//! except `pages` and `brand`, use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from the
+//! `counters` uses `sessions`; `sessions` uses `passkeys`. `mail` and `pages` use `brand`. `sessions` and `counters` use `state_table`. All of
+//! these except `pages` and `brand` use `db`; `db` uses `security`; `security` uses `domain`. A module that has settings reads them itself from the
 //! [`environment`].
 
 #[cfg(test)]

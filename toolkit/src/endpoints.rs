@@ -63,7 +63,7 @@ pub struct Endpoint {
     pub name: String,
     /// Its routes. Empty if the function has no route.
     pub routes: Vec<Route>,
-    /// The capabilities that it uses.
+    /// The clients and keys that it uses.
     pub needs: BTreeSet<Need>,
     /// The number of concurrent executions that the template reserves for it. `Some` if it uses the database.
     pub reserved: Option<u64>,

@@ -159,8 +159,7 @@ struct App {
     passkeys: Option<Passkeys>,
     replace_outdated_hashes: bool,
     minimum_duration_of_failures: Duration,
-    /// Whether users may sign in only after their address is verified. Otherwise, a stranger could sign up with any address, and would see at sign-in
-    /// whether that created an account.
+    /// Whether users may sign in only after their address is verified ([`sign_up_privacy::sign_up_tells`]).
     only_verified: bool,
 }
 

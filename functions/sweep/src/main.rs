@@ -1,8 +1,8 @@
 //! `sweep` runs every minute. It ends sessions that a request could not end, sends mails that a request could not send, erases accounts whose users
 //! have deleted them, and deletes expired rows.
 //!
-//! Concurrent invocations do no harm, because only one of them takes a mail or a row, and an account can be erased twice. An interrupted invocation
-//! does no harm either, because the invocation of the next minute does what is left.
+//! Concurrent invocations do no harm: only one of them takes a mail or an expired row, and erasing an account a second time changes nothing. An
+//! interrupted invocation does no harm either, because the invocation of the next minute does what is left.
 
 use std::process::ExitCode;
 

@@ -2,9 +2,11 @@
 
 /// The condition that a session is live: `s` is its row in `sessions`, and `u` has the `id` and `credential_version` of its user.
 ///
-/// A session never has a higher version than its user. But a statement that waited for a session's row reads this row again, and not that of the user. If
-/// the user of the session has added or removed a second factor meanwhile, the session has the new version and is still live, so `=` would be wrong.
-/// A statement that waited for the row of the user reads that row again, and not the session's. It refuses such a session, although it is live.
+/// A stored session never has a higher version than its user. So `=` would give the same result as `<=`, if a statement always saw both rows as they
+/// are at one moment. But a statement that waits for a locked row reads only this row again. Suppose that the user of the session adds or removes a second factor
+/// meanwhile, which gives both the next version. A statement that waited for the session's row sees the new session and the old user. The session
+/// is live, and `<=` accepts it. A statement that waited for the user's row sees the old session and the new user, and finds no live session.
+/// `Database::query_in_session` runs such a statement once more.
 macro_rules! session_is_live {
     () => {
         "u.id = s.user_id AND u.credential_version <= s.credential_version AND s.revoked_at IS NULL AND s.expires_at > now()"

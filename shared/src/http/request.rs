@@ -46,8 +46,8 @@ impl Request {
         Self::new(event, arrived_at)
     }
 
-    /// When the request arrived, by the function's clock. Use it only for the times in tokens and for what DynamoDB stores. Everything in PostgreSQL
-    /// uses PostgreSQL's clock.
+    /// When the request arrived, by the function's clock. Use it only for tokens, for challenges of passkeys, and for what DynamoDB stores. Everything in
+    /// PostgreSQL uses PostgreSQL's clock.
     #[must_use]
     pub fn arrived_at(&self) -> UnixMillis {
         self.arrived_at

@@ -160,7 +160,7 @@ pub const WRONG_CODES_OF_ACCOUNT: i32 = 100;
 pub const WRONG_CODES_MEMORY_OF_ACCOUNT: Duration = SIGNIN_MEMORY_OF_ACCOUNT;
 /// After this number of wrong codes in a row, a mail tells the user that somebody knows the password (OWASP ASVS 6.3.5).
 pub const WRONG_CODES_BEFORE_MAIL: i32 = 5;
-/// These mails to one account. One a day suffices.
+/// How many of these warnings one account gets. One a day suffices.
 pub const WRONG_CODE_MAILS_OF_ACCOUNT: Limit = Limit { attempts: 1, window: Duration::from_hours(24) };
 
 /// Bytes of the handle by which authenticators know an account. WebAuthn §14.6.1 allows up to 64 random bytes. Half of
@@ -207,7 +207,7 @@ pub fn signin_wait(failures: i32) -> Option<Duration> {
 }
 /// How long the failures of one account from one source are kept after the last one. The tenth failure causes the longest wait. An attacker who
 /// avoids it, and pauses after nine guesses until the failures are deleted, has nine guesses in six hours. An attacker who waits after each failure
-/// has more. The failures are not kept longer, because anybody can create such a counter for any address.
+/// has about 24 guesses in that time. The failures are not kept longer, because anybody can create such a counter for any address.
 pub const SIGNIN_MEMORY: Duration = Duration::from_hours(6);
 /// Failed sign-ins from one source, at all accounts together. Credential stuffing exceeds it, an office with one address does not.
 pub const SIGNIN_FAILURES_OF_SOURCE: Limit = Limit { attempts: 100, window: Duration::from_mins(15) };
@@ -222,7 +222,7 @@ pub const SIGNIN_FAILURES_OF_ACCOUNT: i32 = 100;
 /// for some hours.
 pub const SIGNIN_MEMORY_OF_ACCOUNT: Duration = Duration::from_mins(30 * 24 * 60 / 100);
 /// Wrong passwords in a row in one session, from all sources together (NIST SP 800-63B-4 §3.2.2: at most 100). The period is as long as a session
-/// lives by default. So a stolen session gives few guesses, and only this session is stopped.
+/// lives by default. So a stolen session gives at most 100 guesses, and only this session is stopped.
 pub const PROOF_FAILURES_OF_SESSION: Limit = Limit { attempts: 100, window: SESSION_LIFETIME };
 /// New passwords of one account. A user changes the password rarely, and each change costs the hashing of a password.
 pub const NEW_PASSWORDS_OF_ACCOUNT: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
@@ -250,9 +250,9 @@ pub const ACCOUNT_MAILS_TO_UNPROVED_MAILBOX: Limit = Limit { attempts: 3, window
 /// Mails to mailboxes that nobody has proved, from all sources together: those of sign-ups and changes of the address. SES stops a sender with too
 /// many bounces. So nobody may use this service to send mail to many addresses that do not exist.
 pub const MAILS_PER_HOUR: i32 = 1_000;
-/// How many of them one source may cause. It is lower than [`SIGNUPS_OF_SOURCE`], because a user behind a shared address can ask for the mail later.
+/// How many of the mails that [`MAILS_PER_HOUR`] limits one source may cause. It is lower than [`SIGNUPS_OF_SOURCE`], because a user behind a shared address can ask for the mail later.
 pub const MAILS_OF_SOURCE: i32 = 20;
-/// The window of both limits.
+/// The window of [`MAILS_PER_HOUR`] and [`MAILS_OF_SOURCE`].
 pub const MAIL_BUDGET_WINDOW: Duration = Duration::from_hours(1);
 /// Requests of one account to change the address. Each causes a mail to the account and one to another mailbox.
 pub const EMAIL_CHANGES_OF_ACCOUNT: Limit = Limit { attempts: 5, window: Duration::from_hours(1) };

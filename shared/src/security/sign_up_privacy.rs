@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::policy;
 use crate::environment::{ConfigError, Environment};
 
-/// Whether sign-up and sign-in tell a stranger which addresses have accounts. If not, a sign-up with the address of an account is answered like any
-/// other, and nobody can sign in to an account whose address was never verified. Otherwise, a stranger could sign up with an
-/// address and try to sign in. Success would show that the address had no account. Reads `SIGNUP_TELLS`.
+/// Whether sign-up and sign-in may tell a stranger which addresses have accounts. Reads `SIGNUP_TELLS`.
+///
+/// If it is `off`, a sign-up with the address of an account is answered like any other, and nobody can sign in before the address is verified. The second
+/// rule is necessary: a stranger could sign up with an address and then sign in. A success would show that the address had no account.
 ///
 /// # Errors
 /// If it is neither `on` nor `off`.

@@ -71,8 +71,8 @@ struct Claims<'a> {
     email_verified: Option<bool>,
 }
 
-/// The claims of a received token. Each is required and has its type, but tokens that were issued before `auth_time` existed do not
-/// have it. With the field `_others`, serde accepts only an object. Without it, serde
+/// The claims of a received token that are checked. Each is required and has its type, except `auth_time`: refresh tokens do not have it, nor do access
+/// tokens that were issued before it existed. With the field `_others`, serde accepts only an object. Without it, serde
 /// would also accept an array of the right length. `type` is a text, because serde would also read an enum from `{"access":null}`.
 #[derive(Deserialize)]
 struct ReceivedClaims {

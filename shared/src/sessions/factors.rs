@@ -41,7 +41,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the presented session has ended, or if the enrolment was replaced or confirmed in the meantime. If DynamoDB fails, the
-    /// authenticator is a factor without recovery codes, and the user signs in with it.
+    /// authenticator is a factor, and the user signs in with it. If it is the first factor, its recovery codes are deleted, because the user has not seen them.
     pub async fn confirm_totp(
         &self,
         request: &Request,
@@ -71,7 +71,7 @@ impl Sessions {
     /// # Errors
     /// [`ApiError::PasskeyExists`], [`ApiError::TooManyPasskeys`], and [`ApiError::PasskeyRejected`] if the challenge was used before.
     /// [`ApiError::TokenRevoked`] if the presented session has ended. If DynamoDB fails, the passkey stays added, and the user signs in with
-    /// it. If it is the first factor, it has no recovery codes then.
+    /// it. If it is the first factor, the recovery codes are deleted, because the user has not seen them.
     pub async fn add_passkey(&self, database: &Database, new: &NewPasskey<'_>) -> Result<Added, ApiError> {
         let user = new.session.user_id;
         let Some(added) = passkeys::add(database, new).await? else {

@@ -30,7 +30,7 @@ pub async fn get_example(stack: &Stack, access_token: &str) -> Reply {
     stack.with_token(Method::GET, "/api/example", access_token).await
 }
 
-/// Asserts that the capabilities of a function allow these requests to DynamoDB: both the action and the partition of each.
+/// Asserts that the needs of a function allow these requests to DynamoDB: both the action and the partition of each.
 #[track_caller]
 pub fn assert_role_allows(function: &str, requests: &[DynamoDbRequest]) {
     let needs = &documents::endpoints().iter().find(|endpoint| endpoint.name == function).expect("a function").needs;

@@ -101,7 +101,7 @@ pub async fn begin(db: &Database, session: PresentedSession, handle: &UserHandle
 }
 
 /// The higher credential version ends every session of the user. The session of the request gets this version, too, so it stays live. Concurrent
-/// statements of the user wait for the row of `users`, and then do not find the session live as they saw it.
+/// statements of the user wait for the row of `users`. Then they do not find the session live as they saw it, and run once more.
 ///
 /// The first factor of the account brings recovery codes. If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did.
 static ADD: Statement<23> = Statement {
