@@ -179,7 +179,8 @@ impl SecondFactors {
         }
     }
 
-    /// Compares a factor whose attempt was counted, and uses it up. `None` if the sign-in or the session has ended since the attempt was counted.
+    /// Compares a factor whose attempt was counted, and uses it up. `None` if another request has completed the sign-in, or
+    /// the credentials have changed, since the attempt was counted.
     async fn use_up(
         &self,
         request: &Request,
@@ -201,23 +202,20 @@ impl SecondFactors {
         };
         let mut rng = request.rng();
         let (change, notice) = (FactorChangeId::random(&mut rng), MailId::random(&mut rng));
-        let left = match attempts::use_factor(&self.database, user, counters, token, right, change, notice).await? {
-            FactorUse::UsedUp { recovery_codes } => Some(recovery_codes),
-            FactorUse::Wrong => None,
-            FactorUse::Outdated => return Ok(None),
-        };
+        let used = attempts::use_factor(&self.database, user, counters, token, right, change, notice).await?;
         let shown =
             |methods, recovery_codes_left| Some(ShownFactor { user: user.clone(), methods, recovery_codes_left });
-        match (factor, left) {
-            (SecondFactor::Totp(_), Some(_)) => Ok(shown(Methods::ONE_TIME_CODE, None)),
-            (SecondFactor::Totp(_), None) => Err(failed(user, ApiError::CodeAlreadyUsed)),
-            (SecondFactor::RecoveryCode(_), Some(left)) => {
+        match (factor, used) {
+            (_, FactorUse::Outdated) => Ok(None),
+            (SecondFactor::Totp(_), FactorUse::UsedUp { .. }) => Ok(shown(Methods::ONE_TIME_CODE, None)),
+            (SecondFactor::Totp(_), FactorUse::Wrong) => Err(failed(user, ApiError::CodeAlreadyUsed)),
+            (SecondFactor::RecoveryCode(_), FactorUse::UsedUp { recovery_codes_left: left }) => {
                 audit::record(Event::RecoveryCodeUsed, Some(user.id));
                 Ok(shown(Methods::ONE_TIME_CODE, Some(left).filter(|left| *left <= policy::FEW_RECOVERY_CODES)))
             }
-            (SecondFactor::RecoveryCode(_), None) => Err(failed(user, ApiError::InvalidCode)),
-            (SecondFactor::Passkey(_), Some(_)) => Ok(shown(Methods::PASSKEY, None)),
-            (SecondFactor::Passkey(_), None) => Err(passkeys::rejected(Rejected::Replayed, Some(user.id))),
+            (SecondFactor::RecoveryCode(_), FactorUse::Wrong) => Err(failed(user, ApiError::InvalidCode)),
+            (SecondFactor::Passkey(_), FactorUse::UsedUp { .. }) => Ok(shown(Methods::PASSKEY, None)),
+            (SecondFactor::Passkey(_), FactorUse::Wrong) => Err(passkeys::rejected(Rejected::Replayed, Some(user.id))),
         }
     }
 

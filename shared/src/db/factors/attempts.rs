@@ -327,8 +327,8 @@ fn tried(row: &Row) -> Option<Tried> {
 /// used up by its step, a recovery code by its deletion, and an assertion of a passkey by the row of its challenge. Only then is the token deleted, and the
 /// attempt is no longer counted. Of many requests with one code, one challenge or one token, only one succeeds.
 ///
-/// It always returns a row. `recovery_codes` is NULL if nothing was used up. `is_current` says whether the sign-in still waited and the credentials were
-/// still those of the attempt.
+/// It always returns a row. `recovery_codes_left` is NULL if neither this run nor an earlier one has used the factor up. Then `is_current` says whether the
+/// sign-in still waited, and the credentials were those of the attempt.
 static USE: Statement<20> = Statement {
     sql: concat!(
         "
@@ -376,7 +376,7 @@ static USE: Statement<20> = Statement {
         is_remembered!("$4"),
         " THEN ",
         recovery_codes_of!("$1"),
-        " - (SELECT count(*) FROM used) END AS recovery_codes"
+        " - (SELECT count(*) FROM used) END AS recovery_codes_left"
     ),
     types: [
         Type::INT8,
@@ -424,12 +424,12 @@ pub enum RightFactor {
     },
 }
 
-/// Whether a factor was used up.
+/// What became of a factor.
 pub enum FactorUse {
-    /// It was. This number of recovery codes is left.
+    /// It is used up.
     UsedUp {
-        /// The number.
-        recovery_codes: i64,
+        /// The number of recovery codes that the account still has.
+        recovery_codes_left: i64,
     },
     /// It was used before, or is not one of the account's.
     Wrong,
@@ -478,8 +478,8 @@ pub async fn use_factor(
         &seconds(policy::USED_CHALLENGE_KEPT) as _,
     ];
     let row = db.query_one(&USE, values).await?;
-    Ok(match row.get("recovery_codes") {
-        Some(recovery_codes) => FactorUse::UsedUp { recovery_codes },
+    Ok(match row.get("recovery_codes_left") {
+        Some(recovery_codes_left) => FactorUse::UsedUp { recovery_codes_left },
         None if row.get("is_current") => FactorUse::Wrong,
         None => FactorUse::Outdated,
     })
