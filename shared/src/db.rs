@@ -1,8 +1,8 @@
-//! The SQL. Each file has the statements of a table or of a task. Each query is one constant and one function. The SQL contains no security rules, except rules that must be
-//! checked in the statement that reads or changes the data.
+//! The SQL. Each file has the statements of a table or of a task. Each query is one constant and one function. The SQL contains no security rules, except
+//! rules that must be checked in the statement that reads or changes the data.
 //!
-//! Every statement is a transaction of its own, which at `read committed` may first lock a row. If the answer of a statement was lost, [`Database`] runs the statement again. This is safe, because
-//! constraints and conditions in the statement decide what it does: the second run finds what the first run did. Only counters may count twice.
+//! Every statement is a transaction of its own. The second run of an undo also locks the account first, in the same transaction. If the answer of a
+//! statement was lost, [`Database`] runs the statement again. This is safe, because constraints and conditions in the statement decide what it does: the second run finds what the first run did. Only counters may count twice.
 
 pub mod account_deletions;
 mod connection_settings;

@@ -1,4 +1,4 @@
-//! Reading environment variables. Each client has a function `from_env`, which reads its settings with these methods. This module does not know
+//! Reading environment variables. Each type with settings has a function `from_env`, which reads its settings with these methods. This module does not know
 //! what a variable means.
 //!
 //! An empty value counts as unset, because `sam local` passes an empty value for a reference that it cannot resolve.

@@ -323,7 +323,7 @@ impl Sessions {
         body
     }
 
-    /// The ids in the access token of the request. The caller must still check whether the session is live, with [`Self::present`].
+    /// The ids in the access token of the request. The caller must still check whether the session is live, with [`Self::find_presented`].
     ///
     /// # Errors
     /// A refusal with status 401 if there is no valid token.
@@ -331,8 +331,8 @@ impl Sessions {
         Ok(self.tokens.verify_access(request.bearer_token()?, request.now())?)
     }
 
-    /// The session of a verified token, for a statement that requires it to be live. If that statement finds no live session, [`Self::or_refuse`] says
-    /// why. If sessions are in DynamoDB, this function checks that the session is live.
+    /// The session of a verified token, for a statement that requires it to be live. If that statement finds no live session, [`Self::or_refuse`]
+    /// returns the refusal. If sessions are in DynamoDB, this function checks that the session is live.
     ///
     /// # Errors
     /// [`ApiError::TokenRevoked`] if the session has ended in DynamoDB.
@@ -349,7 +349,7 @@ impl Sessions {
     }
 
     /// The session of the request's access token, for a statement that requires it to be live ([`users::change`]). If the statement finds no live
-    /// session, [`Self::or_refuse`] says why.
+    /// session, [`Self::or_refuse`] returns the refusal.
     ///
     /// # Errors
     /// A refusal with status 401 if there is no valid token, or if the session has ended in DynamoDB. [`ApiError::EmailNotVerified`] if the address

@@ -241,7 +241,8 @@ pub(crate) fn within<T, E: From<DbError>>(
     }
 }
 
-/// The error of a call to the table that failed. Every one is answered with 503, so the client tries again. An operator must fix lasting causes, such as a missing permission.
+/// The error of a call to the table that failed. Every one is answered with 503, so the client tries again. An operator must fix lasting causes, such as a
+/// missing permission.
 fn unavailable<E>(problem: SdkError<E>) -> DbError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -101,8 +101,8 @@ pub struct RequestedMail {
 }
 
 /// Replaces the account's reset token and writes the reset mail into the outbox. If the account is deleted, replaces the token that keeps it, and
-/// writes that mail. `None` if the address has no account, or if its mailbox has already got as many mails as the limit allows, or if the
-/// account has a token for newer credentials. Except in the first case, that token stays valid.
+/// writes that mail. `None` if the address has no account, if its mailbox has already got as many mails as the limit allows, or if the
+/// account has a token for newer credentials than the statement has seen. In the last two cases, the token that the account has stays valid.
 pub async fn request(db: &Database, reset: ResetRequest<'_>) -> Result<Option<RequestedMail>, DbError> {
     let limit = policy::RESET_MAILS_OF_MAILBOX;
     let row = db

@@ -250,7 +250,8 @@ pub const ACCOUNT_MAILS_TO_UNPROVED_MAILBOX: Limit = Limit { attempts: 3, window
 /// Mails to mailboxes that nobody has proved, from all sources together: those of sign-ups and changes of the address. SES stops a sender with too
 /// many bounces. So nobody may use this service to send mail to many addresses that do not exist.
 pub const MAILS_PER_HOUR: i32 = 1_000;
-/// How many of the mails that [`MAILS_PER_HOUR`] limits one source may cause. It is lower than [`SIGNUPS_OF_SOURCE`], because a user behind a shared address can ask for the mail later.
+/// How many of the mails that [`MAILS_PER_HOUR`] limits one source may cause. It is lower than [`SIGNUPS_OF_SOURCE`], because a user behind a
+/// shared address can ask for the mail later.
 pub const MAILS_OF_SOURCE: i32 = 20;
 /// The window of [`MAILS_PER_HOUR`] and [`MAILS_OF_SOURCE`].
 pub const MAIL_BUDGET_WINDOW: Duration = Duration::from_hours(1);

@@ -245,7 +245,8 @@ async fn of_two_right_codes_with_one_token_at_once_neither_is_called_wrong() {
     assert!(!stack.log_of("signin-second-factor").contains("second_factor_failed"));
 }
 
-/// Another request changes the credentials after the attempt was counted, and before the code is used up. The row of the counter lets it be in time.
+/// Another request changes the credentials after the attempt was counted, and before the code is used up. It also
+/// holds the row of the counter, so that the attempt waits for it.
 #[rstest]
 #[tokio::test]
 async fn a_right_code_in_a_session_that_ends_meanwhile_is_not_called_wrong(

@@ -134,7 +134,7 @@ static FIND_VERIFIED_ACCOUNT: Statement<2> = find_account_of_address!(if "email_
 pub async fn find_account(db: &Database, attempt: SignInAttempt<'_>) -> Result<SignInAccount, DbError> {
     let statement = if attempt.only_verified { &FIND_VERIFIED_ACCOUNT } else { &FIND_ACCOUNT };
     let row = db.query_one(statement, [&attempt.email.as_sql(), &attempt.source.as_str()]).await?;
-    Ok(found_sign_in(&row, None))
+    Ok(sign_in_account(&row, None))
 }
 
 /// A statement that finds an account and the counters of an attempt. `$first` is the type of the first parameter, by which it finds the account.
@@ -158,7 +158,7 @@ pub async fn find_account_of_user(
     source: &Source,
 ) -> Result<Option<SignInAccount>, DbError> {
     let row = db.query_opt(&FIND_ACCOUNT_OF_USER, [&attempt.user.0, &source.as_str()]).await?;
-    Ok(row.map(|row| found_sign_in(&row, Some(attempt.session_counter()))))
+    Ok(row.map(|row| sign_in_account(&row, Some(attempt.session_counter()))))
 }
 
 static FIND_ACCOUNT_OF_VERIFICATION: Statement<2> = find_account!(sign_in_by_verification!(), Type::BYTEA);
@@ -177,7 +177,7 @@ pub async fn find_account_of_link(
         PasswordLink::EmailChange(token) => (&FIND_ACCOUNT_OF_EMAIL_CHANGE, token),
     };
     let row = db.query_opt(statement, [&token.as_bytes(), &source.as_str()]).await?;
-    Ok(row.map(|row| found_sign_in(&row, None)))
+    Ok(row.map(|row| sign_in_account(&row, None)))
 }
 
 /// Counts an attempt to sign in three times: for the account and the source together, for the source, and for the account. An attempt of a signed-in
@@ -426,14 +426,14 @@ async fn count_attempt(
 /// The attempt of a row of [`count_sign_in!`], or its refusal.
 fn counted(row: &Row, session: Option<CounterKey>) -> Result<SignInAccount, NotCounted> {
     if row.get("is_counted") {
-        Ok(found_sign_in(row, session))
+        Ok(sign_in_account(row, session))
     } else {
         Err(TooMany { reset_helps: row.get("reset_helps"), ..TooMany::wait(row.get("wait")) }.into())
     }
 }
 
 /// The account and the counters of a row. `session` is the counter of the session in which a signed-in user makes the attempt.
-fn found_sign_in(row: &Row, session: Option<CounterKey>) -> SignInAccount {
+fn sign_in_account(row: &Row, session: Option<CounterKey>) -> SignInAccount {
     let account = row.get::<_, Option<String>>("password").map(|_| account(row));
     let key = |name| CounterKey::from_stored(row.get(name));
     let counters =
