@@ -30,7 +30,7 @@ use toolkit::{
 
 use self::{
     rule::Rule,
-    translation::{Translation, Translations, covering_all_variants},
+    translation::{Translation, Translations, covering_all_pairs},
 };
 use crate::{tools, verdict::Verdict};
 
@@ -38,7 +38,7 @@ use crate::{tools, verdict::Verdict};
 ///
 /// SAM's own translator produces what CloudFormation receives, once for every combination of parameter values that changes resources. Every result
 /// must follow the rules of this service. Violations of each rule are planted in the results, and the rule must report them. cfn-lint and checkov
-/// check every variant of every resource.
+/// check every pair of values that two properties of a resource have.
 #[derive(clap::Args)]
 pub struct Args {
     /// Leave out the linters, which take most of the time
@@ -111,18 +111,18 @@ fn check_rules(verdict: &mut Verdict, rules: &[Rule], translations: &[Translatio
     verdict.add(&format!("the rules report all {planted} violations that are planted"), overlooked);
 }
 
-/// Runs the linters on templates that contain every variant of every resource, and on the files themselves.
+/// Runs the linters on templates that contain every pair of values that two properties of a resource have, and on the files themselves.
 fn lint(workspace: &Workspace, verdict: &mut Verdict, translations: &[&[Translation]]) -> Result<()> {
     let run_folder = RunFolder::ephemeral(workspace)?;
     let folder = run_folder.path().join("template");
     fs::create_dir_all(&folder)?;
-    let selected = translations.iter().flat_map(|translations| covering_all_variants(translations));
+    let selected = translations.iter().flat_map(|translations| covering_all_pairs(translations));
     let mut count = 0;
     for template in selected {
         count += 1;
         fs::write(folder.join(format!("{count:03}.json")), format!("{template:#}"))?;
     }
-    step(format_args!("Linting {count} templates, which contain every variant of every resource"));
+    step(format_args!("Linting {count} templates, in which each pair of values of two properties occurs"));
     let cfn_lint = |path: &Path| process::run("cfn-lint", &mut tools::cfn_lint(workspace, path)?);
     of_program(verdict, "cfn-lint", cfn_lint(&folder.join("*.json")));
     of_program(verdict, "checkov", process::run("checkov", &mut tools::checkov(workspace, &folder)?));

@@ -93,17 +93,31 @@ impl Translation {
     }
 }
 
-/// Templates in which each variant of each resource occurs. This is enough for linters, because they check one resource at a time, and what it refers
-/// to. So each template has only the variants of its translation that no earlier one has, and everything that these refer to, directly or
-/// indirectly. References between resources are checked in all translations.
-pub fn covering_all_variants(translations: &[Translation]) -> Vec<Value> {
-    let mut seen = HashSet::new();
-    let mut with_new_variants = |translation: &Translation| {
-        let variants = translation.resources().filter(|(name, resource)| seen.insert(format!("{name} {resource}")));
+/// Templates in which each pair of values occurs that two properties of a resource have in a translation. This is enough for linters: each of their
+/// rules concerns one resource, at most two of its properties, and what it refers to. So each template has only the variants of resources that bring
+/// a new pair, and everything that these refer to, directly or indirectly. References between resources are checked in all translations.
+pub fn covering_all_pairs(translations: &[Translation]) -> Vec<Value> {
+    let (mut variants, mut seen) = (HashSet::new(), HashSet::new());
+    let mut brings_new_pair = |name: &str, resource: &Value| {
+        variants.insert(format!("{name} {resource}"))
+            && pairs(name, resource).into_iter().filter(|pair| seen.insert(pair.clone())).count() > 0
+    };
+    let mut with_new_pairs = |translation: &Translation| {
+        let variants = translation.resources().filter(|(name, resource)| brings_new_pair(name, resource));
         let new = variants.map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
         (!new.is_empty()).then(|| with_only(translation, new))
     };
-    translations.iter().filter_map(&mut with_new_variants).collect()
+    translations.iter().filter_map(&mut with_new_pairs).collect()
+}
+
+/// Each pair of attributes or properties of a resource, with their values. Each of them also forms a pair with itself.
+fn pairs(name: &str, resource: &Value) -> Vec<String> {
+    let attributes = resource.as_object().into_iter().flatten().filter(|(attribute, _)| *attribute != "Properties");
+    let properties = resource["Properties"].as_object().into_iter().flatten();
+    let values = attributes.chain(properties).map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>();
+    let with_later =
+        values.iter().enumerate().flat_map(|(index, one)| values[index..].iter().map(move |other| (one, other)));
+    with_later.map(|(one, other)| format!("{name} {one} {other}")).collect()
 }
 
 /// A template with only these resources, everything that they refer to, and the outputs that refer to nothing else.
@@ -140,7 +154,7 @@ pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
 mod tests {
     use serde_json::json;
 
-    use super::{Translation, covering_all_variants};
+    use super::{Translation, covering_all_pairs};
 
     #[test]
     fn a_variant_that_occurred_before_is_kept_only_if_a_new_one_refers_to_it() {
@@ -155,7 +169,7 @@ mod tests {
             Translation { parameters: json!({}), template: json!({ "Resources": resources, "Outputs": outputs }) }
         };
         let translations = [template("A"), template("A"), template("Another A")];
-        let covering = covering_all_variants(&translations);
+        let covering = covering_all_pairs(&translations);
         assert_eq!(covering.len(), 2);
         assert_eq!(covering[0], translations[0].template);
         let mut rest = translations[2].template.clone();
@@ -163,5 +177,23 @@ mod tests {
             rest[section].as_object_mut().expect("a section").remove("D");
         }
         assert_eq!(covering[1], rest);
+    }
+
+    #[test]
+    fn each_pair_of_values_of_two_properties_occurs() {
+        let values = [0, 1];
+        let all = values.iter().flat_map(|a| values.iter().flat_map(move |b| values.map(|c| (*a, *b, c))));
+        let translations = all.map(|(a, b, c)| {
+            let resources = json!({ "A": { "Type": "A", "Properties": { "A": a, "B": b, "C": c } } });
+            Translation { parameters: json!({}), template: json!({ "Resources": resources }) }
+        });
+        let translations = translations.collect::<Vec<_>>();
+        let covering = covering_all_pairs(&translations);
+        let properties = |template: &serde_json::Value| template["Resources"]["A"]["Properties"].clone();
+        for [one, other] in [["A", "B"], ["A", "C"], ["B", "C"]] {
+            let found = covering.iter().map(|template| [one, other].map(|name| properties(template)[name].as_i64()));
+            assert_eq!(found.collect::<std::collections::HashSet<_>>().len(), 4, "{one} and {other}");
+        }
+        assert!(covering.len() < translations.len());
     }
 }
