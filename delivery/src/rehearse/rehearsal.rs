@@ -38,9 +38,11 @@ impl<'a> Rehearsal<'a> {
         self.scenes
     }
 
-    /// Makes a command run at the root of the checkout, with the stand-in for AWS.
+    /// Makes a command run at the root of the checkout, with the stand-in for AWS. Rehearsals need not test how SAM parses templates, because the part
+    /// `template` does that.
     pub fn configure(&self, command: &mut Command) {
         self.aws.configure(command.current_dir(&self.workspace.root));
+        command.env("PYTHONPATH", tools::short_runs(self.workspace));
     }
 
     /// Writes a package for every function. Packages are healthy, except for those in `except`, which get the content given there.
@@ -113,10 +115,9 @@ impl<'a> Rehearsal<'a> {
         Ok(())
     }
 
-    /// Runs a command with the stand-in for AWS, and prints its output. Scenes need not test how SAM parses templates: the part `template`
-    /// and the documented commands do that.
+    /// Runs a command with the stand-in for AWS, and prints its output.
     fn run(&self, command: &mut Command) -> Result<Ran> {
-        self.configure(command.env("PYTHONPATH", tools::libyaml(self.workspace)));
+        self.configure(command);
         interrupt::check()?;
         let output = command.output()?;
         interrupt::check()?;
