@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use aws_config::SdkConfig;
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, Der, TrustAnchor, pem::PemObject},
 };
 use tokio_postgres::config::Host;
 
@@ -28,8 +28,8 @@ pub struct ConnectionSettings {
     pub prepared_statements: bool,
 }
 
-/// The certificate authorities of Amazon RDS in every region. `cargo xtask rds-certificates` renews them.
-const RDS: &[u8] = include_bytes!("../../certificates/rds.pem");
+/// The certificate authorities of Amazon RDS in every region. `build.rs` makes them from `certificates/rds.pem`.
+static RDS: &[TrustAnchor<'static>] = &include!(concat!(env!("OUT_DIR"), "/rds.rs"));
 
 impl ConnectionSettings {
     /// Reads `DATABASE_URL`, `DATABASE_TLS`, `DATABASE_CA`, `DATABASE_AUTH` and `DATABASE_PREPARED_STATEMENTS`.
@@ -111,7 +111,7 @@ fn authorities(env: &Environment) -> Result<RootCertStore, ConfigError> {
     let expected = "`rds`, `system`, or the path of a file of certificates in PEM";
     let malformed = ConfigError::Malformed { name: "DATABASE_CA", expected };
     let certificates = match env.optional("DATABASE_CA") {
-        None | Some("rds") => CertificateDer::pem_slice_iter(RDS).collect(),
+        None | Some("rds") => return Ok(RDS.iter().cloned().collect()),
         Some("system") => Ok(rustls_native_certs::load_native_certs().certs),
         Some(path) => CertificateDer::pem_file_iter(path).and_then(Iterator::collect),
     };

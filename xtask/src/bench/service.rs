@@ -1,5 +1,7 @@
 //! Runs the servers, and the release programs with a local Lambda runtime interface.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use postgres::{Client, NoTls};
 use serde_json::{Value, json};
@@ -11,7 +13,7 @@ use toolkit::{
 use super::{
     proc,
     subject::{Setup, Subject},
-    tls::Authorities,
+    tls,
 };
 use crate::{
     lambdas::{self, Lambdas},
@@ -33,7 +35,8 @@ const DYNAMODB_URL: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 pub struct Service {
     lambdas: Lambdas,
     environment: Vec<(String, String)>,
-    authorities: Authorities,
+    /// The file with the certificate authority that programs trust when they verify the server.
+    authority: PathBuf,
     pub dynamodb: Option<DynamoDb>,
     pub database: Server,
 }
@@ -48,7 +51,7 @@ impl Service {
         proc::use_one_core()?;
         let database = Server::start(workspace, run_folder, None, Purpose::Measure(NEWEST))?;
         let url = database.ensure_database(DATABASE)?;
-        let authorities = Authorities::create(workspace, run_folder, &database, &mut Client::connect(&url, NoTls)?)?;
+        let authority = tls::enable(run_folder, &database, &mut Client::connect(&url, NoTls)?)?;
         let environment = lambdas::environment(&url, &settings::random_hex(32)?, &[]);
 
         let template = Template::read(&workspace.root)?;
@@ -66,11 +69,11 @@ impl Service {
         let mut programs = vec![settings(MIGRATE, MIGRATE.to_owned(), MIGRATE, environment.clone())?];
         let table_at = dynamodb.as_ref().map(|dynamodb| (dynamodb.state_table(), dynamodb.url()));
         for subject in subjects {
-            let environment = with_setup(&environment, *subject, &authorities, table_at);
+            let environment = with_setup(&environment, *subject, &authority, table_at);
             programs.push(settings(subject.program, subject.name(), &subject.binary(), environment)?);
         }
         let lambdas = Lambdas::open(programs)?;
-        let service = Self { lambdas, environment, authorities, dynamodb, database };
+        let service = Self { lambdas, environment, authority, dynamodb, database };
         step("Creating the tables");
         service.invoke(MIGRATE, json!({}))?;
         service.kill(MIGRATE)?;
@@ -99,7 +102,7 @@ impl Service {
     /// Starts a new process of a program, which reaches DynamoDB at this address.
     pub fn restart_with_dynamodb_at(&self, subject: Subject, url: Option<&str>) -> Result<()> {
         let table_at = self.dynamodb.as_ref().map(DynamoDb::state_table).zip(url);
-        let environment = with_setup(&self.environment, subject, &self.authorities, table_at);
+        let environment = with_setup(&self.environment, subject, &self.authority, table_at);
         self.lambdas.restart(&subject.name(), environment)
     }
 
@@ -126,13 +129,12 @@ fn create_table(dynamodb: &DynamoDb) -> Result<()> {
 fn with_setup(
     variables: &[(String, String)],
     subject: Subject,
-    authorities: &Authorities,
+    authority: &Path,
     table_at: Option<(&str, &str)>,
 ) -> Vec<(String, String)> {
-    let authorities = if subject.is_bare() { &authorities.ours } else { &authorities.ours_and_rds };
     let own = match (subject.setup, table_at) {
         (Setup::Tls, _) => {
-            vec![("DATABASE_TLS", "verify".to_owned()), ("DATABASE_CA", authorities.display().to_string())]
+            vec![("DATABASE_TLS", "verify".to_owned()), ("DATABASE_CA", authority.display().to_string())]
         }
         (Setup::StateTable, Some((table, url))) => {
             vec![("STATE_TABLE", table.to_owned()), (DYNAMODB_URL, url.to_owned())]
