@@ -45,7 +45,7 @@ const TIMEOUTS: &str = "
 /// # Errors
 /// If `work` fails, if the database cannot be reached, if another invocation or a lock of another transaction blocks this one for
 /// too long, or if all attempts together take too long. If `work` fails, the transaction is rolled back.
-pub async fn run<T>(login: &Login, work: impl AsyncFn(&mut Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
+pub async fn run<T>(login: &Login, work: impl AsyncFn(&Transaction<'_>) -> Result<T, Error>) -> Result<T, Error> {
     let Connected { mut client, connection, connector } = timeout(CONNECT_TIMEOUT, login.connect())
         .await
         .map_err(|_| Error::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))??;
@@ -71,7 +71,7 @@ pub async fn run<T>(login: &Login, work: impl AsyncFn(&mut Transaction<'_>) -> R
 
 async fn with_retries<T>(
     client: &mut Client,
-    work: impl AsyncFn(&mut Transaction<'_>) -> Result<T, Error>,
+    work: impl AsyncFn(&Transaction<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let mut attempt = 1;
     loop {
@@ -91,18 +91,18 @@ async fn with_retries<T>(
 
 async fn run_once<T>(
     client: &mut Client,
-    work: impl AsyncFn(&mut Transaction<'_>) -> Result<T, Error>,
+    work: impl AsyncFn(&Transaction<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     // The default level of the database may be another one. With READ COMMITTED, a statement that waited for a lock sees what the
     // holder of the lock has committed.
     let begun = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false).start();
-    let mut transaction = Transaction::new(begun.await.map_err(DatabaseError::from)?);
+    let transaction = Transaction::new(begun.await.map_err(DatabaseError::from)?);
     transaction
         .execute(ADVISORY_LOCK)
         .await
         .map_err(|problem| if problem.is_lock_timeout() { Error::AnotherMigrates } else { Error::Database(problem) })?;
     transaction.execute(TIMEOUTS).await?;
-    let result = work(&mut transaction).await?;
+    let result = work(&transaction).await?;
     transaction.commit().await?;
     Ok(result)
 }

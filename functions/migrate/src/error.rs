@@ -69,10 +69,15 @@ pub enum Error {
     },
     /// The applied migrations differ from the migrations of this function.
     #[error(
-        "{0}: an applied migration must never change. Restore its file, and put the change into a new migration \
-         (migrations/README.md)"
+        "the database has the migration {found}, and this function has {expected} with its checksum instead: an applied migration must never \
+         change. Restore its file, and put the change into a new migration (migrations/README.md)"
     )]
-    HistoryDiffers(String),
+    HistoryDiffers {
+        /// The first applied migration that differs.
+        found: String,
+        /// The migration that this function has in its place.
+        expected: String,
+    },
     /// Another table or index has a name that the migrations need.
     #[error(
         "there is {kind} named {name} already, which this service did not create: rename it, or give this service its own schema"
@@ -180,7 +185,7 @@ impl Error {
             Self::TwoSchemas { .. } => "TwoSchemas",
             Self::InvalidIndexes(_) => "InvalidIndexes",
             Self::SchemaIsNewer { .. } => "SchemaIsNewer",
-            Self::HistoryDiffers(_) => "HistoryDiffers",
+            Self::HistoryDiffers { .. } => "HistoryDiffers",
             Self::NameTaken { .. } => "NameTaken",
             Self::UsersNotRecognised(_) => "UsersNotRecognised",
             Self::SharedAddresses { .. } => "SharedAddresses",
@@ -201,19 +206,8 @@ impl From<Error> for Diagnostic {
     }
 }
 
-impl From<refinery::Error> for Error {
-    /// Refinery wraps a database error once or twice, depending on the step that failed. Its other errors are about the history.
-    fn from(error: refinery::Error) -> Self {
-        let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-        match causes.find_map(|cause| cause.downcast_ref::<DatabaseError>()) {
-            Some(cause) => Self::Database(cause.clone()),
-            None => Self::HistoryDiffers(error.to_string()),
-        }
-    }
-}
-
 /// An error of PostgreSQL or of the connection, without the parts that may contain user data.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DatabaseError {
     code: Option<SqlState>,
     message: String,
@@ -221,7 +215,7 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
-    /// The history table has a row that refinery did not write.
+    /// The history table has a row that no migration wrote.
     pub fn invalid_history() -> Self {
         Self {
             code: None,

@@ -1,11 +1,32 @@
 //! The history of applied migrations.
 
-use crate::{catalog, error::DatabaseError, transaction::Transaction};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 
-/// The table in which refinery records applied migrations.
+use crate::{
+    catalog,
+    error::{DatabaseError, Error},
+    migrations::{MIGRATIONS, Migration},
+    transaction::Transaction,
+};
+
+/// The table of applied migrations. Its name and its columns are those of the crate refinery, which earlier versions of `migrate` used.
 pub const TABLE: &str = "refinery_schema_history";
 
+const CREATE: &str = "
+    CREATE TABLE IF NOT EXISTS refinery_schema_history(
+        version int4 PRIMARY KEY, name varchar(255), applied_on varchar(255), checksum varchar(255))";
+
 const VERSION: &str = "SELECT max(version) AS version FROM refinery_schema_history";
+
+const APPLIED: &str = "SELECT version, name, checksum FROM refinery_schema_history ORDER BY version";
+
+/// The time is in the format of RFC 3339.
+const RECORD: &str = r#"
+    INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+    VALUES ($1, $2, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), $3)"#;
 
 /// The version of the schema. `None` if no migration was ever applied.
 pub async fn version(transaction: &Transaction<'_>) -> Result<Option<i32>, DatabaseError> {
@@ -13,4 +34,37 @@ pub async fn version(transaction: &Transaction<'_>) -> Result<Option<i32>, Datab
         return Ok(None);
     }
     Ok(transaction.query_one(VERSION, &[]).await?.try_get("version")?)
+}
+
+/// Applies the migrations up to this version that were not applied before, and records them. Returns them.
+///
+/// # Errors
+/// If other migrations than those of this function were applied, or if PostgreSQL reports an error.
+pub async fn apply_up_to(target: i32, transaction: &Transaction<'_>) -> Result<Vec<&'static Migration>, Error> {
+    transaction.execute(CREATE).await?;
+    let applied = applied(transaction).await?;
+    for ((version, name, checksum), expected) in applied.iter().zip(MIGRATIONS) {
+        if (*version, name.as_str(), *checksum) != (expected.version, expected.name, expected.checksum) {
+            return Err(Error::HistoryDiffers { found: format!("V{version}__{name}"), expected: expected.to_string() });
+        }
+    }
+    let waiting = MIGRATIONS.iter().skip(applied.len()).take_while(|migration| migration.version <= target);
+    let waiting = waiting.collect::<Vec<_>>();
+    for migration in &waiting {
+        transaction.execute(migration.sql).await?;
+        let checksum = migration.checksum.to_string();
+        let values: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&migration.version, Type::INT4), (&migration.name, Type::VARCHAR), (&checksum, Type::VARCHAR)];
+        transaction.query(RECORD, &values).await?;
+    }
+    Ok(waiting)
+}
+
+/// The version, the name and the checksum of each applied migration, in order.
+async fn applied(transaction: &Transaction<'_>) -> Result<Vec<(i32, String, u64)>, DatabaseError> {
+    let applied = |row: &Row| {
+        let checksum = row.try_get::<_, &str>("checksum")?.parse().map_err(|_| DatabaseError::invalid_history())?;
+        Ok((row.try_get("version")?, row.try_get("name")?, checksum))
+    };
+    transaction.query(APPLIED, &[]).await?.iter().map(applied).collect()
 }

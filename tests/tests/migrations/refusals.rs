@@ -159,6 +159,14 @@ async fn a_migration_that_was_changed_after_it_was_applied() {
 }
 
 #[tokio::test]
+async fn a_migration_that_was_left_out() {
+    let stack = Stack::start().await;
+    stack.sql("DELETE FROM refinery_schema_history WHERE version = 5").await;
+    let message = assert_refused_unchanged(&stack, json!({}), "HistoryDiffers").await;
+    assert!(message.contains("V6__session_endings") && message.contains("V5__user_ids_of_64_bits"), "{message}");
+}
+
+#[tokio::test]
 async fn a_history_that_no_migration_wrote() {
     let stack = Stack::start().await;
     stack.sql("UPDATE refinery_schema_history SET checksum = 'none'").await;
