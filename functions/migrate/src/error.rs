@@ -69,15 +69,13 @@ pub enum Error {
     },
     /// The applied migrations differ from the migrations of this function.
     #[error(
-        "the database has the migration {found}, and this function has {expected} with its checksum instead: an applied migration must never \
-         change. Restore its file, and put the change into a new migration (migrations/README.md)"
+        "the file of the migration {0} is not the one that was applied, but an applied migration must never change. Restore the file, and put the \
+         change into a new migration (migrations/README.md)"
     )]
-    HistoryDiffers {
+    HistoryDiffers(
         /// The first applied migration that differs.
-        found: String,
-        /// The migration that this function has in its place.
-        expected: String,
-    },
+        String,
+    ),
     /// Another table or index has a name that the migrations need.
     #[error(
         "there is {kind} named {name} already, which this service did not create: rename it, or give this service its own schema"
@@ -185,7 +183,7 @@ impl Error {
             Self::TwoSchemas { .. } => "TwoSchemas",
             Self::InvalidIndexes(_) => "InvalidIndexes",
             Self::SchemaIsNewer { .. } => "SchemaIsNewer",
-            Self::HistoryDiffers { .. } => "HistoryDiffers",
+            Self::HistoryDiffers(_) => "HistoryDiffers",
             Self::NameTaken { .. } => "NameTaken",
             Self::UsersNotRecognised(_) => "UsersNotRecognised",
             Self::SharedAddresses { .. } => "SharedAddresses",
@@ -215,11 +213,12 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
-    /// The history table has a row that no migration wrote.
+    /// The history table does not list the first migrations without a gap.
     pub fn invalid_history() -> Self {
         Self {
             code: None,
-            message: "refinery_schema_history has a row that no migration wrote".to_owned(),
+            message: "somebody changed refinery_schema_history, the list of the migrations that were applied"
+                .to_owned(),
             advice: "restore the table from a backup, then run migrate again",
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     transaction::Transaction,
 };
 
-/// The table of applied migrations. Its name and its columns are those of the crate refinery, which earlier versions of `migrate` used.
+/// The table of applied migrations. Its name and its columns are those of the crate refinery, which earlier releases of `migrate` used.
 pub const TABLE: &str = "refinery_schema_history";
 
 const CREATE: &str = "
@@ -23,7 +23,7 @@ const VERSION: &str = "SELECT max(version) AS version FROM refinery_schema_histo
 
 const APPLIED: &str = "SELECT version, name, checksum FROM refinery_schema_history ORDER BY version";
 
-/// The time is in the format of RFC 3339.
+/// The time is in the format of RFC 3339, which earlier releases of `migrate` read.
 const RECORD: &str = r#"
     INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
     VALUES ($1, $2, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), $3)"#;
@@ -36,16 +36,20 @@ pub async fn version(transaction: &Transaction<'_>) -> Result<Option<i32>, Datab
     Ok(transaction.query_one(VERSION, &[]).await?.try_get("version")?)
 }
 
-/// Applies the migrations up to this version that were not applied before, and records them. Returns them.
+/// Applies the migrations up to this version that were not applied before, and records them. Returns them. The version of the schema must not be newer
+/// than the newest migration.
 ///
 /// # Errors
 /// If other migrations than those of this function were applied, or if PostgreSQL reports an error.
 pub async fn apply_up_to(target: i32, transaction: &Transaction<'_>) -> Result<Vec<&'static Migration>, Error> {
     transaction.execute(CREATE).await?;
     let applied = applied(transaction).await?;
-    for ((version, name, checksum), expected) in applied.iter().zip(MIGRATIONS) {
-        if (*version, name.as_str(), *checksum) != (expected.version, expected.name, expected.checksum) {
-            return Err(Error::HistoryDiffers { found: format!("V{version}__{name}"), expected: expected.to_string() });
+    for ((version, name, checksum), migration) in applied.iter().zip(MIGRATIONS) {
+        if *version != migration.version {
+            return Err(DatabaseError::invalid_history().into());
+        }
+        if (name.as_str(), *checksum) != (migration.name, migration.checksum) {
+            return Err(Error::HistoryDiffers(format!("V{version}__{name}")));
         }
     }
     let waiting = MIGRATIONS.iter().skip(applied.len()).take_while(|migration| migration.version <= target);
