@@ -38,7 +38,7 @@ use crate::{tools, verdict::Verdict};
 ///
 /// SAM's own translator produces what CloudFormation receives, once for every combination of parameter values that changes resources. Every result
 /// must follow the rules of this service. Violations of each rule are planted in the results, and the rule must report them. cfn-lint and checkov
-/// check every pair of values that two properties of a resource have.
+/// check each pair of values that two properties of a resource have at the same time.
 #[derive(clap::Args)]
 pub struct Args {
     /// Leave out the linters, which take most of the time
@@ -111,7 +111,7 @@ fn check_rules(verdict: &mut Verdict, rules: &[Rule], translations: &[Translatio
     verdict.add(&format!("the rules report all {planted} violations that are planted"), overlooked);
 }
 
-/// Runs the linters on templates that contain every pair of values that two properties of a resource have, and on the files themselves.
+/// Runs the linters on the templates of [`covering_all_pairs`], and on the files themselves.
 fn lint(workspace: &Workspace, verdict: &mut Verdict, translations: &[&[Translation]]) -> Result<()> {
     let run_folder = RunFolder::ephemeral(workspace)?;
     let folder = run_folder.path().join("template");
@@ -122,7 +122,7 @@ fn lint(workspace: &Workspace, verdict: &mut Verdict, translations: &[&[Translat
         count += 1;
         fs::write(folder.join(format!("{count:03}.json")), format!("{template:#}"))?;
     }
-    step(format_args!("Linting {count} templates, in which each pair of values of two properties occurs"));
+    step(format_args!("Linting {count} templates, in which each pair of values occurs that two properties have"));
     let cfn_lint = |path: &Path| process::run("cfn-lint", &mut tools::cfn_lint(workspace, path)?);
     of_program(verdict, "cfn-lint", cfn_lint(&folder.join("*.json")));
     of_program(verdict, "checkov", process::run("checkov", &mut tools::checkov(workspace, &folder)?));

@@ -1,6 +1,6 @@
 //! The templates as CloudFormation receives them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -93,14 +93,20 @@ impl Translation {
     }
 }
 
-/// Templates in which each pair of values occurs that two properties of a resource have in a translation. This is enough for linters: each of their
-/// rules concerns one resource, at most two of its properties, and what it refers to. So each template has only the variants of resources that bring
-/// a new pair, and everything that these refer to, directly or indirectly. References between resources are checked in all translations.
+/// Templates in which each pair of values occurs that two properties of a resource have at the same time in a translation. A missing property counts as a
+/// value. This is enough for linters, because few of their rules depend on more than two properties of a resource. So each template has only the
+/// variants of resources that bring a new pair, and everything that these refer to, directly or indirectly. The rules of this service are checked in all
+/// translations.
 pub fn covering_all_pairs(translations: &[Translation]) -> Vec<Value> {
+    let mut properties = HashMap::<_, BTreeSet<_>>::new();
+    for (name, resource) in translations.iter().flat_map(Translation::resources) {
+        properties.entry(name).or_default().extend(paths(resource));
+    }
     let (mut variants, mut seen) = (HashSet::new(), HashSet::new());
     let mut brings_new_pair = |name: &str, resource: &Value| {
-        variants.insert(format!("{name} {resource}"))
-            && pairs(name, resource).into_iter().filter(|pair| seen.insert(pair.clone())).count() > 0
+        let is_new_variant = variants.insert(format!("{name} {resource}"));
+        let pairs = if is_new_variant { pairs(name, resource, &properties[name]) } else { Vec::new() };
+        pairs.into_iter().filter(|pair| seen.insert(pair.clone())).count() > 0
     };
     let mut with_new_pairs = |translation: &Translation| {
         let variants = translation.resources().filter(|(name, resource)| brings_new_pair(name, resource));
@@ -110,11 +116,18 @@ pub fn covering_all_pairs(translations: &[Translation]) -> Vec<Value> {
     translations.iter().filter_map(&mut with_new_pairs).collect()
 }
 
-/// Each pair of attributes or properties of a resource, with their values. Each of them also forms a pair with itself.
-fn pairs(name: &str, resource: &Value) -> Vec<String> {
-    let attributes = resource.as_object().into_iter().flatten().filter(|(attribute, _)| *attribute != "Properties");
+/// The JSON pointers (RFC 6901) of a resource's attributes and properties.
+fn paths(resource: &Value) -> impl Iterator<Item = String> {
+    let attributes =
+        resource.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| *name != "Properties");
     let properties = resource["Properties"].as_object().into_iter().flatten();
-    let values = attributes.chain(properties).map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>();
+    attributes.map(|name| format!("/{name}")).chain(properties.map(|(name, _)| format!("/Properties/{name}")))
+}
+
+/// Each pair of these properties of a resource, with their values. A property also forms a pair with itself, for resources that have only one.
+fn pairs(name: &str, resource: &Value, properties: &BTreeSet<String>) -> Vec<String> {
+    let value = |path: &String| format!("{path} {}", resource.pointer(path).unwrap_or(&Value::Null));
+    let values = properties.iter().map(value).collect::<Vec<_>>();
     let with_later =
         values.iter().enumerate().flat_map(|(index, one)| values[index..].iter().map(move |other| (one, other)));
     with_later.map(|(one, other)| format!("{name} {one} {other}")).collect()
@@ -152,6 +165,8 @@ pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, HashSet};
+
     use serde_json::json;
 
     use super::{Translation, covering_all_pairs};
@@ -181,18 +196,20 @@ mod tests {
 
     #[test]
     fn each_pair_of_values_of_two_properties_occurs() {
-        let values = [0, 1];
-        let all = values.iter().flat_map(|a| values.iter().flat_map(move |b| values.map(|c| (*a, *b, c))));
-        let translations = all.map(|(a, b, c)| {
-            let resources = json!({ "A": { "Type": "A", "Properties": { "A": a, "B": b, "C": c } } });
+        // The first value of each property is that it is missing.
+        let values = [None, Some(1)];
+        let all = values.iter().flat_map(|a| values.iter().flat_map(move |b| values.map(|c| [*a, *b, c])));
+        let translations = all.rev().map(|values| {
+            let properties = ["A", "B", "C"].into_iter().zip(values).filter(|(_, value)| value.is_some());
+            let resources = json!({ "A": { "Type": "A", "Properties": properties.collect::<BTreeMap<_, _>>() } });
             Translation { parameters: json!({}), template: json!({ "Resources": resources }) }
         });
         let translations = translations.collect::<Vec<_>>();
         let covering = covering_all_pairs(&translations);
-        let properties = |template: &serde_json::Value| template["Resources"]["A"]["Properties"].clone();
-        for [one, other] in [["A", "B"], ["A", "C"], ["B", "C"]] {
-            let found = covering.iter().map(|template| [one, other].map(|name| properties(template)[name].as_i64()));
-            assert_eq!(found.collect::<std::collections::HashSet<_>>().len(), 4, "{one} and {other}");
+        let properties = covering.iter().map(|template| &template["Resources"]["A"]["Properties"]);
+        for pair in [["A", "B"], ["A", "C"], ["B", "C"]] {
+            let found = properties.clone().map(|properties| pair.map(|name| properties[name].as_i64()));
+            assert_eq!(found.collect::<HashSet<_>>().len(), 4, "{pair:?}");
         }
         assert!(covering.len() < translations.len());
     }
