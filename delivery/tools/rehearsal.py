@@ -70,7 +70,7 @@ AWS_ENDPOINT_SERVICES.append("email")
 MODULES = list(backends.list_of_moto_modules())
 backends.list_of_moto_modules = lambda: MODULES
 cloudformation.replace_motos_own()
-# Looking for garbage among everything that is imported would take a fifth of the time.
+# The garbage collector would take a fifth of the time. It need not look at what is imported, and need not run often: the server lives for minutes.
 gc.freeze()
 gc.set_threshold(50_000)
 main(["--host", "127.0.0.1", "--port", sys.argv[1]])

@@ -1,10 +1,14 @@
-"""Python runs this file before a program if its folder is in PYTHONPATH. It makes programs faster that end within seconds."""
+"""Python runs this file before a program if its folder is in PYTHONPATH. It makes programs faster that run for seconds."""
 
 import gc
 
-import yaml
-
 # Such a program needs little memory, so it need not look for garbage.
 gc.disable()
-# libyaml parses templates. PyYAML's parser in Python takes a third of the time of `sam deploy`.
-yaml.SafeLoader, yaml.SafeDumper = yaml.CSafeLoader, yaml.CSafeDumper
+
+try:
+    import yaml
+except ImportError:
+    pass
+else:
+    # libyaml parses templates. PyYAML's parser in Python takes a third of the time of `sam deploy`.
+    yaml.SafeLoader, yaml.SafeDumper = yaml.CSafeLoader, yaml.CSafeDumper
