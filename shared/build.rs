@@ -11,11 +11,14 @@ const CERTIFICATES: &str = "certificates/rds.pem";
 #[expect(clippy::disallowed_methods, reason = "Cargo sets a variable for build scripts")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={CERTIFICATES}");
-    let anchors = CertificateDer::pem_file_iter(CERTIFICATES)?.map(|certificate| anchor(&certificate?));
-    let anchors = anchors.collect::<Result<Vec<_>, _>>()?;
-    let file = Path::new(&std::env::var("OUT_DIR")?).join("rds.rs");
-    fs::write(file, format!("[\n{}]", anchors.concat()))?;
+    let anchors = trust_anchors().map_err(|problem| format!("{CERTIFICATES}: {problem}"))?;
+    fs::write(Path::new(&std::env::var("OUT_DIR")?).join("rds.rs"), format!("[\n{anchors}]"))?;
     Ok(())
+}
+
+/// The trust anchors of all certificates. Returns an error if one cannot be parsed.
+fn trust_anchors() -> Result<String, Box<dyn Error>> {
+    CertificateDer::pem_file_iter(CERTIFICATES)?.map(|certificate| anchor(&certificate?)).collect()
 }
 
 /// A Rust expression for the trust anchor of a certificate, and a comma.

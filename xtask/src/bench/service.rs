@@ -35,7 +35,7 @@ const DYNAMODB_URL: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 pub struct Service {
     lambdas: Lambdas,
     environment: Vec<(String, String)>,
-    /// The file with the certificate authority that programs trust when they verify the server.
+    /// The file with the certificate authority that programs trust when they verify the server. Deployed functions trust those of RDS, which they contain.
     authority: PathBuf,
     pub dynamodb: Option<DynamoDb>,
     pub database: Server,
