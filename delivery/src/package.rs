@@ -52,11 +52,15 @@ const CLIENTS: [(&str, &str, &str); 3] = [
 const KEYS: &str = "JWT_PRIVATE_KEY";
 
 /// The largest zip, in KiB, by what a function contains. A new dependency that makes a function larger than this must have a reason.
-const fn size_limit(has_clients: bool, reads_keys: bool) -> usize {
-    match (has_clients, reads_keys) {
-        (true, _) => 4096,
-        (false, true) => 2048,
-        (false, false) => 1024,
+fn size_limit(clients: &BTreeSet<&str>, reads_keys: bool) -> usize {
+    if clients.contains("DynamoDB") || clients.contains("SES") {
+        4096
+    } else if clients.contains("PostgreSQL") {
+        2560
+    } else if reads_keys {
+        2048
+    } else {
+        1024
     }
 }
 
@@ -124,7 +128,7 @@ pub fn check(workspace: &Workspace, functions: &[String]) -> Result<Verdict> {
         let [zip, program] = [package.bytes, package.program.len()].map(|bytes| bytes.div_ceil(1024));
         say(format_args!("| `{name}` | {zip} | {program} | {} |", listed(&clients)));
         let environment = environments.get(name).with_context(|| format!("template.yaml has no function {name}"))?;
-        let limit = size_limit(!clients.is_empty(), environment.contains(KEYS));
+        let limit = size_limit(&clients, environment.contains(KEYS));
         let configured: BTreeSet<_> = CLIENTS
             .into_iter()
             .filter(|(_, variable, _)| environment.contains(*variable))

@@ -175,8 +175,8 @@ fn run_part(
         Part::Soak => rust_tests.soak(),
         Part::Requirements => Ok(Count { passed: requirements::check(workspace)?, failed: 0 }),
         Part::Template => delivery(&["check-template"]),
-        // Only three functions are packaged, because packaging all of them would take longer than all other parts together.
-        Part::Package => delivery(&["package", "reset-password", "jwks", "link-pages"]),
+        // Only four functions are packaged, because packaging all of them would take longer than all other parts together.
+        Part::Package => delivery(&["package", "reset-password", "migrate", "jwks", "link-pages"]),
         Part::Delivery => delivery(&["rehearse"]),
         Part::Workflows => workflows(workspace),
         Part::Dependencies => dependencies(workspace),

@@ -18,8 +18,14 @@ use toolkit::needs::Need;
 const OF_THE_SDK: &str = "AWS_ENDPOINT_URL";
 
 /// Names in the code that are not settings, because Lambda or Cargo sets them.
-const SET_BY_OTHERS: [&str; 5] =
-    ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "AWS_REGION", "CARGO_MANIFEST_DIR"];
+const SET_BY_OTHERS: [&str; 6] = [
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_LOG_FORMAT",
+    "AWS_LAMBDA_LOG_LEVEL",
+    "AWS_REGION",
+    "CARGO_MANIFEST_DIR",
+    "OUT_DIR",
+];
 
 /// The default of a variable. If no constant contains the default, the second value is the code that contains it. `None` if the README describes
 /// the default in words.
