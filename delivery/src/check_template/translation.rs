@@ -104,9 +104,11 @@ pub fn covering_all_pairs(translations: &[Translation]) -> Vec<Value> {
     }
     let (mut variants, mut seen) = (HashSet::new(), HashSet::new());
     let mut brings_new_pair = |name: &str, resource: &Value| {
-        let is_new_variant = variants.insert(format!("{name} {resource}"));
-        let pairs = if is_new_variant { pairs(name, resource, &properties[name]) } else { Vec::new() };
-        pairs.into_iter().filter(|pair| seen.insert(pair.clone())).count() > 0
+        let before = seen.len();
+        if variants.insert(format!("{name} {resource}")) {
+            seen.extend(pairs(name, resource, &properties[name]));
+        }
+        seen.len() > before
     };
     let mut with_new_pairs = |translation: &Translation| {
         let variants = translation.resources().filter(|(name, resource)| brings_new_pair(name, resource));
