@@ -122,7 +122,7 @@ fn lint(workspace: &Workspace, verdict: &mut Verdict, translations: &[&[Translat
         count += 1;
         fs::write(folder.join(format!("{count:03}.json")), format!("{template:#}"))?;
     }
-    step(format_args!("Linting {count} templates, in which each pair of values occurs that two properties have"));
+    step(format_args!("Linting {count} templates, which cover each pair of property values"));
     let cfn_lint = |path: &Path| process::run("cfn-lint", &mut tools::cfn_lint(workspace, path)?);
     of_program(verdict, "cfn-lint", cfn_lint(&folder.join("*.json")));
     of_program(verdict, "checkov", process::run("checkov", &mut tools::checkov(workspace, &folder)?));

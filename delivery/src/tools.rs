@@ -37,7 +37,7 @@ pub fn sam_in_account(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// A folder for `PYTHONPATH`, with which Python programs start faster and parse YAML faster.
+/// A folder for `PYTHONPATH`. With it, Python programs parse YAML with libyaml and collect no garbage.
 pub fn fast_python(workspace: &Workspace) -> PathBuf {
     helper(workspace, "fast_python")
 }

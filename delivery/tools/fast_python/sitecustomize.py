@@ -1,4 +1,5 @@
-"""Python runs this file before a program if its folder is in PYTHONPATH. It makes programs faster that run for seconds."""
+"""Python runs this file before a program if its folder is in PYTHONPATH. It makes programs faster that end
+within seconds."""
 
 import gc
 
