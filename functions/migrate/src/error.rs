@@ -8,6 +8,8 @@ use lambda_runtime::Diagnostic;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
+use crate::migrations::Migration;
+
 /// Why an invocation failed. Nothing was changed, except perhaps if the connection was lost during COMMIT.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -221,6 +223,11 @@ impl DatabaseError {
                 .to_owned(),
             advice: "restore the table from a backup, then run migrate again",
         }
+    }
+
+    /// The same error, with the file of the migration that failed.
+    pub fn in_migration(self, migration: &Migration) -> Self {
+        Self { message: format!("{migration}.sql: {}", self.message), ..self }
     }
 
     /// Whether the server refused the user or the password.

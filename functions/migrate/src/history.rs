@@ -55,7 +55,7 @@ pub async fn apply_up_to(target: i32, transaction: &Transaction<'_>) -> Result<V
     let waiting = MIGRATIONS.iter().skip(applied.len()).take_while(|migration| migration.version <= target);
     let waiting = waiting.collect::<Vec<_>>();
     for migration in &waiting {
-        transaction.execute(migration.sql).await?;
+        transaction.execute(migration.sql).await.map_err(|problem| problem.in_migration(migration))?;
         let checksum = migration.checksum.to_string();
         let values: [(&(dyn ToSql + Sync), Type); 3] =
             [(&migration.version, Type::INT4), (&migration.name, Type::VARCHAR), (&checksum, Type::VARCHAR)];

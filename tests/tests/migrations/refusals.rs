@@ -216,6 +216,7 @@ async fn a_view_that_prevents_widening_the_address_column() {
     let stack = stack_on(OldSchema::Script.filled_database().await).await;
     stack.sql("CREATE VIEW addresses AS SELECT email FROM users").await;
     let message = assert_refused_unchanged(&stack, json!({}), "Database").await;
+    assert!(message.starts_with("V1__accounts_and_sessions.sql: "), "{message}");
     assert!(message.contains("view addresses depends on column \"email\""), "{message}");
 }
 
