@@ -19,8 +19,6 @@ const CREATE: &str = "
     CREATE TABLE IF NOT EXISTS refinery_schema_history(
         version int4 PRIMARY KEY, name varchar(255), applied_on varchar(255), checksum varchar(255))";
 
-const VERSION: &str = "SELECT max(version) AS version FROM refinery_schema_history";
-
 const APPLIED: &str = "SELECT version, name, checksum FROM refinery_schema_history ORDER BY version";
 
 /// The time is in the format of RFC 3339, which earlier releases of `migrate` read.
@@ -28,47 +26,67 @@ const RECORD: &str = r#"
     INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
     VALUES ($1, $2, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), $3)"#;
 
-/// The version of the schema. `None` if no migration was ever applied.
-pub async fn version(transaction: &Transaction<'_>) -> Result<Option<i32>, DatabaseError> {
-    if catalog::kind(transaction, TABLE).await?.is_none() {
-        return Ok(None);
-    }
-    Ok(transaction.query_one(VERSION, &[]).await?.try_get("version")?)
+/// The migrations that were applied, in order.
+pub struct History(Vec<Applied>);
+
+struct Applied {
+    version: i32,
+    name: String,
+    checksum: u64,
 }
 
-/// Applies the migrations up to this version that were not applied before, and records them. Returns them. The version of the schema must not be newer
-/// than the newest migration.
-///
-/// # Errors
-/// If other migrations than those of this function were applied, or if PostgreSQL reports an error.
-pub async fn apply_up_to(target: i32, transaction: &Transaction<'_>) -> Result<Vec<&'static Migration>, Error> {
-    transaction.execute(CREATE).await?;
-    let applied = applied(transaction).await?;
-    for ((version, name, checksum), migration) in applied.iter().zip(MIGRATIONS) {
-        if *version != migration.version {
-            return Err(DatabaseError::invalid_history().into());
+impl History {
+    /// Reads the table. The history is empty if there is no table.
+    ///
+    /// # Errors
+    /// If a checksum is not a number, or if PostgreSQL reports an error.
+    pub async fn read(transaction: &Transaction<'_>) -> Result<Self, DatabaseError> {
+        if catalog::kind(transaction, TABLE).await?.is_none() {
+            return Ok(Self(Vec::new()));
         }
-        if (name.as_str(), *checksum) != (migration.name, migration.checksum) {
-            return Err(Error::HistoryDiffers(format!("V{version}__{name}")));
+        transaction.query(APPLIED, &[]).await?.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The version of the schema. `None` if no migration was ever applied.
+    pub fn version(&self) -> Option<i32> {
+        self.0.last().map(|applied| applied.version)
+    }
+
+    /// Applies the migrations up to this version that were not applied before, and records them. Returns them. The version of the schema must not be
+    /// newer than the newest migration.
+    ///
+    /// # Errors
+    /// If other migrations than those of this function were applied, or if PostgreSQL reports an error.
+    pub async fn apply_up_to(
+        self,
+        target: i32,
+        transaction: &Transaction<'_>,
+    ) -> Result<Vec<&'static Migration>, Error> {
+        for (applied, migration) in self.0.iter().zip(MIGRATIONS) {
+            if applied.version != migration.version {
+                return Err(DatabaseError::invalid_history().into());
+            }
+            if (applied.name.as_str(), applied.checksum) != (migration.name, migration.checksum) {
+                return Err(Error::HistoryDiffers(format!("V{}__{}", applied.version, applied.name)));
+            }
         }
+        transaction.execute(CREATE).await?;
+        let waiting = MIGRATIONS.iter().skip(self.0.len()).take_while(|migration| migration.version <= target);
+        let waiting = waiting.collect::<Vec<_>>();
+        for migration in &waiting {
+            transaction.execute(migration.sql).await.map_err(|problem| problem.in_migration(migration))?;
+            let checksum = migration.checksum.to_string();
+            let values: [(&(dyn ToSql + Sync), Type); 3] =
+                [(&migration.version, Type::INT4), (&migration.name, Type::VARCHAR), (&checksum, Type::VARCHAR)];
+            transaction.query(RECORD, &values).await?;
+        }
+        Ok(waiting)
     }
-    let waiting = MIGRATIONS.iter().skip(applied.len()).take_while(|migration| migration.version <= target);
-    let waiting = waiting.collect::<Vec<_>>();
-    for migration in &waiting {
-        transaction.execute(migration.sql).await.map_err(|problem| problem.in_migration(migration))?;
-        let checksum = migration.checksum.to_string();
-        let values: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&migration.version, Type::INT4), (&migration.name, Type::VARCHAR), (&checksum, Type::VARCHAR)];
-        transaction.query(RECORD, &values).await?;
-    }
-    Ok(waiting)
 }
 
-/// The version, the name and the checksum of each applied migration, in order.
-async fn applied(transaction: &Transaction<'_>) -> Result<Vec<(i32, String, u64)>, DatabaseError> {
-    let applied = |row: &Row| {
+impl Applied {
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
         let checksum = row.try_get::<_, &str>("checksum")?.parse().map_err(|_| DatabaseError::invalid_history())?;
-        Ok((row.try_get("version")?, row.try_get("name")?, checksum))
-    };
-    transaction.query(APPLIED, &[]).await?.iter().map(applied).collect()
+        Ok(Self { version: row.try_get("version")?, name: row.try_get("name")?, checksum })
+    }
 }

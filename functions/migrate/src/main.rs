@@ -31,7 +31,8 @@ use shared::{
 use tracing::{Instrument, error, info};
 
 use crate::{
-    error::Error, login::Login, migrations::MIGRATIONS, payload::Payload, role::FunctionsRole, transaction::Transaction,
+    error::Error, history::History, login::Login, migrations::MIGRATIONS, payload::Payload, role::FunctionsRole,
+    transaction::Transaction,
 };
 
 /// The version of the first migration that a database in use does not get yet, because the code of the previous release cannot work with it. That code is
@@ -89,7 +90,8 @@ async fn migrate(transaction: &Transaction<'_>, payload: Payload, app: &App) -> 
 
     preconditions::refuse_other_encodings(transaction).await?;
     preconditions::refuse_two_schemas(transaction).await?;
-    let found = history::version(transaction).await?;
+    let history = History::read(transaction).await?;
+    let found = history.version();
     let target =
         found.zip(FIRST_POSTPONED).filter(|(found, postponed)| found < postponed).map_or(known, |(_, first)| first - 1);
     let takes_over = found.is_none() && takeover::has_accounts(transaction).await?;
@@ -106,7 +108,7 @@ async fn migrate(transaction: &Transaction<'_>, payload: Payload, app: &App) -> 
     if found.is_none_or(|found| found < target) {
         preconditions::refuse_invalid_indexes(transaction).await?;
     }
-    let applied = history::apply_up_to(target, transaction).await?;
+    let applied = history.apply_up_to(target, transaction).await?;
     if payload.verified {
         transaction.execute(takeover::VERIFY_ADDRESSES).await?;
     }
