@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if name != "grants" {
             let (version, name) =
                 version_and_name(name).ok_or_else(|| format!("{name}.sql must be V<number>__<name>.sql"))?;
-            let sql = fs::read_to_string(&path)?;
+            let sql = fs::read_to_string(&path).map_err(|problem| format!("{}: {problem}", path.display()))?;
             let checksum = checksum(version, name, &sql);
             let source =
                 format!("Migration {{ version: {version}, name: {name:?}, sql: {sql:?}, checksum: {checksum} }},\n");
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     if let Some((_, missing)) = migrations.keys().zip(1..).find(|(version, expected)| *version != expected) {
-        return Err(format!("migrations/ has no file with the number {missing}, but later ones").into());
+        return Err(format!("migrations/ has no file with the number {missing}, but others after it").into());
     }
     let list = migrations.into_values().collect::<String>();
     fs::write(Path::new(&std::env::var("OUT_DIR")?).join("migrations.rs"), format!("&[\n{list}]"))?;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn version_and_name(file: &str) -> Option<(i32, &str)> {
     let (version, name) = file.strip_prefix('V')?.split_once("__")?;
-    Some((version.parse().ok()?, name))
+    Some((version.parse().ok().filter(|version| *version > 0)?, name))
 }
 
 /// SipHash-1-3 with the key 0. Earlier releases of `migrate` used the crate refinery, which computes it in this way.

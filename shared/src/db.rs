@@ -432,13 +432,16 @@ impl From<&tokio_postgres::Error> for LoggedError {
         let message = match error.as_db_error() {
             Some(refusal) => format!("{} ({})", refusal.message(), refusal.code().code()),
             // The reason, such as an invalid certificate, is among the causes of the driver's error.
-            None => std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": "),
+            None => in_one_line(error),
         };
         Self { code: error.code().cloned(), message }
     }
+}
+
+/// An error and its causes in one line, separated by colons. A driver's error often says only "db error", and its cause says the reason.
+#[must_use]
+pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {

@@ -21,6 +21,7 @@ use tracing::{Instrument, Span, error, error_span, info, level_filters::LevelFil
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use crate::{
+    db::in_one_line,
     deadline,
     domain::UnixMillis,
     environment::{ConfigError, Environment},
@@ -251,15 +252,10 @@ fn diagnostic(failure: &ApiError) -> Diagnostic {
 fn log(refusal: &ApiError) {
     let (status, code) = (refusal.status(), refusal.code());
     if let Some(cause) = std::error::Error::source(refusal) {
-        error!(status = status.as_u16(), code, cause = chain(cause), "failed");
+        error!(status = status.as_u16(), code, cause = in_one_line(cause), "failed");
     } else {
         info!(status = status.as_u16(), code, "refused");
     }
-}
-
-/// An error and its causes in one line, because a driver's error often says only "db error".
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Libraries may log secrets at the levels below `WARN`, so only their warnings and errors are logged. The runtime's own lines about panics and

@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(280);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time to close the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Each attempt waits up to two seconds for a lock. With the pauses between them, all attempts take about twenty seconds.
+/// Each attempt waits up to two seconds for the lock of a table. If each fails at its first lock, all attempts and the pauses take about twenty seconds.
 const MAX_ATTEMPTS: u32 = 8;
 /// Pause between two attempts. Transactions that queued behind our request for a lock run in this time.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -82,7 +82,8 @@ async fn with_retries<T>(
                 attempt += 1;
             }
             Err(Error::Database(problem)) if problem.is_lock_timeout() => {
-                return Err(Error::Busy { attempts: MAX_ATTEMPTS, holders: lock_holders(client).await? });
+                let Ok(holders) = lock_holders(client).await else { return Err(problem.into()) };
+                return Err(Error::Busy { attempts: MAX_ATTEMPTS, problem: problem.message().to_owned(), holders });
             }
             outcome => return outcome,
         }

@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 
 use crate::{error::DatabaseError, transaction::Transaction};
 
-/// The properties of a column that decide whether our INSERT statements work.
+/// The properties of a column by which `migrate` recognises a table of the old service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// Its name.

@@ -5,19 +5,20 @@
 use std::{fmt, time::Duration};
 
 use lambda_runtime::Diagnostic;
+use shared::db::in_one_line;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-use crate::migrations::Migration;
-
-/// Why an invocation failed. Nothing was changed, except perhaps if the connection was lost during COMMIT.
+/// Why an invocation failed. Nothing was changed, except perhaps if the connection was lost or the deadline passed during COMMIT.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The payload is invalid.
     #[error(r#"the payload must be {{}}, {{"verified": true}} or {{"finish": true}}: {0}"#)]
     Payload(String),
-    /// No connection could be opened.
-    #[error("the database cannot be reached ({0}): check DATABASE_URL and the network, then run migrate again")]
+    /// No connection could be opened, for another reason than a refused login.
+    #[error(
+        "no connection to the database could be opened ({0}): check DATABASE_URL, the network and the server, then run migrate again"
+    )]
     Unreachable(String),
     /// The server refused the login.
     #[error(
@@ -138,18 +139,22 @@ pub enum Error {
     AnotherMigrates,
     /// Another transaction holds a lock that the migration needs.
     #[error(
-        "did not get a lock in {attempts} attempts of two seconds: {}. \
+        "did not get a lock in {attempts} attempts of two seconds ({problem}): {}. \
          End the transaction that holds the lock, then run migrate again",
         describe(holders)
     )]
     Busy {
         /// The number of attempts.
         attempts: u32,
+        /// PostgreSQL's message, which begins with the file of the migration that needs the lock.
+        problem: String,
         /// The locked tables, each with the id of a server process that holds a lock on it.
         holders: Vec<(String, i32)>,
     },
     /// All attempts together took too long.
-    #[error("not done within {0:?}: run migrate again when the database is less busy")]
+    #[error(
+        "not done within {0:?}: either all changes were committed or none. Run migrate again when the database is less busy"
+    )]
     Deadline(Duration),
     /// PostgreSQL reported an error, or the connection was lost.
     #[error(transparent)]
@@ -215,7 +220,7 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
-    /// The history table does not list the first migrations without a gap.
+    /// The error for a history that `migrate` cannot have written: it is empty, a migration is missing before a later one, or a value is not of its kind.
     pub fn invalid_history() -> Self {
         Self {
             code: None,
@@ -225,9 +230,9 @@ impl DatabaseError {
         }
     }
 
-    /// The same error, with the file of the migration that failed.
-    pub fn in_migration(self, migration: &Migration) -> Self {
-        Self { message: format!("{migration}.sql: {}", self.message), ..self }
+    /// The same error, with the file whose statement failed.
+    pub fn in_file(self, file: impl fmt::Display) -> Self {
+        Self { message: format!("{file}: {}", self.message), ..self }
     }
 
     /// Whether the server refused the user or the password.
@@ -271,14 +276,11 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 Some(detail) => format!("{} ({detail})", db.message()),
                 None => db.message().to_owned(),
             },
-            None => std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": "),
+            None => in_one_line(&error),
         };
         let advice = match error.code() {
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-                "DATABASE_URL must name the owner of these tables, with permission to create tables: \
+                "DATABASE_URL must name the owner of these tables, who may create tables and, if FUNCTIONS_ROLE is set, roles: \
                  correct it, then run migrate again"
             }
             Some(_) => "nothing was changed: correct the cause, then run migrate again",

@@ -57,8 +57,8 @@ pub fn old_tables() -> impl Iterator<Item = &'static str> {
 /// Drops the old service's token tables that exist, and returns their names.
 ///
 /// # Errors
-/// If a table or view with one of these names is not the old service's, or if a view depends on one of the tables. Then no table
-/// is dropped. The operator must drop such a view first.
+/// If a table or view with one of these names is not the old service's, or if another object, such as a view or a foreign key, depends on one of the
+/// tables. Then no table is dropped. The operator must drop that object first.
 pub async fn drop_old_tables(transaction: &Transaction<'_>) -> Result<Vec<&'static str>, Error> {
     let mut found = Vec::new();
     for table in &OLD_TABLES {

@@ -39,12 +39,16 @@ impl History {
     /// Reads the table. The history is empty if there is no table.
     ///
     /// # Errors
-    /// If a checksum is not a number, or if PostgreSQL reports an error.
+    /// If the table is empty, if a value is not of its kind, or if PostgreSQL reports an error.
     pub async fn read(transaction: &Transaction<'_>) -> Result<Self, DatabaseError> {
         if catalog::kind(transaction, TABLE).await?.is_none() {
             return Ok(Self(Vec::new()));
         }
-        transaction.query(APPLIED, &[]).await?.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Self)
+        let applied = transaction.query(APPLIED, &[]).await?;
+        if applied.is_empty() {
+            return Err(DatabaseError::invalid_history());
+        }
+        applied.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Self)
     }
 
     /// The version of the schema. `None` if no migration was ever applied.
@@ -56,7 +60,7 @@ impl History {
     /// newer than the newest migration.
     ///
     /// # Errors
-    /// If other migrations than those of this function were applied, or if PostgreSQL reports an error.
+    /// If other migrations than those of this function were applied, if one is missing before a later one, or if PostgreSQL reports an error.
     pub async fn apply_up_to(
         self,
         target: i32,
@@ -74,7 +78,10 @@ impl History {
         let waiting = MIGRATIONS.iter().skip(self.0.len()).take_while(|migration| migration.version <= target);
         let waiting = waiting.collect::<Vec<_>>();
         for migration in &waiting {
-            transaction.execute(migration.sql).await.map_err(|problem| problem.in_migration(migration))?;
+            transaction
+                .execute(migration.sql)
+                .await
+                .map_err(|problem| problem.in_file(format_args!("{migration}.sql")))?;
             let checksum = migration.checksum.to_string();
             let values: [(&(dyn ToSql + Sync), Type); 3] =
                 [(&migration.version, Type::INT4), (&migration.name, Type::VARCHAR), (&checksum, Type::VARCHAR)];
@@ -86,7 +93,10 @@ impl History {
 
 impl Applied {
     fn from_row(row: &Row) -> Result<Self, DatabaseError> {
-        let checksum = row.try_get::<_, &str>("checksum")?.parse().map_err(|_| DatabaseError::invalid_history())?;
-        Ok(Self { version: row.try_get("version")?, name: row.try_get("name")?, checksum })
+        let version = row.try_get("version")?;
+        let name: Option<String> = row.try_get("name")?;
+        let checksum = row.try_get::<_, Option<&str>>("checksum")?.and_then(|checksum| checksum.parse().ok());
+        let (name, checksum) = name.zip(checksum).ok_or_else(DatabaseError::invalid_history)?;
+        Ok(Self { version, name, checksum })
     }
 }

@@ -46,7 +46,7 @@ impl Login {
     /// Connects. If the server refuses the login with IAM and there is a first password, logs in with this password.
     ///
     /// # Errors
-    /// If the server cannot be reached or refuses the login.
+    /// If the server refuses the login, or no connection can be opened for another reason.
     pub async fn connect(&self) -> Result<Connected, Error> {
         let refusal = match connect(self.settings.clone()).await {
             Err(problem) if problem.is_refused_login() => problem.message().to_owned(),
@@ -56,9 +56,10 @@ impl Login {
         info!(refusal, "the server does not accept IAM for the owner yet, so this login uses DATABASE_PASSWORD");
         let mut settings = ConnectionSettings { iam: None, ..self.settings.clone() };
         settings.connection.password(password.expose_secret());
-        let outcome = connect(settings).await;
-        outcome
-            .map_err(|problem| Error::LoginRefused(format!("{refusal}; with DATABASE_PASSWORD: {}", problem.message())))
+        connect(settings).await.map_err(|problem| {
+            let both = format!("{refusal}; with DATABASE_PASSWORD: {}", problem.message());
+            if problem.is_refused_login() { Error::LoginRefused(both) } else { Error::Unreachable(both) }
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! It is not an endpoint. The operator invokes it with `{}` at each deployment, and with `{"finish": true}` after the old service was switched off
 //! for good. With `{"verified": true}`, the accounts that it takes over from the old service count as verified. It answers with a [`Report`] of what
-//! it did. If it fails, the error says what is wrong and what to do. Every change happens in one transaction, so a failed invocation changes nothing.
+//! it did. If it fails, the error says what is wrong and what to do. Every change happens in one transaction, so a failed invocation changes nothing, unless
+//! it failed during COMMIT.
 
 mod attempts;
 mod catalog;
@@ -94,7 +95,7 @@ async fn migrate(transaction: &Transaction<'_>, payload: Payload, app: &App) -> 
     let found = history.version();
     let target =
         found.zip(FIRST_POSTPONED).filter(|(found, postponed)| found < postponed).map_or(known, |(_, first)| first - 1);
-    let takes_over = found.is_none() && takeover::has_accounts(transaction).await?;
+    let takes_over = found.is_none() && takeover::has_users_table(transaction).await?;
     match found {
         Some(found) if found > known => return Err(Error::SchemaIsNewer { found, known }),
         Some(found) if found >= target && !payload.verified => {}

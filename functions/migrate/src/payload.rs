@@ -16,7 +16,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Reads `{}` or an object with only the boolean fields `finish` and `verified`, such as `{"finish": true}`.
+    /// Reads `{}`, `{"verified": true}` or `{"finish": true}`. A field may also be `false`.
     ///
     /// # Errors
     /// For any other JSON. Unknown fields are errors, because a payload with a misspelt `finish` must not start a migration
@@ -26,7 +26,11 @@ impl Payload {
         if !payload.get().starts_with('{') {
             return Err(Error::Payload("it is not an object".to_owned()));
         }
-        serde_json::from_str(payload.get()).map_err(|problem| Error::Payload(problem.to_string()))
+        match serde_json::from_str(payload.get()) {
+            Ok(Self { finish: true, verified: true }) => Err(Error::Payload("it has both fields".to_owned())),
+            Ok(payload) => Ok(payload),
+            Err(problem) => Err(Error::Payload(problem.to_string())),
+        }
     }
 }
 
@@ -59,6 +63,7 @@ mod tests {
             json!([true]),
             json!({"finsh": true}),
             json!({"finish": true, "force": true}),
+            json!({"finish": true, "verified": true}),
             json!({"finish": "true"}),
             json!({"verified": "true"}),
             json!({"finish": 1}),

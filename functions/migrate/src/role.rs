@@ -1,4 +1,4 @@
-//! The database role of the other functions. `migrate` creates it, because only the owner of the tables may do so.
+//! The database role of the other functions. `migrate` creates it and grants its rights, because only the owner of the tables may grant rights on them.
 
 use shared::environment::{ConfigError, Environment};
 use tokio_postgres::types::Type;
@@ -15,14 +15,15 @@ impl FunctionsRole {
     /// Reads `FUNCTIONS_ROLE`. `None` if the variable is not set. Then `migrate` creates no role.
     ///
     /// # Errors
-    /// If the name has another character, begins with a digit, or is longer than 63 characters.
+    /// If the name has another character, begins with a digit or `pg_`, or is longer than 63 characters.
     pub fn from_env(env: &Environment) -> Result<Option<Self>, ConfigError> {
         let Some(name) = env.optional("FUNCTIONS_ROLE") else { return Ok(None) };
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if name.len() < 64 && name.bytes().all(is_plain) && !name.starts_with(|first: char| first.is_ascii_digit()) {
+        let begins_well = !name.starts_with("pg_") && !name.starts_with(|first: char| first.is_ascii_digit());
+        if name.len() < 64 && name.bytes().all(is_plain) && begins_well {
             Ok(Some(Self(name.to_owned())))
         } else {
-            let expected = "the name of a role: lower-case ASCII letters, digits and _";
+            let expected = "the name of a role: at most 63 lower-case ASCII letters, digits and _, not beginning with a digit or pg_";
             Err(ConfigError::Malformed { name: "FUNCTIONS_ROLE", expected })
         }
     }
@@ -49,7 +50,8 @@ pub async fn grant(transaction: &Transaction<'_>, role: &FunctionsRole, with_iam
             transaction.execute(&format!("GRANT rds_iam TO {name}")).await?;
         }
     }
-    transaction.execute(&GRANTS.replace("jwt_auth", role)).await?;
+    let grants = GRANTS.replace("jwt_auth", role);
+    transaction.execute(&grants).await.map_err(|problem| problem.in_file("grants.sql"))?;
     Ok(())
 }
 
@@ -74,7 +76,7 @@ mod tests {
         };
         assert_eq!(role(""), Ok(None));
         assert_eq!(role("jwt_auth2"), Ok(Some("jwt_auth2".to_owned())));
-        for odd in ["2jwt", "Jwt", "jwt auth", "jwt;--", "jwt-auth", "jwt\"", &"a".repeat(64)] {
+        for odd in ["2jwt", "Jwt", "jwt auth", "jwt;--", "jwt-auth", "jwt\"", "pg_jwt", &"a".repeat(64)] {
             assert!(role(odd).is_err(), "{odd}");
         }
     }

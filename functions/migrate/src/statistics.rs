@@ -41,7 +41,7 @@ async fn analyze(client: &Client, table: &str, deadline: Instant) -> Result<(), 
     let analyze = format!("SET LOCAL statement_timeout = {limit}; ANALYZE (SKIP_LOCKED) {table}");
     match timeout_at(deadline, client.batch_execute(&analyze)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(problem)) => Err(DatabaseError::from(problem).to_string()),
+        Ok(Err(problem)) => Err(DatabaseError::from(problem).message().to_owned()),
         Err(_) => Err("not done in time".to_owned()),
     }
 }

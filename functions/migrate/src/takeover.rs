@@ -9,12 +9,12 @@ use crate::{
     transaction::Transaction,
 };
 
-/// Whether there is a table of accounts, although no migration was applied. [`check`] checks whether it is that of the old service.
-pub async fn has_accounts(transaction: &Transaction<'_>) -> Result<bool, Error> {
+/// Whether there is a relation `users`, although no migration was applied. It may be empty. [`check`] checks whether it is the table of the old service.
+pub async fn has_users_table(transaction: &Transaction<'_>) -> Result<bool, Error> {
     Ok(catalog::kind(transaction, "users").await?.is_some())
 }
 
-/// Counts the addresses of all accounts as verified.
+/// Marks the addresses of all accounts as verified.
 pub const VERIFY_ADDRESSES: &str = "UPDATE users SET email_verified_at = now()";
 
 /// Refuses a database to which the first migration cannot or must not be applied.

@@ -95,6 +95,7 @@ async fn migrate_names_the_process_that_holds_a_lock() {
     let message = assert_refused_unchanged(&stack, json!({}), "Busy").await;
 
     assert!(message.contains(&format!("users is locked by process {process}")), "{message}");
+    assert!(message.contains("V1__accounts_and_sessions.sql: canceling statement due to lock timeout"), "{message}");
     forgotten.batch_execute("COMMIT").await.unwrap();
     assert_eq!(migrate(&stack).await, json!(MIGRATIONS));
 }

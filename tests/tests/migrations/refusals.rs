@@ -168,6 +168,8 @@ async fn a_migration_that_was_changed_after_it_was_applied() {
 async fn a_history_that_somebody_changed() {
     for change in [
         "UPDATE refinery_schema_history SET checksum = 'none'",
+        "UPDATE refinery_schema_history SET checksum = NULL",
+        "DELETE FROM refinery_schema_history",
         "DELETE FROM refinery_schema_history WHERE version = 5",
         "DELETE FROM refinery_schema_history WHERE version = 1",
         "INSERT INTO refinery_schema_history VALUES (0, 'earlier', '2026-01-01T00:00:00Z', '1')",
@@ -223,9 +225,15 @@ async fn a_view_that_prevents_widening_the_address_column() {
 #[tokio::test]
 async fn an_invalid_payload() {
     let stack = stack_on(OldSchema::Script.filled_database().await).await;
-    for payload in
-        [json!(null), json!([]), json!([true]), json!("finish"), json!({ "finsh": true }), json!({ "finish": "yes" })]
-    {
+    for payload in [
+        json!(null),
+        json!([]),
+        json!([true]),
+        json!("finish"),
+        json!({ "finsh": true }),
+        json!({ "finish": "yes" }),
+        json!({ "finish": true, "verified": true }),
+    ] {
         let message = assert_refused_unchanged(&stack, payload, "Payload").await;
         assert!(message.starts_with(r#"the payload must be {}, {"verified": true} or {"finish": true}"#), "{message}");
     }
