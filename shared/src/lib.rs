@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | [`sessions`] | opens, authenticates, refreshes, lists and ends sessions |
-//! | [`proofs`] | checks the passwords of signed-in users |
+//! | [`proofs`] | checks the passwords of signed-in users, and of people who have the link of a mail |
 //! | [`second_factors`] | checks codes of authenticators, recovery codes, and passkeys beside a password |
 //! | [`passkeys`] | makes options for browsers, and checks passkeys |
 //! | [`counters`] | counts attempts, in PostgreSQL or DynamoDB |
@@ -15,7 +15,7 @@
 //! | [`domain`] | has the values that the other modules pass to each other |
 //! | [`http`], [`error`] | read a request and write a reply; the table of refusals |
 //! | [`runtime`], [`deadline`], [`audit`] | start a function; limit the time of a request; log security events |
-//! | [`environment`] | reads environment variables |
+//! | [`environment`], [`aws`] | read environment variables; configure the clients of AWS |
 //! | `state_table` | reads and writes items of the DynamoDB table |
 //!
 //! Dependencies go in one direction. Endpoints may use every public module. `proofs` uses `counters` and `sessions`; `second_factors` uses `sessions` and `passkeys`;

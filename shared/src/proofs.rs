@@ -16,7 +16,7 @@ use crate::{
     sessions::Sessions,
 };
 
-/// Checks the passwords of signed-in users.
+/// Checks the passwords of signed-in users, and of people who have the link of a mail.
 pub struct PasswordProofs {
     database: Database,
     counters: Box<dyn Counters>,
@@ -80,7 +80,8 @@ impl PasswordProofs {
     /// Verifies the password of a counted attempt.
     ///
     /// # Errors
-    /// [`ApiError::WrongPassword`] if it is wrong. [`ApiError::TooManyAttempts`] if a counter in DynamoDB has reached its limit in the meantime.
+    /// [`ApiError::UserNotFound`] if the account is gone. [`ApiError::WrongPassword`] if the password is wrong.
+    /// [`ApiError::TooManyAttempts`] if a counter in DynamoDB has reached its limit in the meantime.
     pub async fn verify(&self, started: &StartedProof, request: &Request, password: &str) -> Result<Proof, ApiError> {
         let account = started.account()?;
         let counters = self.verify_counted(&started.counted, account, request, password).await?;

@@ -72,7 +72,7 @@ pub struct Authenticated {
     pub methods: Methods,
     /// Whether the address of the user is verified.
     pub email_verified: bool,
-    /// Whether the user has signed in or reauthenticated within [`policy::AUTHENTICATION_AGE`], by the session's row and by the access token.
+    /// Whether the user has signed in or reauthenticated within [`policy::AUTHENTICATION_AGE`], by the stored session and by the access token.
     pub is_fresh: bool,
     /// The session in DynamoDB. `None` if sessions are in PostgreSQL.
     in_table: Option<TableSession>,
@@ -359,8 +359,8 @@ impl Sessions {
         self.find_presented(self.verify(request)?, request.arrived_at()).await
     }
 
-    /// What a statement that requires the session of the request to be live has `found`. It is `None` if the session is not live. `user` is the user of
-    /// the session.
+    /// Returns what a statement has `found` that requires the session of the request to be live. If it has found nothing, looks up the session's `user`, and
+    /// returns the refusal.
     ///
     /// # Errors
     /// If nothing was found: [`ApiError::UserNotFound`] if the user is gone, else [`ApiError::TokenRevoked`].
@@ -412,7 +412,7 @@ impl Sessions {
         self.mint_fresh(request, &renewed)
     }
 
-    /// The tokens of a session whose user has just proved the password.
+    /// The tokens of a session, with the claim `fresh`.
     fn mint_fresh(&self, request: &Request, session: &Session) -> Result<TokenReply, ApiError> {
         Ok(self.tokens.mint(session, TokenId::random(&mut request.rng()), Freshness::Fresh)?)
     }

@@ -25,7 +25,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 4] = [&REQUEST, &KEEP, &DUE, &
 /// the pending change of the address become void.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds the deletion by its token. If the earlier request could not end the
-/// sessions in DynamoDB, a repetition in such a session also finds the deletion, because the deletion has raised the version of this session by one.
+/// sessions in DynamoDB, a repetition in the same session also finds the deletion, because the deletion has raised the version of this session by one.
 static REQUEST: Statement<11> = Statement {
     sql: concat!(
         "
@@ -99,8 +99,8 @@ pub struct Deletion {
     pub erase_at: UnixTime,
     /// Whether this request has deleted the account. If an earlier one has, the token and the mail of this one were not stored.
     pub is_new: bool,
-    /// Whether the mail of this request is in the outbox. `false` if nobody has proved the mailbox, and the limit of these mails is reached. Then
-    /// forgot-password sends the link.
+    /// Whether the mail of this request is in the outbox. `false` if nobody has proved the mailbox, and the limit of these mails is reached. The
+    /// user can then request the link with forgot-password.
     pub mail_is_owed: bool,
 }
 

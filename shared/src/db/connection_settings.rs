@@ -37,7 +37,8 @@ impl ConnectionSettings {
     /// The connection is encrypted and the server verified, unless the server is on this machine or `DATABASE_TLS` is `off`.
     ///
     /// # Errors
-    /// If the URL is missing or malformed, if there are no certificate authorities, or if no IAM login token can be signed for this host or user.
+    /// If the URL is missing, if a variable is malformed, if there are no certificate authorities, or if no IAM login token can be signed for this host or
+    /// user.
     pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
         let url = env.required(
             "DATABASE_URL",
@@ -92,7 +93,7 @@ const PARAMETERS_OF_OTHERS: [(&str, &str); 5] = [
     ("sslmode", "without this `sslmode`: DATABASE_TLS=verify, the default, does the same as verify-full"),
     ("sslrootcert", "without `sslrootcert`: DATABASE_CA names the file of certificates"),
     ("sslcert", "without `sslcert`: clients log in with a password or IAM (DATABASE_AUTH), not with a certificate"),
-    ("pgbouncer", "without `pgbouncer`: DATABASE_PREPARED_STATEMENTS=off, the default, works with every pooler"),
+    ("pgbouncer", "without `pgbouncer`: DATABASE_PREPARED_STATEMENTS=off works with every pooler"),
     ("schema", "without `schema`: set the schema of the role with ALTER ROLE … SET search_path"),
 ];
 

@@ -2,8 +2,8 @@
 //! that an account may get back.
 //!
 //! Every sign-up and every change of an address first claims the address in `reserved_addresses`. The primary key makes concurrent statements wait
-//! for each other there, and the later one sees the claim of the earlier one. A claim lasts longer than any statement ([`policy::ADDRESS_CLAIM`]). So
-//! no statement takes an address because it does not see yet that the address was taken or reserved. Between two sign-ups, the unique index of
+//! for each other there, and the later one sees the claim of the earlier one. A claim lasts longer than any statement ([`policy::ADDRESS_CLAIM`]). A
+//! statement that began before another one committed does not see that the address is taken now, but it sees the claim. Between two sign-ups, the unique index of
 //! `users` decides. An undo needs no claim, because the address is still reserved for the account.
 
 use tokio_postgres::{Row, types::Type};

@@ -76,8 +76,8 @@ pub async fn count(db: &Database, attempt: Attempt, source: &Source) -> Result<(
     if row.get("is_counted") { Ok(()) } else { Err(TooMany::wait(row.get("wait")).into()) }
 }
 
-/// The parts of a `WITH` that clear the counters after a successful sign-in, if the relation `$once` has a row. They lock the rows in the same order
-/// as [`COUNT_SIGN_IN`]: the conditions `>= 0` are always true, but they make PostgreSQL run the previous part first.
+/// The parts of a `WITH` that clear the counters of a successful attempt, if the relation `$once` has a row. They lock the rows in the same order
+/// as `count_sign_in!`: the conditions `>= 0` are always true, but they make PostgreSQL run the previous part first.
 macro_rules! clear_counters {
     ($once:literal, $both:literal, $source:literal, $account:literal, $session:literal) => {
         concat!(
@@ -131,7 +131,7 @@ pub async fn record_success(db: &Database, counters: &SignInCounters) -> Result<
     db.query_one(&RECORD_SUCCESS, [&both.as_bytes(), &source.as_bytes(), &account.as_bytes(), &session]).await.map(drop)
 }
 
-/// Each row is locked after the previous one, in the order of [`COUNT_SIGN_IN`]. A full counter of the account stays as it is, because it does not count
+/// Each row is locked after the previous one, in the order of `count_sign_in!`. A full counter of the account stays as it is, because it does not count
 /// the attempts of the owner, so nothing must be undone.
 static UNCOUNT: Statement<6> = Statement {
     sql: "

@@ -5,7 +5,7 @@ use super::Rule;
 pub struct Email(String);
 
 impl Email {
-    /// The longest address SMTP can carry (RFC 5321 §4.5.3.1.3, erratum 1690).
+    /// The longest address that SMTP can carry, in characters (RFC 5321 §4.5.3.1.3, erratum 1690).
     pub const MAX_LENGTH: usize = 254;
     /// The longest local part (RFC 5321 §4.5.3.1.1).
     const LOCAL_PART_MAX_LENGTH: usize = 64;
@@ -16,6 +16,9 @@ impl Email {
     ///
     /// Quoted local parts, comments, address literals and encoded words are refused. Mail programs read them in different ways, and one
     /// mailbox could be written in many forms. Only sending a mail shows whether the mailbox exists.
+    ///
+    /// # Errors
+    /// [`Rule::EmailTooLong`] or [`Rule::EmailInvalid`].
     pub fn parse(text: &str) -> Result<Self, Rule> {
         if text.chars().count() > Self::MAX_LENGTH {
             return Err(Rule::EmailTooLong);

@@ -11,6 +11,9 @@ impl Name {
     pub const MAX_LENGTH: usize = 100;
 
     /// Parses the name of a new account. It may have up to [`Self::MAX_LENGTH`] characters in NFC form, and no control characters.
+    ///
+    /// # Errors
+    /// [`Rule::NameTooLong`] or [`Rule::NameHasControlCharacters`].
     pub fn parse(text: &str) -> Result<Self, Rule> {
         let name: String = text.nfc().collect();
         if name.chars().count() > Self::MAX_LENGTH {

@@ -9,7 +9,7 @@ pub enum Rule {
     NameTooLong,
     /// The name has a control character. Terminals, logs and mail programs interpret such characters.
     NameHasControlCharacters,
-    /// The address has more than [`Email::MAX_LENGTH`] bytes.
+    /// The address has more than [`Email::MAX_LENGTH`] characters.
     EmailTooLong,
     /// The address does not have the form that [`Email::parse`] accepts.
     EmailInvalid,

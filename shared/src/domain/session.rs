@@ -33,7 +33,7 @@ pub struct NewSession<'a> {
     pub id: SessionId,
     /// The `jti` of its first refresh token.
     pub refresh_id: TokenId,
-    /// Its user, with the credential version under which the password was verified.
+    /// Its user, with the credential version under which the user authenticated.
     pub user: &'a User,
     /// Where the request came from.
     pub source: &'a Source,
@@ -41,7 +41,8 @@ pub struct NewSession<'a> {
     pub user_agent: Option<&'a str>,
     /// How the user has authenticated.
     pub methods: Methods,
-    /// When the user signed in or reauthenticated. `None` means the current time. A session that replaces another one inherits its time.
+    /// When the user signed in or reauthenticated. `None` means the current time. A session that replaces another one inherits its time. Only sessions in
+    /// DynamoDB use this value. In PostgreSQL, statements set the time.
     pub auth_time: Option<UnixMillis>,
     /// How long it lives.
     pub lifetime: Duration,

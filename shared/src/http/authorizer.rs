@@ -35,7 +35,7 @@ struct AuthorizationContext {
 
 impl Authorization {
     /// Lets a request of this user and session through. `auth_time` is the claim of its access token. `methods` says how the user has authenticated,
-    /// and `email_verified` whether the address is verified now. The access token may not know these two yet.
+    /// and `email_verified` whether the address is verified now. Both may be newer than the access token.
     #[must_use]
     pub fn of(
         user: UserId,

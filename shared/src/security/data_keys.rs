@@ -54,7 +54,7 @@ pub struct Encrypted {
     pub bytes: Vec<u8>,
 }
 
-/// No key decrypts a secret, because its key is missing, or because it was encrypted for another user.
+/// No key decrypts a secret, because its key is missing, because it was changed, or because it was encrypted for another user.
 #[derive(Debug, Error)]
 #[error(
     "no key with the id {0} is in DATA_SECRET_KEY or DATA_ADDITIONAL_SECRET_KEYS, or the secret was changed or belongs to another user"
@@ -109,7 +109,7 @@ impl DataKeys {
         Some(text.into())
     }
 
-    /// Encrypts the secret with the current key if another one has encrypted it.
+    /// Encrypts the secret with the current key. `None` if this key has encrypted it before.
     #[must_use]
     pub fn renew(
         &self,

@@ -237,7 +237,8 @@ pub const SESSIONS_EVICTED: i64 = 1_000;
 pub const SIGNUPS_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
 /// Requests for a reset mail from one source.
 pub const FORGOTTEN_OF_SOURCE: Limit = Limit { attempts: 60, window: Duration::from_hours(1) };
-/// Reset mails to one address. More would be a nuisance for the mailbox's owner. Addresses that differ only after a `+` share one counter.
+/// Reset mails to one mailbox. More would be a nuisance for its owner. Addresses with a `+` that differ only after it share one counter. The address without
+/// a `+` has its own.
 pub const RESET_MAILS_OF_MAILBOX: Limit = Limit { attempts: 3, window: Duration::from_hours(1) };
 /// Verification mails to one mailbox, including the one of the sign-up. Addresses that differ only after a `+` are one mailbox. A user who finds no
 /// mail asks for another one once or twice. More would be a nuisance for a mailbox's owner who has not signed up.

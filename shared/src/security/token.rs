@@ -149,12 +149,12 @@ impl SignedIn {
     }
 }
 
-/// Whether the user has just entered the password: the claim `fresh` of Flask-JWT-Extended.
+/// The claim `fresh` of Flask-JWT-Extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// The tokens are minted at sign-in.
+    /// The tokens are minted after the user has authenticated or changed the credentials.
     Fresh,
-    /// The tokens are minted at refresh.
+    /// The tokens are minted at a refresh, or after a code has verified the address.
     Refreshed,
 }
 
@@ -240,16 +240,25 @@ impl Tokens {
     }
 
     /// The ids in an access token that is valid at `now`. The caller must still check whether the token's session is live.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] if it is valid but has expired, else [`TokenError::Invalid`].
     pub fn verify_access(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, TokenError> {
         self.verify(token, TokenType::Access, &self.audience, now)
     }
 
     /// The ids in an access token that is valid at `now` or has expired. Use it only to end the token's session.
+    ///
+    /// # Errors
+    /// [`TokenError::Invalid`] if it was never valid.
     pub fn verify_access_of_any_age(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, TokenError> {
         self.verify_all_but_expiry(token, TokenType::Access, &self.audience, now).map(|(verified, _)| verified)
     }
 
     /// The ids in a refresh token that is valid at `now`. The caller must still check whether the token's session is live.
+    ///
+    /// # Errors
+    /// As [`Self::verify_access`].
     pub fn verify_refresh(&self, token: &str, now: UnixTime) -> Result<VerifiedToken, TokenError> {
         self.verify(token, TokenType::Refresh, &self.refresh_audience, now)
     }

@@ -1,11 +1,11 @@
 //! Sessions in DynamoDB. The partition `u#<user>` of [`StateTable`] holds the user's sessions, `s#<session>`, and the item `account`.
 //!
-//! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. If the item is missing, every
-//! version is live. The item expires only after an erasure has begun. `verified_version` is the credential version under which the address was
-//! verified. It also only rises. A session knows whether the address was verified when it was opened. A session of the verified version is also
-//! verified. Within one version, no address becomes unverified. A session is live while its item exists, it has not expired, and its `version` is at
-//! least the minimum. Ending one session deletes its item. Every update of a session demands that the item exists, so no late request brings an ended
-//! session back.
+//! `minimum_version` in the item `account` is the lowest credential version whose sessions are live. It only rises. Without the item, sessions of every
+//! version are live. The item expires only after an erasure has begun. `verified_version` is the credential version under which the address was
+//! verified. It rises until the account is erased. The item of a session says whether the address was verified when the session was opened. A session of
+//! the verified version is also verified. Within one version, no address becomes unverified. A session is live while its item exists, it has not expired,
+//! and its `version` is at least the minimum. Ending one session deletes its item. Every update of a session demands that the item exists, so no late
+//! request brings an ended session back.
 //!
 //! The function's clock decides whether a session has expired and whether the grace has ended. It is read once for each request, and checked against
 //! DynamoDB's clock at every call.
@@ -167,7 +167,7 @@ impl SessionTable {
                 (":found", number(found.version.into())),
                 (":new", number(version.into())),
                 (":amr", number(found.methods.to_stored().into())),
-                // The version under which the address was verified is lower than the new one.
+                // `verified_version` is lower than the new version, so the session itself must say that the address is verified.
                 (":verified", number(found.email_verified.into())),
             ],
         });

@@ -63,7 +63,8 @@ pub struct OtherFactors {
     pub passkeys: Vec<KnownPasskey>,
 }
 
-/// Stores the token of a sign-in with the right password. Returns the other factors of the account. `rp_id` is the relying party, if there are passkeys.
+/// Stores the token of a sign-in with the right password. Returns the other factors of the account. `rp_id` is the relying party. Without it,
+/// no passkeys are returned.
 /// `None` if the credentials have changed since the password was verified.
 pub async fn issue(
     db: &Database,
@@ -84,9 +85,10 @@ pub async fn issue(
     }
 }
 
-/// Counts an attempt to show a second factor of the account that fulfils the condition `$account`: in `$tried`, which returns the tries of the token if it
-/// may be made, and if it is a code of an authenticator (`$5`), for the account and the source `$4` together, then for the account. Recovery codes and
-/// passkeys are not counted there, because nobody can guess them, and so a user whose authenticator is closed can still use one. `$is_signed_in_here` says whether the account has a live session that
+/// A statement that counts an attempt to show a second factor. `$account` is the condition that finds the account. `$tried` counts the attempt for the token,
+/// and returns its tries, or no row if the attempt is refused. If the factor is a code of an authenticator (`$5`), two more counters count the attempt: that of
+/// the account and the source `$4` together, then that of the account. Nobody can guess recovery codes and passkeys, so these two counters do not count them, and a
+/// user whose authenticator is closed can still use one. `$is_signed_in_here` says whether the account has a live session that
 /// was opened from this source. If it is NULL, the statement asks PostgreSQL.
 ///
 /// The other parameters are: `$6` and `$7`, the limit and the period of an account and a source; `$8`, the limit of an account; and `$9`, the time by which

@@ -109,7 +109,8 @@ pub async fn remove(
         &kind as _,
     ];
     let mut is_removed = None;
-    // If the first run was executed after its answer was lost, the second one does not see yet what it has done. A third one does.
+    // If a connection dies, `query_opt` runs the statement again. This run may begin before the first one commits. Then it does not see the change of the
+    // first one, and one more run does.
     for _ in 0..2 {
         is_removed = db.query_opt(&REMOVE, values).await?.map(|row| row.get("is_removed"));
         if is_removed != Some(false) {

@@ -109,7 +109,8 @@ pub struct Enrolment {
     pub now: UnixTime,
 }
 
-/// The account of a session, its factors, and its enrolment in this session, for which one more code may be tried. `None` if the session is not live.
+/// Counts a try of a code for the enrolment in this session. Returns the account, its factors and the enrolment, or no enrolment if there is none that may
+/// be tried. `None` if the session is not live.
 pub async fn try_enrolment(
     db: &Database,
     session: PresentedSession,

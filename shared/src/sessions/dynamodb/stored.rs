@@ -174,7 +174,7 @@ impl StoredSession {
         }
     }
 
-    /// When it was last used: opened, refreshed, or used to prove the password again.
+    /// When it was last used: opened or refreshed, or when its user last reauthenticated.
     fn last_used(&self) -> UnixMillis {
         self.refreshed_at.max(self.auth_time)
     }
