@@ -146,7 +146,7 @@ pub enum Error {
     Busy {
         /// The number of attempts.
         attempts: u32,
-        /// PostgreSQL's message, which begins with the file of the migration that needs the lock.
+        /// PostgreSQL's message. It begins with the file whose statement needs the lock.
         problem: String,
         /// The locked tables, each with the id of a server process that holds a lock on it.
         holders: Vec<(String, i32)>,
