@@ -156,6 +156,9 @@ impl MailKind {
 /// Takes the mail that has been due longest, and sets the time of its next attempt, so that two invocations of `sweep` do not send the same mail. The
 /// link of a mail gets a new token, because the database has only the hash of the old one, and a mail that verifies an address also gets a new code.
 /// For a mail with a link, `minted` has a row if the link can still be used. If it has none, the mail is obsolete.
+///
+/// If the answer of an earlier run was lost, that run has taken another mail, which is tried again later. If this mail is of the same user, `released`
+/// gives it another id. Otherwise, it would be deleted together with the mail of this run.
 static CLAIM: Statement<8> = Statement {
     sql: concat!(
         "
@@ -167,6 +170,9 @@ static CLAIM: Statement<8> = Statement {
             due_at = now() + least($4, $3 * power(2, least(o.attempts - 1, 30))) * (0.75 + random() / 2) * interval '1 second'
         FROM due WHERE o.user_id = due.user_id AND o.kind = due.kind
         RETURNING o.user_id, o.kind, o.page, o.attempts, o.recipient
+    ), released AS (
+        UPDATE outbox o SET id = gen_random_uuid() FROM claimed
+        WHERE o.user_id = claimed.user_id AND o.kind <> claimed.kind AND o.id = $1
     ), reset AS (
         UPDATE password_resets r SET token_hash = $2, created_at = now(), expires_at = now() + $5 * interval '1 second'
         FROM claimed JOIN users u ON u.id = claimed.user_id
@@ -225,7 +231,8 @@ static CLAIM: Statement<8> = Statement {
     ],
 };
 
-/// Takes the next mail that is due. `None` if no mail is due. `token` is the hash of a new token, and `code` that of a new code. If the mail has a
+/// Takes the next mail that is due. `None` if no mail is due, or if an earlier run of the statement, whose answer was lost, has given the token to another
+/// mail. Then the next `sweep` sends the mails that are left. `token` is the hash of a new token, and `code` that of a new code. If the mail has a
 /// link or a code, the caller must put that token into its link, and that code into its text.
 pub async fn claim(
     db: &Database,
@@ -233,21 +240,20 @@ pub async fn claim(
     token: &LinkTokenHash,
     code: &EmailCodeHash,
 ) -> Result<Option<ClaimedMail>, DbError> {
-    let row = db
-        .query_opt(
-            &CLAIM,
-            [
-                &attempt.0,
-                &token.as_bytes(),
-                &seconds(policy::MAIL_FIRST_RETRY),
-                &seconds(policy::MAIL_LONGEST_RETRY),
-                &seconds(policy::RESET_TOKEN_LIFETIME),
-                &code.as_bytes(),
-                &seconds(policy::EMAIL_CODE_LIFETIME),
-                &seconds(policy::VERIFICATION_LINK_LIFETIME),
-            ],
-        )
-        .await?;
+    let values = [
+        &attempt.0 as _,
+        &token.as_bytes() as _,
+        &seconds(policy::MAIL_FIRST_RETRY) as _,
+        &seconds(policy::MAIL_LONGEST_RETRY) as _,
+        &seconds(policy::RESET_TOKEN_LIFETIME) as _,
+        &code.as_bytes() as _,
+        &seconds(policy::EMAIL_CODE_LIFETIME) as _,
+        &seconds(policy::VERIFICATION_LINK_LIFETIME) as _,
+    ];
+    let row = match db.query_opt(&CLAIM, values).await {
+        Err(problem) if problem.is_unique_violation() => None,
+        row => row?,
+    };
     Ok(row.map(|row| ClaimedMail {
         user: user(&row),
         recipient: row.get("recipient"),

@@ -270,6 +270,64 @@ async fn clients_do_not_notice_a_connection_closed_at_any_statement(
     }
 }
 
+// Fault 7.
+#[tokio::test]
+async fn sweep_sends_every_mail_once_although_its_connection_is_closed_at_any_statement() {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = Stack::builder().state_in(PostgreSql).database_port(proxy.port).start().await;
+    for point in [BeforeExecution, AfterCommit] {
+        for number in 1.. {
+            stack.sql("DELETE FROM throttle").await;
+            let (ada, grace) = (stack.user("Ada").await, stack.user("Grace").await);
+            // Two notices of one user follow each other, then links of the same kind of two users.
+            let owed = format!(
+                "INSERT INTO password_resets (user_id, email, credential_version, token_hash, created_at, expires_at)
+                SELECT id, email, credential_version, sha256(email::bytea), now(), now() + interval '1 hour' FROM users
+                WHERE email IN ('{ada}', '{grace}');
+                INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
+                SELECT id, kind, gen_random_uuid(), page, now() - age * interval '1 second', now() + interval '1 hour'
+                FROM users JOIN (VALUES ('{ada}', 'password_changed', NULL, 4), ('{ada}', 'sign_up_attempted', NULL, 3),
+                    ('{ada}', 'password_reset', 'https://auth.example.com/page', 2),
+                    ('{grace}', 'password_reset', 'https://auth.example.com/page', 1)) AS mails (address, kind, page, age) ON email = address",
+                ada = ada.email,
+                grace = grace.email
+            );
+            stack.sql(&owed).await;
+            proxy.close_connection_at(number, point);
+            stack.sweep().await;
+            let was_closed = proxy.statement_count() >= number;
+            proxy.stop_interrupting();
+            stack.send_owed_mails().await;
+            assert_eq!(ada.mails(3).await.len(), 3, "at statement {number}");
+            assert_eq!(grace.mails(1).await.len(), 1, "at statement {number}");
+            if !was_closed {
+                break;
+            }
+        }
+    }
+}
+
+// Fault 7.
+#[tokio::test]
+async fn the_last_reset_mail_that_the_limit_allows_is_sent_at_once_although_the_connection_is_closed() {
+    let proxy = PostgresProxy::to_the_shared_server().await;
+    let stack = Stack::builder().state_in(PostgreSql).database_port(proxy.port).start().await;
+    for number in 1.. {
+        let ada = stack.user("Ada").await;
+        ada.receives_reset_mail(1).await;
+        stack.sql("UPDATE throttle SET attempts = 2 WHERE attempts = 1").await;
+        proxy.close_connection_at(number, AfterCommit);
+        assert_eq!(ada.forgets_password().await.status, 200);
+        let was_closed = proxy.statement_count() >= number;
+        proxy.stop_interrupting();
+        assert_eq!(stack.sql_number("SELECT count(*) FROM outbox").await, 0, "at statement {number}");
+        assert_eq!(ada.mails(2).await.len(), 2);
+        if !was_closed {
+            break;
+        }
+    }
+}
+
 // Fault 12.
 #[tokio::test]
 async fn a_statement_of_a_killed_function_does_not_block_the_retry() {
