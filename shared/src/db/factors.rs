@@ -9,8 +9,13 @@ pub mod totp;
 use tokio_postgres::{Row, types::Type};
 
 use super::{
-    AnyStatement, Database, DbError, password_resets::replace_reset_token, rules::user_columns, seconds,
-    session_endings::owe_session_ending, statement::Statement, users::user,
+    AnyStatement, Database, DbError,
+    password_resets::replace_reset_token,
+    rules::{is_deleted, user_columns},
+    seconds,
+    session_endings::owe_session_ending,
+    statement::Statement,
+    users::user,
 };
 use crate::{
     domain::{CounterKey, FactorChangeId, FactorCounters, MailId, User},
@@ -110,10 +115,11 @@ use {factor_counter_keys, has_factor, is_confirmed, is_remembered, remember_chan
 /// again.
 ///
 /// If the address was changed after the factor was added, no reset mail is sent, because the new address may be that of whoever added the factor. The
-/// owner of the earlier address can undo the change, and then gets a reset mail.
+/// owner of the earlier address can undo the change, and then gets a reset mail. If the account was deleted, no reset mail is sent either, because its
+/// password cannot be reset. The owner has got the link that keeps the account.
 ///
 /// If the answer of an earlier run was lost, the `SELECT` after `UNION ALL` finds what it did.
-static UNDO: Statement<8> = Statement {
+static UNDO: Statement<7> = Statement {
     sql: concat!(
         "
     WITH due AS (
@@ -140,35 +146,29 @@ static UNDO: Statement<8> = Statement {
         has_factor!("changed.id", " AND t.confirmed_at < due.added_at", " AND p.created_at < due.added_at"),
         ")
     ), ",
-        remember_change!("changed", id: "$7", lifetime: "$8"),
+        remember_change!("changed", id: "$6", lifetime: "$7"),
         ", to_reset AS (
         SELECT changed.* FROM changed, due
         WHERE NOT EXISTS (SELECT FROM email_undos e WHERE e.user_id = changed.id AND e.changed_at >= due.added_at AND e.expires_at > now())
+            AND NOT ",
+        is_deleted!("changed.id"),
+        "
     ), ",
         replace_reset_token!("to_reset", token: "$2", lifetime: "$5"),
         ", mail AS (
-        INSERT INTO outbox (user_id, kind, id, page, due_at, expires_at)
-        SELECT id, 'password_reset', $3, $4, now() + $6 * interval '1 second', now() + $5 * interval '1 second' FROM to_reset
+        INSERT INTO outbox (user_id, kind, id, page, attempts, due_at, expires_at)
+        SELECT id, 'password_reset', $3, $4, 0, now(), now() + $5 * interval '1 second' FROM to_reset
         ON CONFLICT (user_id, kind) DO UPDATE
-        SET id = excluded.id, page = excluded.page, recipient = excluded.recipient, attempts = 1, due_at = excluded.due_at,
+        SET id = excluded.id, page = excluded.page, recipient = excluded.recipient, attempts = 0, due_at = excluded.due_at,
             expires_at = excluded.expires_at
     )
     SELECT changed.* FROM due LEFT JOIN changed ON true
     UNION ALL
     SELECT ",
         user_columns!(),
-        " FROM users WHERE id = (SELECT f.user_id FROM factor_changes f WHERE f.id = $7)"
+        " FROM users WHERE id = (SELECT f.user_id FROM factor_changes f WHERE f.id = $6)"
     ),
-    types: [
-        Type::BYTEA,
-        Type::BYTEA,
-        Type::UUID,
-        Type::TEXT,
-        Type::FLOAT8,
-        Type::FLOAT8,
-        Type::UUID,
-        Type::FLOAT8,
-    ],
+    types: [Type::BYTEA, Type::BYTEA, Type::UUID, Type::TEXT, Type::FLOAT8, Type::UUID, Type::FLOAT8],
 };
 
 static LOCK_ACCOUNT_OF_UNDO: Statement<1> = Statement {
@@ -185,7 +185,7 @@ pub struct FactorUndo<'a> {
     pub reset: &'a LinkTokenHash,
     /// The URL of the page of the link that resets the password, without the token.
     pub reset_page: &'a str,
-    /// The id of the first attempt to send this link.
+    /// The id of the mail with this link.
     pub mail: MailId,
     /// The id of this request.
     pub change: FactorChangeId,
@@ -200,7 +200,6 @@ pub async fn undo(db: &Database, undo: FactorUndo<'_>) -> Result<Option<User>, D
         &undo.mail.0 as _,
         &undo.reset_page as _,
         &seconds(policy::RESET_TOKEN_LIFETIME) as _,
-        &seconds(policy::MAIL_FIRST_RETRY) as _,
         &undo.change.0 as _,
         &seconds(policy::USED_PROOF_KEPT) as _,
     ];

@@ -56,6 +56,19 @@ async fn the_owner_of_the_mailbox_gets_rid_of_a_thief_who_has_added_a_factor(
     assert_eq!(stack.logs().matches("event=\"factor_undone\" user_id=1").count(), 1);
 }
 
+#[tokio::test]
+async fn no_reset_mail_is_sent_if_the_account_was_deleted() {
+    let stack = Stack::start().await;
+    let ada = stack.user("Ada").await;
+    ada.has_verified().await;
+    let Added { tokens, .. } = ada.adds_totp().await;
+    let in_notice = ada.newest_mail(TOTP_ADDED).await.token();
+    assert_eq!(ada.deletes_account(&tokens.access).await.status, 202);
+    ada.undoes_factor(&in_notice).await.assert_ok(&json!({ "message": "Factor removed" }));
+    assert_eq!(stack.sql_number("SELECT count(*) FROM password_resets").await, 0);
+    assert_eq!(stack.sql_number("SELECT count(*) FROM outbox WHERE kind = 'password_reset'").await, 0);
+}
+
 /// Changes the address of a person, who then has the returned address.
 async fn changes_address<'a>(stack: &'a Stack, person: &Person<'a>, access_token: &str) -> Person<'a> {
     let moved = person.with_email(&stack.stranger("Ada").email);
