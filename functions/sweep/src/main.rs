@@ -34,7 +34,7 @@ async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
         // The schedule starts before the first `migrate` has created the tables. This is normal, so it must not raise an
         // alarm. If this error occurs later, the other functions answer 503, and that raises an alarm.
         Err(problem) if problem.is_before_migrate() => {
-            warn!(%problem, "there are no tables yet: invoke migrate first");
+            warn!(%problem, "there are no tables yet, or the database refuses the login: invoke migrate, or correct the login of the functions");
             log_swept(&Report::default());
             Ok(Report::default())
         }
@@ -122,7 +122,7 @@ async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcom
         }
     };
     let attempted = app.mailer.attempt_to(&recipient, attempt, &user, mail, policy::MAIL_DEADLINE).await;
-    info!(user_id = user.id.0, attempts, outcome = ?attempted, "tried to send a mail again");
+    info!(user_id = user.id.0, attempts, outcome = ?attempted, "tried to send a mail");
     Ok(Some(Outcome::Attempted(attempted)))
 }
 
