@@ -49,11 +49,14 @@ impl Description {
     }
 }
 
+/// The status of a stack whose first change set was not executed.
+const ANNOUNCED: &str = "REVIEW_IN_PROGRESS";
+
 /// Describes a stack. `None` if there is no stack. Returns an error if nothing can be deployed to it now.
 pub fn describe_ready(aws: &mut Aws, name: &str) -> Result<Option<Description>> {
     let stack = describe(aws, name)?;
     match status(&stack) {
-        "" | "REVIEW_IN_PROGRESS" => Ok(None),
+        "" | ANNOUNCED => Ok(None),
         unusable @ ("CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "DELETE_FAILED") => bail!(
             "the stack {name} is {unusable}, so nothing can be deployed to it. Delete this stack first, and only this one (docs/deploying.md, Tearing it down). \
              Then try again"
@@ -65,9 +68,10 @@ pub fn describe_ready(aws: &mut Aws, name: &str) -> Result<Option<Description>> 
     }
 }
 
-/// Whether CloudFormation is changing a stack now.
+/// Whether CloudFormation is changing a stack now. It is not if a stack was only announced, by a change set that nobody has executed.
 pub fn is_changing(aws: &mut Aws, name: &str) -> Result<bool> {
-    Ok(is_in_progress(status(&describe(aws, name)?)))
+    let stack = describe(aws, name)?;
+    Ok(is_in_progress(status(&stack)) && status(&stack) != ANNOUNCED)
 }
 
 /// What `sam deploy` deploys.
