@@ -131,7 +131,10 @@ fn deploy(workspace: &Workspace, request: &Request, args: &Args) -> Result<()> {
     };
     deployment.check_functions(&stack.name)?;
     deployment.run(&mut stack).map_err(|problem| deployment.undo(&mut stack, problem))?;
-    print_next_steps(&mut stack)
+    if let Err(problem) = print_next_steps(&mut stack) {
+        say(format_args!("Everything is deployed, but the outputs of the stack could not be read: {problem:#}"));
+    }
+    Ok(())
 }
 
 /// Prints the address of the API and the outputs that say what to do next.
