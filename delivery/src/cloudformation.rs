@@ -49,7 +49,7 @@ impl Description {
     }
 }
 
-/// The status of a stack whose first change set was not executed.
+/// The status of a stack whose first change set was not executed. CloudFormation changes nothing in this state.
 const ANNOUNCED: &str = "REVIEW_IN_PROGRESS";
 
 /// Describes a stack. `None` if there is no stack. Returns an error if nothing can be deployed to it now.
@@ -68,10 +68,9 @@ pub fn describe_ready(aws: &mut Aws, name: &str) -> Result<Option<Description>> 
     }
 }
 
-/// Whether CloudFormation is changing a stack now. It is not if a stack was only announced, by a change set that nobody has executed.
+/// Whether CloudFormation is changing a stack now.
 pub fn is_changing(aws: &mut Aws, name: &str) -> Result<bool> {
-    let stack = describe(aws, name)?;
-    Ok(is_in_progress(status(&stack)) && status(&stack) != ANNOUNCED)
+    Ok(is_in_progress(status(&describe(aws, name)?)))
 }
 
 /// What `sam deploy` deploys.
@@ -126,7 +125,7 @@ fn status(stack: &Value) -> &str {
 }
 
 fn is_in_progress(status: &str) -> bool {
-    status.ends_with("_IN_PROGRESS")
+    status.ends_with("_IN_PROGRESS") && status != ANNOUNCED
 }
 
 /// The values of a list of objects, by their names.
@@ -139,7 +138,13 @@ fn table(list: &Value, name: &str, value: &str) -> Parameters {
 mod tests {
     use serde_json::json;
 
-    use super::{Description, Template};
+    use super::{Description, Template, is_in_progress};
+
+    #[test]
+    fn a_stack_that_was_only_announced_is_not_in_progress() {
+        assert!(is_in_progress("CREATE_IN_PROGRESS") && is_in_progress("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"));
+        assert!(!is_in_progress("REVIEW_IN_PROGRESS") && !is_in_progress("UPDATE_COMPLETE"));
+    }
 
     #[test]
     fn a_description_has_parameters_outputs_and_the_template_of_the_tag() {
