@@ -14,7 +14,7 @@ use shared::{
         outbox::{self, ClaimedMail, MailKind},
     },
     deadline,
-    domain::{MailId, UserId},
+    domain::UserId,
     environment::{ConfigError, Environment},
     error::ApiError,
     mail::{Attempted, Link, Mail, Mailer},
@@ -95,9 +95,9 @@ enum Outcome {
 /// Tries to send the mail that has been due longest. `None` if no mail is due.
 async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcome>, DbError> {
     let mut rng = invocation.rng();
-    let (attempt, token, code) = (MailId::random(&mut rng), LinkToken::random(&mut rng), EmailCode::random(&mut rng));
-    let claimed = outbox::claim(&app.database, attempt, &token.hash(), &app.codes.hash(&code)).await?;
-    let Some(ClaimedMail { user, recipient, attempts, kind }) = claimed else { return Ok(None) };
+    let (token, code) = (LinkToken::random(&mut rng), EmailCode::random(&mut rng));
+    let claimed = outbox::claim(&app.database, &token.hash(), &app.codes.hash(&code)).await?;
+    let Some(ClaimedMail { id, user, recipient, attempts, kind }) = claimed else { return Ok(None) };
     let link = |page| Link { page, token: &token };
     let mail = match &kind {
         MailKind::PasswordReset { page } => &Mail::PasswordReset(link(page)),
@@ -118,10 +118,10 @@ async fn attempt_next(app: &App, invocation: &Scheduled) -> Result<Option<Outcom
         MailKind::SecondFactorFailed => &Mail::SecondFactorFailed,
         MailKind::AccountDeleted { page, erase_at } => &Mail::AccountDeleted { link: link(page), erase_at: *erase_at },
         MailKind::Obsolete => {
-            return outbox::delete(&app.database, user.id, attempt).await.map(|()| Some(Outcome::Obsolete));
+            return outbox::delete(&app.database, user.id, id).await.map(|()| Some(Outcome::Obsolete));
         }
     };
-    let attempted = app.mailer.attempt_to(&recipient, attempt, &user, mail, policy::MAIL_DEADLINE).await;
+    let attempted = app.mailer.attempt_to(&recipient, id, &user, mail, policy::MAIL_DEADLINE).await;
     info!(user_id = user.id.0, attempts, outcome = ?attempted, "tried to send a mail");
     Ok(Some(Outcome::Attempted(attempted)))
 }

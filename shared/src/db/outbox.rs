@@ -66,6 +66,8 @@ pub(super) use {owe_factor_notice, owe_password_notice};
 
 /// A mail in the outbox that is about to be sent.
 pub struct ClaimedMail {
+    /// The id of this attempt to send it.
+    pub id: MailId,
     /// The account that the mail is about.
     pub user: User,
     /// The address to send the mail to.
@@ -157,52 +159,49 @@ impl MailKind {
 /// link of a mail gets a new token, because the database has only the hash of the old one, and a mail that verifies an address also gets a new code.
 /// For a mail with a link, `minted` has a row if the link can still be used. If it has none, the mail is obsolete.
 ///
-/// If the answer of an earlier run was lost, that run has taken another mail, which is tried again later. If this mail is of the same user, `released`
-/// gives it another id. Otherwise, it would be deleted together with the mail of this run.
-static CLAIM: Statement<8> = Statement {
+/// If the answer of an earlier run was lost, that run has taken another mail, which is tried again later. Each run gives its mail an id of its own, so
+/// deleting the mail of one run does not delete that of the other.
+static CLAIM: Statement<7> = Statement {
     sql: concat!(
         "
     WITH due AS (
         SELECT user_id, kind FROM outbox WHERE due_at <= now() AND expires_at > now()
         ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
     ), claimed AS (
-        UPDATE outbox o SET id = $1, attempts = o.attempts + 1,
-            due_at = now() + least($4, $3 * power(2, least(o.attempts - 1, 30))) * (0.75 + random() / 2) * interval '1 second'
+        UPDATE outbox o SET id = gen_random_uuid(), attempts = o.attempts + 1,
+            due_at = now() + least($3, $2 * power(2, least(o.attempts - 1, 30))) * (0.75 + random() / 2) * interval '1 second'
         FROM due WHERE o.user_id = due.user_id AND o.kind = due.kind
-        RETURNING o.user_id, o.kind, o.page, o.attempts, o.recipient
-    ), released AS (
-        UPDATE outbox o SET id = gen_random_uuid() FROM claimed
-        WHERE o.user_id = claimed.user_id AND o.kind <> claimed.kind AND o.id = $1
+        RETURNING o.id AS mail_id, o.user_id, o.kind, o.page, o.attempts, o.recipient
     ), reset AS (
-        UPDATE password_resets r SET token_hash = $2, created_at = now(), expires_at = now() + $5 * interval '1 second'
+        UPDATE password_resets r SET token_hash = $1, created_at = now(), expires_at = now() + $4 * interval '1 second'
         FROM claimed JOIN users u ON u.id = claimed.user_id
         WHERE claimed.kind = 'password_reset' AND r.user_id = u.id AND r.redeemed_at IS NULL AND ",
         token_belongs_to!("r.email", "r.credential_version", user: "u"),
         "
         RETURNING r.user_id
     ), verification AS (
-        UPDATE email_verifications v SET token_hash = $2, code_hash = $6, code_tries = 0, created_at = now(),
-            code_expires_at = now() + $7 * interval '1 second', expires_at = now() + $8 * interval '1 second'
+        UPDATE email_verifications v SET token_hash = $1, code_hash = $5, code_tries = 0, created_at = now(),
+            code_expires_at = now() + $6 * interval '1 second', expires_at = now() + $7 * interval '1 second'
         FROM claimed JOIN users u ON u.id = claimed.user_id
         WHERE claimed.kind = 'verification' AND v.user_id = u.id AND v.email = u.email AND v.credential_version = u.credential_version
             AND u.email_verified_at IS NULL
         RETURNING v.user_id
     ), change AS (
-        UPDATE email_changes c SET token_hash = $2
+        UPDATE email_changes c SET token_hash = $1
         FROM claimed JOIN users u ON u.id = claimed.user_id
         WHERE claimed.kind = 'email_change' AND c.user_id = u.id AND c.email = claimed.recipient
             AND c.credential_version = u.credential_version AND c.expires_at > now()
         RETURNING c.user_id
     ), undo AS (
-        UPDATE email_undos e SET token_hash = $2
+        UPDATE email_undos e SET token_hash = $1
         FROM claimed WHERE claimed.kind = 'email_changed ' || e.id AND e.user_id = claimed.user_id AND e.expires_at > now()
         RETURNING e.user_id
     ), deletion AS (
-        UPDATE account_deletions d SET token_hash = $2
+        UPDATE account_deletions d SET token_hash = $1
         FROM claimed WHERE claimed.kind = 'account_deleted' AND d.user_id = claimed.user_id
         RETURNING d.user_id, d.erase_at
     ), factor AS (
-        UPDATE factor_undos f SET token_hash = $2
+        UPDATE factor_undos f SET token_hash = $1
         FROM claimed WHERE claimed.kind IN ('totp_added ' || f.factor_id, 'passkey_added ' || f.factor_id) AND f.user_id = claimed.user_id AND f.expires_at > now()
         RETURNING f.user_id
     ), minted AS (
@@ -211,7 +210,7 @@ static CLAIM: Statement<8> = Statement {
     )
     SELECT ",
         user_columns!(),
-        ", claimed.attempts, claimed.kind, coalesce(claimed.recipient, email) AS recipient,
+        ", claimed.mail_id, claimed.attempts, claimed.kind, coalesce(claimed.recipient, email) AS recipient,
         CASE WHEN EXISTS (SELECT FROM minted) THEN claimed.page END AS page,
         (SELECT erase_at FROM deletion) AS erase_at,
         ",
@@ -220,7 +219,6 @@ static CLAIM: Statement<8> = Statement {
     FROM claimed JOIN users ON users.id = claimed.user_id"
     ),
     types: [
-        Type::UUID,
         Type::BYTEA,
         Type::FLOAT8,
         Type::FLOAT8,
@@ -234,14 +232,8 @@ static CLAIM: Statement<8> = Statement {
 /// Takes the next mail that is due. `None` if no mail is due, or if an earlier run of the statement, whose answer was lost, has given the token to another
 /// mail. Then the next `sweep` sends the mails that are left. `token` is the hash of a new token, and `code` that of a new code. If the mail has a
 /// link or a code, the caller must put that token into its link, and that code into its text.
-pub async fn claim(
-    db: &Database,
-    attempt: MailId,
-    token: &LinkTokenHash,
-    code: &EmailCodeHash,
-) -> Result<Option<ClaimedMail>, DbError> {
+pub async fn claim(db: &Database, token: &LinkTokenHash, code: &EmailCodeHash) -> Result<Option<ClaimedMail>, DbError> {
     let values = [
-        &attempt.0 as _,
         &token.as_bytes() as _,
         &seconds(policy::MAIL_FIRST_RETRY) as _,
         &seconds(policy::MAIL_LONGEST_RETRY) as _,
@@ -255,6 +247,7 @@ pub async fn claim(
         row => row?,
     };
     Ok(row.map(|row| ClaimedMail {
+        id: MailId(row.get("mail_id")),
         user: user(&row),
         recipient: row.get("recipient"),
         attempts: row.get("attempts"),
