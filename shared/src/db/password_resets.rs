@@ -26,7 +26,7 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM
 /// An undo that commits after this statement began may have made a token for newer credentials than this statement sees. That token stays, and this
 /// statement sends no mail.
 ///
-/// If the answer of an earlier run was lost and the limit is reached now, the `SELECT` after `UNION ALL` finds the mail of that run.
+/// If the answer of an earlier run was lost and the limit is reached now, the last condition finds the mail of that run.
 static REQUEST: Statement<10> = Statement {
     sql: concat!(
         "
@@ -63,9 +63,7 @@ static REQUEST: Statement<10> = Statement {
     ), deletion AS (
         UPDATE account_deletions d SET token_hash = $2 FROM mail WHERE kind = 'account_deleted' AND d.user_id = mail.user_id
     )
-    SELECT account.* FROM account JOIN mail ON mail.user_id = account.id
-    UNION ALL
-    SELECT account.* FROM account JOIN outbox o ON o.user_id = account.id AND o.id = $6 WHERE NOT EXISTS (SELECT FROM mail)"
+    SELECT account.* FROM account WHERE EXISTS (SELECT FROM mail) OR (SELECT o.id FROM outbox o WHERE o.user_id = account.id AND o.id = $6) IS NOT NULL"
     ),
     types: [
         Type::TEXT,
