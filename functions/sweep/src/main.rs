@@ -34,7 +34,7 @@ async fn sweep(app: &App, invocation: Scheduled) -> Result<Report, ApiError> {
         // The schedule starts before the first `migrate` has created the tables. This is normal, so it must not raise an
         // alarm. If this error occurs later, the other functions answer 503, and that raises an alarm.
         Err(problem) if problem.is_before_migrate() => {
-            warn!(%problem, "there are no tables yet, or the database refuses the login: invoke migrate, or correct the login of the functions");
+            warn!(%problem, "there are no tables yet, or the database refuses the login: invoke migrate first, or correct the login of the functions");
             log_swept(&Report::default());
             Ok(Report::default())
         }

@@ -64,7 +64,7 @@ async fn sweep_does_nothing_before_the_first_migrate() {
     // First without tables, then without the functions' role as well.
     let stack = stack_on(TestDatabase::empty().await).await;
     assert_eq!(stack.sweep().await["mails_owed"], 0);
-    assert!(stack.log_of("sweep").contains("invoke migrate") && stack.log_of("sweep").contains("swept"));
+    assert!(stack.log_of("sweep").contains("invoke migrate first") && stack.log_of("sweep").contains("swept"));
     let database = TestDatabase::empty().await;
     let nobody = database.functions_url().replace("postgres://test_", "postgres://nobody_");
     let stack =
