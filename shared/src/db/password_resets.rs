@@ -26,7 +26,8 @@ pub(super) static STATEMENTS: [&dyn AnyStatement; 3] = [&REQUEST, &FIND, &REDEEM
 /// An undo that commits after this statement began may have made a token for newer credentials than this statement sees. That token stays, and this
 /// statement sends no mail.
 ///
-/// If the answer of an earlier run was lost and the limit is reached now, the last condition finds the mail of that run.
+/// If the answer of an earlier run was lost and the limit is reached now, the last condition finds the mail of that run. It is not an
+/// `EXISTS`, for which PostgreSQL may read the whole outbox.
 static REQUEST: Statement<10> = Statement {
     sql: concat!(
         "
